@@ -1,0 +1,1 @@
+"""From files to samples: radiographs, cohorts, splits, samplers, and the check for confounding."""

@@ -1,0 +1,140 @@
+"""Biased MNIST: white digits on a background whose colour follows the label with probability rho.
+
+Bahng et al., "Learning De-biased Representations with Biased Representations" (ReBias), ICML 2020, as Tartaglione et al.
+use it (EnD, CVPR 2021). Deliberate deviations: validation digits are split off before anything is coloured (the released
+loader recolours training digits), and colours come from a generator of their own, not from the global one.
+"""
+
+import gzip
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torchvision.datasets import MNIST
+from torchvision.datasets.mnist import read_image_file, read_label_file
+from torchvision.transforms.v2 import functional as F
+
+from datasets.cohort import Cohort, CohortError
+from datasets.preprocessing import Preprocessing
+from datasets.sample import DatasetInfo, Split
+
+COLOURS = {
+    "red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "yellow": (225, 225, 0), "magenta": (225, 0, 225),
+    "cyan": (0, 255, 255), "orange": (255, 128, 0), "rose": (255, 0, 128), "violet": (128, 0, 255), "grey": (128, 128, 128),
+}  # fmt: skip
+UNBIASED = 0.1
+VALIDATION_SHARE = 0.1
+
+
+def load_biased_mnist(
+    preprocessing: Preprocessing,
+    data_dir: Path | None = None,
+    rho: float = 0.99,
+    films: int | None = None,
+    seed: int = 0,
+) -> Cohort:
+    """Colour MNIST: training digits at `rho`, validation and test digits at 0.1, which is unbiased.
+
+    Args:
+        preprocessing: its size may differ from 28; coloured digits are then resized.
+        data_dir: folder of MNIST's four idx files, gzipped or not; else torchvision's copy in data/mnist, downloaded there.
+        rho: probability that a training digit has its label's own colour, 0 to 1.
+        films: number of training digits, drawn at random; all 54,000 by default (6,000 more are for validation).
+        seed: which digits validate, which are drawn, and every colour.
+
+    Raises:
+        CohortError: rho outside 0 to 1, MNIST neither there nor to be downloaded, or more digits asked for than there are.
+    """
+    if not 0 <= rho <= 1:
+        raise CohortError(f"rho {rho}: a probability, from 0 to 1")
+    rng = np.random.default_rng([seed, 1])
+    digits, labels = _read(data_dir, train=True)
+    test_digits, test_labels = _read(data_dir, train=False)
+    order = rng.permutation(len(digits))
+    held = order[: int(VALIDATION_SHARE * len(digits))]
+    kept = order[len(held) :]
+    if films is not None:
+        if films > len(kept):
+            raise CohortError(f"{films} training digits were asked for; MNIST has {len(kept)} beside those for validation")
+        kept = kept[:films]
+        held = held[: max(1000, films // 5)]
+    parts = (
+        (Split.TRAIN, digits[kept], labels[kept], kept, rho),
+        (Split.VALIDATION, digits[held], labels[held], held, UNBIASED),
+        (Split.TEST, test_digits, test_labels, len(digits) + np.arange(len(test_digits)), UNBIASED),
+    )
+    tables, images = [], []
+    for split, pictures, target, rows, correlation in parts:
+        colour = draw_colours(target.numpy(), correlation, rng)
+        images.append(_resized(paint(pictures, torch.from_numpy(colour)), preprocessing.size))
+        tables.append(pd.DataFrame({"row": rows, "target": target.numpy(), "bias": colour, "split": str(split)}))
+    table = pd.concat(tables, ignore_index=True)
+    table["label"] = table["target"].astype(str)
+    table["target_name"] = table["label"]
+    table["source"] = table["bias"].map(dict(enumerate(COLOURS)))
+    table["patient"] = "digit " + table["row"].astype(str)
+    info = DatasetInfo("biased-mnist", tuple("0123456789"), tuple(COLOURS), "colour", positive=None, synthetic=True)
+    return Cohort(info, table, preprocessing, images=torch.cat(images))
+
+
+def draw_colours(target: np.ndarray, rho: float, rng: np.random.Generator) -> np.ndarray:
+    """A colour for each digit: of each label's n digits round(rho n) get its own, the others share the rest evenly.
+
+    Args:
+        target: digits, 0 to 9.
+        rho: 1 is "biased", 0.1 "unbiased", 0 all conflicting.
+        rng: which digits, and who gets the remainder.
+    """
+    colour = np.empty(len(target), dtype=np.int64)
+    for label in np.unique(target):
+        members = rng.permutation(np.flatnonzero(target == label))
+        own = round(rho * len(members))
+        others = rng.permutation([c for c in range(len(COLOURS)) if c != label])
+        colour[members[:own]] = label
+        colour[members[own:]] = np.resize(others, len(members) - own)
+    return colour
+
+
+def paint(digits: Tensor, colour: Tensor) -> Tensor:
+    """Digits (count x rows x columns, uint8) as white on coloured ground: count x 3 x rows x columns, uint8."""
+    palette = torch.tensor(list(COLOURS.values()), dtype=torch.uint8)
+    return torch.where(digits[:, None] != 0, torch.tensor(255, dtype=torch.uint8), palette[colour][:, :, None, None])
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    return images if images.shape[-1] == size else F.resize(images, [size, size], antialias=True)
+
+
+def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:
+    root = data_dir or Path("data/mnist")
+    prefix = "train" if train else "t10k"
+    try:
+        images, labels = (
+            _idx_file(root / f"{prefix}-{kind}-ubyte", reader)
+            for kind, reader in (("images-idx3", read_image_file), ("labels-idx1", read_label_file))
+        )
+        if images is not None and labels is not None:
+            return images, labels
+        mnist = MNIST(str(root), train=train, download=True)
+    except (RuntimeError, URLError, OSError, EOFError, AssertionError, ValueError) as error:
+        raise CohortError(
+            f"MNIST is not in {root} and can't be downloaded ({type(error).__name__}): put its four idx files there, gzipped or not"
+        ) from None
+    return mnist.data, mnist.targets
+
+
+def _idx_file(path: Path, reader: Callable[[str], Tensor]) -> Tensor | None:
+    packed = path.with_name(path.name + ".gz")
+    if path.is_file():
+        return reader(str(path))
+    if not packed.is_file():
+        return None
+    with tempfile.NamedTemporaryFile() as unpacked:
+        unpacked.write(gzip.decompress(packed.read_bytes()))
+        unpacked.flush()
+        return reader(unpacked.name)

@@ -1,0 +1,37 @@
+"""Every dataset by its name on the command line."""
+
+from pathlib import Path
+
+from datasets.biased_mnist import load_biased_mnist
+from datasets.cohort import Cohort, CohortError
+from datasets.covid import load_covid
+from datasets.phantom_cohort import load_phantom
+from datasets.preprocessing import Preprocessing
+
+
+def load_cohort(
+    name: str,
+    preprocessing: Preprocessing,
+    *,
+    data_dir: Path | None = None,
+    classes: tuple[str, ...] = (),
+    external_sources: tuple[str, ...] = (),
+    rho: float | None = None,
+    films: int | None = None,
+    split_seed: int = 0,
+) -> Cohort:
+    """Load `covid`, `phantom` or `biased-mnist`; the last two take `rho` and `films`, the first the rest.
+
+    Raises:
+        CohortError: the data can't be used, or there is no dataset of that name.
+    """
+    if name == "covid":
+        if data_dir is None:
+            raise CohortError("--dataset covid needs --data-dir, a folder with metadata.csv")
+        return load_covid(data_dir, preprocessing, classes, external_sources, split_seed)
+    given = {key: value for key, value in (("rho", rho), ("films", films)) if value is not None}
+    if name == "phantom":
+        return load_phantom(preprocessing, seed=split_seed, **given)
+    if name == "biased-mnist":
+        return load_biased_mnist(preprocessing, data_dir=data_dir, seed=split_seed, **given)
+    raise CohortError(f"there is no dataset {name!r}")

@@ -1,0 +1,222 @@
+"""A validated table of films, and the way from its rows to batches of `Sample`.
+
+The table has one row a film with the columns `row` (0-based, in the metadata file), `patient`, `label`, `source`, `split`,
+`target`, `bias`, and whatever else is known of the films. Films are decoded once and cached by MONAI.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from monai.data import CacheDataset, PersistentDataset
+from monai.data import Dataset as MonaiDataset
+from monai.transforms import Transform
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datasets.augmentation import Augmentation
+from datasets.preprocessing import Preprocessing
+from datasets.radiograph import Radiograph, RadiographError
+from datasets.sample import DatasetInfo, Sample, Split
+
+REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
+
+
+class CohortError(ValueError):
+    """A cohort that can't be used; the message says what to change, and where."""
+
+
+class Films(Protocol):
+    """Where a cohort's films come from, by position in its table."""
+
+    def read(self, position: int) -> Radiograph:
+        """Decode one film; raises RadiographError with the reason."""
+        ...
+
+    def fingerprint(self, position: int) -> str:
+        """Text that changes when the film does; a disk cache files its pixels under a hash of it."""
+        ...
+
+
+class Draw(NamedTuple):
+    """One place in an epoch's order: which film, and what its augmentation is drawn from."""
+
+    film: int
+    epoch: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Films with their targets, biases, patients and splits.
+
+    Attributes:
+        info: names of classes and sources.
+        table: one row a film, see the module; its index is 0, 1, ... (positions).
+        preprocessing: how a film becomes a tensor.
+        films: where the films come from; None where `images` is given from the start.
+        images: pixels by position, channels x size x size each: a tensor (uint8, or float in [0, 1]) or a MONAI cache of
+            float tensors; see `cached`.
+        excluded: rows of the metadata left out, columns `row` and `reason`.
+        notes: sentences that a user should read before training.
+    """
+
+    info: DatasetInfo
+    table: pd.DataFrame
+    preprocessing: Preprocessing
+    films: Films | None = None
+    images: Tensor | Sequence[Tensor] | None = None
+    excluded: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"row": [], "reason": []}))
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        missing = [column for column in REQUIRED_COLUMNS if column not in self.table]
+        if missing:
+            raise CohortError(f"the cohort's table lacks the columns {', '.join(missing)}")
+
+    def positions(self, split: Split) -> np.ndarray:
+        """Positions of the films of one split, in table order."""
+        return np.flatnonzero(self.table["split"] == str(split))
+
+    def cached(self, mode: str, folder: Path | None = None, workers: int = 2) -> "Cohort":
+        """Return the cohort with decoded, resized films kept in `memory`, on `disk` or not at all (`none`).
+
+        In memory, each film is decoded here; those that can't be are left out of the table and named in `excluded`. On
+        disk and without a cache, such a film raises when it is first used.
+
+        Args:
+            mode: `memory`, `disk` or `none`.
+            folder: where `disk` keeps its files; their names tell nothing of the films.
+            workers: decoding threads.
+
+        Raises:
+            CohortError: a split that training needs has no readable film left.
+        """
+        if self.films is None:
+            return self
+        data = list(range(len(self.table)))
+        transform = _ToPixels(self.films, self.preprocessing)
+        if mode == "none":
+            return dataclasses.replace(self, images=MonaiDataset(data, transform))
+        if mode == "disk":
+            images = PersistentDataset(data, transform, cache_dir=folder, hash_func=transform.cache_name)
+            return dataclasses.replace(self, images=images)
+        loaded = CacheDataset(data, _Tolerant(transform), num_workers=workers, progress=True)
+        unreadable = {i: str(item) for i in data if isinstance(item := loaded[i], RadiographError)}
+        cohort = dataclasses.replace(self, images=loaded)
+        return cohort.without(unreadable) if unreadable else cohort
+
+    def without(self, reasons: dict[int, str]) -> "Cohort":
+        """Leave out the films at these positions, each for its reason.
+
+        Raises:
+            CohortError: training or validation would be left without a film.
+        """
+        kept = [i for i in range(len(self.table)) if i not in reasons]
+        dropped = pd.DataFrame(
+            {"row": self.table["row"].iloc[list(reasons)].to_numpy(), "reason": list(reasons.values())}
+        )
+        cohort = dataclasses.replace(
+            self,
+            table=self.table.iloc[kept].reset_index(drop=True),
+            films=None if self.films is None else _Subset(self.films, kept),
+            images=None if self.images is None else [self.images[i] for i in kept],
+            excluded=pd.concat([self.excluded, dropped], ignore_index=True),
+        )
+        for split in (Split.TRAIN, Split.VALIDATION):
+            if not len(cohort.positions(split)):
+                raise CohortError(f"no film of split {split} is left; the first reason: {next(iter(reasons.values()))}")
+        return cohort
+
+    def samples(self, augmentation: Augmentation | None = None, seed: int = 0) -> "CohortSamples":
+        """The films as a dataset of `Sample`, addressed by position or, in training, by `Draw`."""
+        if self.images is None:
+            raise ValueError("call cached() first: the cohort has no images yet")
+        return CohortSamples(self, augmentation, seed)
+
+
+class CohortSamples(Dataset[Sample]):
+    """A map-style dataset that hands out whole batches, so that tensors in memory are indexed once a batch.
+
+    Use it with `collate_fn=whole_batch`. Keys are positions (no augmentation) or `Draw`s.
+    """
+
+    def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int) -> None:
+        assert cohort.images is not None
+        self.images, self.preprocessing = cohort.images, cohort.preprocessing
+        self.augmentation, self.seed = augmentation, seed
+        self.target, self.bias, self.row = (
+            torch.tensor(cohort.table[name].to_numpy(dtype=np.int64)) for name in ("target", "bias", "row")
+        )
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, key: int | Draw) -> Sample:
+        return Sample(*(field[0] for field in self.__getitems__([key])))
+
+    def __getitems__(self, keys: Sequence[int | Draw]) -> Sample:
+        films = [key.film if isinstance(key, Draw) else key for key in keys]
+        if isinstance(self.images, Tensor):
+            pixels = self.images[films].float()
+            pixels = pixels / 255 if self.images.dtype == torch.uint8 else pixels
+        else:
+            pixels = torch.stack([self._pixels(film, key) for film, key in zip(films, keys, strict=True)])
+        return Sample(self.preprocessing.normalise(pixels), self.target[films], self.bias[films], self.row[films])
+
+    def _pixels(self, film: int, key: int | Draw) -> Tensor:
+        pixels: Tensor = self.images[film]
+        if self.augmentation is None or not isinstance(key, Draw):
+            return pixels
+        seed = np.random.SeedSequence([self.seed, key.epoch, key.position]).generate_state(1, np.uint64)[0]
+        return self.augmentation(pixels, torch.Generator().manual_seed(int(seed >> np.uint64(1))))
+
+
+def whole_batch(batch: Sample) -> Sample:
+    """Collate function for `CohortSamples`, which hands out batches as they are."""
+    return batch
+
+
+class _ToPixels(Transform):
+    """MONAI caches what deterministic transforms return; this one decodes and resizes."""
+
+    def __init__(self, films: Films, preprocessing: Preprocessing) -> None:
+        self.films, self.preprocessing = films, preprocessing
+
+    def __call__(self, position: int) -> Tensor:
+        return self.preprocessing.pixels(self.films.read(position))
+
+    def cache_name(self, position: int) -> bytes:
+        """A name that changes with the film and with the preprocessing, so that no stale pixels are read."""
+        text = f"{self.films.fingerprint(position)} {self.preprocessing}"
+        return hashlib.sha256(text.encode()).hexdigest().encode()
+
+
+class _Tolerant(Transform):
+    """Returns the error in place of a film that can't be read, so that one file does not end the run."""
+
+    def __init__(self, transform: _ToPixels) -> None:
+        self.transform = transform
+
+    def __call__(self, position: int) -> Tensor | RadiographError:
+        try:
+            return self.transform(position)
+        except RadiographError as error:
+            return error
+
+
+class _Subset:
+    def __init__(self, films: Films, kept: list[int]) -> None:
+        self.films, self.kept = films, kept
+
+    def read(self, position: int) -> Radiograph:
+        return self.films.read(self.kept[position])
+
+    def fingerprint(self, position: int) -> str:
+        return self.films.fingerprint(self.kept[position])

@@ -1,0 +1,192 @@
+"""COVID chest radiographs: a folder with metadata.csv and images, read into a cohort.
+
+`metadata.csv` needs the columns `path` (relative to the folder), `label` and `source`. It may have `patient_id` (else each
+film counts as its own patient), `split` (train, validation, test, external; it then wins over a computed split), `view`,
+`sex`, `age` and any others. Films are PNG, JPEG, TIFF or DICOM.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.cohort import Cohort, CohortError
+from datasets.preprocessing import Preprocessing
+from datasets.radiograph import Radiograph, read_radiograph
+from datasets.sample import DatasetInfo, Split
+from datasets.splits import patients_in_two_splits, split_by_patient
+
+LABELS = ("covid", "pneumonia", "normal", "other")
+SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test", "external": "external"}  # fmt: skip
+
+
+class FilmFolder:
+    """Films by position, read from files below one folder."""
+
+    def __init__(self, root: Path, paths: Sequence[str]) -> None:
+        self.root, self.paths = root, list(paths)
+
+    def read(self, position: int) -> Radiograph:
+        """Decode one film; raises RadiographError with the reason."""
+        return read_radiograph(self.root / self.paths[position])
+
+    def fingerprint(self, position: int) -> str:
+        """Path, size and time of last change."""
+        file = self.root / self.paths[position]
+        status = file.stat()
+        return f"{file.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def load_covid(
+    data_dir: Path,
+    preprocessing: Preprocessing,
+    classes: tuple[str, ...] = (),
+    external_sources: tuple[str, ...] = (),
+    split_seed: int = 0,
+) -> Cohort:
+    """Read and check `data_dir/metadata.csv`; films are not decoded yet.
+
+    Args:
+        data_dir: folder of metadata.csv and the images.
+        preprocessing: how films become tensors.
+        classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
+        external_sources: sources that form the external test set.
+        split_seed: of the patient-grouped split.
+
+    Raises:
+        CohortError: a missing file or column, an unknown label or source, a path that leaves the folder, a patient in two
+            splits, or nothing left to train on; the message names rows (counted from 2, as a spreadsheet shows them) and
+            says what to change.
+    """
+    table, reasons = _read_metadata(data_dir)
+    label = table["label"]
+    known = set(LABELS) | set(classes)
+    unknown = sorted(set(label) - known)
+    if unknown:
+        line = int(table.loc[label == unknown[0], "row"].iloc[0]) + 2
+        raise CohortError(
+            f"{data_dir / 'metadata.csv'}, line {line}: unknown label {unknown[0]!r}; known are {', '.join(sorted(known))}. "
+            f"Correct it, or name the labels that you want as classes with --classes"
+        )
+    if classes:
+        absent = [name for name in classes if name not in set(label)]
+        if absent or len(set(classes)) < 2:
+            raise CohortError(
+                f"--classes {','.join(classes)}: "
+                + (f"no row has label {absent[0]!r}" if absent else "name two or more")
+            )
+        targets = classes
+        reasons |= {
+            row: f"label {name} is not among --classes"
+            for row, name in zip(table["row"], label, strict=True)
+            if name not in classes
+        }
+        table = table[label.isin(classes)].reset_index(drop=True)
+        target = table["label"].map({name: i for i, name in enumerate(classes)})
+        positive = classes.index("covid") if "covid" in classes else len(classes) - 1
+    else:
+        targets, positive = ("not covid", "covid"), 1
+        target = (label == "covid").astype(int)
+    table["target"] = target.astype(int)
+    table["target_name"] = [targets[t] for t in table["target"]]
+
+    missing = sorted(set(external_sources) - set(table["source"]))
+    if missing:
+        raise CohortError(
+            f"--external-sources: no film comes from {missing[0]!r}; sources are {', '.join(sorted(set(table['source'])))}"
+        )
+    notes = []
+    if "split" in table:
+        if external_sources:
+            notes.append("metadata.csv has a split column, which wins: --external-sources is not used.")
+        names = table["split"].str.lower().map(SPLIT_NAMES)
+        wrong = table["split"][names.isna() & (table["split"] != "")]
+        if len(wrong):
+            line = int(table.loc[wrong.index[0], "row"]) + 2
+            raise CohortError(
+                f"{data_dir / 'metadata.csv'}, line {line}: split {wrong.iloc[0]!r}; use train, validation, test or external"
+            )
+        table["split"] = names.fillna("")
+        why_none = "its split is empty"
+    else:
+        table["split"] = split_by_patient(
+            table["target_name"], table["source"], table["patient"], split_seed, external_sources=external_sources
+        )
+        why_none = "its patient also has films in an external source"
+    placed = table["split"] != ""
+    reasons |= dict.fromkeys(table["row"][~placed], why_none)
+    table = table[placed].reset_index(drop=True)
+    twice = patients_in_two_splits(table["patient"], table["split"])
+    if twice:
+        lines = (table.loc[table["patient"] == twice[0], "row"] + 2).tolist()
+        raise CohortError(
+            f"{data_dir / 'metadata.csv'}: {len(twice)} patient(s) are in two splits, the first on lines {', '.join(map(str, lines))}; "
+            f"give all films of a patient the same split"
+        )
+    for split in (Split.TRAIN, Split.VALIDATION):
+        held = set(table["target"][table["split"] == str(split)])
+        if len(held) < len(targets):
+            lacking = ", ".join(name for i, name in enumerate(targets) if i not in held)
+            raise CohortError(
+                f"split {split} of {data_dir} has no film of class {lacking}: more patients of it are needed"
+            )
+    if "patient_id" not in table:
+        notes.append(
+            "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
+        )
+
+    sources = tuple(sorted(set(table["source"])))
+    table["bias"] = table["source"].map({name: i for i, name in enumerate(sources)}).astype(int)
+    excluded = pd.DataFrame({"row": list(reasons), "reason": list(reasons.values())}).sort_values(
+        "row", ignore_index=True
+    )
+    info = DatasetInfo("covid", targets, sources, "source", positive, synthetic=False)
+    paths = table["path"].tolist()
+    return Cohort(info, table, preprocessing, FilmFolder(data_dir, paths), excluded=excluded, notes=tuple(notes))
+
+
+def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The usable rows of metadata.csv and the reason for each other row."""
+    file = data_dir / "metadata.csv"
+    if not file.is_file():
+        raise CohortError(
+            f"{file} does not exist; --data-dir must be a folder with metadata.csv (columns path, label, source)"
+        )
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, UnicodeDecodeError) as error:
+        raise CohortError(f"{file} can't be read as CSV in UTF-8: {error}") from None
+    table.columns = table.columns.str.strip()
+    for column in ("path", "label", "source"):
+        if column not in table:
+            raise CohortError(
+                f"{file} lacks the column {column}; it has {', '.join(table.columns)}. Required are path, label, source"
+            )
+    table = table.apply(lambda column: column.str.strip())
+    table.insert(0, "row", range(len(table)))
+    table["label"] = table["label"].str.lower()
+    root = data_dir.resolve()
+    reasons: dict[int, str] = {}
+    seen: dict[str, int] = {}
+    for row, path, label, source in table[["row", "path", "label", "source"]].itertuples(index=False):
+        empty = [name for name, value in (("path", path), ("label", label), ("source", source)) if not value]
+        if empty:
+            reasons[row] = f"its {empty[0]} is empty"
+            continue
+        resolved = (root / path).resolve()
+        if not resolved.is_relative_to(root):
+            raise CohortError(
+                f"{file}, line {row + 2}: the path {path} leaves the folder; put the image below {data_dir}"
+            )
+        if not resolved.is_file():
+            reasons[row] = "its file does not exist"
+        elif path in seen:
+            reasons[row] = f"its file is already on line {seen[path] + 2}"
+        seen.setdefault(path, row)
+    usable = table[~table["row"].isin(list(reasons))].reset_index(drop=True)
+    if usable.empty:
+        first = f"; the first: line {min(reasons) + 2}, {reasons[min(reasons)]}" if reasons else ""
+        raise CohortError(f"{file} has no usable row{first}")
+    own = "film " + usable["row"].astype(str)
+    usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", own) if "patient_id" in usable else own
+    return usable, reasons

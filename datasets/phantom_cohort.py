@@ -1,0 +1,48 @@
+"""The phantom as a cohort: synthetic films of several hospitals whose label follows the hospital with probability rho."""
+
+from datasets import phantom
+from datasets.cohort import Cohort, CohortError
+from datasets.preprocessing import Preprocessing
+from datasets.radiograph import Radiograph
+from datasets.sample import DatasetInfo
+
+FILM_SIZE = 128
+
+
+class PhantomFilms:
+    """Films by position, rendered anew at every reading."""
+
+    def __init__(self, seed: int, rows: list[int], labels: list[str], hospitals: list[str]) -> None:
+        self.seed, self.rows, self.labels, self.hospitals = seed, rows, labels, hospitals
+
+    def read(self, position: int) -> Radiograph:
+        """Render one film."""
+        return phantom.film(self.seed, self.rows[position], self.labels[position], self.hospitals[position], FILM_SIZE)
+
+    def fingerprint(self, position: int) -> str:
+        """What the film is a function of."""
+        return f"phantom {self.seed} {self.rows[position]} {self.labels[position]} {self.hospitals[position]} {FILM_SIZE}"
+
+
+def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1600, seed: int = 0) -> Cohort:
+    """Training and validation films at `rho`, test films at 0.5 (unbiased), and hospitals never seen in training.
+
+    Args:
+        preprocessing: how films become tensors.
+        rho: probability that a film has its hospital's own label; 0.5 is independence.
+        films: training films; validation has a quarter of it, test and external 600 each.
+        seed: of the whole cohort.
+    """
+    try:
+        table = phantom.table(rho, seed, films, validation=films // 4, test=600, external=600)
+    except ValueError as error:
+        raise CohortError(str(error)) from None
+    hospitals = list(phantom.HOSPITALS)
+    targets = ("not covid", "covid")
+    table["target"] = (table["label"] == "covid").astype(int)
+    table["target_name"] = table["target"].map(dict(enumerate(targets)))
+    table["bias"] = table["source"].map({name: i for i, name in enumerate(hospitals)})
+    films_ = PhantomFilms(seed, *(table[name].tolist() for name in ("row", "label", "source")))
+    note = "SYNTHETIC: procedural phantoms, no patient's film. Results say nothing about any clinical use."
+    info = DatasetInfo("phantom", targets, tuple(hospitals), "source", positive=1, synthetic=True)
+    return Cohort(info, table, preprocessing, films_, notes=(note,))

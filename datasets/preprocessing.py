@@ -1,0 +1,76 @@
+"""From a film to the tensor a model sees: one value, made by training, stored in the checkpoint, used everywhere."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from datasets.radiograph import Radiograph
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Size, grey levels and normalisation, in two steps with augmentation between them.
+
+    Attributes:
+        size: side of the square input in pixels.
+        channels: 1, or 3 equal ones.
+        aspect: `stretch` the film to the square (keeps all of it, and no bars that tell its shape), `pad` it with black,
+            or `crop` its centre.
+        intensity: `percentile` maps the 0.5th and 99.5th percentile to 0 and 1 and clips; the film's own extreme values
+            (padding, collimation borders, burnt-out markers) are left out of the percentiles. `none` keeps [0, 1] as read.
+        mean: per channel, subtracted from [0, 1].
+        std: per channel, divided by.
+    """
+
+    size: int
+    channels: int = 1
+    aspect: str = "stretch"
+    intensity: str = "percentile"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+
+    def __post_init__(self) -> None:
+        if self.aspect not in ("stretch", "pad", "crop"):
+            raise ValueError(f"aspect must be stretch, pad or crop, not {self.aspect!r}")
+        if self.intensity not in ("percentile", "none"):
+            raise ValueError(f"intensity must be percentile or none, not {self.intensity!r}")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Rebuild from the JSON object that `dataclasses.asdict` gave."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def pixels(self, film: Radiograph) -> Float[Tensor, "1 size size"]:
+        """Resize and scale one film to [0, 1]: the part that is worth caching."""
+        image = torch.from_numpy(np.ascontiguousarray(film.pixels, dtype=np.float32))[None]
+        if self.aspect != "stretch":
+            height, width = image.shape[-2:]
+            side = max(height, width) if self.aspect == "pad" else min(height, width)
+            image = F.center_crop(image, [side, side])  # pads with 0 where the film is smaller
+        image = F.resize(image, [self.size, self.size], antialias=True)
+        return _stretch_grey_levels(image) if self.intensity == "percentile" else image
+
+    def normalise(self, pixels: Float[Tensor, "*batch _ size size"]) -> Float[Tensor, "*batch channels size size"]:
+        """Repeat a single channel as needed and normalise: the last step, after augmentation."""
+        if pixels.shape[-3] != self.channels:
+            pixels = pixels.expand(*pixels.shape[:-3], self.channels, *pixels.shape[-2:])
+        mean, std = (pixels.new_tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
+        return (pixels - mean) / std
+
+    def __call__(self, film: Radiograph) -> Float[Tensor, "channels size size"]:
+        """A film as the model sees it."""
+        return self.normalise(self.pixels(film))
+
+
+def _stretch_grey_levels(image: Tensor) -> Tensor:
+    values = image.numpy()
+    inner = values[(values > values.min()) & (values < values.max())]
+    if inner.size < 0.1 * values.size:  # a flat or binary image has no grey levels to measure
+        return image
+    low, high = np.percentile(inner, (0.5, 99.5))
+    return image.sub(float(low)).div(max(float(high - low), 1e-6)).clamp(0, 1)

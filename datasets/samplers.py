@@ -1,0 +1,83 @@
+"""The order of an epoch: batches that hold the cross-source pairs EnD needs, resumable at any position.
+
+An order is a function of (seed, epoch) alone. An epoch is every training film once, in batches of one size; the films that
+would make a smaller last batch wait for the next epoch, whose order is another.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from datasets.cohort import Draw
+from datasets.confounding import count_pairs
+
+
+class EpochSampler(Sampler[list[Draw]]):
+    """Batches of `Draw`s for `torch.utils.data.DataLoader(batch_sampler=...)`.
+
+    `random` is a plain permutation. `paired` deals each (target, bias) group out evenly over the epoch, and where a batch
+    still has no pair of one target across biases although the films have one, gives its last place to a film that makes
+    one: that film is then seen more than once in the epoch, the one it displaces not at all.
+
+    Set `epoch` before each pass; `start` is the first batch handed out, for going on in mid-epoch.
+    """
+
+    def __init__(
+        self,
+        positions: np.ndarray,
+        target: np.ndarray,
+        bias: np.ndarray,
+        batch_size: int,
+        seed: int,
+        order: str = "paired",
+    ) -> None:
+        if len(positions) < 2:
+            raise ValueError(f"{len(positions)} training films: at least 2 are needed")
+        self.positions, self.target, self.bias = positions, target, bias
+        self.batch_size = min(batch_size, len(positions))
+        self.seed, self.order = seed, order
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.positions) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        batches = self.batches(self.epoch)
+        for number in range(self.start, len(batches)):
+            first = number * self.batch_size
+            films = self.positions[batches[number]]
+            yield [Draw(int(film), self.epoch, first + place) for place, film in enumerate(films)]
+
+    def batches(self, epoch: int) -> np.ndarray:
+        """Indices into `positions` of an epoch, batches x batch size."""
+        rng = np.random.default_rng([self.seed, epoch])
+        films = len(self.positions)
+        order = rng.permutation(films) if self.order == "random" else self._dealt(rng)
+        batches = order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
+        if self.order == "paired" and count_pairs(self.target, self.bias).entangling:
+            for batch in batches:
+                if not count_pairs(self.target[batch], self.bias[batch]).entangling:
+                    batch[-1] = self._partner(batch[:-1], rng)
+        return batches
+
+    def _dealt(self, rng: np.random.Generator) -> np.ndarray:
+        """Every group spread evenly: the k-th of its n films sits near fraction (k + u) / n of the epoch."""
+        order = rng.permutation(len(self.positions))
+        cell = self.target * (int(self.bias.max()) + 1) + self.bias
+        place = np.empty(len(order))
+        for value in np.unique(cell):
+            members = order[cell[order] == value]
+            place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+        return np.argsort(place + 1e-9 * rng.random(len(place)))
+
+    def _partner(self, batch: np.ndarray, rng: np.random.Generator) -> int:
+        """A film that makes a pair with one of the batch; else any film of a target that has two biases."""
+        target, bias = self.target[batch], self.bias[batch]
+        makes_pair = np.zeros(len(self.positions), dtype=bool)
+        for value in np.unique(target):
+            here = np.unique(bias[target == value])
+            makes_pair |= (self.target == value) & ((self.bias != here[0]) | (len(here) > 1))
+        choices = np.flatnonzero(makes_pair)
+        return int(rng.choice(choices if len(choices) else np.arange(len(self.positions))))

@@ -1,0 +1,1 @@
+"""Classifiers that hand out their bottleneck features beside their logits."""

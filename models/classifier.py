@@ -1,0 +1,145 @@
+"""Any timm backbone as a classifier whose bottleneck features come out beside its logits."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from jaxtyping import Float
+from timm.models import get_pretrained_cfg
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models import simple_convnet  # noqa: F401  (registers itself with timm)
+
+
+class ModelError(ValueError):
+    """A model that can't be built or weights that don't fit it; the message says what to pass instead."""
+
+
+class Output(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        features: bottleneck, batch x width: what EnD regularises and the leak is measured on. Unit length where the model
+            was built so.
+        logits: batch x classes.
+    """
+
+    features: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that rebuilds a classifier, apart from its weights.
+
+    Attributes:
+        name: timm's name of the backbone, or `simple_convnet`.
+        num_classes: width of the logits.
+        in_chans: channels of the input, 1 or 3. Pretrained first layers are summed over colours for 1.
+        img_size: side of the input in pixels; only backbones with a fixed input size (most ViTs) need it to be built.
+        unit_norm: L2-normalise the features before the last layer, as EnD's authors do on Biased MNIST.
+        logit_scale: factor on the logits. Cosine-like logits of a unit-norm bottleneck fit slowly at 1.
+    """
+
+    name: str
+    num_classes: int
+    in_chans: int = 3
+    img_size: int = 224
+    unit_norm: bool = False
+    logit_scale: float = 1.0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "ModelConfig":
+        """Rebuild from the JSON object that `dataclasses.asdict` gave."""
+        return cls(**values)
+
+
+class Classifier(nn.Module):
+    """A timm backbone, its pooled features, one linear layer.
+
+    Args:
+        config: what to build; weights are random, drawn from torch's main generator.
+
+    Raises:
+        ModelError: timm knows no such backbone.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = _build_backbone(config)
+        self.head = nn.Linear(feature_width(self.backbone), config.num_classes)
+
+    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Output:
+        """Features and logits of normalised images, in one pass."""
+        features = self.backbone(image)
+        if self.config.unit_norm:
+            features = F.normalize(features, dim=1)
+        return Output(features, self.head(features) * self.config.logit_scale)
+
+
+def feature_width(backbone: nn.Module) -> int:
+    """Width of pooled features; in timm it is `head_hidden_size` where that exists (MobileNetV3), else `num_features`."""
+    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
+
+
+def build_classifier(config: ModelConfig, pretrained: bool = False, weights: Path | None = None) -> Classifier:
+    """Build a classifier to train.
+
+    Args:
+        config: what to build.
+        pretrained: start the backbone from timm's weights, through its model hub.
+        weights: start it from this local safetensors file in timm's parameter names instead.
+
+    Raises:
+        ModelError: an unknown backbone, an unreachable hub, a file that isn't safetensors or whose tensors don't fit.
+    """
+    model = Classifier(config)
+    if weights is not None or pretrained:
+        model.backbone.load_state_dict(_pretrained_backbone(config, weights).state_dict())
+    return model
+
+
+def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per RGB channel that timm's weights of this backbone were trained with, in [0, 1]."""
+    cfg = get_pretrained_cfg(name, allow_unregistered=True)
+    return (tuple(cfg.mean), tuple(cfg.std)) if cfg else ((0.5,) * 3, (0.5,) * 3)
+
+
+def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
+    if not timm.is_model(config.name):
+        near = difflib.get_close_matches(config.name, timm.list_models(), n=3)
+        raise ModelError(f"timm has no model {config.name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    cfg = get_pretrained_cfg(config.name)
+    sized = {"img_size": config.img_size} if cfg and cfg.fixed_input_size else {}
+    backbone: nn.Module = timm.create_model(
+        config.name, num_classes=0, in_chans=config.in_chans, **sized, **pretrained
+    )
+    return backbone
+
+
+def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module:
+    fork = torch.random.fork_rng(devices=[])  # so that random initial weights of the head don't depend on this
+    try:
+        with fork:
+            if weights is None:
+                return _build_backbone(config, pretrained=True)
+            if not weights.is_file() or weights.suffix != ".safetensors":
+                raise ModelError(f"--weights {weights}: give an existing .safetensors file; nothing else is loaded")
+            return _build_backbone(config, pretrained=True, pretrained_cfg_overlay={"file": str(weights)})
+    except ModelError:
+        raise
+    except Exception as error:
+        if weights is not None:
+            detail = str(error).strip().splitlines()[-1].strip()
+            raise ModelError(f"--weights {weights} does not fit timm's {config.name}: {detail}") from None
+        cfg = get_pretrained_cfg(config.name)
+        where = f"https://huggingface.co/{cfg.hf_hub_id}" if cfg and cfg.hf_hub_id else "timm's model hub"
+        raise ModelError(
+            f"--pretrained: the weights of {config.name} can't be fetched ({type(error).__name__}). On a machine with a network, "
+            f"download model.safetensors from {where} and pass it here as --weights FILE.safetensors"
+        ) from None

@@ -1,0 +1,1 @@
+"""Training, methods against shortcut learning, and the measurement of source bias."""

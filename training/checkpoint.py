@@ -1,0 +1,152 @@
+"""A trained model as one safetensors file whose JSON header holds all that is needed to use it, and nothing executable.
+
+Files are written beside their place and moved there, so that a reader sees the old file or the new one, never half of one.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from datasets.preprocessing import Preprocessing
+from datasets.sample import DatasetInfo
+from models.classifier import Classifier, ModelConfig
+
+FORMAT = "end-cxr"
+FORMAT_VERSION = 1
+NAME = "model.safetensors"
+RESUME_NAME = "resume.pt"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of this package, or not a whole one; the message says what it is."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained classifier with what it was trained on and how its scores are to be read.
+
+    Attributes:
+        model: what to build.
+        preprocessing: what turns a film into its input.
+        info: class names, source names, whether the films were synthetic.
+        threshold: score of the positive class from which a film counts as positive; None where no class is positive.
+        temperature: the logits are divided by it before softmax.
+        settings: the run's configuration, as in config.yaml.
+        metrics: the run's metrics by split.
+        versions: of Python and the main libraries.
+        weights: the classifier's state.
+    """
+
+    model: ModelConfig
+    preprocessing: Preprocessing
+    info: DatasetInfo
+    threshold: float | None
+    temperature: float
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+    weights: dict[str, Tensor]
+
+    def build(self) -> Classifier:
+        """The classifier with its weights, in evaluation mode."""
+        model = Classifier(self.model)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            detail = str(error).strip().splitlines()[-1].strip()
+            raise CheckpointError(f"the weights do not fit {self.model.name}: {detail}") from None
+        return model.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the checkpoint to `path`, whole or not at all."""
+    header = {
+        field.name: value if not dataclasses.is_dataclass(value) else dataclasses.asdict(value)  # type: ignore[arg-type]
+        for field in dataclasses.fields(checkpoint)
+        if field.name != "weights"
+        for value in [getattr(checkpoint, field.name)]
+    }
+    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps(header, allow_nan=False)}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    write_aside(path, lambda file: save_file(weights, file, metadata=metadata))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint from its file or its run folder; nothing in it is executed.
+
+    Raises:
+        CheckpointError: not there, not safetensors, another format or version, or an entry missing.
+    """
+    file = path / NAME if path.is_dir() else path
+    if not file.is_file():
+        raise CheckpointError(f"{file} does not exist; give a run folder that holds {NAME}")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{file} was not written by this package (format {metadata.get('format')!r}, expected {FORMAT!r})")
+    if metadata.get("version") != str(FORMAT_VERSION):
+        raise CheckpointError(f"{file} has format version {metadata.get('version')}; this package reads version {FORMAT_VERSION}")
+    try:
+        header = json.loads(metadata["header"])
+        info = header["info"]
+        return Checkpoint(
+            model=ModelConfig.from_json(header["model"]),
+            preprocessing=Preprocessing.from_json(header["preprocessing"]),
+            info=DatasetInfo(**{**info, "targets": tuple(info["targets"]), "biases": tuple(info["biases"])}),
+            weights=weights,
+            **{name: header[name] for name in ("threshold", "temperature", "settings", "metrics", "versions")},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{file} has a broken header: {detail}") from None
+
+
+def save_resume(state: dict[str, Any], folder: Path) -> None:
+    """Write what an interrupted training needs to go on: tensors, numbers and text."""
+    write_aside(folder / RESUME_NAME, lambda file: torch.save(state, file))
+
+
+def load_resume(folder: Path) -> dict[str, Any]:
+    """Read it back; objects are refused (`weights_only`).
+
+    Raises:
+        CheckpointError: there is none, or it can't be read so.
+    """
+    file = folder / RESUME_NAME
+    if not file.is_file():
+        done = (folder / "report.json").is_file()
+        raise CheckpointError(f"{folder} holds no {RESUME_NAME}: " + ("its training is finished" if done else "nothing to resume"))
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{file} can't be read without executing it ({type(error).__name__})") from None
+    return state
+
+
+def write_aside(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

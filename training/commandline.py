@@ -1,0 +1,133 @@
+"""Dataclass fields become command-line flags; defaults come from a preset, then a YAML file, then the command line.
+
+Nothing here imports torch, so that `--help` answers at once.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+
+def option(default: Any, help: str, *aliases: str, choices: Sequence[str] | None = None, metavar: str | None = None) -> Any:
+    """A dataclass field that is also a flag: `help` is its text, `aliases` are short names such as `-b`."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "aliases": aliases, "choices": choices, "metavar": metavar}
+    )
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Defaults beside each flag that has one, descriptions with their own line breaks."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        unset = action.default is None or action.default is argparse.SUPPRESS
+        return action.help if unset else f"{action.help} (default: %(default)s)"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that takes no abbreviations and suggests the flag that was meant."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **settings)
+
+    def add_dataclass(self, options: type, title: str, defaults: dict[str, Any] | None = None) -> None:
+        """Add a flag for every field of `options` made with `option`; `defaults` override the fields' own."""
+        group, hints = self.add_argument_group(title), get_type_hints(options)
+        for field in dataclasses.fields(options):
+            value = (defaults or {}).get(field.name, field.default)
+            names = (*field.metadata["aliases"], flag_name(field.name))
+            kind = _scalar_type(hints[field.name])
+            if kind is bool:
+                group.add_argument(
+                    *names, action=argparse.BooleanOptionalAction, default=value, help=field.metadata["help"]
+                )
+            else:
+                group.add_argument(
+                    *names,
+                    type=kind,
+                    default=value,
+                    choices=field.metadata["choices"],
+                    metavar=field.metadata["metavar"] or (None if field.metadata["choices"] else kind.__name__.upper()),
+                    help=field.metadata["help"],
+                )
+
+    def parse_strictly(self, arguments: Sequence[str], elsewhere: dict[str, str] | None = None) -> argparse.Namespace:
+        """Parse; an unknown flag is an error that names what was probably meant.
+
+        Args:
+            arguments: the command line without the program's name.
+            elsewhere: flags that exist but not here, with the sentence that says where (another method's flags).
+        """
+        known, unknown = self.parse_known_args(arguments)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            if elsewhere and flag in elsewhere:
+                self.error(elsewhere[flag])
+            near = difflib.get_close_matches(flag, list(self._option_string_actions), n=1)
+            self.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
+        return known
+
+
+def flag_name(field: str) -> str:
+    """`batch_size` is spelled `--batch-size`."""
+    return "--" + field.replace("_", "-")
+
+
+def fields_of(options: type) -> dict[str, Any]:
+    """Field names of a dataclass with their types, `X | None` as X."""
+    hints = get_type_hints(options)
+    return {field.name: _scalar_type(hints[field.name]) for field in dataclasses.fields(options)}
+
+
+def read_yaml(path: Path, allowed: dict[str, Any]) -> dict[str, Any]:
+    """Read a YAML file of settings spelled as the flags are, with `-` or `_`.
+
+    Args:
+        path: the file.
+        allowed: setting names with their types, as `fields_of` returns them.
+
+    Raises:
+        ValueError: no such file, not a mapping, an unknown setting or a value of another type; the message names it.
+    """
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {path}: can't be read as YAML ({error})") from None
+    if not isinstance(loaded, dict):
+        raise ValueError(f"--config {path}: expected lines such as `epochs: 10`, found {type(loaded).__name__}")
+    settings = {str(name).replace("-", "_"): value for name, value in loaded.items()}
+    for name, value in settings.items():
+        if name not in allowed:
+            near = difflib.get_close_matches(name, list(allowed), n=1)
+            raise ValueError(f"--config {path}: unknown setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
+        kind = allowed[name]
+        if value is None:
+            continue
+        if kind is Path and isinstance(value, str):
+            settings[name] = Path(value)
+        elif kind is float and _is_number(value):
+            settings[name] = float(value)
+        elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"--config {path}: {name} must be of type {kind.__name__}, not {value!r}")
+    return settings
+
+
+def _is_number(value: object) -> bool:
+    """True for numbers, also for `1e-3`, which YAML 1.1 reads as text."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def _scalar_type(hint: Any) -> type:
+    if isinstance(hint, UnionType):
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    kind: type = hint
+    return kind

@@ -1,0 +1,99 @@
+"""What is measured of a classifier: validation after each epoch, and every split once when training is over."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import log_softmax
+
+from datasets.cohort import Cohort
+from datasets.identity import hash_key
+from datasets.sample import DatasetInfo, Split
+from models.classifier import Classifier
+from training.bias.calibration import fit_temperature, fit_threshold
+from training.bias.groups import majority_targets, split_metrics
+from training.bias.leakage import source_leak
+from training.checkpoint import NAME, RESUME_NAME, Checkpoint, save_checkpoint, write_aside
+from training.config import TrainConfig, as_settings
+from training.methods import METHODS
+from training.predict import infer, predictions_table, read_logits
+from training.report import RunResult, json_numbers, versions
+
+# Places on this machine stay out of a checkpoint, which travels.
+LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights")
+
+
+def validate(model: Classifier, cohort: Cohort, device: torch.device, channels_last: bool) -> dict[str, float | None]:
+    """Cross-entropy `ce` and the headline metrics on validation; each film is called for its most probable class."""
+    at = cohort.positions(Split.VALIDATION)
+    logits = infer(model, cohort.samples(), at, device, channels_last=channels_last).logits
+    films = cohort.table.iloc[at]
+    target = films["target"].to_numpy()
+    info, scores = cohort.info, read_logits(logits, cohort.info.positive, 1.0, None)
+    names = np.array(info.targets, dtype=object)
+    table = pd.DataFrame(
+        {
+            "target": names[target],
+            "prediction": names[scores.prediction],
+            "source": films["source"].to_numpy(),
+            "patient": films["patient"].to_numpy(),
+            "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
+        }
+    )
+    seen = cohort.table.iloc[cohort.positions(Split.TRAIN)]
+    metrics = split_metrics(table, positive_name(info), majority_targets(seen["target_name"], seen["source"]))
+    return json_numbers({"ce": -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean()), **metrics})
+
+
+def finish(
+    model: Classifier, cohort: Cohort, config: TrainConfig, parameters: Any, folder: Path, device: torch.device, epoch: int
+) -> RunResult:
+    """Calibrate on validation, measure each split, write the checkpoint and the predictions."""
+    info, table = cohort.info, cohort.table
+    samples, everything = cohort.samples(), np.arange(len(table))
+    features, logits = infer(model, samples, everything, device, channels_last=config.channels_last)
+    held = cohort.positions(Split.VALIDATION)
+    temperature = fit_temperature(logits[held], table["target"].to_numpy()[held])
+    threshold = None
+    if info.positive is not None and len(info.targets) == 2:
+        score = read_logits(logits[held], info.positive, temperature, None).probability[:, info.positive]
+        threshold = fit_threshold(score, table["target"].to_numpy()[held] == info.positive, config.operating_point)
+    key = hash_key(config.output, config.hash_key)
+    predictions = predictions_table(cohort, everything, logits, temperature, threshold, folder.name, key)
+    train_rows = predictions[predictions["split"] == str(Split.TRAIN)]
+    majority = majority_targets(train_rows["target"], train_rows["source"])
+    metrics = {}
+    for split in Split:
+        at = cohort.positions(split)
+        rows = predictions.iloc[at]
+        metrics[str(split)] = split_metrics(rows, positive_name(info), majority)
+        if split in (Split.TEST, Split.EXTERNAL):
+            leak = source_leak(features[at], *(rows[name].to_numpy() for name in ("source", "target", "patient")))
+            metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
+    settings = as_settings(config, parameters)
+    run = RunResult(folder, config.method, config.model, config.seed, info.synthetic, metrics)
+    checkpoint = Checkpoint(
+        model.config, cohort.preprocessing, info, threshold, temperature,
+        {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS},
+        run.as_json()["metrics"], versions(), model.state_dict(),
+    )  # fmt: skip
+    save_checkpoint(checkpoint, folder / NAME)
+    write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
+    (folder / RESUME_NAME).unlink(missing_ok=True)
+    details = {
+        "selection": {"rule": config.select, "epoch": epoch, "used_bias_labels": config.select == "worst_group_accuracy"},
+        "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
+        "training_used_bias_labels": METHODS[config.method].uses_bias,
+        "excluded": cohort.excluded.to_dict("records"),
+        "notes": list(cohort.notes),
+        "versions": versions(),
+    }
+    return dataclasses.replace(run, details=details)
+
+
+def positive_name(info: DatasetInfo) -> str | None:
+    """Name of the positive class, where there is one."""
+    return None if info.positive is None else info.targets[info.positive]

@@ -1,0 +1,151 @@
+"""EnD: entangling and disentangling terms on the bottleneck features.
+
+Tartaglione, Barbano, Grangetto, "EnD: Entangling and Disentangling deep representations for bias correction", CVPR 2021,
+arXiv 2103.02023. With z_i the L2-normalised feature of sample i, y its target and b its bias,
+
+    loss = CE + alpha R_perp + beta R_par
+    R_perp = how far the cosines of pairs with b_i = b_j are from 0, whatever their targets (Eq. 7)
+    R_par  = mean of (1 - cos) / 2 over pairs with y_i = y_j and b_i != b_j                  (Eq. 8, as the authors code it)
+
+Pairs are unordered. Deviations from the released code, on purpose:
+
+1. R_par sees every such pair. The released mask (`tril` of an asymmetric product) drops each pair whose later row has the
+   higher bias, so its value depends on the order of the batch.
+2. Features are normalised here, whatever their shape, and cosines are never clamped, which would cut their gradient.
+3. Signed R_perp and R_par are computed from group sums in O(batch x width), with no Gram matrix and no loop over classes:
+   the cosines of all pairs inside a set sum to (|sum of z|^2 - sum of |z|^2) / 2.
+4. A term without pairs is 0 with a zero gradient; the training loop counts pairs and warns.
+"""
+
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from datasets.sample import DatasetInfo, Sample
+from models.classifier import Output
+from training.distributed import gather_rows, global_batch_gradient, sum_over_ranks
+from training.methods import EndParameters
+
+
+def disentangling_loss(
+    features: Float[Tensor, "batch dim"],
+    bias: Int[Tensor, " batch"],
+    form: Literal["signed", "absolute"] | str = "signed",
+    num_biases: int | None = None,
+    group: dist.ProcessGroup | None = None,
+) -> Float[Tensor, ""]:
+    """R_perp, in [0, 1]: 0 where features that share a bias are orthogonal (`absolute`) or cancel out (`signed`).
+
+    `signed` is the authors' code: sum over biases of |sum of cosines|, over the number of same-bias pairs; linear in the
+    batch. `absolute` is Eq. 7 as the first author reads it: mean |cosine| over these pairs; quadratic in the batch. The two
+    agree when no cosine is negative, as after a ReLU.
+
+    Args:
+        features: bottleneck features, not necessarily normalised; half precision is computed in float32.
+        bias: bias of each sample.
+        form: which of the two.
+        num_biases: number of bias values; labels then index it and nothing waits for the device. Without it labels are
+            any integers.
+        group: in an initialised process group the term is that of all ranks' samples.
+
+    Returns:
+        Scalar; 0 with zero gradient when no two samples share a bias.
+    """
+    if form not in ("signed", "absolute"):
+        raise ValueError(f"form must be signed or absolute, not {form!r}")
+    with torch.autocast(features.device.type, enabled=False):
+        z = _normalise(features)
+        if form == "absolute":
+            return global_batch_gradient(_mean_absolute_cosine(gather_rows(z, group), gather_rows(bias, group)), group)
+        (bias,), (biases,) = _index([bias], [num_biases], group)
+        sums = sum_over_ranks(_sum_by(z, bias, biases), group)
+        squares = sum_over_ranks(_sum_by(z.square().sum(1), bias, biases), group)
+        counts = sum_over_ranks(_sum_by(torch.ones_like(z[:, 0]), bias, biases), group)
+        cosines = (sums.square().sum(1) - squares) / 2
+        pairs = counts * (counts - 1) / 2
+        # Rounding can leave a tiny sum where a bias has one sample and no pair.
+        total = torch.where(pairs > 0, cosines, 0).abs().sum()
+        return global_batch_gradient(total / pairs.sum().clamp(min=1), group)
+
+
+def entangling_loss(
+    features: Float[Tensor, "batch dim"],
+    target: Int[Tensor, " batch"],
+    bias: Int[Tensor, " batch"],
+    num_targets: int | None = None,
+    num_biases: int | None = None,
+    group: dist.ProcessGroup | None = None,
+) -> Float[Tensor, ""]:
+    """R_par, in [0, 1]: mean (1 - cosine) / 2 over pairs of one target and different biases; linear in the batch.
+
+    Args:
+        features: bottleneck features, not necessarily normalised; half precision is computed in float32.
+        target: target of each sample.
+        bias: bias of each sample.
+        num_targets: number of targets; given with `num_biases`, labels index them and nothing waits for the device.
+        num_biases: number of bias values.
+        group: in an initialised process group the term is that of all ranks' samples.
+
+    Returns:
+        Scalar; 0 with zero gradient when there is no such pair (every target comes from one source).
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        z = _normalise(features)
+        (target, bias), (targets, biases) = _index([target, bias], [num_targets, num_biases], group)
+        cell = target * biases + bias
+        sums = sum_over_ranks(_sum_by(z, cell, targets * biases), group).unflatten(0, (targets, biases))
+        counts = sum_over_ranks(_sum_by(torch.ones_like(z[:, 0]), cell, targets * biases), group)
+        counts = counts.unflatten(0, (targets, biases))
+        cosines = (sums.sum(1).square().sum() - sums.square().sum()) / 2
+        pairs = (counts.sum(1).square().sum() - counts.square().sum()) / 2
+        mean = (pairs - cosines) / (2 * pairs.clamp(min=1))
+        return global_batch_gradient(torch.where(pairs > 0, mean, 0), group)
+
+
+class End(nn.Module):
+    """Cross-entropy plus the two terms; takes part in training only, the classifier is unchanged."""
+
+    def __init__(self, parameters: EndParameters, info: DatasetInfo) -> None:
+        super().__init__()
+        self.parameters_ = parameters
+        self.num_targets, self.num_biases = len(info.targets), len(info.biases)
+
+    def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
+        """Return `ce`, `r_perp` and `r_par`, the last two already weighted by alpha and beta."""
+        p = self.parameters_
+        r_perp = disentangling_loss(output.features, batch.bias, p.form, self.num_biases)
+        r_par = entangling_loss(output.features, batch.target, batch.bias, self.num_targets, self.num_biases)
+        ce = F.cross_entropy(output.logits.float(), batch.target)
+        return {"ce": ce, "r_perp": p.alpha * r_perp, "r_par": p.beta * r_par}
+
+
+def _normalise(features: Tensor) -> Tensor:
+    wide = features if features.dtype == torch.float64 else features.float()
+    return F.normalize(wide, dim=1)
+
+
+def _sum_by(values: Tensor, index: Tensor, size: int) -> Tensor:
+    return values.new_zeros((size, *values.shape[1:])).index_add(0, index, values)
+
+
+def _index(
+    labels: list[Tensor], sizes: list[int | None], group: dist.ProcessGroup | None
+) -> tuple[list[Tensor], list[int]]:
+    """Labels as indices below their sizes; where a size is missing, over the labels that any rank holds."""
+    indexed, known = [], []
+    for label, size in zip(labels, sizes, strict=True):
+        if size is None:
+            values = torch.unique(gather_rows(label, group))
+            label, size = torch.searchsorted(values, label), len(values)
+        indexed.append(label)
+        known.append(size)
+    return indexed, known
+
+
+def _mean_absolute_cosine(z: Tensor, bias: Tensor) -> Tensor:
+    same = (bias[:, None] == bias[None, :]).triu(diagonal=1)
+    return (z @ z.T).abs().mul(same).sum() / same.sum().clamp(min=1)

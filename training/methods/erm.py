@@ -1,0 +1,19 @@
+"""Empirical risk minimisation: mean cross-entropy of the batch, the baseline that every method is held against."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from datasets.sample import DatasetInfo, Sample
+from models.classifier import Output
+from training.methods import ErmParameters
+
+
+class Erm(nn.Module):
+    """Cross-entropy, blind to the bias."""
+
+    def __init__(self, parameters: ErmParameters, info: DatasetInfo) -> None:
+        super().__init__()
+
+    def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
+        """Return `{"ce": ...}` in nats."""
+        return {"ce": F.cross_entropy(output.logits.float(), batch.target)}

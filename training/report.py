@@ -1,0 +1,164 @@
+"""What a training run leaves beside its weights: metrics by split, report.json, and the tables on the terminal."""
+
+import json
+import math
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from datasets.confounding import Confounding
+from datasets.sample import DatasetInfo
+from training.checkpoint import write_aside
+
+SCHEMA_VERSION = 1
+RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
+# Name in JSON, heading, and whether more is better (None: neither).
+HEADLINE = (
+    ("accuracy", "accuracy"),
+    ("auroc", "AUROC"),
+    ("aligned_accuracy", "aligned acc."),
+    ("conflicting_accuracy", "conflicting acc."),
+    ("worst_group_accuracy", "worst group acc."),
+    ("leak", "leak"),
+    ("leak_chance", "leak chance"),
+    ("n", "films"),
+    ("patients", "patients"),
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run.
+
+    Attributes:
+        folder: the run folder.
+        method: name of the method.
+        model: name of the backbone.
+        seed: of the training.
+        synthetic: whether no film was of a person.
+        metrics: by split, then by name; undefined is NaN.
+        details: selection, calibration, confounding, rows left out: what report.json adds.
+    """
+
+    folder: Path
+    method: str
+    model: str
+    seed: int
+    synthetic: bool
+    metrics: dict[str, dict[str, float]]
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; undefined metrics are None."""
+        return {
+            "folder": str(self.folder),
+            "method": self.method,
+            "model": self.model,
+            "seed": self.seed,
+            "synthetic": self.synthetic,
+            "metrics": {split: json_numbers(values) for split, values in self.metrics.items()},
+        }
+
+
+def json_numbers(values: dict[str, float]) -> dict[str, float | None]:
+    """NaN and infinity have no place in JSON: they become null."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def difference(run: RunResult, reference: RunResult) -> dict[str, dict[str, float]]:
+    """`run` minus `reference` for each split and metric (not the counts)."""
+    return {
+        split: {
+            name: values[name] - reference.metrics[split][name]
+            for name, _ in HEADLINE
+            if name in values and name not in ("n", "patients", "leak_chance")
+        }
+        for split, values in run.metrics.items()
+    }
+
+
+def result_json(runs: list[RunResult]) -> dict[str, Any]:
+    """The object behind `--result`; two runs are compared, the second against the first."""
+    return {
+        "runs": [run.as_json() for run in runs],
+        "difference": {
+            split: json_numbers(values) for split, values in difference(runs[1], runs[0]).items()
+        } if len(runs) == 2 else {},
+    }  # fmt: skip
+
+
+def write_report(runs: list[RunResult], folder: Path) -> None:
+    """Write report.json of the last of the runs; an earlier one is what it is compared with."""
+    report = {"schema_version": SCHEMA_VERSION, "notice": RESEARCH_ONLY, **result_json(runs), **runs[-1].details}
+    text = json.dumps(report, indent=2, allow_nan=False)
+    write_aside(folder / "report.json", lambda file: file.write_text(text + "\n", encoding="utf-8"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what the numbers depend on."""
+    packages = ("end-cxr", "torch", "torchvision", "timm", "monai", "scikit-learn", "pydicom")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def show_start(console: Console, info: DatasetInfo, table: pd.DataFrame, check: Confounding, notes: tuple[str, ...], excluded: pd.DataFrame) -> None:
+    """Print what is about to be trained on, and what the table of sources and labels allows."""
+    console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
+    for note in notes:
+        style = "bold black on yellow" if note.startswith("SYNTHETIC") else "yellow"
+        console.print(f" {note} ", style=style)
+    sizes = table["split"].value_counts()
+    splits = ", ".join(f"{sizes[name]} {name}" for name in ("train", "validation", "test", "external") if name in sizes)
+    console.print(f"{info.name}: {len(table)} images ({splits}), {table['patient'].nunique()} patients" if info.bias_name == "source" else f"{info.name}: {len(table)} images ({splits})")
+    if len(excluded):
+        counts = excluded["reason"].value_counts()
+        console.print(f"{len(excluded)} rows left out:", style="yellow")
+        for reason, count in counts.head(8).items():
+            lines = ", ".join(str(int(row) + 2) for row in excluded.loc[excluded["reason"] == reason, "row"].head(5))
+            console.print(f"  {count} because {reason} (line {lines}{', …' if count > 5 else ''} of metadata.csv)")
+    grid = Table(title=f"Training films by {info.bias_name} and label", title_justify="left", box=None, header_style="bold")
+    grid.add_column(info.bias_name)
+    for name in check.table.columns:
+        grid.add_column(str(name), justify="right")
+    for name, row in check.table.iterrows():
+        grid.add_row(str(name), *(str(value) if value else "[dim]0[/dim]" for value in row))
+    console.print(grid)
+    colour = {"identifiable": "green", "weak": "yellow", "not identifiable": "red"}[check.verdict]
+    console.print(f"Cramer's V {check.cramers_v:.2f}: [{colour}]{check.verdict}[/{colour}]. {check.sentence}\n")
+
+
+def show_results(console: Console, runs: list[RunResult]) -> None:
+    """Print the metrics of test and external side by side, with the differences of a pair."""
+    for split in ("test", "external"):
+        shown = [run for run in runs if run.metrics[split]["n"]]
+        if not shown:
+            continue
+        first = shown[0].metrics[split]
+        table = Table(
+            title=f"{split}: {first['n']:.0f} images, {first['patients']:.0f} patients", title_justify="left", header_style="bold"
+        )
+        table.add_column("")
+        for run in shown:
+            table.add_column(run.method, justify="right")
+        gaps = difference(shown[1], shown[0])[split] if len(shown) == 2 else {}
+        if gaps:
+            table.add_column("difference", justify="right")
+        for name, heading in HEADLINE:
+            values = [run.metrics[split].get(name, math.nan) for run in shown]
+            if name in ("n", "patients") or (all(math.isnan(value) for value in values) and name == "leak_chance"):
+                continue
+            cells = [f"{value:.3f}" if math.isfinite(value) else "cannot conclude" for value in values]
+            if gaps:
+                gap = gaps.get(name, math.nan)
+                cells.append(f"{gap:+.3f}" if math.isfinite(gap) else "")
+            table.add_row(heading, *cells)
+        console.print(table)
+    if runs[0].synthetic:
+        console.print(" SYNTHETIC data: these numbers say nothing about any patient or hospital. ", style="bold black on yellow")
+    for run in runs:
+        console.print(f"run folder: {run.folder}", highlight=False)

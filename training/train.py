@@ -1,0 +1,254 @@
+"""Train one classifier, or a method beside its ERM twin: `python -m training.train --dataset covid --paired`.
+
+Read top to bottom: `main` reads the command line and shows the results, `prepare` loads and checks the films, `train`
+is the loop.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from training.config import TrainConfig, as_settings, parse
+
+if __name__ == "__main__":
+    CONFIG = parse(sys.argv[1:])  # before the heavy imports, so that --help and mistakes answer at once
+
+import numpy as np
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from torch import nn
+from torch.utils.data import DataLoader
+
+from datasets.augmentation import Augmentation
+from datasets.catalogue import load_cohort
+from datasets.cohort import Cohort, CohortError, whole_batch
+from datasets.confounding import check_confounding, count_pairs
+from datasets.preprocessing import Preprocessing
+from datasets.sample import Split
+from datasets.samplers import EpochSampler
+from models.classifier import ModelConfig, ModelError, build_classifier, normalisation
+from training.checkpoint import CheckpointError, load_resume, save_resume, write_aside
+from training.methods import METHODS, ErmParameters, build_method
+from training.measure import finish, validate
+from training.report import RunResult, result_json, show_results, show_start, write_report
+
+ERRORS = Console(stderr=True)
+
+
+class TrainingError(ValueError):
+    """Training that can't begin or go on; the message says why and what to change."""
+
+
+def main(config: TrainConfig, parameters: Any) -> None:
+    """Train, print the summary, then `--result` and one JSON object."""
+    console = Console()
+    try:
+        cohort = prepare(config, console)
+        config.output.mkdir(parents=True, exist_ok=True)
+        runs = []
+        if config.paired:
+            runs.append(train(dataclasses.replace(config, method="erm"), ErmParameters(), cohort))
+            write_report(runs, runs[0].folder)
+        runs.append(train(config, parameters, cohort))
+        write_report(runs, runs[-1].folder)
+    except (CohortError, ModelError, TrainingError, CheckpointError, ValueError, OSError) as error:
+        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False)
+        raise SystemExit(2) from None
+    show_results(console, runs)
+    print("--result")
+    print(json.dumps(result_json(runs), allow_nan=False))
+
+
+def prepare(config: TrainConfig, console: Console) -> Cohort:
+    """Load and check the films, say what they allow, and decode them."""
+    has_weights = config.pretrained or config.weights is not None
+    mean, std = normalisation(config.model) if has_weights and config.in_chans == 3 else ((0.5,) * config.in_chans,) * 2
+    digits = config.dataset == "biased-mnist"
+    preprocessing = Preprocessing(
+        config.img_size, config.in_chans, config.aspect, "none" if digits else config.intensity, mean, std
+    )
+    cohort = load_cohort(
+        config.dataset,
+        preprocessing,
+        data_dir=config.data_dir,
+        classes=_names(config.classes),
+        external_sources=_names(config.external_sources),
+        rho=config.rho,
+        films=config.films,
+        split_seed=config.split_seed,
+    )
+    cohort = cohort.cached(config.cache, config.output / ".cache")
+    films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
+    check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
+    show_start(console, cohort.info, cohort.table, check, cohort.notes, cohort.excluded)
+    if check.verdict == "not identifiable" and not config.accept_unidentifiable:
+        raise TrainingError(f"not training: {check.sentence} To train all the same, pass --accept-unidentifiable")
+    return cohort
+
+
+def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
+    """The loop: returns the finished run, whose folder is complete but for report.json."""
+    folder = config.resume or prepare_folder(config)
+    write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(as_settings(config, parameters))))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else torch.device(config.device)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    torch.manual_seed(config.seed)
+    model_config = ModelConfig(
+        config.model, len(cohort.info.targets), config.in_chans, config.img_size, config.unit_norm, config.logit_scale
+    )
+    model = build_classifier(model_config, config.pretrained, config.weights).to(device, memory_format=layout)
+    method = build_method(config.method, parameters, cohort.info).to(device)
+
+    positions = cohort.positions(Split.TRAIN)
+    samples = cohort.samples(Augmentation() if config.augment else None, config.seed)
+    labels = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
+    sampler = EpochSampler(positions, *labels, config.batch_size, config.seed, config.sampler)
+    loader = DataLoader(
+        samples,
+        batch_sampler=sampler,
+        collate_fn=whole_batch,
+        num_workers=config.workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=False,
+    )
+    steps = len(sampler)
+    both = nn.ModuleList([model, method])
+    optimiser = create_optimizer_v2(both, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay)
+    scheduler, _ = create_scheduler_v2(
+        optimiser,
+        sched=config.sched,
+        num_epochs=config.epochs,
+        warmup_epochs=min(config.warmup_epochs, config.epochs - 1),
+        warmup_lr=config.lr / 100,
+        decay_epochs=max(1, config.epochs // 4),
+        decay_rate=0.1,
+        step_on_epochs=False,
+        updates_per_epoch=steps,
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=config.amp and device.type == "cuda")
+    first, best = 0, {"value": float("-inf"), "epoch": -1, "weights": {}}
+    if config.resume:
+        state = load_resume(folder)
+        both.load_state_dict(state["modules"])
+        optimiser.load_state_dict(state["optimiser"])
+        scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["generator"])
+        first, best = state["epoch"], state["best"]
+
+    both.train()
+    with _progress() as progress:
+        task = progress.add_task(config.method, total=config.epochs * steps, completed=first * steps, note="")
+        for epoch in range(first, config.epochs):
+            sampler.epoch = epoch
+            totals: dict[str, torch.Tensor] = {}
+            pairs = np.zeros(2, dtype=np.int64)
+            started = time.perf_counter()
+            for step, batch in enumerate(loader):
+                if scheduler is not None:
+                    scheduler.step_update(epoch * steps + step)
+                pairs += count_pairs(batch.target.numpy(), batch.bias.numpy())
+                batch = type(batch)(*(value.to(device, non_blocking=True) for value in batch))
+                image = batch.image.contiguous(memory_format=layout)
+                with torch.autocast(device.type, _half(device), enabled=config.amp):
+                    output = model(image)
+                terms = method(output, batch)
+                loss = torch.stack(list(terms.values())).sum()
+                optimiser.zero_grad(set_to_none=True)
+                scaler.scale(loss).backward()
+                if config.clip_grad is not None:
+                    scaler.unscale_(optimiser)
+                    nn.utils.clip_grad_norm_(both.parameters(), config.clip_grad)
+                scaler.step(optimiser)
+                scaler.update()
+                for name, value in terms.items():
+                    totals[name] = totals.get(name, 0) + value.detach()
+                if step % 10 == 9 or step == steps - 1:
+                    means = {name: float(value) / (step + 1) for name, value in totals.items()}
+                    _require_finite(means, epoch, step)
+                    rate = (step + 1) * sampler.batch_size / (time.perf_counter() - started)
+                    progress.update(task, completed=epoch * steps + step + 1, note=_note(epoch, config.epochs, means, pairs, step + 1, rate))
+            record = {
+                "epoch": epoch + 1,
+                "lr": optimiser.param_groups[0]["lr"],
+                "terms": means,
+                "pairs_per_batch": dict(zip(("disentangling", "entangling"), (pairs / steps).tolist(), strict=True)),
+                "films_per_second": rate,
+                "validation": validate(model, cohort, device, config.channels_last),
+            }
+            with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+            if METHODS[config.method].uses_bias and not pairs.all():
+                progress.console.print(f"epoch {epoch + 1}: a term of {config.method} saw no pair at all", style="yellow")
+            value = selection_value(config.select, record["validation"], epoch)
+            if value >= best["value"] or not best["weights"]:
+                best = {"value": value, "epoch": epoch + 1, "weights": {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}}
+            save_resume(
+                {
+                    "epoch": epoch + 1, "modules": both.state_dict(), "optimiser": optimiser.state_dict(),
+                    "scaler": scaler.state_dict(), "generator": torch.get_rng_state(), "best": best,
+                },
+                folder,
+            )  # fmt: skip
+    model.load_state_dict(best["weights"])
+    return finish(model, cohort, config, parameters, folder, device, best["epoch"])
+
+
+def prepare_folder(config: TrainConfig) -> Path:
+    """Make `<dataset>-<method>-<model>-s<seed>` below the output folder, with a counter when that is taken."""
+    name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
+    for number in range(1, 10_000):
+        folder = config.output / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise TrainingError(f"{config.output} holds 9,999 runs named {name}: choose another --output")
+
+
+def selection_value(rule: str, validation: dict[str, float | None], epoch: int) -> float:
+    """What the kept epoch is highest in; an undefined measure never wins over a defined one."""
+    if rule == "last":
+        return float(epoch)
+    value = validation["ce"] if rule == "loss" else validation[rule]
+    if rule == "auroc" and value is None:
+        value = validation["accuracy"]
+    if value is None:
+        return float("-inf")
+    return -value if rule == "loss" else value
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _half(device: torch.device) -> torch.dtype:
+    return torch.float16 if device.type == "cuda" else torch.bfloat16
+
+
+def _require_finite(means: dict[str, float], epoch: int, step: int) -> None:
+    bad = [name for name, value in means.items() if not np.isfinite(value)]
+    if bad:
+        raise TrainingError(f"{', '.join(bad)} is not finite by step {step + 1} of epoch {epoch + 1}: try a lower --lr or --clip-grad 1")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    return Progress(*columns, console=ERRORS)
+
+
+def _note(epoch: int, epochs: int, means: dict[str, float], pairs: np.ndarray, steps: int, rate: float) -> str:
+    terms = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+    same, across = pairs / steps
+    return f"epoch {epoch + 1}/{epochs} {terms} · pairs/batch {same:.0f} same source, {across:.0f} across · {rate:.0f}/s"
+
+
+if __name__ == "__main__":
+    main(*CONFIG)
