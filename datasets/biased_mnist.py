@@ -7,6 +7,7 @@ loader recolours training digits), and colours come from a generator of their ow
 
 import gzip
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
@@ -44,14 +45,20 @@ def load_biased_mnist(
         preprocessing: its size may differ from 28; coloured digits are then resized.
         data_dir: folder of MNIST's four idx files, gzipped or not; else torchvision's copy in data/mnist, downloaded there.
         rho: probability that a training digit has its label's own colour, 0 to 1.
-        films: number of training digits, drawn at random; all 54,000 by default (6,000 more are for validation).
+        films: number of training digits, drawn at random; all 54,000 by default. Of the 6,000 held for validation a
+            fifth as many are then used, 1,000 at least.
         seed: which digits validate, which are drawn, and every colour.
 
     Raises:
-        CohortError: rho outside 0 to 1, MNIST neither there nor to be downloaded, or more digits asked for than there are.
+        CohortError: rho outside 0 to 1, not 3 channels, MNIST broken or neither there nor to be downloaded, or more
+            digits asked for than there are.
     """
     if not 0 <= rho <= 1:
         raise CohortError(f"rho {rho}: a probability, from 0 to 1")
+    if preprocessing.channels != 3:
+        raise CohortError(f"Biased MNIST is coloured: it needs 3 channels, not {preprocessing.channels}")
+    if films is not None and films < 2:
+        raise CohortError(f"{films} training digits were asked for: at least 2 are needed")
     rng = np.random.default_rng([seed, 1])
     digits, labels = _read(data_dir, train=True)
     test_digits, test_labels = _read(data_dir, train=False)
@@ -60,7 +67,7 @@ def load_biased_mnist(
     kept = order[len(held) :]
     if films is not None:
         if films > len(kept):
-            raise CohortError(f"{films} training digits were asked for; MNIST has {len(kept)} beside those for validation")
+            raise CohortError(f"{films} training digits were asked for; beside those for validation there are {len(kept)}")
         kept = kept[:films]
         held = held[: max(1000, films // 5)]
     parts = (
@@ -113,28 +120,32 @@ def _resized(images: Tensor, size: int) -> Tensor:
 def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:
     root = data_dir or Path("data/mnist")
     prefix = "train" if train else "t10k"
-    try:
-        images, labels = (
-            _idx_file(root / f"{prefix}-{kind}-ubyte", reader)
-            for kind, reader in (("images-idx3", read_image_file), ("labels-idx1", read_label_file))
-        )
-        if images is not None and labels is not None:
-            return images, labels
-        mnist = MNIST(str(root), train=train, download=True)
-    except (RuntimeError, URLError, OSError, EOFError, AssertionError, ValueError) as error:
-        raise CohortError(
-            f"MNIST is not in {root} and can't be downloaded ({type(error).__name__}): put its four idx files there, gzipped or not"
-        ) from None
-    return mnist.data, mnist.targets
+    images = _idx_file(root / f"{prefix}-images-idx3-ubyte", read_image_file)
+    labels = _idx_file(root / f"{prefix}-labels-idx1-ubyte", read_label_file)
+    if images is None or labels is None:
+        try:
+            mnist = MNIST(str(root), train=train, download=True)
+        except (RuntimeError, URLError, OSError, EOFError, AssertionError, ValueError) as error:
+            raise CohortError(
+                f"MNIST is not in {root} and can't be downloaded ({type(error).__name__}): put its four idx files there, gzipped or not"
+            ) from None
+        images, labels = mnist.data, mnist.targets
+    if len(images) != len(labels):
+        raise CohortError(f"{root}: {len(images)} {prefix} images, {len(labels)} labels; copy MNIST's idx files again")
+    return images, labels
 
 
 def _idx_file(path: Path, reader: Callable[[str], Tensor]) -> Tensor | None:
     packed = path.with_name(path.name + ".gz")
-    if path.is_file():
-        return reader(str(path))
-    if not packed.is_file():
+    found = path if path.is_file() else packed
+    if not found.is_file():
         return None
-    with tempfile.NamedTemporaryFile() as unpacked:
-        unpacked.write(gzip.decompress(packed.read_bytes()))
-        unpacked.flush()
-        return reader(unpacked.name)
+    try:
+        if found == path:
+            return reader(str(path))
+        with tempfile.NamedTemporaryFile() as unpacked:
+            unpacked.write(gzip.decompress(packed.read_bytes()))
+            unpacked.flush()
+            return reader(unpacked.name)
+    except (RuntimeError, OSError, EOFError, AssertionError, ValueError, KeyError, IndexError, zlib.error) as error:
+        raise CohortError(f"{found} is broken ({type(error).__name__}): copy MNIST's idx files again") from None

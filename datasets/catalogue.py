@@ -1,6 +1,7 @@
 """Every dataset by its name on the command line."""
 
 from pathlib import Path
+from typing import Any
 
 from datasets.biased_mnist import load_biased_mnist
 from datasets.cohort import Cohort, CohortError
@@ -29,7 +30,7 @@ def load_cohort(
         if data_dir is None:
             raise CohortError("--dataset covid needs --data-dir, a folder with metadata.csv")
         return load_covid(data_dir, preprocessing, classes, external_sources, split_seed)
-    given = {key: value for key, value in (("rho", rho), ("films", films)) if value is not None}
+    given: dict[str, Any] = {key: value for key, value in (("rho", rho), ("films", films)) if value is not None}
     if name == "phantom":
         return load_phantom(preprocessing, seed=split_seed, **given)
     if name == "biased-mnist":

@@ -88,7 +88,7 @@ class Cohort:
         """Return the cohort with decoded, resized films kept in `memory`, on `disk` or not at all (`none`).
 
         In memory, each film is decoded here; those that can't be are left out of the table and named in `excluded`. On
-        disk and without a cache, such a film raises when it is first used.
+        disk and without a cache, such a film raises CohortError when it is first used.
 
         Args:
             mode: `memory`, `disk` or `none`.
@@ -97,7 +97,10 @@ class Cohort:
 
         Raises:
             CohortError: a split that training needs has no readable film left.
+            ValueError: an unknown mode, or `disk` without a folder.
         """
+        if mode not in ("memory", "disk", "none") or (mode == "disk" and folder is None):
+            raise ValueError(f"mode {mode!r}: memory, disk (with a folder) or none")
         if self.films is None:
             return self
         data = list(range(len(self.table)))
@@ -105,7 +108,7 @@ class Cohort:
         if mode == "none":
             return dataclasses.replace(self, images=MonaiDataset(data, transform))
         if mode == "disk":
-            images = PersistentDataset(data, transform, cache_dir=folder, hash_func=transform.cache_name)
+            images = _DiskCache(data, transform, cache_dir=folder, hash_func=transform.cache_name)
             return dataclasses.replace(self, images=images)
         loaded = CacheDataset(data, _Tolerant(transform), num_workers=workers, progress=True)
         unreadable = {i: str(item) for i in data if isinstance(item := loaded[i], RadiographError)}
@@ -119,6 +122,9 @@ class Cohort:
             CohortError: training or validation would be left without a film.
         """
         kept = [i for i in range(len(self.table)) if i not in reasons]
+        images = self.images
+        if images is not None:
+            images = images[kept] if isinstance(images, Tensor) else [images[i] for i in kept]
         dropped = pd.DataFrame(
             {"row": self.table["row"].iloc[list(reasons)].to_numpy(), "reason": list(reasons.values())}
         )
@@ -126,7 +132,7 @@ class Cohort:
             self,
             table=self.table.iloc[kept].reset_index(drop=True),
             films=None if self.films is None else _Subset(self.films, kept),
-            images=None if self.images is None else [self.images[i] for i in kept],
+            images=images,
             excluded=pd.concat([self.excluded, dropped], ignore_index=True),
         )
         for split in (Split.TRAIN, Split.VALIDATION):
@@ -164,14 +170,25 @@ class CohortSamples(Dataset[Sample]):
     def __getitems__(self, keys: Sequence[int | Draw]) -> Sample:
         films = [key.film if isinstance(key, Draw) else key for key in keys]
         if isinstance(self.images, Tensor):
-            pixels = self.images[films].float()
-            pixels = pixels / 255 if self.images.dtype == torch.uint8 else pixels
+            pixels = self.images[films]
+            pixels = pixels / 255 if pixels.dtype == torch.uint8 else pixels.float()
         else:
-            pixels = torch.stack([self._pixels(film, key) for film, key in zip(films, keys, strict=True)])
+            pixels = torch.stack([self._pixels(film) for film in films])
+        if self.augmentation is not None:
+            pixels = torch.stack([self._augmented(image, key) for image, key in zip(pixels, keys, strict=True)])
         return Sample(self.preprocessing.normalise(pixels), self.target[films], self.bias[films], self.row[films])
 
-    def _pixels(self, film: int, key: int | Draw) -> Tensor:
-        pixels: Tensor = self.images[film]
+    def _pixels(self, film: int) -> Tensor:
+        try:
+            pixels: Tensor = self.images[film]
+        except RuntimeError as error:  # MONAI's, about the transform; its cause is about the film
+            if not isinstance(error.__cause__, RadiographError):
+                raise
+            line = int(self.row[film]) + 2
+            raise CohortError(f"the film on line {line} of metadata.csv can't be used: {error.__cause__}") from None
+        return pixels
+
+    def _augmented(self, pixels: Tensor, key: int | Draw) -> Tensor:
         if self.augmentation is None or not isinstance(key, Draw):
             return pixels
         seed = np.random.SeedSequence([self.seed, key.epoch, key.position]).generate_state(1, np.uint64)[0]
@@ -196,6 +213,20 @@ class _ToPixels(Transform):
         """A name that changes with the film and with the preprocessing, so that no stale pixels are read."""
         text = f"{self.films.fingerprint(position)} {self.preprocessing}"
         return hashlib.sha256(text.encode()).hexdigest().encode()
+
+
+class _DiskCache(PersistentDataset):
+    """Replaces a file that was cut short by a killed job or a full disk, where MONAI's own gives up."""
+
+    def _cachecheck(self, item_transformed: int) -> Tensor:
+        file = self.cache_dir / f"{self.hash_func(item_transformed).decode()}.pt"
+        try:
+            return super()._cachecheck(item_transformed)
+        except (RuntimeError, EOFError):
+            if not file.is_file():  # then the film itself can't be read
+                raise
+            file.unlink()
+            return super()._cachecheck(item_transformed)
 
 
 class _Tolerant(Transform):

@@ -67,7 +67,8 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
     many = min(counts.shape) > 1
     v = float(association(counts, method="cramer", correction=False)) if many else float("nan")
     by_source, by_label = counts.sum(1), counts.sum(0)
-    chance = batch_size * (batch_size - 1) / (films * (films - 1)) if films > 1 else 0.0
+    batch = min(batch_size, int(films))
+    chance = batch * (batch - 1) / (films * (films - 1)) if films > 1 else 0.0
     perp = float((by_source * (by_source - 1) / 2).sum() * chance)
     par = float(((by_label**2).sum() - (counts**2).sum()) / 2 * chance)
     across = tuple(str(name) for name in table.columns[(counts > 0).sum(0) > 1])
@@ -82,7 +83,7 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
         verdict = "weak"
         reason = f"{', '.join(single)} from a single {bias_name}" if single else "few films cross the correlation"
         sentence = (
-            f"Source and label can be told apart for {', '.join(across)} only weakly ({reason}). EnD's R_par works on "
+            f"{bias_name.capitalize()} and label can be told apart for {', '.join(across)} only weakly ({reason}). EnD's R_par works on "
             f"about {par:.0f} pairs a batch; where a label has one {bias_name} it can't help."
         )
     else:

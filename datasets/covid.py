@@ -5,6 +5,8 @@ film counts as its own patient), `split` (train, validation, test, external; it 
 `sex`, `age` and any others. Films are PNG, JPEG, TIFF or DICOM.
 """
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from datasets.sample import DatasetInfo, Split
 from datasets.splits import patients_in_two_splits, split_by_patient
 
 LABELS = ("covid", "pneumonia", "normal", "other")
+# What a cohort's table holds beside the columns of metadata.csv.
+RESERVED = {"row": "", "patient": " (patient_id, if it is that)", "target": "", "target_name": "", "bias": ""}
 SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test", "external": "external"}  # fmt: skip
 
 
@@ -60,17 +64,17 @@ def load_covid(
     """
     table, reasons = _read_metadata(data_dir)
     label = table["label"]
-    known = set(LABELS) | set(classes)
-    unknown = sorted(set(label) - known)
-    if unknown:
+    classes = tuple(dict.fromkeys(name.lower() for name in classes))
+    unknown = sorted(set(label) - set(LABELS))
+    if unknown and not classes:
         line = int(table.loc[label == unknown[0], "row"].iloc[0]) + 2
         raise CohortError(
-            f"{data_dir / 'metadata.csv'}, line {line}: unknown label {unknown[0]!r}; known are {', '.join(sorted(known))}. "
+            f"{data_dir / 'metadata.csv'}, line {line}: unknown label {unknown[0]!r}; known are {', '.join(LABELS)}. "
             f"Correct it, or name the labels that you want as classes with --classes"
         )
     if classes:
         absent = [name for name in classes if name not in set(label)]
-        if absent or len(set(classes)) < 2:
+        if absent or len(classes) < 2:
             raise CohortError(
                 f"--classes {','.join(classes)}: "
                 + (f"no row has label {absent[0]!r}" if absent else "name two or more")
@@ -96,7 +100,7 @@ def load_covid(
             f"--external-sources: no film comes from {missing[0]!r}; sources are {', '.join(sorted(set(table['source'])))}"
         )
     notes = []
-    if "split" in table:
+    if "split" in table and (table["split"] != "").any():
         if external_sources:
             notes.append("metadata.csv has a split column, which wins: --external-sources is not used.")
         names = table["split"].str.lower().map(SPLIT_NAMES)
@@ -152,37 +156,44 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         raise CohortError(
             f"{file} does not exist; --data-dir must be a folder with metadata.csv (columns path, label, source)"
         )
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise CohortError(f"{file} can't be read as CSV in UTF-8: {error}") from None
-    table.columns = table.columns.str.strip()
+    table = _read_csv(file)
     for column in ("path", "label", "source"):
         if column not in table:
             raise CohortError(
-                f"{file} lacks the column {column}; it has {', '.join(table.columns)}. Required are path, label, source"
+                f"{file} lacks the column {column}; it has {', '.join(table.columns)}. Required are path, label and "
+                f"source, separated by commas"
             )
-    table = table.apply(lambda column: column.str.strip())
+    for column, hint in RESERVED.items():
+        if column in table:
+            raise CohortError(f"{file} has a column {column}, a name that is used here: call it something else{hint}")
     table.insert(0, "row", range(len(table)))
     table["label"] = table["label"].str.lower()
     root = data_dir.resolve()
     reasons: dict[int, str] = {}
-    seen: dict[str, int] = {}
+    seen: dict[Path, int] = {}
+    blank = (table.drop(columns="row") == "").all(axis=1)
     for row, path, label, source in table[["row", "path", "label", "source"]].itertuples(index=False):
+        if blank[row]:
+            reasons[row] = "the line is empty"
+            continue
         empty = [name for name, value in (("path", path), ("label", label), ("source", source)) if not value]
         if empty:
             reasons[row] = f"its {empty[0]} is empty"
             continue
-        resolved = (root / path).resolve()
+        resolved = _resolved(root, path)
+        if resolved is None:
+            reasons[row] = "its path is no name of a file"
+            continue
         if not resolved.is_relative_to(root):
             raise CohortError(
                 f"{file}, line {row + 2}: the path {path} leaves the folder; put the image below {data_dir}"
             )
         if not resolved.is_file():
             reasons[row] = "its file does not exist"
-        elif path in seen:
-            reasons[row] = f"its file is already on line {seen[path] + 2}"
-        seen.setdefault(path, row)
+        elif resolved in seen:
+            reasons[row] = f"its file is already on line {seen[resolved] + 2}"
+        else:
+            seen[resolved] = row
     usable = table[~table["row"].isin(list(reasons))].reset_index(drop=True)
     if usable.empty:
         first = f"; the first: line {min(reasons) + 2}, {reasons[min(reasons)]}" if reasons else ""
@@ -190,3 +201,44 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     own = "film " + usable["row"].astype(str)
     usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", own) if "patient_id" in usable else own
     return usable, reasons
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there."""
+    data = file.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CohortError(f"{file}, line {line}: not in UTF-8; save the table as CSV UTF-8") from None
+    rows: list[list[str]] = []
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
+            rows.append([cell.strip() for cell in cells])
+    except csv.Error as error:
+        raise CohortError(f"{file}, line {len(rows) + 1}: can't be read as CSV ({error}); check its quotes") from None
+    while rows and not any(rows[-1]):
+        rows.pop()
+    if not rows:
+        raise CohortError(f"{file} is empty; it needs a header with the columns path, label, source")
+    header, width = rows[0], len(rows[0])
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise CohortError(f"{file}, line 1: the column {twice[0]} is there twice; remove one")
+    for number, cells in enumerate(rows[1:], start=2):
+        if any(cells[width:]):
+            raise CohortError(
+                f"{file}, line {number}: {len(cells)} cells under {width} column names; quote a cell that holds a comma"
+            )
+    table = pd.DataFrame([cells[:width] + [""] * (width - len(cells)) for cells in rows[1:]], columns=header, dtype=str)
+    return table[[name for name in header if name]]
+
+
+def _resolved(root: Path, path: str) -> Path | None:
+    """Where a path leads, through every link; None where it can't be the name of a file."""
+    try:
+        resolved = (root / path).resolve()
+        resolved.is_file()  # raises for a name that is too long
+    except (ValueError, OSError, RuntimeError):
+        return None
+    return resolved

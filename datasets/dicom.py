@@ -250,8 +250,9 @@ def _decode(dataset: Dataset, syntax: uid.UID, bits: int, signed: bool) -> np.nd
                 "12-bit JPEG Extended can't be decoded without GPL code (pylibjpeg-libjpeg), which is left out on "
                 "purpose: convert the file to a lossless syntax"
             )
-        if coded_shape(frame) != (dataset.Rows, dataset.Columns, 1):
-            raise DicomError("the compressed picture isn't of the size that the tags declare")
+        coded = coded_shape(frame)
+        if coded is None or coded[:3] != (dataset.Rows, dataset.Columns, 1) or coded.bits > dataset.BitsAllocated:
+            raise DicomError("the compressed picture isn't of the size and bits that the tags declare")
     # The unused bits are left to `stored_offsets`, which also knows those below.
     options: dict[str, Any] = {"view_only": True, "correct_unused_bits": False}
     try:

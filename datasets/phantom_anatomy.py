@@ -23,7 +23,7 @@ class Person:
     age: int
     view: str
     shape: tuple[float, ...]  # 24 standard normal numbers: how this patient differs from the mean
-    pose: tuple[float, ...]  # 8 of them, for how this exposure differs from the patient's other one
+    pose: tuple[float, ...]  # 7 of them, for how this exposure differs from the patient's other one
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def person_of(seed: int, index: int) -> Person:
     age = int(np.clip(rng.normal(58, 16), 18, 94))
     view = "PA" if rng.random() < 0.6 else "AP"
     shape = np.clip(rng.standard_normal(24), -2, 2).tolist()  # Python floats: numpy's would make every array float64
-    pose = np.clip(np.random.default_rng([_EXAM, seed, index]).standard_normal(8), -2, 2).tolist()
+    pose = np.clip(np.random.default_rng([_EXAM, seed, index]).standard_normal(7), -2, 2).tolist()
     return Person(sex, age, view, tuple(shape), tuple(pose))
 
 

@@ -37,7 +37,7 @@ def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1
         table = phantom.table(rho, seed, films, validation=films // 4, test=600, external=600)
     except ValueError as error:
         raise CohortError(str(error)) from None
-    hospitals = list(phantom.HOSPITALS)
+    hospitals = [hospital.name for hospital in phantom.HOSPITALS]
     targets = ("not covid", "covid")
     table["target"] = (table["label"] == "covid").astype(int)
     table["target_name"] = table["target"].map(dict(enumerate(targets)))

@@ -21,8 +21,8 @@ class Preprocessing:
         channels: 1, or 3 equal ones.
         aspect: `stretch` the film to the square (keeps all of it, and no bars that tell its shape), `pad` it with black,
             or `crop` its centre.
-        intensity: `percentile` maps the 0.5th and 99.5th percentile to 0 and 1 and clips; the film's own extreme values
-            (padding, collimation borders, burnt-out markers) are left out of the percentiles. `none` keeps [0, 1] as read.
+        intensity: `percentile` maps the 0.5th and 99.5th percentile to 0 and 1 and clips; they are those of the film as
+            read, its own extreme values (padding, collimation borders, burnt-out markers) left out. `none` keeps [0, 1].
         mean: per channel, subtracted from [0, 1].
         std: per channel, divided by.
     """
@@ -39,6 +39,9 @@ class Preprocessing:
             raise ValueError(f"aspect must be stretch, pad or crop, not {self.aspect!r}")
         if self.intensity not in ("percentile", "none"):
             raise ValueError(f"intensity must be percentile or none, not {self.intensity!r}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels):
+                raise ValueError(f"{name} has {len(values)} values for {self.channels} channel(s)")
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
@@ -53,7 +56,10 @@ class Preprocessing:
             side = max(height, width) if self.aspect == "pad" else min(height, width)
             image = F.center_crop(image, [side, side])  # pads with 0 where the film is smaller
         image = F.resize(image, [self.size, self.size], antialias=True)
-        return _stretch_grey_levels(image) if self.intensity == "percentile" else image
+        if self.intensity == "percentile":
+            low, high = _grey_range(film.pixels)
+            image = image.sub(low).div(high - low)
+        return image.clamp(0, 1)
 
     def normalise(self, pixels: Float[Tensor, "*batch _ size size"]) -> Float[Tensor, "*batch channels size size"]:
         """Repeat a single channel as needed and normalise: the last step, after augmentation."""
@@ -67,10 +73,12 @@ class Preprocessing:
         return self.normalise(self.pixels(film))
 
 
-def _stretch_grey_levels(image: Tensor) -> Tensor:
-    values = image.numpy()
-    inner = values[(values > values.min()) & (values < values.max())]
+def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
+    """The percentiles, from about a million pixels; measured before resizing, which smears borders into the film."""
+    step = max(1, min(pixels.shape) // 1024)
+    values = pixels[::step, ::step]
+    inner = values[(values > pixels.min()) & (values < pixels.max())]
     if inner.size < 0.1 * values.size:  # a flat or binary image has no grey levels to measure
-        return image
-    low, high = np.percentile(inner, (0.5, 99.5))
-    return image.sub(float(low)).div(max(float(high - low), 1e-6)).clamp(0, 1)
+        return 0.0, 1.0
+    low, high = np.percentile(inner, (0.5, 99.5)).tolist()
+    return low, max(high, low + 1e-6)

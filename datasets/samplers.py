@@ -18,7 +18,8 @@ class EpochSampler(Sampler[list[Draw]]):
 
     `random` is a plain permutation. `paired` deals each (target, bias) group out evenly over the epoch, and where a batch
     still has no pair of one target across biases although the films have one, gives its last place to a film that makes
-    one: that film is then seen more than once in the epoch, the one it displaces not at all.
+    one, or its last two to a pair where no single film can: those films are then seen more than once in the epoch, the
+    ones they displace not at all.
 
     Set `epoch` before each pass; `start` is the first batch handed out, for going on in mid-epoch.
     """
@@ -56,10 +57,10 @@ class EpochSampler(Sampler[list[Draw]]):
         films = len(self.positions)
         order = rng.permutation(films) if self.order == "random" else self._dealt(rng)
         batches = order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
-        if self.order == "paired" and count_pairs(self.target, self.bias).entangling:
+        if self.order == "paired" and self.batch_size > 1 and count_pairs(self.target, self.bias).entangling:
             for batch in batches:
                 if not count_pairs(self.target[batch], self.bias[batch]).entangling:
-                    batch[-1] = self._partner(batch[:-1], rng)
+                    self._pair_up(batch, rng)
         return batches
 
     def _dealt(self, rng: np.random.Generator) -> np.ndarray:
@@ -72,12 +73,18 @@ class EpochSampler(Sampler[list[Draw]]):
             place[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return np.argsort(place + 1e-9 * rng.random(len(place)))
 
-    def _partner(self, batch: np.ndarray, rng: np.random.Generator) -> int:
-        """A film that makes a pair with one of the batch; else any film of a target that has two biases."""
-        target, bias = self.target[batch], self.bias[batch]
+    def _pair_up(self, batch: np.ndarray, rng: np.random.Generator) -> None:
+        """Put a film that makes a pair with one of the batch in its last place, else a pair in its last two."""
+        partners = self._partners(batch[:-1])
+        if not len(partners):
+            shared = [value for value in np.unique(self.target) if len(np.unique(self.bias[self.target == value])) > 1]
+            batch[-2] = rng.choice(np.flatnonzero(np.isin(self.target, shared)))
+            partners = self._partners(batch[-2:-1])
+        batch[-1] = rng.choice(partners)
+
+    def _partners(self, batch: np.ndarray) -> np.ndarray:
+        """Films with the target of one of the batch, which holds no pair, and another bias."""
         makes_pair = np.zeros(len(self.positions), dtype=bool)
-        for value in np.unique(target):
-            here = np.unique(bias[target == value])
-            makes_pair |= (self.target == value) & ((self.bias != here[0]) | (len(here) > 1))
-        choices = np.flatnonzero(makes_pair)
-        return int(rng.choice(choices if len(choices) else np.arange(len(self.positions))))
+        for film in batch:
+            makes_pair |= (self.target == self.target[film]) & (self.bias != self.bias[film])
+        return np.flatnonzero(makes_pair)

@@ -36,12 +36,11 @@ def split_by_patient(
         Series of `Split` values on the index of `label`; empty text for the films of a patient who also has films in an
         external source: they can be neither inside nor outside.
     """
-    split = pd.Series("", index=label.index, dtype=object)
     outside = source.isin(external_sources)
-    split[outside] = str(Split.EXTERNAL)
+    split = np.where(outside, str(Split.EXTERNAL), "").astype(object)
     inside = np.flatnonzero(~outside & ~patient.isin(patient[outside]))
     if not len(inside):
-        return split
+        return pd.Series(split, index=label.index)
     groups = patient.iloc[inside].to_numpy()
     folds = min(20, len(set(groups)))
     part = np.full(len(inside), str(Split.TRAIN), dtype=object)
@@ -59,8 +58,8 @@ def split_by_patient(
         first, second = max(1, round(test * folds)), max(1, round(validation * folds))
         part[fold < first] = str(Split.TEST)
         part[(fold >= first) & (fold < first + second)] = str(Split.VALIDATION)
-    split.iloc[inside] = part
-    return split
+    split[inside] = part
+    return pd.Series(split, index=label.index)
 
 
 def patients_in_two_splits(patient: pd.Series, split: pd.Series) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import timm
 import torch
 from jaxtyping import Float
+from safetensors import safe_open
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -84,7 +85,8 @@ class Classifier(nn.Module):
 
 def feature_width(backbone: nn.Module) -> int:
     """Width of pooled features; in timm it is `head_hidden_size` where that exists (MobileNetV3), else `num_features`."""
-    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)
+    width: Any = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    return int(width)
 
 
 def build_classifier(config: ModelConfig, pretrained: bool = False, weights: Path | None = None) -> Classifier:
@@ -116,9 +118,10 @@ def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
         raise ModelError(f"timm has no model {config.name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
     cfg = get_pretrained_cfg(config.name)
     sized = {"img_size": config.img_size} if cfg and cfg.fixed_input_size else {}
-    backbone: nn.Module = timm.create_model(
-        config.name, num_classes=0, in_chans=config.in_chans, **sized, **pretrained
-    )
+    backbone: nn.Module = timm.create_model(config.name, num_classes=0, in_chans=config.in_chans, **sized, **pretrained)
+    patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    if sized and patch and config.img_size % max(patch):
+        raise ModelError(f"--img-size {config.img_size}: {config.name} needs a multiple of its patch, {max(patch)}")
     return backbone
 
 
@@ -130,16 +133,33 @@ def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module
                 return _build_backbone(config, pretrained=True)
             if not weights.is_file() or weights.suffix != ".safetensors":
                 raise ModelError(f"--weights {weights}: give an existing .safetensors file; nothing else is loaded")
-            return _build_backbone(config, pretrained=True, pretrained_cfg_overlay={"file": str(weights)})
+            backbone = _build_backbone(config, pretrained=True, pretrained_cfg_overlay={"file": str(weights)})
+            _require_tensors(backbone, config.name, weights)
+            return backbone
     except ModelError:
         raise
     except Exception as error:
         if weights is not None:
-            detail = str(error).strip().splitlines()[-1].strip()
+            detail = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
             raise ModelError(f"--weights {weights} does not fit timm's {config.name}: {detail}") from None
         cfg = get_pretrained_cfg(config.name)
+        if cfg is None or not cfg.has_weights:
+            raise ModelError(f"--pretrained: timm has no weights of {config.name}; leave the flag out") from None
         where = f"https://huggingface.co/{cfg.hf_hub_id}" if cfg and cfg.hf_hub_id else "timm's model hub"
         raise ModelError(
             f"--pretrained: the weights of {config.name} can't be fetched ({type(error).__name__}). On a machine with a network, "
             f"download model.safetensors from {where} and pass it here as --weights FILE.safetensors"
         ) from None
+
+
+def _require_tensors(backbone: nn.Module, name: str, weights: Path) -> None:
+    """Refuse a file that lacks some of the backbone's tensors: timm would leave those at random and say nothing."""
+    with safe_open(weights, "pt") as file:
+        held = set(file.keys())
+    needed = [key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")]
+    lacking = [key for key in needed if key not in held]
+    if lacking:
+        raise ModelError(
+            f"--weights {weights} lacks {len(lacking)} of the {len(needed)} tensors of timm's {name}, "
+            f"{lacking[0]} first: it holds another model, or names its tensors otherwise"
+        )

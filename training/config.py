@@ -117,6 +117,8 @@ def parse(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
             raise ValueError("--resume goes on with the run's own settings: give no other flag beside it")
         path = early.resume / "config.yaml" if early.resume else early.config
         settings = read_yaml(path, _every_setting()) if path else {}
+        if early.resume:
+            settings["paired"] = False  # each run of a pair goes on by itself
         dataset = early.dataset or settings.get("dataset", "covid")
         method = early.method or settings.get("method", "end")
         for flag, name, names in (("dataset", dataset, DATASETS), ("method", method, METHODS)):
@@ -195,8 +197,8 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
             raise ValueError(f"{flag_name(name)} {value}: must be {smallest} or more")
     for name in ("alpha", "beta", "lr", "weight_decay", "warmup_epochs", "workers", "clip_grad"):
         value = getattr(parameters, name, getattr(config, name, None))
-        if value is not None and value < 0:
-            raise ValueError(f"{flag_name(name)} {value}: must not be negative")
+        if value is not None and not 0 <= value < float("inf"):
+            raise ValueError(f"{flag_name(name)} {value}: must not be negative, and finite")
     if config.in_chans not in (1, 3):
         raise ValueError(f"--in-chans {config.in_chans}: must be 1 or 3")
     if config.rho is not None and not 0 <= config.rho <= 1:
@@ -205,6 +207,10 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
         raise ValueError("--pretrained and --weights: give one of the two")
     if config.paired and config.method == "erm":
         raise ValueError("--paired sets a method beside its ERM twin: choose another --method than erm")
+    if config.operating_point != "youden":
+        from training.bias.calibration import parse_operating_point  # brings scikit-learn, which --help does without
+
+        parse_operating_point(config.operating_point)
     real = config.dataset == "covid"
     for name in ("rho", "films") if real else ("classes", "external_sources"):
         if getattr(config, name) is not None:

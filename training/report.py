@@ -8,12 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from datasets.cohort import Cohort
 from datasets.confounding import Confounding
-from datasets.sample import DatasetInfo
+from datasets.sample import Split
 from training.checkpoint import write_aside
 
 SCHEMA_VERSION = 1
@@ -106,22 +106,28 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def show_start(console: Console, info: DatasetInfo, table: pd.DataFrame, check: Confounding, notes: tuple[str, ...], excluded: pd.DataFrame) -> None:
-    """Print what is about to be trained on, and what the table of sources and labels allows."""
+def show_notices(console: Console, cohort: Cohort) -> None:
+    """Print what must be said before anything else: research use, synthetic films, what the data lacks."""
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
-    for note in notes:
-        style = "bold black on yellow" if note.startswith("SYNTHETIC") else "yellow"
+    for note in cohort.notes:
+        style = "bold black on yellow" if cohort.info.synthetic else "yellow"
         console.print(f" {note} ", style=style)
+
+
+def show_cohort(console: Console, cohort: Cohort, check: Confounding) -> None:
+    """Print what is trained on, the rows left out and why, and what the table of sources and labels allows."""
+    info, table, excluded = cohort.info, cohort.table, cohort.excluded
     sizes = table["split"].value_counts()
-    splits = ", ".join(f"{sizes[name]} {name}" for name in ("train", "validation", "test", "external") if name in sizes)
-    console.print(f"{info.name}: {len(table)} images ({splits}), {table['patient'].nunique()} patients" if info.bias_name == "source" else f"{info.name}: {len(table)} images ({splits})")
+    splits = ", ".join(f"{sizes[split]} {split}" for split in map(str, Split) if split in sizes)
+    console.print(f"{info.name}: {len(table)} images of {table['patient'].nunique()} patients ({splits})")
     if len(excluded):
         counts = excluded["reason"].value_counts()
         console.print(f"{len(excluded)} rows left out:", style="yellow")
         for reason, count in counts.head(8).items():
             lines = ", ".join(str(int(row) + 2) for row in excluded.loc[excluded["reason"] == reason, "row"].head(5))
             console.print(f"  {count} because {reason} (line {lines}{', …' if count > 5 else ''} of metadata.csv)")
-    grid = Table(title=f"Training films by {info.bias_name} and label", title_justify="left", box=None, header_style="bold")
+    console.print(f"Training images by {info.bias_name} and label:")
+    grid = Table(box=None, header_style="bold")
     grid.add_column(info.bias_name)
     for name in check.table.columns:
         grid.add_column(str(name), justify="right")

@@ -37,7 +37,7 @@ from models.classifier import ModelConfig, ModelError, build_classifier, normali
 from training.checkpoint import CheckpointError, load_resume, save_resume, write_aside
 from training.methods import METHODS, ErmParameters, build_method
 from training.measure import finish, validate
-from training.report import RunResult, result_json, show_results, show_start, write_report
+from training.report import RunResult, result_json, show_cohort, show_notices, show_results, write_report
 
 ERRORS = Console(stderr=True)
 
@@ -84,10 +84,11 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
         films=config.films,
         split_seed=config.split_seed,
     )
+    show_notices(console, cohort)
     cohort = cohort.cached(config.cache, config.output / ".cache")
     films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
-    show_start(console, cohort.info, cohort.table, check, cohort.notes, cohort.excluded)
+    show_cohort(console, cohort, check)
     if check.verdict == "not identifiable" and not config.accept_unidentifiable:
         raise TrainingError(f"not training: {check.sentence} To train all the same, pass --accept-unidentifiable")
     return cohort
