@@ -67,7 +67,9 @@ def load_biased_mnist(
     kept = order[len(held) :]
     if films is not None:
         if films > len(kept):
-            raise CohortError(f"{films} training digits were asked for; beside those for validation there are {len(kept)}")
+            raise CohortError(
+                f"{films} training digits were asked for; beside those of validation there are {len(kept)}"
+            )
         kept = kept[:films]
         held = held[: max(1000, films // 5)]
     parts = (

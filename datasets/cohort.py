@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.augmentation import Augmentation
+from datasets.dicom_facts import age_band
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, RadiographError
 from datasets.sample import DatasetInfo, Sample, Split
@@ -195,9 +196,16 @@ class CohortSamples(Dataset[Sample]):
         return self.augmentation(pixels, torch.Generator().manual_seed(int(seed >> np.uint64(1))))
 
 
-def whole_batch(batch: Sample) -> Sample:
+def age_bands(age: pd.Series) -> pd.Series:
+    """Decades of life ("40-49") of ages in years or in DICOM's form ("045Y"); empty where they can't be read."""
+    text = age.astype(str).str.strip().str.replace(r"\.\d+$", "", regex=True)
+    return text.where(~text.str.isdigit(), text + "Y").map(lambda value: age_band(value) or "")
+
+
+def whole_batch(batch: Any) -> Sample:
     """Collate function for `CohortSamples`, which hands out batches as they are."""
-    return batch
+    sample: Sample = batch
+    return sample
 
 
 class _ToPixels(Transform):

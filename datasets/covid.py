@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.cohort import Cohort, CohortError
+from datasets.cohort import Cohort, CohortError, age_bands
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, read_radiograph
 from datasets.sample import DatasetInfo, Split
@@ -141,6 +141,8 @@ def load_covid(
 
     sources = tuple(sorted(set(table["source"])))
     table["bias"] = table["source"].map({name: i for i, name in enumerate(sources)}).astype(int)
+    if "age" in table:
+        table["age_band"] = age_bands(table["age"])
     excluded = pd.DataFrame({"row": list(reasons), "reason": list(reasons.values())}).sort_values(
         "row", ignore_index=True
     )

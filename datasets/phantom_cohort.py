@@ -1,7 +1,7 @@
 """The phantom as a cohort: synthetic films of several hospitals whose label follows the hospital with probability rho."""
 
 from datasets import phantom
-from datasets.cohort import Cohort, CohortError
+from datasets.cohort import Cohort, CohortError, age_bands
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph
 from datasets.sample import DatasetInfo
@@ -42,6 +42,7 @@ def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1
     table["target"] = (table["label"] == "covid").astype(int)
     table["target_name"] = table["target"].map(dict(enumerate(targets)))
     table["bias"] = table["source"].map({name: i for i, name in enumerate(hospitals)})
+    table["age_band"] = age_bands(table["age"])
     films_ = PhantomFilms(seed, *(table[name].tolist() for name in ("row", "label", "source")))
     note = "SYNTHETIC: procedural phantoms, no patient's film. Results say nothing about any clinical use."
     info = DatasetInfo("phantom", targets, tuple(hospitals), "source", positive=1, synthetic=True)

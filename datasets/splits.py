@@ -21,15 +21,16 @@ def split_by_patient(
     """Assign each film to a split.
 
     Sources named external form the external split whole. The rest is cut by scikit-learn's StratifiedGroupKFold, grouped by
-    patient and stratified by (label, source), into 20 folds of which test and validation take their share.
+    patient and stratified by (label, source), into 20 folds of which test and validation take their share; below 100
+    patients into fewer, for folds of one or two patients can't be stratified.
 
     Args:
         label: class of each film.
         source: source of each film.
         patient: patient of each film.
         seed: of the shuffle before cutting.
-        validation: share of validation, in 1/20.
-        test: share of test, in 1/20.
+        validation: share of validation, rounded to folds.
+        test: share of test, rounded to folds.
         external_sources: sources kept for the external split.
 
     Returns:
@@ -42,7 +43,8 @@ def split_by_patient(
     if not len(inside):
         return pd.Series(split, index=label.index)
     groups = patient.iloc[inside].to_numpy()
-    folds = min(20, len(set(groups)))
+    patients = len(set(groups))
+    folds = min(patients, max(5, min(20, patients // 5)))
     part = np.full(len(inside), str(Split.TRAIN), dtype=object)
     if folds >= 3:
         cells = (label.iloc[inside].astype(str) + "\x1f" + source.iloc[inside].astype(str)).to_numpy()

@@ -147,8 +147,8 @@ def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module
             raise ModelError(f"--pretrained: timm has no weights of {config.name}; leave the flag out") from None
         where = f"https://huggingface.co/{cfg.hf_hub_id}" if cfg and cfg.hf_hub_id else "timm's model hub"
         raise ModelError(
-            f"--pretrained: the weights of {config.name} can't be fetched ({type(error).__name__}). On a machine with a network, "
-            f"download model.safetensors from {where} and pass it here as --weights FILE.safetensors"
+            f"--pretrained: the weights of {config.name} can't be fetched ({type(error).__name__}). On a machine with a "
+            f"network, download model.safetensors from {where} and pass it here as --weights FILE.safetensors"
         ) from None
 
 

@@ -5,6 +5,7 @@ last, so that cosines of features can be negative; global average pooling. From 
 Tanh of Tartaglione et al., EnD (CVPR 2021). The unit-norm bottleneck and the last layer are `models.classifier`'s.
 """
 
+from itertools import pairwise
 from typing import Any
 
 from timm.models import register_model
@@ -18,7 +19,7 @@ class SimpleConvNet(nn.Module):
         super().__init__()
         widths = (in_chans, 16, 32, 64, 128)
         layers: list[nn.Module] = []
-        for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for number, (before, after) in enumerate(pairwise(widths), start=1):
             layers += [
                 nn.Conv2d(before, after, kernel_size=7, padding=3),
                 nn.BatchNorm2d(after),

@@ -7,22 +7,41 @@ them, `paired` trains a method beside ERM over several seeds and ends in the tab
 import argparse
 import dataclasses
 import json
-import math
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
+import yaml
 from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional as F
 
+from datasets.sample import DatasetInfo, Sample
+from models.classifier import ModelConfig, build_classifier
+from training.bias.uncertainty import Interval, auroc_difference, auroc_interval, seed_interval
 from training.commandline import Parser
 from training.config import TrainConfig, as_settings, parse
+from training.measure import LOCAL_SETTINGS
+from training.methods import METHODS, build_method
+from training.methods.end import disentangling_loss, entangling_loss
+from training.report import json_numbers
+from training.train import main as train
 
+# batch, width, targets, biases
+COST_CASES = (
+    (64, 512, 2, 6), (256, 512, 2, 6), (1024, 512, 2, 6), (4096, 512, 2, 6),
+    (256, 128, 10, 10), (256, 2048, 2, 6), (1024, 512, 10, 100),
+)  # fmt: skip
 PAIRED_METRICS = (
     ("test", "auroc"), ("test", "conflicting_accuracy"), ("test", "worst_group_accuracy"), ("test", "leak"),
     ("external", "auroc"),
@@ -54,10 +73,10 @@ def main(arguments: list[str]) -> None:
 
 def machine() -> str:
     """What the numbers were measured on, in words."""
-    import torch
-
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{os.cpu_count()} CPU cores ({platform.machine()}){gpu}, torch {torch.__version__}, Python {platform.python_version()}"
+    where = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    if torch.cuda.is_available():
+        where += f", {torch.cuda.get_device_name()}"
+    return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def median_ms(action: Callable[[], object], repeats: int) -> float:
@@ -71,87 +90,63 @@ def median_ms(action: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
+def gram_terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
+    """R_perp + R_par by way of the matrix of all cosines and a loop over biases, as public code has them."""
+    z = F.normalize(features, dim=1)
+    cosines = z @ z.T
+    upper = torch.ones_like(cosines, dtype=torch.bool).triu(1)
+    perp = (bias[:, None] == bias) & upper
+    par = (target[:, None] == target) & (bias[:, None] != bias) & upper
+    by_bias = [cosines[perp & (bias == b)[:, None]].sum().abs() for b in bias.unique()]
+    return torch.stack(by_bias).sum() / perp.sum() + (1 - cosines[par]).sum() / 2 / par.sum()
+
+
 def _cost(options: argparse.Namespace) -> None:
-    import torch
-    from rich.table import Table
-    from torch import Tensor
-    from torch.nn import functional as F
-
-    from models.classifier import ModelConfig, build_classifier
-    from training.methods.end import disentangling_loss, entangling_loss
-
-    def gram(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
-        z = F.normalize(features, dim=1)
-        cosines = z @ z.T
-        upper = torch.ones_like(cosines, dtype=torch.bool).triu(1)
-        perp = (bias[:, None] == bias) & upper
-        par = (target[:, None] == target) & (bias[:, None] != bias) & upper
-        by_bias = [cosines[perp & (bias == b)[:, None]].sum().abs() for b in bias.unique()]
-        return torch.stack(by_bias).sum() / perp.sum() + (1 - cosines[par]).sum() / 2 / par.sum()
-
     console, generator = Console(), torch.Generator().manual_seed(0)
     console.print(f"Forward and backward of R_perp + R_par, median of {options.repeats}; {machine()}")
     table = Table()
-    for heading in ("batch", "width", "targets x biases", "EnD signed, ms", "EnD absolute, ms", "Gram matrix, ms", "Gram / signed"):
+    for heading in ("batch", "width", "groups", "signed, ms", "absolute, ms", "Gram matrix, ms", "Gram / signed"):
         table.add_column(heading, justify="right")
-    for size, width, targets, biases in (
-        (64, 512, 2, 6), (256, 512, 2, 6), (1024, 512, 2, 6), (4096, 512, 2, 6),
-        (256, 128, 10, 10), (256, 2048, 2, 6), (1024, 512, 10, 100),
-    ):  # fmt: skip
+
+    def time_of(term: Callable[[Tensor], Tensor], features: Tensor) -> float:
+        return median_ms(lambda: torch.autograd.grad(term(features), features), options.repeats)
+
+    def end(form: str, target: Tensor, bias: Tensor, targets: int, biases: int) -> Callable[[Tensor], Tensor]:
+        return lambda f: disentangling_loss(f, bias, form, biases) + entangling_loss(f, target, bias, targets, biases)
+
+    for size, width, targets, biases in COST_CASES:
         features = torch.randn(size, width, generator=generator).requires_grad_()
         target, bias = (torch.randint(n, (size,), generator=generator) for n in (targets, biases))
-
-        def step(term: Callable[[], Tensor], features: Tensor = features) -> None:
-            features.grad = None
-            term().backward()
-
-        def end(form: str, f: Tensor = features, t: Tensor = target, b: Tensor = bias, nt: int = targets, nb: int = biases) -> Tensor:
-            return disentangling_loss(f, b, form, nb) + entangling_loss(f, t, b, nt, nb)
-
-        signed = median_ms(lambda: step(lambda: end("signed")), options.repeats)
-        absolute = median_ms(lambda: step(lambda: end("absolute")), options.repeats)
-        naive = median_ms(lambda: step(lambda: gram(features, target, bias)), options.repeats)
-        table.add_row(*map(str, (size, width, f"{targets} x {biases}")), *(f"{ms:.2f}" for ms in (signed, absolute, naive)), f"{naive / signed:.1f}")
+        signed, absolute = (
+            time_of(end(form, target, bias, targets, biases), features) for form in ("signed", "absolute")
+        )
+        naive = time_of(partial(gram_terms, target=target, bias=bias), features)
+        times = [f"{ms:.2f}" for ms in (signed, absolute, naive)]
+        table.add_row(str(size), str(width), f"{targets} x {biases}", *times, f"{naive / signed:.1f}")
     console.print(table)
 
     model = build_classifier(ModelConfig("resnet18", 2)).to(memory_format=torch.channels_last)
     image = torch.randn(64, 3, 224, 224).contiguous(memory_format=torch.channels_last)
     target, bias = torch.randint(2, (64,)), torch.randint(6, (64,))
     whole = median_ms(lambda: F.cross_entropy(model(image).logits, target).backward(), max(2, options.repeats // 2))
-    features = torch.randn(64, 512).requires_grad_()
-    terms = median_ms(lambda: (disentangling_loss(features, bias, "signed", 6) + entangling_loss(features, target, bias, 2, 6)).backward(), options.repeats)
-    console.print(f"resnet18, 224 px, batch 64, channels-last: step {whole:.0f} ms, terms {terms:.2f} ms = {100 * terms / whole:.3f} % of it")
+    terms = time_of(end("signed", target, bias, 2, 6), torch.randn(64, 512).requires_grad_())
+    share = 100 * terms / whole
+    console.print(f"resnet18, 224 px, batch 64: step {whole:.0f} ms, of which the terms {terms:.2f} ms = {share:.3f} %")
 
 
 def _throughput(options: argparse.Namespace) -> None:
-    import torch
-
-    from datasets.sample import DatasetInfo, Sample
-    from models.classifier import ModelConfig, build_classifier
-    from training.methods import METHODS, build_method
-
     info = DatasetInfo("phantom", ("no", "yes"), tuple("abcdef"), "source", 1, synthetic=True)
     size, side = options.batch_size, options.img_size
-    batch = Sample(torch.randn(size, 3, side, side), torch.randint(2, (size,)), torch.randint(6, (size,)), torch.arange(size))
-    steps: dict[str, Callable[[], None]] = {}
-    for name, layout in (("erm", torch.channels_last), ("end", torch.channels_last), ("erm, nchw", torch.contiguous_format)):
-        model = build_classifier(ModelConfig(options.model, 2, 3, side)).to(memory_format=layout)
-        method = build_method(name.split(",")[0], METHODS[name.split(",")[0]].parameters(), info)
-        optimiser = torch.optim.AdamW(model.parameters())
-        image = batch.image.contiguous(memory_format=layout)
-
-        def step(model: Any = model, method: Any = method, optimiser: Any = optimiser, image: Any = image) -> None:
-            loss = torch.stack(list(method(model(image), batch).values())).sum()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-
-        steps[name] = step
+    batch = Sample(
+        torch.randn(size, 3, side, side), torch.randint(2, (size,)), torch.randint(6, (size,)), torch.arange(size)
+    )
+    kinds = {"erm": torch.channels_last, "end": torch.channels_last, "erm, nchw": torch.contiguous_format}
+    steps = {name: _training_step(options.model, name.partition(",")[0], batch, info, kinds[name]) for name in kinds}
     times: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(options.repeats + 1):  # in turn, so that a change of the machine's speed meets all of them
-        for name, step in steps.items():
+        for name, train_step in steps.items():
             started = time.perf_counter()
-            step()
+            train_step()
             if repeat:
                 times[name].append(time.perf_counter() - started)
     console = Console()
@@ -161,13 +156,25 @@ def _throughput(options: argparse.Namespace) -> None:
         console.print(f"{name:10} {size / statistics.median(seconds):7.1f} films/s, {ratio:.3f} x erm")
 
 
+def _training_step(
+    model_name: str, method_name: str, batch: Sample, info: DatasetInfo, layout: torch.memory_format
+) -> Callable[[], None]:
+    config = ModelConfig(model_name, 2, 3, batch.image.shape[-1])
+    model = build_classifier(config).to(memory_format=layout)
+    method = build_method(method_name, METHODS[method_name].parameters(), info)
+    optimiser = torch.optim.AdamW(model.parameters())
+    image = batch.image.contiguous(memory_format=layout)
+
+    def step() -> None:
+        loss = torch.stack(list(method(model(image), batch).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
 def _paired(options: argparse.Namespace, rest: list[str]) -> None:
-    import numpy as np
-    from rich.table import Table
-
-    from training.bias.uncertainty import seed_interval
-    from training.report import json_numbers
-
     console = Console()
     runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for seed in options.seeds:
@@ -183,19 +190,27 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
     rows = []
     for part, name in PAIRED_METRICS:
         pair = np.array([[run["metrics"][part].get(name) for run in both] for both in runs], dtype=float)
-        if np.isnan(pair).all():
+        if np.isnan(pair).any():
             continue
         gaps = pair[:, 1] - pair[:, 0]
         interval = seed_interval(gaps)
-        wanted = int(((gaps < 0) if name == "leak" else (gaps > 0)).sum())
-        rows.append({"split": part, "metric": name, "erm": pair[:, 0].tolist(), config.method: pair[:, 1].tolist(), "difference": json_numbers(interval._asdict()), "in_favour": wanted})  # fmt: skip
-        cells = [f"{pair[:, i].mean():.3f} ± {pair[:, i].std(ddof=1) if len(pair) > 1 else math.nan:.3f}" for i in (0, 1)]
-        table.add_row(f"{part} {name.replace('_', ' ')}", *cells, f"{interval.estimate:+.3f}", f"{interval.low:+.3f} to {interval.high:+.3f}", f"{wanted}/{len(runs)}")
+        favour = int(((gaps < 0) if name == "leak" else (gaps > 0)).sum())
+        spread = pair.std(axis=0, ddof=1) if len(pair) > 1 else np.full(2, np.nan)
+        cells = [f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(pair.mean(0), spread, strict=True)]
+        span = f"{interval.low:+.3f} to {interval.high:+.3f}"
+        heading = f"{part} {name.replace('_', ' ')}"
+        table.add_row(heading, *cells, f"{interval.estimate:+.3f}", span, f"{favour} of {len(runs)}")
+        row = {"split": part, "metric": name, "erm": pair[:, 0].tolist(), config.method: pair[:, 1].tolist()}
+        rows.append(row | {"difference": json_numbers(interval._asdict()), "in_favour": favour})
     console.print(table)
 
-    record: dict[str, Any] = {"machine": machine(), "settings": as_settings(config, parameters), "seeds": options.seeds, "resplit": options.resplit, "rows": rows}  # fmt: skip
-    record["settings"] = {k: v for k, v in record["settings"].items() if k not in ("data_dir", "output", "hash_key", "weights", "config")}
-    if not options.resplit:
+    settings = {k: v for k, v in as_settings(config, parameters).items() if k not in LOCAL_SETTINGS}
+    record: dict[str, Any] = {
+        "command": " ".join(["python -m training.benchmark", *sys.argv[1:]]),
+        "machine": machine(),
+    }
+    record |= {"seeds": options.seeds, "resplit": options.resplit, "settings": settings, "rows": rows}
+    if not options.resplit:  # one test set for all seeds: patients can be resampled
         tables = [[pd.read_parquet(Path(run["folder"]) / "predictions.parquet") for run in both] for both in runs]
         record["patients"] = _by_patient(tables, config.method, console)
     record["runs"] = [{**run, "folder": Path(run["folder"]).name} for both in runs for run in both]
@@ -206,10 +221,6 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
 
 def _one_pair(config: TrainConfig, parameters: Any, console: Console) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both runs of one seed: those that the output folder holds with these very settings, else trained now."""
-    import yaml
-
-    from training.train import main as train
-
     wanted = as_settings(config, parameters)
     for folder in sorted(config.output.glob(f"*-{config.method}-*-s{config.seed}*")):
         report, settings = folder / "report.json", folder / "config.yaml"
@@ -224,39 +235,44 @@ def _one_pair(config: TrainConfig, parameters: Any, console: Console) -> tuple[d
 
 def _by_patient(pairs: list[list[pd.DataFrame]], method: str, console: Console) -> list[dict[str, Any]]:
     """AUROC with patient intervals, averaged over seeds, over each part and within each source of both classes."""
-    import numpy as np
-    from rich.table import Table
-
-    from training.bias.uncertainty import auroc_difference, auroc_interval
-    from training.report import json_numbers
-
     first = pairs[0][0]
-    positive = "covid" if "covid" in set(first["target"]) else None
-    if positive is None:
+    if first["score"].isna().any():
         return []
     parts = [(f"{split}, all sources", first["split"] == split) for split in ("test", "external")]
     for (split, source), rows in first.groupby(["split", "source"]):
         if split in ("test", "external") and rows["target"].nunique() > 1:
             parts.append((f"{split}, within {source}", (first["split"] == split) & (first["source"] == source)))
-    table = Table(title="AUROC by patient, mean over seeds, 95 % bootstrap over patients", title_justify="left")
+    table = Table(title="AUROC, mean over seeds, 95 % bootstrap over patients", title_justify="left")
     for heading in ("", "films", "patients", "erm", method, "difference", "detectable", "verdict"):
         table.add_column(heading, justify="right")
     found = []
     for name, chosen in parts:
         if not chosen.any():
             continue
+        films = first[chosen]
+        is_positive, patient = (films["target"] == "covid").to_numpy(), films["patient"].to_numpy()
         erm, ours = (np.stack([both[i]["score"][chosen].to_numpy() for both in pairs], axis=1) for i in (0, 1))
-        is_positive, patient = (first["target"][chosen] == positive).to_numpy(), first["patient"][chosen].to_numpy()
-        low, high = auroc_interval(is_positive, erm, patient), auroc_interval(is_positive, ours, patient)
+        alone = [auroc_interval(is_positive, scores, patient) for scores in (erm, ours)]
         gap, detectable = auroc_difference(is_positive, ours, erm, patient)
-        verdict = "cannot conclude" if not gap.low > 0 and not gap.high < 0 else "better" if gap.low > 0 else "worse"
-        row = {"part": name, "films": int(chosen.sum()), "patients": len(set(patient)), "erm": json_numbers(low._asdict()), method: json_numbers(high._asdict()), "difference": json_numbers(gap._asdict()), **json_numbers({"detectable": detectable}), "verdict": verdict}  # fmt: skip
-        found.append(row)
-        spans = [f"{i.estimate:.3f} ({i.low:.2f} to {i.high:.2f})" if np.isfinite(i.estimate) else "" for i in (low, high)]
-        shown = f"{gap.estimate:+.3f} ({gap.low:+.2f} to {gap.high:+.2f})" if np.isfinite(gap.estimate) else ""
-        table.add_row(name, str(row["films"]), str(row["patients"]), *spans, shown, f"{detectable:.2f}" if np.isfinite(detectable) else "", verdict)
+        verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "cannot conclude"
+        counts = {"films": len(films), "patients": len(set(patient))}
+        intervals = {"erm": alone[0], method: alone[1], "difference": gap}
+        found.append(
+            {"part": name, **counts, **{key: json_numbers(value._asdict()) for key, value in intervals.items()}}
+            | json_numbers({"detectable": detectable})
+            | {"verdict": verdict}
+        )
+        spans = [_span(interval, ".3f") for interval in alone]
+        smallest = f"{detectable:.2f}" if np.isfinite(detectable) else ""
+        table.add_row(name, *map(str, counts.values()), *spans, _span(gap, "+.3f"), smallest, verdict)
     console.print(table)
     return found
+
+
+def _span(interval: Interval, form: str) -> str:
+    if not np.isfinite(interval.estimate):
+        return ""
+    return f"{interval.estimate:{form}} ({interval.low:{form}} to {interval.high:{form}})"
 
 
 if __name__ == "__main__":

@@ -97,9 +97,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{file} was not written by this package (format {metadata.get('format')!r}, expected {FORMAT!r})")
+        raise CheckpointError(
+            f"{file} was not written by this package (format {metadata.get('format')!r}, expected {FORMAT!r})"
+        )
     if metadata.get("version") != str(FORMAT_VERSION):
-        raise CheckpointError(f"{file} has format version {metadata.get('version')}; this package reads version {FORMAT_VERSION}")
+        raise CheckpointError(
+            f"{file} has format version {metadata.get('version')}; this package reads version {FORMAT_VERSION}"
+        )
     try:
         header = json.loads(metadata["header"])
         info = header["info"]
@@ -129,7 +133,9 @@ def load_resume(folder: Path) -> dict[str, Any]:
     file = folder / RESUME_NAME
     if not file.is_file():
         done = (folder / "report.json").is_file()
-        raise CheckpointError(f"{folder} holds no {RESUME_NAME}: " + ("its training is finished" if done else "nothing to resume"))
+        raise CheckpointError(
+            f"{folder} holds no {RESUME_NAME}: " + ("its training is finished" if done else "nothing to resume")
+        )
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -13,7 +13,9 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 
-def option(default: Any, help: str, *aliases: str, choices: Sequence[str] | None = None, metavar: str | None = None) -> Any:
+def option(
+    default: Any, help: str, *aliases: str, choices: Sequence[str] | None = None, metavar: str | None = None
+) -> Any:
     """A dataclass field that is also a flag: `help` is its text, `aliases` are short names such as `-b`."""
     return dataclasses.field(
         default=default, metadata={"help": help, "aliases": aliases, "choices": choices, "metavar": metavar}
@@ -105,7 +107,9 @@ def read_yaml(path: Path, allowed: dict[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         if name not in allowed:
             near = difflib.get_close_matches(name, list(allowed), n=1)
-            raise ValueError(f"--config {path}: unknown setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise ValueError(
+                f"--config {path}: unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
+            )
         kind = allowed[name]
         if value is None:
             continue

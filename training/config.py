@@ -56,7 +56,8 @@ class TrainConfig:
     seed: int = option(0, "initial weights, batch order, augmentation")
 
     data_dir: Path | None = option(
-        None, "folder with metadata.csv (covid) or MNIST (biased-mnist); covid also looks at $END_CXR_DATA and data/covid"
+        None,
+        "folder with metadata.csv (covid) or MNIST (biased-mnist); covid also looks at $END_CXR_DATA and data/covid",
     )
     rho: float | None = option(None, "correlation of label and bias in phantom and biased-mnist, 0 to 1")
     films: int | None = option(None, "training films of the phantom, or training digits of biased-mnist")
@@ -93,7 +94,9 @@ class TrainConfig:
     opt: str = option("adamw", "any timm optimiser")
     lr: float = option(1e-3, "peak learning rate")
     weight_decay: float = option(0.05, "weight decay")
-    sched: str = option("cosine", "learning rate: cosine to 0, step (x 0.1 each quarter) or none", choices=("cosine", "step", "none"))
+    sched: str = option(
+        "cosine", "learning rate: cosine to 0, step (x 0.1 each quarter) or none", choices=("cosine", "step", "none")
+    )
     warmup_epochs: int = option(1, "epochs of linear warm-up")
     clip_grad: float | None = option(None, "largest norm of the gradient")
     amp: bool = option(False, "autocast: fp16 on CUDA, bf16 on CPU; the method's terms stay in float32")
@@ -101,7 +104,9 @@ class TrainConfig:
     device: str = option("auto", "cuda, cpu or auto")
     workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores")
     select: str = option("loss", "which epoch is kept, judged on validation alone", choices=tuple(SELECTION_RULES))
-    operating_point: str = option("youden", "threshold fitted on validation: youden, sensitivity:0.9 or specificity:0.9")
+    operating_point: str = option(
+        "youden", "threshold fitted on validation: youden, sensitivity:0.9 or specificity:0.9"
+    )
     hash_key: Path | None = option(None, "key file of the hashes in predictions; default .hash-key in --output")
 
 
@@ -111,7 +116,12 @@ def parse(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
     `covid` without a cohort (no `--data-dir`, no `$END_CXR_DATA`, no `data/covid`) becomes `phantom`.
     """
     early, _ = _parser_of_names().parse_known_args(arguments)
-    parser = Parser(prog="python -m training.train", usage="%(prog)s [--dataset NAME] [--method NAME] [settings]", description=DESCRIPTION, epilog=_epilog())
+    parser = Parser(
+        prog="python -m training.train",
+        usage="%(prog)s [--dataset NAME] [--method NAME] [settings]",
+        description=DESCRIPTION,
+        epilog=_epilog(),
+    )
     try:
         if early.resume and len(arguments) > 2:
             raise ValueError("--resume goes on with the run's own settings: give no other flag beside it")

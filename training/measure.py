@@ -49,7 +49,13 @@ def validate(model: Classifier, cohort: Cohort, device: torch.device, channels_l
 
 
 def finish(
-    model: Classifier, cohort: Cohort, config: TrainConfig, parameters: Any, folder: Path, device: torch.device, epoch: int
+    model: Classifier,
+    cohort: Cohort,
+    config: TrainConfig,
+    parameters: Any,
+    folder: Path,
+    device: torch.device,
+    epoch: int,
 ) -> RunResult:
     """Calibrate on validation, measure each split, write the checkpoint and the predictions."""
     info, table = cohort.info, cohort.table
@@ -71,7 +77,8 @@ def finish(
         rows = predictions.iloc[at]
         metrics[str(split)] = split_metrics(rows, positive_name(info), majority)
         if split in (Split.TEST, Split.EXTERNAL):
-            leak = source_leak(features[at], *(rows[name].to_numpy() for name in ("source", "target", "patient")))
+            source, target, patient = (rows[name].to_numpy() for name in ("source", "target", "patient"))
+            leak = source_leak(features[at], source, target, patient)
             metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
     settings = as_settings(config, parameters)
     run = RunResult(folder, config.method, config.model, config.seed, info.synthetic, metrics)
@@ -84,7 +91,11 @@ def finish(
     write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
     (folder / RESUME_NAME).unlink(missing_ok=True)
     details = {
-        "selection": {"rule": config.select, "epoch": epoch, "used_bias_labels": config.select == "worst_group_accuracy"},
+        "selection": {
+            "rule": config.select,
+            "epoch": epoch,
+            "used_bias_labels": config.select == "worst_group_accuracy",
+        },
         "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
         "training_used_bias_labels": METHODS[config.method].uses_bias,
         "excluded": cohort.excluded.to_dict("records"),

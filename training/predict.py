@@ -81,7 +81,13 @@ def read_logits(logits: np.ndarray, positive: int | None, temperature: float, th
 
 
 def predictions_table(
-    cohort: Cohort, positions: np.ndarray, logits: np.ndarray, temperature: float, threshold: float | None, run: str, key: bytes
+    cohort: Cohort,
+    positions: np.ndarray,
+    logits: np.ndarray,
+    temperature: float,
+    threshold: float | None,
+    run: str,
+    key: bytes,
 ) -> pd.DataFrame:
     """The predictions of one run, a row a film; films and patients appear as keyed hashes alone.
 
@@ -102,8 +108,8 @@ def predictions_table(
         {
             "run": run,
             "row": films["row"].astype("int64"),
-            "file": [keyed_hash(key, f"file {name}") for name in file],
-            "patient": [keyed_hash(key, f"patient {name}") for name in films["patient"]],
+            "file": [keyed_hash(key, name) for name in file],
+            "patient": [keyed_hash(key, name) for name in films["patient"]],
             "source": films["source"],
             "split": films["split"],
             "target": names[films["target"].to_numpy()],

@@ -131,8 +131,8 @@ def show_cohort(console: Console, cohort: Cohort, check: Confounding) -> None:
     grid.add_column(info.bias_name)
     for name in check.table.columns:
         grid.add_column(str(name), justify="right")
-    for name, row in check.table.iterrows():
-        grid.add_row(str(name), *(str(value) if value else "[dim]0[/dim]" for value in row))
+    for source, row in check.table.iterrows():
+        grid.add_row(str(source), *(str(value) if value else "[dim]0[/dim]" for value in row))
     console.print(grid)
     colour = {"identifiable": "green", "weak": "yellow", "not identifiable": "red"}[check.verdict]
     console.print(f"Cramer's V {check.cramers_v:.2f}: [{colour}]{check.verdict}[/{colour}]. {check.sentence}\n")
@@ -146,7 +146,9 @@ def show_results(console: Console, runs: list[RunResult]) -> None:
             continue
         first = shown[0].metrics[split]
         table = Table(
-            title=f"{split}: {first['n']:.0f} images, {first['patients']:.0f} patients", title_justify="left", header_style="bold"
+            title=f"{split}: {first['n']:.0f} images, {first['patients']:.0f} patients",
+            title_justify="left",
+            header_style="bold",
         )
         table.add_column("")
         for run in shown:
@@ -165,6 +167,8 @@ def show_results(console: Console, runs: list[RunResult]) -> None:
             table.add_row(heading, *cells)
         console.print(table)
     if runs[0].synthetic:
-        console.print(" SYNTHETIC data: these numbers say nothing about any patient or hospital. ", style="bold black on yellow")
+        console.print(
+            " SYNTHETIC data: these numbers say nothing about any patient or hospital. ", style="bold black on yellow"
+        )
     for run in runs:
         console.print(f"run folder: {run.folder}", highlight=False)

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from training.config import TrainConfig, as_settings, parse
 
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.augmentation import Augmentation
@@ -31,15 +31,16 @@ from datasets.catalogue import load_cohort
 from datasets.cohort import Cohort, CohortError, whole_batch
 from datasets.confounding import check_confounding, count_pairs
 from datasets.preprocessing import Preprocessing
-from datasets.sample import Split
+from datasets.sample import Sample, Split
 from datasets.samplers import EpochSampler
 from models.classifier import ModelConfig, ModelError, build_classifier, normalisation
 from training.checkpoint import CheckpointError, load_resume, save_resume, write_aside
-from training.methods import METHODS, ErmParameters, build_method
 from training.measure import finish, validate
+from training.methods import METHODS, ErmParameters, build_method
 from training.report import RunResult, result_json, show_cohort, show_notices, show_results, write_report
 
 ERRORS = Console(stderr=True)
+LOG_STEPS = 10
 
 
 class TrainingError(ValueError):
@@ -78,8 +79,8 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
         config.dataset,
         preprocessing,
         data_dir=config.data_dir,
-        classes=_names(config.classes),
-        external_sources=_names(config.external_sources),
+        classes=split_names(config.classes),
+        external_sources=split_names(config.external_sources),
         rho=config.rho,
         films=config.films,
         split_seed=config.split_seed,
@@ -97,30 +98,29 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
 def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
     """The loop: returns the finished run, whose folder is complete but for report.json."""
     folder = config.resume or prepare_folder(config)
-    write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(as_settings(config, parameters))))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else torch.device(config.device)
+    settings = as_settings(config, parameters)
+    write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
+    device = choose_device(config.device)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     torch.manual_seed(config.seed)
-    model_config = ModelConfig(
+    shape = ModelConfig(
         config.model, len(cohort.info.targets), config.in_chans, config.img_size, config.unit_norm, config.logit_scale
     )
-    model = build_classifier(model_config, config.pretrained, config.weights).to(device, memory_format=layout)
+    model = build_classifier(shape, config.pretrained, config.weights).to(device).to(memory_format=layout)
     method = build_method(config.method, parameters, cohort.info).to(device)
+    both = nn.ModuleList([model, method])
 
     positions = cohort.positions(Split.TRAIN)
-    samples = cohort.samples(Augmentation() if config.augment else None, config.seed)
-    labels = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
-    sampler = EpochSampler(positions, *labels, config.batch_size, config.seed, config.sampler)
+    target, bias = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
+    sampler = EpochSampler(positions, target, bias, config.batch_size, config.seed, config.sampler)
     loader = DataLoader(
-        samples,
+        cohort.samples(Augmentation() if config.augment else None, config.seed),
         batch_sampler=sampler,
         collate_fn=whole_batch,
         num_workers=config.workers,
         pin_memory=device.type == "cuda",
-        persistent_workers=False,
     )
     steps = len(sampler)
-    both = nn.ModuleList([model, method])
     optimiser = create_optimizer_v2(both, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay)
     scheduler, _ = create_scheduler_v2(
         optimiser,
@@ -134,31 +134,30 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
         updates_per_epoch=steps,
     )
     scaler = torch.amp.GradScaler(device.type, enabled=config.amp and device.type == "cuda")
-    first, best = 0, {"value": float("-inf"), "epoch": -1, "weights": {}}
+    first, best = 0, Best(float("-inf"), 0, {})
     if config.resume:
         state = load_resume(folder)
         both.load_state_dict(state["modules"])
         optimiser.load_state_dict(state["optimiser"])
         scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["generator"])
-        first, best = state["epoch"], state["best"]
+        first, best = state["epoch"], Best(*state["best"])
 
     both.train()
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task(config.method, total=config.epochs * steps, completed=first * steps, note="")
         for epoch in range(first, config.epochs):
             sampler.epoch = epoch
-            totals: dict[str, torch.Tensor] = {}
+            totals: dict[str, Tensor] = {}
             pairs = np.zeros(2, dtype=np.int64)
             started = time.perf_counter()
-            for step, batch in enumerate(loader):
+            for step, batch in enumerate(loader, start=1):
                 if scheduler is not None:
-                    scheduler.step_update(epoch * steps + step)
+                    scheduler.step_update(epoch * steps + step - 1)
                 pairs += count_pairs(batch.target.numpy(), batch.bias.numpy())
-                batch = type(batch)(*(value.to(device, non_blocking=True) for value in batch))
-                image = batch.image.contiguous(memory_format=layout)
-                with torch.autocast(device.type, _half(device), enabled=config.amp):
-                    output = model(image)
+                batch = Sample(*(value.to(device, non_blocking=True) for value in batch))
+                with torch.autocast(device.type, half_precision(device), enabled=config.amp):
+                    output = model(batch.image.contiguous(memory_format=layout))
                 terms = method(output, batch)
                 loss = torch.stack(list(terms.values())).sum()
                 optimiser.zero_grad(set_to_none=True)
@@ -169,36 +168,45 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
                 scaler.step(optimiser)
                 scaler.update()
                 for name, value in terms.items():
-                    totals[name] = totals.get(name, 0) + value.detach()
-                if step % 10 == 9 or step == steps - 1:
-                    means = {name: float(value) / (step + 1) for name, value in totals.items()}
-                    _require_finite(means, epoch, step)
-                    rate = (step + 1) * sampler.batch_size / (time.perf_counter() - started)
-                    progress.update(task, completed=epoch * steps + step + 1, note=_note(epoch, config.epochs, means, pairs, step + 1, rate))
+                    totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach()
+                if step % LOG_STEPS == 0 or step == steps:  # reading the terms waits for the device
+                    means = {name: float(value) / step for name, value in totals.items()}
+                    require_finite(means, epoch, step)
+                    rate = step * sampler.batch_size / (time.perf_counter() - started)
+                    note = f"epoch {epoch + 1}/{config.epochs} {describe(means, pairs / step, rate)}"
+                    progress.update(task, completed=epoch * steps + step, note=note)
             record = {
                 "epoch": epoch + 1,
                 "lr": optimiser.param_groups[0]["lr"],
                 "terms": means,
-                "pairs_per_batch": dict(zip(("disentangling", "entangling"), (pairs / steps).tolist(), strict=True)),
+                "pairs_per_batch": {"disentangling": pairs[0] / steps, "entangling": pairs[1] / steps},
                 "films_per_second": rate,
                 "validation": validate(model, cohort, device, config.channels_last),
             }
             with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
             if METHODS[config.method].uses_bias and not pairs.all():
-                progress.console.print(f"epoch {epoch + 1}: a term of {config.method} saw no pair at all", style="yellow")
+                ERRORS.print(
+                    f"epoch {epoch + 1}: a term of {config.method} saw no pair of images at all", style="yellow"
+                )
             value = selection_value(config.select, record["validation"], epoch)
-            if value >= best["value"] or not best["weights"]:
-                best = {"value": value, "epoch": epoch + 1, "weights": {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}}
-            save_resume(
-                {
-                    "epoch": epoch + 1, "modules": both.state_dict(), "optimiser": optimiser.state_dict(),
-                    "scaler": scaler.state_dict(), "generator": torch.get_rng_state(), "best": best,
-                },
-                folder,
-            )  # fmt: skip
-    model.load_state_dict(best["weights"])
-    return finish(model, cohort, config, parameters, folder, device, best["epoch"])
+            if value >= best.value:
+                best = Best(
+                    value, epoch + 1, {name: w.detach().cpu().clone() for name, w in model.state_dict().items()}
+                )
+            state = {"epoch": epoch + 1, "modules": both.state_dict(), "optimiser": optimiser.state_dict()}
+            state |= {"scaler": scaler.state_dict(), "generator": torch.get_rng_state(), "best": tuple(best)}
+            save_resume(state, folder)
+    model.load_state_dict(best.weights)
+    return finish(model, cohort, config, parameters, folder, device, best.epoch)
+
+
+class Best(NamedTuple):
+    """The epoch kept so far: what it was chosen by, its number from 1, its weights."""
+
+    value: float
+    epoch: int
+    weights: dict[str, Tensor]
 
 
 def prepare_folder(config: TrainConfig) -> Path:
@@ -226,29 +234,43 @@ def selection_value(rule: str, validation: dict[str, float | None], epoch: int) 
     return -value if rule == "loss" else value
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _half(device: torch.device) -> torch.dtype:
+def half_precision(device: torch.device) -> torch.dtype:
+    """What autocast computes in: fp16 on CUDA, bf16 elsewhere."""
     return torch.float16 if device.type == "cuda" else torch.bfloat16
 
 
-def _require_finite(means: dict[str, float], epoch: int, step: int) -> None:
+def require_finite(means: dict[str, float], epoch: int, step: int) -> None:
+    """Stop where a term is no number any more."""
     bad = [name for name, value in means.items() if not np.isfinite(value)]
     if bad:
-        raise TrainingError(f"{', '.join(bad)} is not finite by step {step + 1} of epoch {epoch + 1}: try a lower --lr or --clip-grad 1")
+        where = f"{', '.join(bad)} is not finite by step {step} of epoch {epoch + 1}"
+        raise TrainingError(f"{where}: try a lower --lr, or --clip-grad 1")
 
 
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-    return Progress(*columns, console=ERRORS)
+def progress_bar() -> Progress:
+    """Steps of the whole training, with the terms of the running epoch."""
+    elapsed, note = TimeElapsedColumn(), TextColumn("{task.fields[note]}")
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), elapsed, note, console=ERRORS
+    )
 
 
-def _note(epoch: int, epochs: int, means: dict[str, float], pairs: np.ndarray, steps: int, rate: float) -> str:
+def describe(means: dict[str, float], pairs: np.ndarray, rate: float) -> str:
+    """The terms, the pairs that they see, the speed."""
     terms = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-    same, across = pairs / steps
-    return f"epoch {epoch + 1}/{epochs} {terms} · pairs/batch {same:.0f} same source, {across:.0f} across · {rate:.0f}/s"
+    return f"{terms} · {rate:.0f}/s · pairs/batch {pairs[0]:.0f} same, {pairs[1]:.0f} across"
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """`a, b` as ("a", "b")."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
 if __name__ == "__main__":

@@ -113,7 +113,10 @@ class Planted:
 @pytest.mark.parametrize("name", [NAME, RESUME_NAME])
 def test_a_planted_pickle_is_never_executed(name: str, tmp_path: Path) -> None:
     trace = tmp_path / "executed"
-    for write in (lambda f: f.write_bytes(pickle.dumps(Planted(trace))), lambda f: torch.save({"x": Planted(trace)}, f)):
+    for write in (
+        lambda f: f.write_bytes(pickle.dumps(Planted(trace))),
+        lambda f: torch.save({"x": Planted(trace)}, f),
+    ):
         write(tmp_path / name)
         with pytest.raises(CheckpointError):
             (load_checkpoint if name == NAME else load_resume)(tmp_path)
@@ -134,7 +137,9 @@ def test_resume_state_round_trip(tmp_path: Path) -> None:
     state = {"epoch": 3, "modules": {"w": torch.arange(3)}, "best": {"value": -0.5, "weights": {}}}
     save_resume(state, tmp_path)
     again = load_resume(tmp_path)
-    assert again["epoch"] == 3 and torch.equal(again["modules"]["w"], torch.arange(3)) and again["best"]["value"] == -0.5
+    assert (
+        again["epoch"] == 3 and torch.equal(again["modules"]["w"], torch.arange(3)) and again["best"]["value"] == -0.5
+    )
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

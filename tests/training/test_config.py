@@ -104,7 +104,9 @@ def test_mistakes_get_a_sentence(arguments: list[str], expected: str, capsys: py
         ("sampler: sorted", "choose from paired, random"),
     ],
 )
-def test_mistakes_in_yaml_get_a_sentence(text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_yaml_get_a_sentence(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(text)
     assert expected in refused(capsys, "--config", str(file))
@@ -123,7 +125,12 @@ def test_every_method_file_is_registered() -> None:
 
 
 def test_help_answers_without_torch() -> None:
-    code = "import sys; sys.argv = ['train', '--help']\ntry:\n import runpy; runpy.run_module('training.train', run_name='__main__')\nfinally:\n print('torch' in sys.modules)"
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['train', '--help']\n"
+        "try: runpy.run_module('training.train', run_name='__main__')\n"
+        "finally: print('torch' in sys.modules)"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.rstrip().endswith("False")
     assert "--alpha" in shown and "not a medical device" in shown

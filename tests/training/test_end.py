@@ -84,7 +84,9 @@ def test_signed_cosines_cancel_where_absolute_ones_do_not() -> None:
     features, _, bias = batch(3, 256, 34, biases=10)
     assert disentangling_loss(features, bias, "signed") < 0.2 * disentangling_loss(features, bias, "absolute")
     positive = features.abs()
-    torch.testing.assert_close(disentangling_loss(positive, bias, "signed"), disentangling_loss(positive, bias, "absolute"))
+    torch.testing.assert_close(
+        disentangling_loss(positive, bias, "signed"), disentangling_loss(positive, bias, "absolute")
+    )
 
 
 @pytest.mark.parametrize("form", ["signed", "absolute"])
@@ -177,8 +179,12 @@ def test_terms_are_weighted_and_sum_to_the_loss() -> None:
     )
     assert list(terms) == ["ce", "r_perp", "r_par"]
     torch.testing.assert_close(terms["ce"], torch.nn.functional.cross_entropy(logits, target))
-    torch.testing.assert_close(terms["r_perp"].double(), 0.5 * naive_disentangling(features, bias, "absolute"), rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(terms["r_par"].double(), 2 * naive_entangling(features, target, bias), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        terms["r_perp"].double(), 0.5 * naive_disentangling(features, bias, "absolute"), rtol=1e-4, atol=1e-6
+    )
+    torch.testing.assert_close(
+        terms["r_par"].double(), 2 * naive_entangling(features, target, bias), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_unknown_form_is_refused_in_words() -> None:

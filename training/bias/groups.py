@@ -13,7 +13,9 @@ MINIMUM_PATIENTS = 10
 
 def accuracy(table: pd.DataFrame) -> float:
     """Share of films whose prediction is their target."""
-    return float((table["prediction"] == table["target"]).mean()) if patients(table) >= MINIMUM_PATIENTS else float("nan")
+    return (
+        float((table["prediction"] == table["target"]).mean()) if patients(table) >= MINIMUM_PATIENTS else float("nan")
+    )
 
 
 def auroc(table: pd.DataFrame, positive: str) -> float:

@@ -85,6 +85,8 @@ def auroc_difference(
     """
     ours, theirs = (auroc_resamples(is_positive, s, patient, resamples, seed) for s in (scores, reference))
     gaps = ours - theirs
+    if np.isnan(gaps[0]):
+        return _interval(gaps), float("nan")
     return _interval(gaps), float((norm.ppf(0.975) + norm.ppf(0.8)) * np.nanstd(gaps[1:], ddof=1))
 
 
