@@ -129,7 +129,8 @@ def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:
             mnist = MNIST(str(root), train=train, download=True)
         except (RuntimeError, URLError, OSError, EOFError, AssertionError, ValueError) as error:
             raise CohortError(
-                f"MNIST is not in {root} and can't be downloaded ({type(error).__name__}): put its four idx files there, gzipped or not"
+                f"MNIST is not in {root} and can't be downloaded ({type(error).__name__}): put its four idx files there, "
+                f"gzipped or not"
             ) from None
         images, labels = mnist.data, mnist.targets
     if len(images) != len(labels):

@@ -6,6 +6,7 @@ The table has one row a film with the columns `row` (0-based, in the metadata fi
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,14 @@ REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bia
 
 class CohortError(ValueError):
     """A cohort that can't be used; the message says what to change, and where."""
+
+
+def left_out(reasons: dict[int, str]) -> pd.DataFrame:
+    """Rows of the metadata with the reason for leaving each out, in the order of the rows."""
+    rows = sorted(reasons)
+    return pd.DataFrame(
+        {"row": pd.Series(rows, dtype="int64"), "reason": pd.Series([reasons[r] for r in rows], dtype=str)}
+    )
 
 
 class Films(Protocol):
@@ -73,7 +82,7 @@ class Cohort:
     preprocessing: Preprocessing
     films: Films | None = None
     images: Tensor | Sequence[Tensor] | None = None
-    excluded: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"row": [], "reason": []}))
+    excluded: pd.DataFrame = field(default_factory=lambda: left_out({}))
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -88,8 +97,8 @@ class Cohort:
     def cached(self, mode: str, folder: Path | None = None, workers: int = 2) -> "Cohort":
         """Return the cohort with decoded, resized films kept in `memory`, on `disk` or not at all (`none`).
 
-        In memory, each film is decoded here; those that can't be are left out of the table and named in `excluded`. On
-        disk and without a cache, such a film raises CohortError when it is first used.
+        In memory and on disk, each film is decoded here unless an earlier run left it on disk; those that can't be are left
+        out of the table and named in `excluded`. Without a cache, such a film raises CohortError when it is first used.
 
         Args:
             mode: `memory`, `disk` or `none`.
@@ -109,9 +118,12 @@ class Cohort:
         if mode == "none":
             return dataclasses.replace(self, images=MonaiDataset(data, transform))
         if mode == "disk":
-            images = _DiskCache(data, transform, cache_dir=folder, hash_func=transform.cache_name)
-            return dataclasses.replace(self, images=images)
-        loaded = CacheDataset(data, _Tolerant(transform), num_workers=workers, progress=True)
+            unreadable = _DiskCache(data, transform, folder).fill(workers)
+            cohort = self.without(unreadable) if unreadable else self
+            assert cohort.films is not None
+            images = _DiskCache(data[: len(cohort.table)], _ToPixels(cohort.films, self.preprocessing), folder)
+            return dataclasses.replace(cohort, images=images)
+        loaded = CacheDataset(data, _Tolerant(transform), num_workers=workers, progress=sys.stderr.isatty())
         unreadable = {i: str(item) for i in data if isinstance(item := loaded[i], RadiographError)}
         cohort = dataclasses.replace(self, images=loaded)
         return cohort.without(unreadable) if unreadable else cohort
@@ -126,9 +138,7 @@ class Cohort:
         images = self.images
         if images is not None:
             images = images[kept] if isinstance(images, Tensor) else [images[i] for i in kept]
-        dropped = pd.DataFrame(
-            {"row": self.table["row"].iloc[list(reasons)].to_numpy(), "reason": list(reasons.values())}
-        )
+        dropped = left_out({int(self.table["row"].iloc[i]): reason for i, reason in reasons.items()})
         cohort = dataclasses.replace(
             self,
             table=self.table.iloc[kept].reset_index(drop=True),
@@ -198,7 +208,7 @@ class CohortSamples(Dataset[Sample]):
 
 def age_bands(age: pd.Series) -> pd.Series:
     """Decades of life ("40-49") of ages in years or in DICOM's form ("045Y"); empty where they can't be read."""
-    text = age.astype(str).str.strip().str.replace(r"\.\d+$", "", regex=True)
+    text = age.astype(object).where(age.notna(), "").astype(str).str.strip().str.replace(r"\.\d+$", "", regex=True)
     return text.where(~text.str.isdigit(), text + "Y").map(lambda value: age_band(value) or "")
 
 
@@ -226,8 +236,21 @@ class _ToPixels(Transform):
 class _DiskCache(PersistentDataset):
     """Replaces a file that was cut short by a killed job or a full disk, where MONAI's own gives up."""
 
+    def __init__(self, data: list[int], transform: _ToPixels, folder: Path | None) -> None:
+        super().__init__(data, transform, cache_dir=folder, hash_func=transform.cache_name)
+
+    def file(self, position: int) -> Path:
+        """Where the pixels of a film are kept."""
+        return Path(self.cache_dir) / f"{self.hash_func(position).decode()}.pt"
+
+    def fill(self, workers: int) -> dict[int, str]:
+        """Decode the films that are not there yet; returns why for those that can't be."""
+        missing = [position for position in self.data if not self.file(position).is_file()]
+        results = CacheDataset(missing, _Filling(self), num_workers=workers, progress=bool(missing))
+        return {position: results[i] for i, position in enumerate(missing) if results[i]}
+
     def _cachecheck(self, item_transformed: int) -> Tensor:
-        file = self.cache_dir / f"{self.hash_func(item_transformed).decode()}.pt"
+        file = self.file(item_transformed)
         try:
             return super()._cachecheck(item_transformed)
         except (RuntimeError, EOFError):
@@ -235,6 +258,22 @@ class _DiskCache(PersistentDataset):
                 raise
             file.unlink()
             return super()._cachecheck(item_transformed)
+
+
+class _Filling(Transform):
+    """Puts a film on disk and returns nothing, or why it can't be read."""
+
+    def __init__(self, cache: _DiskCache) -> None:
+        self.cache = cache
+
+    def __call__(self, position: int) -> str:
+        try:
+            self.cache[position]
+        except RuntimeError as error:  # MONAI's, see `CohortSamples`
+            if not isinstance(error.__cause__, RadiographError):
+                raise
+            return str(error.__cause__)
+        return ""
 
 
 class _Tolerant(Transform):

@@ -83,8 +83,8 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
         verdict = "weak"
         reason = f"{', '.join(single)} from a single {bias_name}" if single else "few films cross the correlation"
         sentence = (
-            f"{bias_name.capitalize()} and label can be told apart for {', '.join(across)} only weakly ({reason}). EnD's R_par works on "
-            f"about {par:.0f} pairs a batch; where a label has one {bias_name} it can't help."
+            f"{bias_name.capitalize()} and label can be told apart for {', '.join(across)} only weakly ({reason}). EnD's "
+            f"R_par works on about {par:.0f} pairs a batch; where a label has one {bias_name} it can't help."
         )
     else:
         verdict = "identifiable"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.cohort import Cohort, CohortError, age_bands
+from datasets.cohort import Cohort, CohortError, age_bands, left_out
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, read_radiograph
 from datasets.sample import DatasetInfo, Split
@@ -21,7 +21,7 @@ from datasets.splits import patients_in_two_splits, split_by_patient
 LABELS = ("covid", "pneumonia", "normal", "other")
 # What a cohort's table holds beside the columns of metadata.csv.
 RESERVED = {"row": "", "patient": " (patient_id, if it is that)", "target": "", "target_name": "", "bias": ""}
-SPLIT_NAMES = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test", "external": "external"}  # fmt: skip
+SPLIT_NAMES = {str(split): str(split) for split in Split} | {"val": "validation", "valid": "validation"}
 
 
 class FilmFolder:
@@ -122,9 +122,9 @@ def load_covid(
     table = table[placed].reset_index(drop=True)
     twice = patients_in_two_splits(table["patient"], table["split"])
     if twice:
-        lines = (table.loc[table["patient"] == twice[0], "row"] + 2).tolist()
+        lines = ", ".join(str(row + 2) for row in table.loc[table["patient"] == twice[0], "row"])
         raise CohortError(
-            f"{data_dir / 'metadata.csv'}: {len(twice)} patient(s) are in two splits, the first on lines {', '.join(map(str, lines))}; "
+            f"{data_dir / 'metadata.csv'}: {len(twice)} patient(s) are in two splits, the first on lines {lines}; "
             f"give all films of a patient the same split"
         )
     for split in (Split.TRAIN, Split.VALIDATION):
@@ -143,12 +143,11 @@ def load_covid(
     table["bias"] = table["source"].map({name: i for i, name in enumerate(sources)}).astype(int)
     if "age" in table:
         table["age_band"] = age_bands(table["age"])
-    excluded = pd.DataFrame({"row": list(reasons), "reason": list(reasons.values())}).sort_values(
-        "row", ignore_index=True
-    )
     info = DatasetInfo("covid", targets, sources, "source", positive, synthetic=False)
     paths = table["path"].tolist()
-    return Cohort(info, table, preprocessing, FilmFolder(data_dir, paths), excluded=excluded, notes=tuple(notes))
+    return Cohort(
+        info, table, preprocessing, FilmFolder(data_dir, paths), excluded=left_out(reasons), notes=tuple(notes)
+    )
 
 
 def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:

@@ -21,7 +21,9 @@ class PhantomFilms:
 
     def fingerprint(self, position: int) -> str:
         """What the film is a function of."""
-        return f"phantom {self.seed} {self.rows[position]} {self.labels[position]} {self.hospitals[position]} {FILM_SIZE}"
+        return (
+            f"phantom {self.seed} {self.rows[position]} {self.labels[position]} {self.hospitals[position]} {FILM_SIZE}"
+        )
 
 
 def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1600, seed: int = 0) -> Cohort:

@@ -9,6 +9,7 @@ import timm
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
+from timm.layers import PatchEmbed
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,7 +67,7 @@ class Classifier(nn.Module):
         config: what to build; weights are random, drawn from torch's main generator.
 
     Raises:
-        ModelError: timm knows no such backbone.
+        ModelError: timm knows no such backbone, or it can't take images of this size.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -98,7 +99,8 @@ def build_classifier(config: ModelConfig, pretrained: bool = False, weights: Pat
         weights: start it from this local safetensors file in timm's parameter names instead.
 
     Raises:
-        ModelError: an unknown backbone, an unreachable hub, a file that isn't safetensors or whose tensors don't fit.
+        ModelError: an unknown backbone, a size that it can't take, an unreachable hub, a file that isn't safetensors or
+            whose tensors don't fit.
     """
     model = Classifier(config)
     if weights is not None or pretrained:
@@ -118,10 +120,17 @@ def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
         raise ModelError(f"timm has no model {config.name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
     cfg = get_pretrained_cfg(config.name)
     sized = {"img_size": config.img_size} if cfg and cfg.fixed_input_size else {}
-    backbone: nn.Module = timm.create_model(config.name, num_classes=0, in_chans=config.in_chans, **sized, **pretrained)
-    patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
-    if sized and patch and config.img_size % max(patch):
-        raise ModelError(f"--img-size {config.img_size}: {config.name} needs a multiple of its patch, {max(patch)}")
+    try:
+        backbone: nn.Module = timm.create_model(
+            config.name, num_classes=0, in_chans=config.in_chans, **sized, **pretrained
+        )
+    except AssertionError as error:  # some transformers check their input size when they are built, ...
+        raise ModelError(f"--img-size {config.img_size} does not fit {config.name}: {error}") from None
+    embed = getattr(backbone, "patch_embed", None)  # ... others when they see the first image
+    if isinstance(embed, PatchEmbed) and not embed.strict_img_size and not embed.dynamic_img_pad:
+        patch = max(embed.patch_size)
+        if config.img_size % patch:
+            raise ModelError(f"--img-size {config.img_size}: {config.name} needs a multiple of its patch, {patch}")
     return backbone
 
 

@@ -17,39 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-import yaml
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
-from torch.nn import functional as F
-
-from datasets.sample import DatasetInfo, Sample
-from models.classifier import ModelConfig, build_classifier
-from training.bias.uncertainty import Interval, auroc_difference, auroc_interval, seed_interval
 from training.commandline import Parser
-from training.config import TrainConfig, as_settings, parse
-from training.measure import LOCAL_SETTINGS
-from training.methods import METHODS, build_method
-from training.methods.end import disentangling_loss, entangling_loss
-from training.report import json_numbers
-from training.train import main as train
-
-# batch, width, targets, biases
-COST_CASES = (
-    (64, 512, 2, 6), (256, 512, 2, 6), (1024, 512, 2, 6), (4096, 512, 2, 6),
-    (256, 128, 10, 10), (256, 2048, 2, 6), (1024, 512, 10, 100),
-)  # fmt: skip
-PAIRED_METRICS = (
-    ("test", "auroc"), ("test", "conflicting_accuracy"), ("test", "worst_group_accuracy"), ("test", "leak"),
-    ("external", "auroc"),
-)  # fmt: skip
 
 
-def main(arguments: list[str]) -> None:
-    """Run the benchmark that the command line names."""
+def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The command's options, and for `paired` the flags that go to training.train."""
     parser = Parser(prog="python -m training.benchmark", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     cost = commands.add_parser("cost", help="time of the terms against batch, width and groups")
@@ -68,7 +40,50 @@ def main(arguments: list[str]) -> None:
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "paired":
         parser.error(f"unknown argument {rest[0]}")
-    {"cost": _cost, "throughput": _throughput, "paired": lambda o: _paired(o, rest)}[options.command](options)
+    return options, rest
+
+
+if __name__ == "__main__":
+    OPTIONS = read_arguments(sys.argv[1:])  # before the heavy imports, so that --help answers at once
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional as F
+
+from datasets.sample import DatasetInfo, Sample
+from models.classifier import ModelConfig, build_classifier
+from training.bias.uncertainty import Interval, auroc_difference, auroc_interval, seed_interval
+from training.config import TrainConfig, as_settings, parse
+from training.measure import LOCAL_SETTINGS
+from training.methods import METHODS, build_method
+from training.methods.end import disentangling_loss, entangling_loss
+from training.report import json_numbers
+from training.train import main as train
+
+# batch, width, targets, biases
+COST_CASES = (
+    (64, 512, 2, 6), (256, 512, 2, 6), (1024, 512, 2, 6), (4096, 512, 2, 6),
+    (256, 128, 10, 10), (256, 2048, 2, 6), (1024, 512, 10, 100),
+)  # fmt: skip
+PAIRED_METRICS = (
+    ("test", "auroc"), ("test", "conflicting_accuracy"), ("test", "worst_group_accuracy"), ("test", "leak"),
+    ("external", "auroc"),
+)  # fmt: skip
+
+
+def main(options: argparse.Namespace, rest: list[str]) -> None:
+    """Run the benchmark that the command line names; `rest` are flags of training.train."""
+    if options.command == "cost":
+        _cost(options)
+    elif options.command == "throughput":
+        _throughput(options)
+    else:
+        _paired(options, rest)
 
 
 def machine() -> str:
@@ -276,4 +291,4 @@ def _span(interval: Interval, form: str) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*OPTIONS)

@@ -34,7 +34,7 @@ def test_range_and_shape(value: float) -> None:
         result = Augmentation(noise=0.2)(rough, generator(seed))
         assert result.shape == rough.shape
         assert result.dtype == torch.float32
-        assert 0 <= result.min() and result.max() <= 1
+        assert result.min() >= 0 and result.max() <= 1
 
 
 def test_every_number_comes_from_the_generator() -> None:
@@ -54,7 +54,7 @@ def test_a_copy_is_changed() -> None:
 
 def test_all_ranges_at_zero_change_nothing() -> None:
     image = torch.rand(1, 33, 33, generator=generator(0))
-    torch.testing.assert_close(NOTHING(image, generator(3)), image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(NOTHING(image, generator(3)), image, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)

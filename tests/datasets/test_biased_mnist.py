@@ -1,6 +1,7 @@
 import gzip
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ PALETTE = [
     [255, 0, 0], [0, 255, 0], [0, 0, 255], [225, 225, 0], [225, 0, 225],
     [0, 255, 255], [255, 128, 0], [255, 0, 128], [128, 0, 255], [128, 128, 128],
 ]  # fmt: skip
-TRAIN, TEST = 1200, 400
+TRAIN, TEST = 600, 200
 PREPROCESSING = Preprocessing(28, 3, intensity="none", mean=(0.5,), std=(0.5,))
 
 
 def write_idx(folder: Path, prefix: str, count: int, seed: int, packed: bool = False) -> None:
     """Miniature MNIST: each picture is a pattern of its own, one digit in ten each, in a random order."""
     rng = np.random.default_rng(seed)
-    images = (rng.random((count, 28, 28)) < 0.2).astype(np.uint8) * rng.integers(1, 256, (count, 28, 28), dtype=np.uint8)
+    images = (rng.random((count, 28, 28)) < 0.2).astype(np.uint8) * rng.integers(
+        1, 256, (count, 28, 28), dtype=np.uint8
+    )
     labels = rng.permutation(np.arange(count) % 10).astype(np.uint8)
     for kind, content in (
         ("images-idx3", struct.pack(">IIII", 2051, count, 28, 28) + images.tobytes()),
@@ -153,13 +156,13 @@ def test_info_and_samples(folder: Path) -> None:
 
 
 def test_seed_decides_everything_and_global_generators_stay(folder: Path) -> None:
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first, again, other = (load(folder, seed=seed) for seed in (3, 3, 4))
     assert first.table.equals(again.table) and torch.equal(images(first), images(again))
     assert set(part(first, Split.VALIDATION)["row"]) != set(part(other, Split.VALIDATION)["row"])
     assert part(first, Split.TEST)["bias"].tolist() != part(other, Split.TEST)["bias"].tolist()
     assert torch.equal(torch.get_rng_state(), states[0])
-    assert (np.random.get_state()[1] == states[1]).all()  # type: ignore[index]
+    assert (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
 
 
 def test_rho_does_not_change_which_digits_are_where(folder: Path) -> None:
@@ -190,7 +193,7 @@ def test_gzipped_files_give_the_same(folder: Path, tmp_path: Path) -> None:
         ({"rho": 1.01}, "rho 1.01: a probability"),
         ({"rho": -0.1}, "rho -0.1: a probability"),
         ({"rho": float("nan")}, "rho nan: a probability"),
-        ({"films": 1081}, "1081 training digits were asked for"),
+        ({"films": 541}, "541 training digits were asked for"),
         ({"films": 1}, "1 training digits were asked for"),
         ({"films": -5}, "-5 training digits were asked for"),
     ],
@@ -213,27 +216,33 @@ def test_missing_files_without_a_network(tmp_path: Path, lacking: str) -> None:
     assert "four idx files" in message and "\n" not in message
 
 
-def damaged(content: bytes) -> dict[str, bytes]:
-    packed = bytearray(gzip.compress(content))
-    packed[len(packed) // 2] ^= 0xFF
-    return {
-        "": content[: len(content) // 2],
-        "no": b"",
-        "other": b"<html>404</html>",
-        "cut.gz": gzip.compress(content)[:-20],
-        "flipped.gz": bytes(packed),
-        "text.gz": b"<html>404</html>",
-        "zlib.gz": gzip.compress(content)[:10] + b"\xff" * 100,
-    }
+def packed(content: bytes) -> bytes:
+    return gzip.compress(content, compresslevel=1)
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "a web page": lambda content: b"<html>404</html>",
+    "cut.gz": lambda content: packed(content)[:-20],
+    "flipped.gz": lambda content: flipped(packed(content)),
+    "a web page.gz": lambda content: b"<html>404</html>",
+    "no deflate.gz": lambda content: packed(content)[:10] + b"\xff" * 100,
+}
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("name", damaged(b"x"))
+@pytest.mark.parametrize("name", DAMAGE)
 @pytest.mark.parametrize("kind", ["images-idx3", "labels-idx1"])
-def test_broken_file_is_named(folder: Path, tmp_path: Path, kind: str, name: str) -> None:
+def test_broken_file_is_named(tmp_path: Path, kind: str, name: str) -> None:
     mnist(tmp_path)
     path = tmp_path / f"train-{kind}-ubyte"
-    content = damaged(path.read_bytes())[name]
+    content = DAMAGE[name](path.read_bytes())
     path.unlink()
     broken = path.with_name(path.name + (".gz" if name.endswith(".gz") else ""))
     broken.write_bytes(content)
@@ -254,5 +263,7 @@ def test_real_mnist() -> None:
     assert cohort.table["split"].value_counts().to_dict() == {"train": 54_000, "test": 10_000, "validation": 6_000}
     digits = part(cohort, Split.TRAIN)
     assert (digits["target"] != digits["bias"]).sum() == pytest.approx(0.003 * 54_000, abs=5)
-    assert (part(cohort, Split.TEST)["target"] == part(cohort, Split.TEST)["bias"]).mean() == pytest.approx(0.1, abs=1e-3)
+    assert (part(cohort, Split.TEST)["target"] == part(cohort, Split.TEST)["bias"]).mean() == pytest.approx(
+        0.1, abs=1e-3
+    )
     assert (images(cohort).flatten(2) == 255).all(1).float().mean() == pytest.approx(0.19, abs=0.02)

@@ -125,7 +125,10 @@ BROKEN_TABLES = {
     "utf-16": ("path,label,source\na.png,covid,x\n".encode("utf-16"), ["line 1", "UTF-8"]),
     "semicolons": (b"path;label;source\na.png;covid;x\n", ["path;label;source", "commas"]),
     "open quote": (b'path,label,source\na.png,covid,x\n"b.png,covid,x\n', ["line 3", "quotes"]),
-    "comma in a cell": (b"path,label,source\na.png,covid,x\nb.png,covid,Milan, Italy\n", ["line 3", "4 cells", "quote"]),
+    "comma in a cell": (
+        b"path,label,source\na.png,covid,x\nb.png,covid,Milan, Italy\n",
+        ["line 3", "4 cells", "quote"],
+    ),
     "column twice": (b"path,label,source,label\na.png,covid,x,normal\n", ["line 1", "column label is there twice"]),
     "column twice but for blanks": (b"path,label,source, label\na.png,covid,x,normal\n", ["label is there twice"]),
     "no film": (b"path,label,source\na.png,covid,x\n", ["no usable row", "line 2", "does not exist"]),
@@ -298,6 +301,7 @@ def test_every_row_is_in_the_table_or_left_out_with_a_reason(
     kept, left_out = cohort.table["row"].tolist(), cohort.excluded["row"].tolist()
     assert sorted(kept + left_out) == list(range(len(records)))
     assert left_out == sorted(left_out)
+    assert cohort.excluded["row"].dtype == np.int64
     assert all(isinstance(reason, str) and reason for reason in cohort.excluded["reason"])
     assert (cohort.table.groupby("patient")["split"].nunique() == 1).all()
 
@@ -396,7 +400,11 @@ def test_classes(tmp_path: Path, classes: tuple[str, ...], targets: tuple[str, .
 
 @pytest.mark.parametrize(
     ("classes", "text"),
-    [(("covid",), "name two or more"), (("covid", "covid"), "two or more"), (("covid", "flu"), "no row has label 'flu'")],
+    [
+        (("covid",), "name two or more"),
+        (("covid", "covid"), "two or more"),
+        (("covid", "flu"), "no row has label 'flu'"),
+    ],
 )
 def test_impossible_classes(tmp_path: Path, classes: tuple[str, ...], text: str) -> None:
     assert text in complaint(write(tmp_path, three()), classes=classes)

@@ -81,7 +81,7 @@ def test_shape_type_and_range(shape: tuple[int, int], aspect: str, intensity: st
     result = Preprocessing(48, aspect=aspect, intensity=intensity).pixels(Radiograph(values))
     assert result.shape == (1, 48, 48)
     assert result.dtype == torch.float32
-    assert 0 <= result.min() and result.max() <= 1
+    assert result.min() >= 0 and result.max() <= 1
     assert result.is_contiguous()
 
 
@@ -96,7 +96,9 @@ def test_intensity_none_keeps_grey_levels() -> None:
 def test_a_marker_stays_in_its_corner(shape: tuple[int, int], aspect: str, corner: tuple[int, int]) -> None:
     """Never mirrored, never turned: a mirrored chest is another patient."""
     values = np.full(shape, 0.3, np.float32)
-    rows, columns = (slice(n // 4, n // 2) if side == 0 else slice(n // 2, 3 * n // 4) for n, side in zip(shape, corner))  # noqa: B905
+    rows, columns = (
+        slice(n // 4, n // 2) if side == 0 else slice(n // 2, 3 * n // 4) for n, side in zip(shape, corner, strict=True)
+    )
     values[rows, columns] = 0.9
     row, column = np.unravel_index(pixels(values, aspect=aspect, intensity="none").argmax(), (32, 32))
     assert (int(row >= 16), int(column >= 16)) == corner

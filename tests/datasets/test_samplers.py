@@ -103,10 +103,10 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
         sampler.epoch = epoch
         return drawn(sampler)
 
-    state = np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     assert order(1, 4) == order(1, 4)
     assert len({str(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-    assert (np.random.get_state()[1] == state).all()  # type: ignore[index]
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
 
 
 @pytest.mark.parametrize("order", ["paired", "random"])

@@ -77,11 +77,11 @@ def test_each_cell_has_its_share_of_each_split(patients: int) -> None:
 
 def test_seed_decides_and_nothing_else() -> None:
     table = films(100, 3, 3, 0)
-    state = np.random.get_state()[1].copy()  # type: ignore[index, union-attr]
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     first, again, other = split(table, 1), split(table, 1), split(table, 2)
     assert first.equals(again)
     assert not first.equals(other)
-    assert (np.random.get_state()[1] == state).all()  # type: ignore[index]
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
 
 
 def test_one_patient_with_most_films_is_still_in_one_part() -> None:

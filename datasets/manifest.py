@@ -1,0 +1,57 @@
+"""A cohort as a list that may be published: which film is in which split, where it came from, and no image.
+
+    python -m datasets.manifest --data-dir data/covid-cxr --external-sources eurorad --output manifest.csv
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.cohort import CohortError
+from datasets.covid import load_covid
+from datasets.preprocessing import Preprocessing
+
+COLUMNS = ("source", "label", "patient", "split", "url", "sha1")
+
+
+def manifest(data_dir: Path, external_sources: tuple[str, ...] = (), split_seed: int = 0) -> pd.DataFrame:
+    """Source, label, patient (as metadata.csv has it), split, url and SHA-1 of each usable film.
+
+    Args:
+        data_dir: folder with metadata.csv.
+        external_sources: as in training.
+        split_seed: as in training; the same cohort, sources and seed give the same splits.
+
+    Returns:
+        One row a film; `url` is empty where metadata.csv has none, `sha1` is of the file as it is.
+    """
+    table = load_covid(data_dir, Preprocessing(32), external_sources=external_sources, split_seed=split_seed).table
+    table["sha1"] = [hashlib.sha1((data_dir / path).read_bytes()).hexdigest() for path in table["path"]]
+    if "url" not in table:
+        table["url"] = ""
+    return table[list(COLUMNS)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the manifest that the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m datasets.manifest", description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder with metadata.csv")
+    parser.add_argument("--external-sources", default="", help="sources set apart, separated by commas")
+    parser.add_argument("--split-seed", type=int, default=0, help="seed of the split")
+    parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
+    options = parser.parse_args(arguments)
+    sources = tuple(name for name in options.external_sources.split(",") if name)
+    try:
+        table = manifest(options.data_dir, sources, options.split_seed)
+    except CohortError as error:
+        parser.error(str(error))
+    table.to_csv(options.output, index=False)
+    sys.stdout.write(f"wrote {len(table)} films to {options.output}\n")
+
+
+if __name__ == "__main__":
+    main()
