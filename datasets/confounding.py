@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats.contingency import association
 
+NEARLY_DETERMINED = 0.8
+
 
 class PairCounts(NamedTuple):
     """Unordered pairs in a batch: those that R_perp sees (same bias), and those of R_par (same target, other bias)."""
@@ -53,7 +55,8 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
     """Describe how far the source gives the label away.
 
     `not identifiable`: no label comes from two sources, so no data can tell source from label and R_par is empty. `weak`:
-    a random batch has on average less than one pair that R_par can use per label, or a label has a single source.
+    a label has a single source, a random batch has on average less than one pair per label that R_par can use, or the
+    source nearly gives the label (Cramer's V of 0.8 or more), so that a shortcut is right for nearly every training film.
 
     Args:
         label: label of each training film.
@@ -79,12 +82,15 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
             f"No label comes from two {bias_name}s: {bias_name} and label can't be told apart by any method. R_par has no "
             f"pair to work on. Add films of one label from a second {bias_name}, or expect to learn the {bias_name}."
         )
-    elif single or par < len(by_label):
+    elif single or par < len(by_label) or v >= NEARLY_DETERMINED:
         verdict = "weak"
-        reason = f"{', '.join(single)} from a single {bias_name}" if single else "few films cross the correlation"
+        reason = (
+            f"{', '.join(single)} from a single {bias_name}" if single else f"few films break with their {bias_name}"
+        )
         sentence = (
-            f"{bias_name.capitalize()} and label can be told apart for {', '.join(across)} only weakly ({reason}). EnD's "
-            f"R_par works on about {par:.0f} pairs a batch; where a label has one {bias_name} it can't help."
+            f"{bias_name.capitalize()} and label can be told apart only weakly ({reason}). EnD's R_par works on about "
+            f"{par:.0f} pairs a batch, of the label{'s' if len(across) > 1 else ''} {', '.join(across)}; it can't help where "
+            f"a label has one {bias_name}. Expect a plain classifier to take the {bias_name} for the label."
         )
     else:
         verdict = "identifiable"

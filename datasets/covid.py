@@ -139,6 +139,13 @@ def load_covid(
             "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
         )
 
+    homes = table.groupby("patient")["source"].nunique()
+    if (homes > 1).any():
+        notes.append(
+            f"{(homes > 1).sum()} patient(s) have films in two sources or more and are taken for one person each. If your "
+            f"sources number their patients independently, make patient_id unique (source and number)."
+        )
+
     sources = tuple(sorted(set(table["source"])))
     table["bias"] = table["source"].map({name: i for i, name in enumerate(sources)}).astype(int)
     if "age" in table:

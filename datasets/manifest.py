@@ -1,6 +1,6 @@
 """A cohort as a list that may be published: which film is in which split, where it came from, and no image.
 
-    python -m datasets.manifest --data-dir data/covid-cxr --external-sources eurorad --output manifest.csv
+python -m datasets.manifest --data-dir data/covid-cxr --external-sources eurorad --output manifest.csv
 """
 
 import argparse

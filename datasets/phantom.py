@@ -66,11 +66,11 @@ class Hospital:
 
 HOSPITALS = (
     Hospital("north", "covid", 0.66, 5.2, 1.00, 0.0020, 0.018, 0.030, 0.0, 0.3, "L", "disc", 0.050, -0.72),
-    Hospital("south", "covid", 0.58, 4.0, 0.85, 0.0060, 0.028, 0.012, 1.0, 0.6, "R", "tag", 0.045, -0.82),
     Hospital("east", "other", 0.70, 6.0, 1.10, 0.0025, 0.012, 0.020, 0.0, 1.2, "R", "plain", 0.060, -0.85),
     Hospital("west", "other", 0.62, 4.6, 0.95, 0.0045, 0.022, 0.045, 0.0, 0.4, "L", "plain", 0.040, -0.60),
     Hospital("harbour", None, 0.64, 5.6, 1.15, 0.0035, 0.026, 0.035, 1.0, 1.0, "L", "arrow", 0.055, 0.55),
     Hospital("hill", None, 0.60, 4.3, 1.05, 0.0030, 0.016, 0.008, 0.0, 0.2, "R", "disc", 0.045, 0.30),
+    Hospital("south", None, 0.58, 4.0, 0.85, 0.0060, 0.028, 0.012, 1.0, 0.6, "R", "tag", 0.045, -0.82),
 )  # fmt: skip
 _BY_NAME = {hospital.name: hospital for hospital in HOSPITALS}
 

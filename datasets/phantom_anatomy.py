@@ -314,5 +314,3 @@ def _consolidation(grid: _Grid, person: Person, rng: np.random.Generator) -> np.
     if y < 0.2:  # the upper and middle lobes end at a fissure, the lower lobe at the diaphragm
         field *= 1 - 0.8 * ramp(grid.y - y - 0.10 - 0.12 * (grid.side - 0.4), -0.012, 0.012)
     return np.clip(severity * field * (1 + 0.12 * _noise(rng, 40, size)), 0, 0.85) * (grid.x * side > 0)
-
-

@@ -32,11 +32,13 @@ def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1
     Args:
         preprocessing: how films become tensors.
         rho: probability that a film has its hospital's own label; 0.5 is independence.
-        films: training films; validation has a quarter of it, test and external 600 each.
+        films: training films. Validation has a quarter as many; test and external have as many, at least 120, and at most
+            1,000 and 600.
         seed: of the whole cohort.
     """
     try:
-        table = phantom.table(rho, seed, films, validation=films // 4, test=600, external=600)
+        test, external = (min(most, max(120, films)) for most in (1000, 600))
+        table = phantom.table(rho, seed, films, films // 4, test, external)
     except ValueError as error:
         raise CohortError(str(error)) from None
     hospitals = [hospital.name for hospital in phantom.HOSPITALS]

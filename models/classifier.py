@@ -44,6 +44,8 @@ class ModelConfig:
         in_chans: channels of the input, 1 or 3. Pretrained first layers are summed over colours for 1.
         img_size: side of the input in pixels; only backbones with a fixed input size (most ViTs) need it to be built.
         unit_norm: L2-normalise the features before the last layer, as EnD's authors do on Biased MNIST.
+        centred: batch-normalise the features (no scale, no shift) first. After a last ReLU all cosines are positive and
+            near 1, which leaves EnD little to hold on to; centred, they fill [-1, 1]. EnD's authors use a Tanh to this end.
         logit_scale: factor on the logits. Cosine-like logits of a unit-norm bottleneck fit slowly at 1.
     """
 
@@ -52,6 +54,7 @@ class ModelConfig:
     in_chans: int = 3
     img_size: int = 224
     unit_norm: bool = False
+    centred: bool = False
     logit_scale: float = 1.0
 
     @classmethod
@@ -74,11 +77,13 @@ class Classifier(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = _build_backbone(config)
-        self.head = nn.Linear(feature_width(self.backbone), config.num_classes)
+        width = feature_width(self.backbone)
+        self.neck = nn.BatchNorm1d(width, affine=False) if config.centred else nn.Identity()
+        self.head = nn.Linear(width, config.num_classes)
 
     def forward(self, image: Float[Tensor, "batch channels height width"]) -> Output:
         """Features and logits of normalised images, in one pass."""
-        features = self.backbone(image)
+        features = self.neck(self.backbone(image))
         if self.config.unit_norm:
             features = F.normalize(features, dim=1)
         return Output(features, self.head(features) * self.config.logit_scale)

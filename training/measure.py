@@ -77,7 +77,8 @@ def finish(
         rows = predictions.iloc[at]
         metrics[str(split)] = split_metrics(rows, positive_name(info), majority)
         if split in (Split.TEST, Split.EXTERNAL):
-            source, target, patient = (rows[name].to_numpy() for name in ("source", "target", "patient"))
+            source, target = (rows[name].to_numpy() for name in ("source", "target"))
+            patient = table["patient"].to_numpy()[at]  # not their hashes: folds must not depend on the key
             leak = source_leak(features[at], source, target, patient)
             metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
     settings = as_settings(config, parameters)

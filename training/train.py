@@ -60,7 +60,7 @@ def main(config: TrainConfig, parameters: Any) -> None:
         runs.append(train(config, parameters, cohort))
         write_report(runs, runs[-1].folder)
     except (CohortError, ModelError, TrainingError, CheckpointError, ValueError, OSError) as error:
-        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False)
+        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2) from None
     show_results(console, runs)
     print("--result")
@@ -104,7 +104,13 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     torch.manual_seed(config.seed)
     shape = ModelConfig(
-        config.model, len(cohort.info.targets), config.in_chans, config.img_size, config.unit_norm, config.logit_scale
+        config.model,
+        len(cohort.info.targets),
+        config.in_chans,
+        config.img_size,
+        config.unit_norm,
+        config.centred,
+        config.logit_scale,
     )
     model = build_classifier(shape, config.pretrained, config.weights).to(device).to(memory_format=layout)
     method = build_method(config.method, parameters, cohort.info).to(device)

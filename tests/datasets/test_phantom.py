@@ -132,7 +132,8 @@ def test_both_classes_and_hospitals_are_balanced_in_every_split(cohort: pd.DataF
         share = part["label"].value_counts(normalize=True)
         assert share["covid"] == pytest.approx(0.5, abs=0.02)
         assert share["normal"] == pytest.approx(share["pneumonia"], abs=0.03)
-        assert part["source"].value_counts(normalize=True).min() > 0.6 / part["source"].nunique()
+        # north alone has covid as its own label, so it has half of the films, the others a quarter each
+        assert part["source"].value_counts(normalize=True).min() > 0.15
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.8, 0.95, 1.0])
@@ -154,7 +155,7 @@ def test_no_patient_is_in_two_splits_or_hospitals_or_has_two_labels(cohort: pd.D
 
 
 def test_external_hospitals_are_in_external_alone(cohort: pd.DataFrame) -> None:
-    assert len(TRAINING) == 4
+    assert len(TRAINING) == 3
     assert set(cohort.loc[cohort["split"] == "external", "source"]) == EXTERNAL
     assert set(cohort.loc[cohort["split"] != "external", "source"]) == TRAINING
 
@@ -200,7 +201,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         table(0.5, -1, 10, 4, 4, 4)
     with pytest.raises(ValueError, match="label is 'flu'; it must be one of covid, pneumonia, normal"):
         film(0, 0, "flu", "north")
-    with pytest.raises(ValueError, match="hospital is 'moon'; it must be one of north, south"):
+    with pytest.raises(ValueError, match="hospital is 'moon'; it must be one of north, east"):
         film(0, 0, "covid", "moon")
     with pytest.raises(ValueError, match="size 32 or more"):
         film(0, 0, "covid", "north", 16)

@@ -25,7 +25,7 @@ def part(cohort: Cohort, split: str) -> pd.DataFrame:
 
 
 def test_sizes_of_the_splits(cohort: Cohort) -> None:
-    expected = {"train": 1600, "validation": 400, "test": 600, "external": 600}
+    expected = {"train": 1600, "validation": 400, "test": 1000, "external": 600}
     assert cohort.table["split"].value_counts().to_dict() == expected
     assert len(part(load(films=200), "train")) == 200
     assert len(part(load(films=200), "validation")) == 50

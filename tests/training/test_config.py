@@ -28,7 +28,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_covid_without_a_cohort_is_the_phantom() -> None:
     config, parameters = parse([])
     assert (config.dataset, config.data_dir, config.model) == ("phantom", None, PRESETS["phantom"]["model"])
-    assert parameters == METHODS["end"].parameters()
+    assert parameters == METHODS["end"].parameters(alpha=0.1, beta=5.0)
 
 
 def test_covid_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_command_line_over_yaml_over_preset(tmp_path: Path) -> None:
     file.write_text("epochs: 3\nbatch-size: 16\nlr: 1e-4\nalpha: 2\nchannels_last: false\n")
     config, parameters = parse(["--config", str(file), "-b", "8"])
     assert (config.epochs, config.batch_size, config.lr, config.channels_last) == (3, 8, 1e-4, False)
-    assert (parameters.alpha, parameters.beta) == (2.0, 1.0)
+    assert (parameters.alpha, parameters.beta) == (2.0, PRESETS["phantom"]["beta"])
     assert config.img_size == PRESETS["phantom"]["img_size"]
 
 
