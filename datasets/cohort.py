@@ -5,26 +5,22 @@ The table has one row a film with the columns `row` (0-based, in the metadata fi
 """
 
 import dataclasses
-import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from monai.data import CacheDataset, PersistentDataset
-from monai.data import Dataset as MonaiDataset
-from monai.transforms import Transform
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.augmentation import Augmentation
+from datasets.cache import Films, Images, Subset, in_memory, on_disk, uncached
 from datasets.dicom_facts import age_band
 from datasets.preprocessing import Preprocessing
-from datasets.radiograph import Radiograph, RadiographError
+from datasets.radiograph import RadiographError
 from datasets.sample import DatasetInfo, Sample, Split
 
 REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
@@ -40,18 +36,6 @@ def left_out(reasons: dict[int, str]) -> pd.DataFrame:
     return pd.DataFrame(
         {"row": pd.Series(rows, dtype="int64"), "reason": pd.Series([reasons[r] for r in rows], dtype=str)}
     )
-
-
-class Films(Protocol):
-    """Where a cohort's films come from, by position in its table."""
-
-    def read(self, position: int) -> Radiograph:
-        """Decode one film; raises RadiographError with the reason."""
-        ...
-
-    def fingerprint(self, position: int) -> str:
-        """Text that changes when the film does; a disk cache files its pixels under a hash of it."""
-        ...
 
 
 class Draw(NamedTuple):
@@ -81,7 +65,7 @@ class Cohort:
     table: pd.DataFrame
     preprocessing: Preprocessing
     films: Films | None = None
-    images: Tensor | Sequence[Tensor] | None = None
+    images: Tensor | Images | None = None
     excluded: pd.DataFrame = field(default_factory=lambda: left_out({}))
     notes: tuple[str, ...] = ()
 
@@ -113,19 +97,13 @@ class Cohort:
             raise ValueError(f"mode {mode!r}: memory, disk (with a folder) or none")
         if self.films is None:
             return self
-        data = list(range(len(self.table)))
-        transform = _ToPixels(self.films, self.preprocessing)
         if mode == "none":
-            return dataclasses.replace(self, images=MonaiDataset(data, transform))
-        if mode == "disk":
-            unreadable = _DiskCache(data, transform, folder).fill(workers)
-            cohort = self.without(unreadable) if unreadable else self
-            assert cohort.films is not None
-            images = _DiskCache(data[: len(cohort.table)], _ToPixels(cohort.films, self.preprocessing), folder)
-            return dataclasses.replace(cohort, images=images)
-        loaded = CacheDataset(data, _Tolerant(transform), num_workers=workers, progress=sys.stderr.isatty())
-        unreadable = {i: str(item) for i in data if isinstance(item := loaded[i], RadiographError)}
-        cohort = dataclasses.replace(self, images=loaded)
+            return dataclasses.replace(self, images=uncached(self.films, self.preprocessing, len(self.table)))
+        if folder is not None and mode == "disk":
+            images, unreadable = on_disk(self.films, self.preprocessing, len(self.table), folder, workers)
+        else:
+            images, unreadable = in_memory(self.films, self.preprocessing, len(self.table), workers)
+        cohort = dataclasses.replace(self, images=images)
         return cohort.without(unreadable) if unreadable else cohort
 
     def without(self, reasons: dict[int, str]) -> "Cohort":
@@ -135,14 +113,14 @@ class Cohort:
             CohortError: training or validation would be left without a film.
         """
         kept = [i for i in range(len(self.table)) if i not in reasons]
-        images = self.images
+        images: Tensor | Images | None = self.images
         if images is not None:
-            images = images[kept] if isinstance(images, Tensor) else [images[i] for i in kept]
+            images = images[kept] if isinstance(images, Tensor) else torch.utils.data.Subset(images, kept)  # type: ignore[arg-type]
         dropped = left_out({int(self.table["row"].iloc[i]): reason for i, reason in reasons.items()})
         cohort = dataclasses.replace(
             self,
             table=self.table.iloc[kept].reset_index(drop=True),
-            films=None if self.films is None else _Subset(self.films, kept),
+            films=None if self.films is None else Subset(self.films, kept),
             images=images,
             excluded=pd.concat([self.excluded, dropped], ignore_index=True),
         )
@@ -216,85 +194,3 @@ def whole_batch(batch: Any) -> Sample:
     """Collate function for `CohortSamples`, which hands out batches as they are."""
     sample: Sample = batch
     return sample
-
-
-class _ToPixels(Transform):
-    """MONAI caches what deterministic transforms return; this one decodes and resizes."""
-
-    def __init__(self, films: Films, preprocessing: Preprocessing) -> None:
-        self.films, self.preprocessing = films, preprocessing
-
-    def __call__(self, position: int) -> Tensor:
-        return self.preprocessing.pixels(self.films.read(position))
-
-    def cache_name(self, position: int) -> bytes:
-        """A name that changes with the film and with the preprocessing, so that no stale pixels are read."""
-        text = f"{self.films.fingerprint(position)} {self.preprocessing}"
-        return hashlib.sha256(text.encode()).hexdigest().encode()
-
-
-class _DiskCache(PersistentDataset):
-    """Replaces a file that was cut short by a killed job or a full disk, where MONAI's own gives up."""
-
-    def __init__(self, data: list[int], transform: _ToPixels, folder: Path | None) -> None:
-        super().__init__(data, transform, cache_dir=folder, hash_func=transform.cache_name)
-
-    def file(self, position: int) -> Path:
-        """Where the pixels of a film are kept."""
-        return Path(self.cache_dir) / f"{self.hash_func(position).decode()}.pt"
-
-    def fill(self, workers: int) -> dict[int, str]:
-        """Decode the films that are not there yet; returns why for those that can't be."""
-        missing = [position for position in self.data if not self.file(position).is_file()]
-        results = CacheDataset(missing, _Filling(self), num_workers=workers, progress=bool(missing))
-        return {position: results[i] for i, position in enumerate(missing) if results[i]}
-
-    def _cachecheck(self, item_transformed: int) -> Tensor:
-        file = self.file(item_transformed)
-        try:
-            return super()._cachecheck(item_transformed)
-        except (RuntimeError, EOFError):
-            if not file.is_file():  # then the film itself can't be read
-                raise
-            file.unlink()
-            return super()._cachecheck(item_transformed)
-
-
-class _Filling(Transform):
-    """Puts a film on disk and returns nothing, or why it can't be read."""
-
-    def __init__(self, cache: _DiskCache) -> None:
-        self.cache = cache
-
-    def __call__(self, position: int) -> str:
-        try:
-            self.cache[position]
-        except RuntimeError as error:  # MONAI's, see `CohortSamples`
-            if not isinstance(error.__cause__, RadiographError):
-                raise
-            return str(error.__cause__)
-        return ""
-
-
-class _Tolerant(Transform):
-    """Returns the error in place of a film that can't be read, so that one file does not end the run."""
-
-    def __init__(self, transform: _ToPixels) -> None:
-        self.transform = transform
-
-    def __call__(self, position: int) -> Tensor | RadiographError:
-        try:
-            return self.transform(position)
-        except RadiographError as error:
-            return error
-
-
-class _Subset:
-    def __init__(self, films: Films, kept: list[int]) -> None:
-        self.films, self.kept = films, kept
-
-    def read(self, position: int) -> Radiograph:
-        return self.films.read(self.kept[position])
-
-    def fingerprint(self, position: int) -> str:
-        return self.films.fingerprint(self.kept[position])

@@ -59,6 +59,7 @@ def test_cramers_v_is_undefined_with_one_source_or_label(counts: list[list[int]]
         ([[50, 50]], "not identifiable", ()),
         ([[50, 0], [0, 50], [0, 50]], "weak", ("l1",)),
         ([[400, 1], [1, 400]], "weak", ("l0", "l1")),
+        ([[95, 5], [5, 95]], "weak", ("l0", "l1")),
         ([[50, 20], [20, 50]], "identifiable", ("l0", "l1")),
         ([[50], [50]], "identifiable", ("l0",)),
     ],

@@ -71,6 +71,18 @@ def test_unit_norm_and_logit_scale(unit_norm: bool, scale: float) -> None:
     torch.testing.assert_close(output.logits, scale * model.head(output.features))
 
 
+def test_centred_features_have_negative_cosines_and_keep_their_statistics_for_evaluation() -> None:
+    torch.manual_seed(0)
+    model, image = Classifier(config(centred=True, unit_norm=True)), torch.rand(16, 3, 64, 64)
+    plain = nn.functional.normalize(model.backbone(image), dim=1)
+    features = model(image).features
+    assert (plain @ plain.T).min() > 0 > (features @ features.T).min()
+    for _ in range(60):
+        model(image)
+    assert (model.eval()(image).features * features).sum(1).min() > 0.9
+    assert not list(model.neck.parameters())
+
+
 def test_unit_norm_of_dead_features_is_finite() -> None:
     model = Classifier(config(unit_norm=True))
     model.backbone = nn.Sequential(nn.Flatten(), nn.Linear(12, model.head.in_features))
