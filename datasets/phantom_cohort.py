@@ -48,6 +48,6 @@ def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1
     table["bias"] = table["source"].map({name: i for i, name in enumerate(hospitals)})
     table["age_band"] = age_bands(table["age"])
     films_ = PhantomFilms(seed, *(table[name].tolist() for name in ("row", "label", "source")))
-    note = "SYNTHETIC: procedural phantoms, no patient's film. Results say nothing about any clinical use."
+    note = "SYNTHETIC: procedural phantoms, not patients; results say nothing of clinical use. --data-dir takes real films."
     info = DatasetInfo("phantom", targets, tuple(hospitals), "source", positive=1, synthetic=True)
     return Cohort(info, table, preprocessing, films_, notes=(note,))

@@ -220,11 +220,8 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
     console.print(table)
 
     settings = {k: v for k, v in as_settings(config, parameters).items() if k not in LOCAL_SETTINGS}
-    record: dict[str, Any] = {
-        "command": " ".join(["python -m training.benchmark", *sys.argv[1:]]),
-        "machine": machine(),
-    }
-    record |= {"seeds": options.seeds, "resplit": options.resplit, "settings": settings, "rows": rows}
+    record: dict[str, Any] = {"machine": machine(), "seeds": options.seeds, "resplit": options.resplit}
+    record |= {"settings": settings, "rows": rows}
     if not options.resplit:  # one test set for all seeds: patients can be resampled
         tables = [[pd.read_parquet(Path(run["folder"]) / "predictions.parquet") for run in both] for both in runs]
         record["patients"] = _by_patient(tables, config.method, console)

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from datasets.cohort import Cohort
 from datasets.confounding import Confounding
-from datasets.sample import Split
+from datasets.sample import DatasetInfo, Split
 from training.checkpoint import write_aside
 
 SCHEMA_VERSION = 1
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
-# Name in JSON, heading, and whether more is better (None: neither).
+# Name in JSON, and heading on the terminal.
 HEADLINE = (
     ("accuracy", "accuracy"),
     ("auroc", "AUROC"),
@@ -111,7 +112,7 @@ def show_notices(console: Console, cohort: Cohort) -> None:
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     for note in cohort.notes:
         style = "bold black on yellow" if cohort.info.synthetic else "yellow"
-        console.print(f" {note} ", style=style)
+        console.print(f" {note} ", style=style, markup=False)
 
 
 def show_cohort(console: Console, cohort: Cohort, check: Confounding) -> None:
@@ -122,53 +123,57 @@ def show_cohort(console: Console, cohort: Cohort, check: Confounding) -> None:
     console.print(f"{info.name}: {len(table)} images of {table['patient'].nunique()} patients ({splits})")
     if len(excluded):
         counts = excluded["reason"].value_counts()
-        console.print(f"{len(excluded)} rows left out:", style="yellow")
+        console.print(f"{len(excluded)} row{'s' if len(excluded) > 1 else ''} left out:", style="yellow")
         for reason, count in counts.head(8).items():
             lines = ", ".join(str(int(row) + 2) for row in excluded.loc[excluded["reason"] == reason, "row"].head(5))
-            console.print(f"  {count} because {reason} (line {lines}{', …' if count > 5 else ''} of metadata.csv)")
+            where = f"line {lines}{', …' if count > 5 else ''} of metadata.csv"
+            console.print(f"  {count} because {reason} ({where})", markup=False, highlight=False)
     console.print(f"Training images by {info.bias_name} and label:")
     grid = Table(box=None, header_style="bold")
     grid.add_column(info.bias_name)
     for name in check.table.columns:
-        grid.add_column(str(name), justify="right")
+        grid.add_column(escape(str(name)), justify="right")
     for source, row in check.table.iterrows():
-        grid.add_row(str(source), *(str(value) if value else "[dim]0[/dim]" for value in row))
+        grid.add_row(escape(str(source)), *(str(value) if value else "[dim]0[/dim]" for value in row))
     console.print(grid)
     colour = {"identifiable": "green", "weak": "yellow", "not identifiable": "red"}[check.verdict]
-    console.print(f"Cramer's V {check.cramers_v:.2f}: [{colour}]{check.verdict}[/{colour}]. {check.sentence}\n")
+    verdict = f"[{colour}]{check.verdict}[/{colour}]"
+    console.print(f"Cramer's V {check.cramers_v:.2f}: {verdict}. {escape(check.sentence)}\n", highlight=False)
 
 
-def show_results(console: Console, runs: list[RunResult]) -> None:
+def show_results(console: Console, runs: list[RunResult], info: DatasetInfo) -> None:
     """Print the metrics of test and external side by side, with the differences of a pair."""
-    for split in ("test", "external"):
-        shown = [run for run in runs if run.metrics[split]["n"]]
-        if not shown:
+    for split in map(str, (Split.TEST, Split.EXTERNAL)):
+        counts = runs[0].metrics[split]
+        if not counts["n"]:
             continue
-        first = shown[0].metrics[split]
-        table = Table(
-            title=f"{split}: {first['n']:.0f} images, {first['patients']:.0f} patients",
-            title_justify="left",
-            header_style="bold",
-        )
-        table.add_column("")
-        for run in shown:
-            table.add_column(run.method, justify="right")
-        gaps = difference(shown[1], shown[0])[split] if len(shown) == 2 else {}
+        console.print(f"[bold]{split}[/bold]: {counts['n']:.0f} images of {counts['patients']:.0f} patients")
+        table = Table("", *(run.method for run in runs), header_style="bold")
+        gaps = difference(runs[1], runs[0])[split] if len(runs) == 2 else {}
         if gaps:
-            table.add_column("difference", justify="right")
+            table.add_column("difference")
+        for column in table.columns[1:]:
+            column.justify = "right"
         for name, heading in HEADLINE:
-            values = [run.metrics[split].get(name, math.nan) for run in shown]
-            if name in ("n", "patients") or (all(math.isnan(value) for value in values) and name == "leak_chance"):
+            if name in ("n", "patients") or not _applies(name, split, info):
                 continue
-            cells = [f"{value:.3f}" if math.isfinite(value) else "cannot conclude" for value in values]
-            if gaps:
-                gap = gaps.get(name, math.nan)
-                cells.append(f"{gap:+.3f}" if math.isfinite(gap) else "")
-            table.add_row(heading, *cells)
+            cells = [_number(run.metrics[split][name], ".3f", "cannot conclude") for run in runs]
+            table.add_row(heading, *cells, *([_number(gaps.get(name, math.nan), "+.3f", "")] if gaps else []))
         console.print(table)
-    if runs[0].synthetic:
+    if info.synthetic:
         console.print(
-            " SYNTHETIC data: these numbers say nothing about any patient or hospital. ", style="bold black on yellow"
+            " SYNTHETIC images: these numbers say nothing about any patient or hospital. ", style="bold black on yellow"
         )
     for run in runs:
-        console.print(f"run folder: {run.folder}", highlight=False)
+        console.print(f"run folder: {run.folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _applies(name: str, split: str, info: DatasetInfo) -> bool:
+    """Whether a metric means anything there, however many patients there are."""
+    if name == "auroc":
+        return info.positive is not None
+    return split != Split.EXTERNAL or name not in ("aligned_accuracy", "conflicting_accuracy")
+
+
+def _number(value: float, form: str, undefined: str) -> str:
+    return f"{value:{form}}" if math.isfinite(value) else undefined
