@@ -1,5 +1,9 @@
-"""What holds for every test."""
+"""What holds for every test: shapes are checked where tensors cross a function, and torch computes on one thread."""
 
 import torch
+from jaxtyping import install_import_hook
 
+install_import_hook(
+    ("datasets.augmentation", "datasets.preprocessing", "models", "training.methods"), "beartype.beartype"
+)
 torch.set_num_threads(1)  # tensors are small here: threads would only wait for each other

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from datasets.augmentation import Augmentation
 
-NOTHING = Augmentation(degrees=0, translate=0, scale=0, gamma=0, contrast=0, noise=0)
+NOTHING = Augmentation(degrees=0.0, translate=0.0, scale=0.0, gamma=0.0, contrast=0.0, noise=0.0)
 SETTINGS = [field.name for field in dataclasses.fields(Augmentation)]
 
 
