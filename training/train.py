@@ -62,6 +62,11 @@ def main(config: TrainConfig, parameters: Any) -> None:
     except (CohortError, ModelError, TrainingError, CheckpointError, ValueError, OSError) as error:
         ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        ERRORS.print(
+            f"interrupted; --resume takes the unfinished folder below {config.output}", markup=False, soft_wrap=True
+        )
+        raise SystemExit(130) from None
     show_results(console, runs, cohort.info)
     print("--result")
     print(json.dumps(result_json(runs), allow_nan=False))

@@ -180,8 +180,9 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "save_resume", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as stopped:
         run(capsys, *arguments, "--output", "cut")
+    assert stopped.value.code == 130 and "--resume takes" in capsys.readouterr().err
     monkeypatch.setattr(module, "save_resume", kept)
     (folder,) = Path("cut").glob("phantom-*")
     main(*parse(["--resume", str(folder)]))
