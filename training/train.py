@@ -274,9 +274,9 @@ def progress_bar() -> Progress:
 
 
 def describe(means: dict[str, float], pairs: np.ndarray, rate: float) -> str:
-    """The terms, the pairs that they see, the speed."""
+    """The terms, the speed, and the pairs a batch that R_perp and R_par see."""
     terms = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-    return f"{terms} · {rate:.0f}/s · pairs/batch {pairs[0]:.0f} same, {pairs[1]:.0f} across"
+    return f"{terms} · {rate:.0f}/s · pairs {pairs[0]:.0f} + {pairs[1]:.0f}"
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
