@@ -30,6 +30,7 @@ from datasets.augmentation import Augmentation
 from datasets.catalogue import load_cohort
 from datasets.cohort import Cohort, CohortError, whole_batch
 from datasets.confounding import check_confounding, count_pairs
+from datasets.identity import hash_key
 from datasets.preprocessing import Preprocessing
 from datasets.sample import Sample, Split
 from datasets.samplers import EpochSampler
@@ -53,6 +54,7 @@ def main(config: TrainConfig, parameters: Any) -> None:
     try:
         cohort = prepare(config, console)
         config.output.mkdir(parents=True, exist_ok=True)
+        hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
         runs = []
         if config.paired:
             runs.append(train(dataclasses.replace(config, method="erm"), ErmParameters(), cohort))
@@ -102,9 +104,6 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
 
 def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
     """The loop: returns the finished run, whose folder is complete but for report.json."""
-    folder = config.resume or prepare_folder(config)
-    settings = as_settings(config, parameters)
-    write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
     device = choose_device(config.device)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     torch.manual_seed(config.seed)
@@ -145,6 +144,9 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
         updates_per_epoch=steps,
     )
     scaler = torch.amp.GradScaler(device.type, enabled=config.amp and device.type == "cuda")
+    folder = config.resume or prepare_folder(config)
+    settings = as_settings(config, parameters)
+    write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
     first, best = 0, Best(float("-inf"), 0, {})
     if config.resume:
         state = load_resume(folder)
@@ -246,10 +248,14 @@ def selection_value(rule: str, validation: dict[str, float | None], epoch: int) 
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """`auto` is CUDA where there is one; raises TrainingError for a device that isn't there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda") or (name != "cpu" and not torch.cuda.is_available()):
+        raise TrainingError(
+            f"--device {name}: there is no such device here; auto takes CUDA where there is one, else cpu"
+        )
+    return torch.device(name)
 
 
 def half_precision(device: torch.device) -> torch.dtype:

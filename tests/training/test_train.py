@@ -219,6 +219,24 @@ def test_mistakes_in_a_cohort_end_in_a_sentence_without_a_traceback(tmp_path: Pa
     assert done.returncode == 2 and "lacks the column source" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--device", "gpu"], "there is no such device here"),
+        (["--opt", "nonsense"], "nonsense not found"),
+        (["--hash-key", "nowhere"], "key file nowhere"),
+        (["--model", "resnt18"], "did you mean resnet18"),
+    ],
+)
+def test_what_can_not_begin_says_so_and_leaves_no_run_behind(
+    arguments: list[str], expected: str, no_cohort_around: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(capsys, "--dataset", "phantom", "--films", "64", *arguments)
+    assert stopped.value.code == 2 and expected in capsys.readouterr().err
+    assert not list(Path("runs").glob("phantom-*"))
+
+
 def test_biased_mnist_needs_its_digits_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
