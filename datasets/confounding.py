@@ -84,13 +84,16 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
         )
     elif single or par < len(by_label) or v >= NEARLY_DETERMINED:
         verdict = "weak"
-        reason = (
-            f"{', '.join(single)} from a single {bias_name}" if single else f"few films break with their {bias_name}"
-        )
+        if single:
+            reason = f"{', '.join(single)} from a single {bias_name}"
+        elif v >= NEARLY_DETERMINED:
+            reason = f"the {bias_name} nearly gives the label"
+        else:
+            reason = "few pairs in a batch of this size"
         sentence = (
-            f"{bias_name.capitalize()} and label can be told apart only weakly ({reason}). EnD's R_par works on about "
-            f"{par:.0f} pairs a batch, of the label{'s' if len(across) > 1 else ''} {', '.join(across)}; it can't help where "
-            f"a label has one {bias_name}. Expect a plain classifier to take the {bias_name} for the label."
+            f"{bias_name.capitalize()} and label can be told apart only weakly: {reason}. R_par works on about {par:.0f} "
+            f"pairs a random batch, of {', '.join(across)}, R_perp on about {perp:.0f}. EnD can't help where a label has "
+            f"one {bias_name}."
         )
     else:
         verdict = "identifiable"

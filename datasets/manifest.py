@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sources = tuple(name for name in options.external_sources.split(",") if name)
     try:
         table = manifest(options.data_dir, sources, options.split_seed)
-    except CohortError as error:
+        table.to_csv(options.output, index=False)
+    except (CohortError, OSError) as error:
         parser.error(str(error))
-    table.to_csv(options.output, index=False)
     sys.stdout.write(f"wrote {len(table)} films to {options.output}\n")
 
 

@@ -233,7 +233,7 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
 
 def _one_pair(config: TrainConfig, parameters: Any, console: Console) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both runs of one seed: those that the output folder holds with these very settings, else trained now."""
-    wanted = as_settings(config, parameters)
+    wanted = as_settings(dataclasses.replace(config, paired=False), parameters)
     for folder in sorted(config.output.glob(f"*-{config.method}-*-s{config.seed}*")):
         report, settings = folder / "report.json", folder / "config.yaml"
         if report.is_file() and yaml.safe_load(settings.read_text(encoding="utf-8")) == wanted:

@@ -143,6 +143,12 @@ def load_resume(folder: Path) -> dict[str, Any]:
     return state
 
 
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
 def write_aside(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -152,7 +158,7 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -224,6 +224,8 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
         from training.bias.calibration import parse_operating_point  # brings scikit-learn, which --help does without
 
         parse_operating_point(config.operating_point)
+    if config.dataset == "phantom" and config.data_dir is not None:
+        raise ValueError("--data-dir is for covid and biased-mnist; the phantom draws its films")
     real = config.dataset == "covid"
     for name in ("rho", "films") if real else ("classes", "external_sources"):
         if getattr(config, name) is not None:

@@ -10,6 +10,7 @@ import torch
 from scipy.special import log_softmax
 
 from datasets.cohort import Cohort
+from datasets.confounding import check_confounding
 from datasets.identity import hash_key
 from datasets.sample import DatasetInfo, Split
 from models.classifier import Classifier
@@ -91,6 +92,8 @@ def finish(
     save_checkpoint(checkpoint, folder / NAME)
     write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
     (folder / RESUME_NAME).unlink(missing_ok=True)
+    seen = table.iloc[cohort.positions(Split.TRAIN)]
+    check = check_confounding(seen["target_name"], seen["source"], config.batch_size, info.bias_name)
     details = {
         "selection": {
             "rule": config.select,
@@ -99,6 +102,12 @@ def finish(
         },
         "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
         "training_used_bias_labels": METHODS[config.method].uses_bias,
+        "confounding": {
+            "table": check.table.to_dict("index"),
+            "cramers_v": json_numbers({"v": check.cramers_v})["v"],
+            "pairs_per_random_batch": {"disentangling": check.pairs[0], "entangling": check.pairs[1]},
+            "verdict": check.verdict,
+        },
         "excluded": cohort.excluded.to_dict("records"),
         "notes": list(cohort.notes),
         "versions": versions(),

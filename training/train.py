@@ -5,7 +5,9 @@ is the loop.
 """
 
 import dataclasses
+import hashlib
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -138,23 +140,29 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
         num_epochs=config.epochs,
         warmup_epochs=min(config.warmup_epochs, config.epochs - 1),
         warmup_lr=config.lr / 100,
-        decay_epochs=max(1, config.epochs // 4),
+        decay_epochs=math.ceil(config.epochs / 4),
         decay_rate=0.1,
         step_on_epochs=False,
         updates_per_epoch=steps,
     )
     scaler = torch.amp.GradScaler(device.type, enabled=config.amp and device.type == "cuda")
-    folder = config.resume or prepare_folder(config)
-    settings = as_settings(config, parameters)
-    write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
+    films = cohort.table[["row", "split", "target", "bias"]]
+    digest = hashlib.sha256(films.to_csv(index=False).encode()).hexdigest()
     first, best = 0, Best(float("-inf"), 0, {})
     if config.resume:
+        folder = config.resume
         state = load_resume(folder)
+        if state["films"] != digest:
+            raise TrainingError(f"{folder}: the films or their splits have changed since this run began; train anew")
         both.load_state_dict(state["modules"])
         optimiser.load_state_dict(state["optimiser"])
         scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["generator"])
         first, best = state["epoch"], Best(*state["best"])
+    else:
+        folder = prepare_folder(config)
+        settings = as_settings(dataclasses.replace(config, paired=False), parameters)
+        write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
 
     both.train()
     with progress_bar() as progress:
@@ -207,7 +215,12 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
                 best = Best(
                     value, epoch + 1, {name: w.detach().cpu().clone() for name, w in model.state_dict().items()}
                 )
-            state = {"epoch": epoch + 1, "modules": both.state_dict(), "optimiser": optimiser.state_dict()}
+            state = {
+                "epoch": epoch + 1,
+                "modules": both.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "films": digest,
+            }
             state |= {"scaler": scaler.state_dict(), "generator": torch.get_rng_state(), "best": tuple(best)}
             save_resume(state, folder)
     model.load_state_dict(best.weights)
