@@ -119,10 +119,15 @@ def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (tuple(cfg.mean), tuple(cfg.std)) if cfg else ((0.5,) * 3, (0.5,) * 3)
 
 
+def require_model(name: str) -> None:
+    """Raises ModelError, with the names that were perhaps meant, where timm has no such backbone."""
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise ModelError(f"timm has no model {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+
+
 def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
-    if not timm.is_model(config.name):
-        near = difflib.get_close_matches(config.name, timm.list_models(), n=3)
-        raise ModelError(f"timm has no model {config.name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    require_model(config.name)
     cfg = get_pretrained_cfg(config.name)
     sized = {"img_size": config.img_size} if cfg and cfg.fixed_input_size else {}
     try:

@@ -218,10 +218,13 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
         row = {"split": part, "metric": name, "erm": pair[:, 0].tolist(), config.method: pair[:, 1].tolist()}
         rows.append(row | {"difference": json_numbers(interval._asdict()), "in_favour": favour})
     console.print(table)
+    synthetic = runs[0][0]["synthetic"]
+    if synthetic:
+        console.print("SYNTHETIC images: these numbers say nothing about any patient or hospital.")
 
     settings = {k: v for k, v in as_settings(config, parameters).items() if k not in LOCAL_SETTINGS}
     record: dict[str, Any] = {"machine": machine(), "seeds": options.seeds, "resplit": options.resplit}
-    record |= {"settings": settings, "rows": rows}
+    record |= {"synthetic": synthetic, "settings": settings, "rows": rows}
     if not options.resplit:  # one test set for all seeds: patients can be resampled
         tables = [[pd.read_parquet(Path(run["folder"]) / "predictions.parquet") for run in both] for both in runs]
         record["patients"] = _by_patient(tables, config.method, console)

@@ -30,14 +30,14 @@ from torch.utils.data import DataLoader
 
 from datasets.augmentation import Augmentation
 from datasets.catalogue import load_cohort
-from datasets.cohort import Cohort, CohortError, whole_batch
+from datasets.cohort import Cohort, whole_batch
 from datasets.confounding import check_confounding, count_pairs
 from datasets.identity import hash_key
 from datasets.preprocessing import Preprocessing
 from datasets.sample import Sample, Split
 from datasets.samplers import EpochSampler
-from models.classifier import ModelConfig, ModelError, build_classifier, normalisation
-from training.checkpoint import CheckpointError, load_resume, save_resume, write_aside
+from models.classifier import ModelConfig, build_classifier, normalisation, require_model
+from training.checkpoint import load_resume, save_resume, write_aside
 from training.measure import finish, validate
 from training.methods import METHODS, ErmParameters, build_method
 from training.report import RunResult, result_json, show_cohort, show_notices, show_results, write_report
@@ -63,7 +63,7 @@ def main(config: TrainConfig, parameters: Any) -> None:
             write_report(runs, runs[0].folder)
         runs.append(train(config, parameters, cohort))
         write_report(runs, runs[-1].folder)
-    except (CohortError, ModelError, TrainingError, CheckpointError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # ours are all ValueErrors; timm's and the system's are sentences too
         ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
@@ -77,7 +77,9 @@ def main(config: TrainConfig, parameters: Any) -> None:
 
 
 def prepare(config: TrainConfig, console: Console) -> Cohort:
-    """Load and check the films, say what they allow, and decode them."""
+    """Load and check the films, say what they allow, and decode them, once model and device are known to exist."""
+    require_model(config.model)
+    choose_device(config.device)
     has_weights = config.pretrained or config.weights is not None
     mean, std = normalisation(config.model) if has_weights and config.in_chans == 3 else ((0.5,) * config.in_chans,) * 2
     digits = config.dataset == "biased-mnist"
