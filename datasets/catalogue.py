@@ -20,8 +20,9 @@ def load_cohort(
     rho: float | None = None,
     films: int | None = None,
     split_seed: int = 0,
+    separate_copies: bool = False,
 ) -> Cohort:
-    """Load `covid`, `phantom` or `biased-mnist`; the last two take `rho` and `films`, the first the rest.
+    """Load `covid`, `phantom` or `biased-mnist`; the last two take `rho` and `films`, the first two `external_sources`.
 
     Raises:
         CohortError: the data can't be used, or there is no dataset of that name.
@@ -29,10 +30,10 @@ def load_cohort(
     if name == "covid":
         if data_dir is None:
             raise CohortError("--dataset covid needs --data-dir, a folder with metadata.csv")
-        return load_covid(data_dir, preprocessing, classes, external_sources, split_seed)
+        return load_covid(data_dir, preprocessing, classes, external_sources, split_seed, separate_copies)
     given: dict[str, Any] = {key: value for key, value in (("rho", rho), ("films", films)) if value is not None}
     if name == "phantom":
-        return load_phantom(preprocessing, seed=split_seed, **given)
+        return load_phantom(preprocessing, seed=split_seed, external_sources=external_sources, **given)
     if name == "biased-mnist":
         return load_biased_mnist(preprocessing, data_dir=data_dir, seed=split_seed, **given)
     raise CohortError(f"there is no dataset {name!r}")

@@ -113,21 +113,27 @@ class Cohort:
             CohortError: training or validation would be left without a film.
         """
         kept = [i for i in range(len(self.table)) if i not in reasons]
+        dropped = left_out({int(self.table["row"].iloc[i]): reason for i, reason in reasons.items()})
+        cohort = dataclasses.replace(self.part(kept), excluded=pd.concat([self.excluded, dropped], ignore_index=True))
+        for split in (Split.TRAIN, Split.VALIDATION):
+            if len(self.positions(split)) and not len(cohort.positions(split)):
+                raise CohortError(f"no film of split {split} is left; the first reason: {next(iter(reasons.values()))}")
+        if not kept:
+            raise CohortError(f"no film is left; the first reason: {next(iter(reasons.values()))}")
+        return cohort
+
+    def part(self, kept: Sequence[int]) -> "Cohort":
+        """The films at these positions, addressed anew from 0."""
+        kept = [int(position) for position in kept]
         images: Tensor | Images | None = self.images
         if images is not None:
             images = images[kept] if isinstance(images, Tensor) else torch.utils.data.Subset(images, kept)  # type: ignore[arg-type]
-        dropped = left_out({int(self.table["row"].iloc[i]): reason for i, reason in reasons.items()})
-        cohort = dataclasses.replace(
+        return dataclasses.replace(
             self,
             table=self.table.iloc[kept].reset_index(drop=True),
             films=None if self.films is None else Subset(self.films, kept),
             images=images,
-            excluded=pd.concat([self.excluded, dropped], ignore_index=True),
         )
-        for split in (Split.TRAIN, Split.VALIDATION):
-            if not len(cohort.positions(split)):
-                raise CohortError(f"no film of split {split} is left; the first reason: {next(iter(reasons.values()))}")
-        return cohort
 
     def samples(self, augmentation: Augmentation | None = None, seed: int = 0) -> "CohortSamples":
         """The films as a dataset of `Sample`, addressed by position or, in training, by `Draw`."""

@@ -10,15 +10,18 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from datasets.cohort import Cohort, CohortError, age_bands, left_out
+from datasets.near_duplicates import hashes, joined_by_copies, near_duplicates
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, read_radiograph
 from datasets.sample import DatasetInfo, Split
 from datasets.splits import patients_in_two_splits, split_by_patient
 
 LABELS = ("covid", "pneumonia", "normal", "other")
+BINARY = ("not covid", "covid")  # the classes unless others are named
 # What a cohort's table holds beside the columns of metadata.csv.
 RESERVED = {"row": "", "patient": " (patient_id, if it is that)", "target": "", "target_name": "", "bias": ""}
 SPLIT_NAMES = {str(split): str(split) for split in Split} | {"val": "validation", "valid": "validation"}
@@ -47,8 +50,9 @@ def load_covid(
     classes: tuple[str, ...] = (),
     external_sources: tuple[str, ...] = (),
     split_seed: int = 0,
+    separate_copies: bool = False,
 ) -> Cohort:
-    """Read and check `data_dir/metadata.csv`; films are not decoded yet.
+    """Read and check `data_dir/metadata.csv`; films are not decoded yet, unless copies are looked for.
 
     Args:
         data_dir: folder of metadata.csv and the images.
@@ -56,6 +60,8 @@ def load_covid(
         classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
         external_sources: sources that form the external test set.
         split_seed: of the patient-grouped split.
+        separate_copies: decode all films once, to find copies of one film under several patients by perceptual hash and
+            keep them in one split.
 
     Raises:
         CohortError: a missing file or column, an unknown label or source, a path that leaves the folder, a patient in two
@@ -63,43 +69,23 @@ def load_covid(
             says what to change.
     """
     table, reasons = _read_metadata(data_dir)
-    label = table["label"]
     classes = tuple(dict.fromkeys(name.lower() for name in classes))
-    unknown = sorted(set(label) - set(LABELS))
-    if unknown and not classes:
-        line = int(table.loc[label == unknown[0], "row"].iloc[0]) + 2
+    absent = [name for name in classes if name not in set(table["label"])]
+    if absent or len(classes) == 1:
         raise CohortError(
-            f"{data_dir / 'metadata.csv'}, line {line}: unknown label {unknown[0]!r}; known are {', '.join(LABELS)}. "
-            f"Correct it, or name the labels that you want as classes with --classes"
+            f"--classes {','.join(classes)}: " + (f"no row has label {absent[0]!r}" if absent else "name two or more")
         )
-    if classes:
-        absent = [name for name in classes if name not in set(label)]
-        if absent or len(classes) < 2:
-            raise CohortError(
-                f"--classes {','.join(classes)}: "
-                + (f"no row has label {absent[0]!r}" if absent else "name two or more")
-            )
-        targets = classes
-        reasons |= {
-            row: f"label {name} is not among --classes"
-            for row, name in zip(table["row"], label, strict=True)
-            if name not in classes
-        }
-        table = table[label.isin(classes)].reset_index(drop=True)
-        target = table["label"].map({name: i for i, name in enumerate(classes)})
-        positive = classes.index("covid") if "covid" in classes else len(classes) - 1
-    else:
-        targets, positive = ("not covid", "covid"), 1
-        target = (label == "covid").astype(int)
-    table["target"] = target.astype(int)
-    table["target_name"] = [targets[t] for t in table["target"]]
-
+    table, targets, positive = _with_targets(table, reasons, classes, data_dir)
     missing = sorted(set(external_sources) - set(table["source"]))
     if missing:
         raise CohortError(
             f"--external-sources: no film comes from {missing[0]!r}; sources are {', '.join(sorted(set(table['source'])))}"
         )
-    notes = []
+    films, together, notes = FilmFolder(data_dir, table["path"].tolist()), table["patient"], []
+    copies = near_duplicates(hashes(films, len(table))) if separate_copies else near_duplicates(np.empty((0, 1), bool))
+    if separate_copies:
+        together = joined_by_copies(table["patient"], copies)
+        notes.append(_describe_copies(table, copies))
     if "split" in table and (table["split"] != "").any():
         if external_sources:
             notes.append("metadata.csv has a split column, which wins: --external-sources is not used.")
@@ -114,9 +100,11 @@ def load_covid(
         why_none = "its split is empty"
     else:
         table["split"] = split_by_patient(
-            table["target_name"], table["source"], table["patient"], split_seed, external_sources=external_sources
+            table["target_name"], table["source"], together, split_seed, external_sources=external_sources
         )
         why_none = "its patient also has films in an external source"
+        if separate_copies:
+            why_none += ", or shares a copy of one with it"
     placed = table["split"] != ""
     reasons |= dict.fromkeys(table["row"][~placed], why_none)
     table = table[placed].reset_index(drop=True)
@@ -151,10 +139,82 @@ def load_covid(
     if "age" in table:
         table["age_band"] = age_bands(table["age"])
     info = DatasetInfo("covid", targets, sources, "source", positive, synthetic=False)
-    paths = table["path"].tolist()
-    return Cohort(
-        info, table, preprocessing, FilmFolder(data_dir, paths), excluded=left_out(reasons), notes=tuple(notes)
+    films = FilmFolder(data_dir, table["path"].tolist())
+    return Cohort(info, table, preprocessing, films, excluded=left_out(reasons), notes=tuple(notes))
+
+
+def load_unseen(data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo) -> Cohort:
+    """Read another cohort for a trained model: nothing is split, and its sources may be new.
+
+    Args:
+        data_dir: folder of metadata.csv and the images. Films are external unless a `split` column says otherwise.
+        preprocessing: the model's.
+        info: the model's classes: labels are read as in its training, and rows of other classes are left out.
+
+    Raises:
+        CohortError: as `load_covid`, or a model that wasn't trained on chest radiographs.
+    """
+    if info.name == "biased-mnist":
+        raise CohortError(f"--data-dir {data_dir}: a model of digits can't score chest radiographs")
+    table, reasons = _read_metadata(data_dir)
+    classes = () if info.targets == BINARY else info.targets
+    table, targets, positive = _with_targets(table, reasons, classes, data_dir)
+    if table.empty:
+        raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
+    named = (
+        table["split"].str.lower().map(SPLIT_NAMES) if "split" in table else pd.Series(index=table.index, dtype=object)
     )
+    table["split"] = named.fillna(str(Split.EXTERNAL))
+    sources = tuple(sorted(set(table["source"])))
+    table["bias"] = table["source"].map({name: i for i, name in enumerate(sources)}).astype(int)
+    if "age" in table:
+        table["age_band"] = age_bands(table["age"])
+    info = DatasetInfo("covid", targets, sources, info.bias_name, positive, synthetic=False)
+    films = FilmFolder(data_dir, table["path"].tolist())
+    return Cohort(info, table, preprocessing, films, excluded=left_out(reasons))
+
+
+def _with_targets(
+    table: pd.DataFrame, reasons: dict[int, str], classes: tuple[str, ...], data_dir: Path
+) -> tuple[pd.DataFrame, tuple[str, ...], int]:
+    """Add the columns target and target_name; rows of other classes join `reasons`. Returns class names and the positive."""
+    label = table["label"]
+    unknown = sorted(set(label) - set(LABELS))
+    if unknown and not classes:
+        line = int(table.loc[label == unknown[0], "row"].iloc[0]) + 2
+        raise CohortError(
+            f"{data_dir / 'metadata.csv'}, line {line}: unknown label {unknown[0]!r}; known are {', '.join(LABELS)}. "
+            f"Correct it, or name the labels that you want as classes with --classes"
+        )
+    if classes:
+        targets = classes
+        others = {
+            row: f"label {name} is not among --classes"
+            for row, name in zip(table["row"], label, strict=True)
+            if name not in classes
+        }
+        reasons.update(others)
+        table = table[label.isin(classes)].reset_index(drop=True)
+        target = table["label"].map({name: i for i, name in enumerate(classes)})
+        positive = classes.index("covid") if "covid" in classes else len(classes) - 1
+    else:
+        targets, positive = BINARY, 1
+        target = (label == "covid").astype(int)
+    table["target"] = target.astype(int)
+    table["target_name"] = [targets[t] for t in table["target"]]
+    return table, targets, positive
+
+
+def _describe_copies(table: pd.DataFrame, copies: pd.DataFrame) -> str:
+    """How many pairs of films are copies across patients, with the lines of the first."""
+    first, second = (table.iloc[copies[name]] for name in ("first", "second"))
+    across = (first["patient"].to_numpy() != second["patient"].to_numpy()).nonzero()[0]
+    if not len(across):
+        return f"No film is a near-copy of another patient's (perceptual hash of {len(table)} films)."
+    lines = [f"{first['row'].iloc[i] + 2} and {second['row'].iloc[i] + 2}" for i in across[:5]]
+    more = ", ..." if len(across) > 5 else ""
+    count = f"{len(across)} pair{'s' if len(across) > 1 else ''} of films of different patients are near-copies"
+    return f"{count} and stay in one split (lines {'; '.join(lines)}{more} of metadata.csv)."
 
 
 def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:

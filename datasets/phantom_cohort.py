@@ -26,7 +26,13 @@ class PhantomFilms:
         )
 
 
-def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1600, seed: int = 0) -> Cohort:
+def load_phantom(
+    preprocessing: Preprocessing,
+    rho: float = 0.95,
+    films: int = 1600,
+    seed: int = 0,
+    external_sources: tuple[str, ...] = (),
+) -> Cohort:
     """Training and validation films at `rho`, test films at 0.5 (unbiased), and hospitals never seen in training.
 
     Args:
@@ -35,6 +41,10 @@ def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1
         films: training films. Validation has a quarter as many; test and external have as many, at least 120, and at most
             1,000 and 600.
         seed: of the whole cohort.
+        external_sources: hospitals whose films form the external split instead, all other external films being dropped.
+
+    Raises:
+        CohortError: rho or films out of range, or no such hospital.
     """
     try:
         test, external = (min(most, max(120, films)) for most in (1000, 600))
@@ -43,6 +53,20 @@ def load_phantom(preprocessing: Preprocessing, rho: float = 0.95, films: int = 1
         raise CohortError(str(error)) from None
     hospitals = [hospital.name for hospital in phantom.HOSPITALS]
     targets = ("not covid", "covid")
+    unknown = sorted(set(external_sources) - set(hospitals))
+    if unknown:
+        raise CohortError(
+            f"--external-sources: the phantom has no hospital {unknown[0]!r}; it has {', '.join(hospitals)}"
+        )
+    if external_sources:
+        chosen = table["source"].isin(external_sources)
+        table = table[chosen | (table["split"] != "external")].reset_index(drop=True)
+        table.loc[table["source"].isin(external_sources), "split"] = "external"
+    for split in ("train", "validation"):
+        if table["label"][table["split"] == split].eq("covid").nunique() < 2:
+            raise CohortError(
+                f"split {split} of the phantom has films of one class only: take more --films or a lower --rho"
+            )
     table["target"] = (table["label"] == "covid").astype(int)
     table["target_name"] = table["target"].map(dict(enumerate(targets)))
     table["bias"] = table["source"].map({name: i for i, name in enumerate(hospitals)})

@@ -7,13 +7,11 @@ them, `paired` trains a method beside ERM over several seeds and ends in the tab
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +47,6 @@ if __name__ == "__main__":
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -58,12 +55,14 @@ from torch.nn import functional as F
 from datasets.sample import DatasetInfo, Sample
 from models.classifier import ModelConfig, build_classifier
 from training.bias.uncertainty import Interval, auroc_difference, auroc_interval, seed_interval
-from training.config import TrainConfig, as_settings, parse
-from training.measure import LOCAL_SETTINGS
-from training.methods import METHODS, build_method
+from training.checkpoint import load_checkpoint
+from training.config import as_settings, parse
+from training.measure import LOCAL_SETTINGS, positive_name
+from training.methods import METHODS, ErmParameters, build_method
 from training.methods.end import disentangling_loss, entangling_loss
-from training.report import json_numbers
-from training.train import main as train
+from training.report import RunResult, json_numbers, machine
+from training.runs import obtain
+from training.train import prepare
 
 # batch, width, targets, biases
 COST_CASES = (
@@ -84,14 +83,6 @@ def main(options: argparse.Namespace, rest: list[str]) -> None:
         _throughput(options)
     else:
         _paired(options, rest)
-
-
-def machine() -> str:
-    """What the numbers were measured on, in words."""
-    where = f"{os.cpu_count()} CPU cores ({platform.machine()})"
-    if torch.cuda.is_available():
-        where += f", {torch.cuda.get_device_name()}"
-    return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def median_ms(action: Callable[[], object], repeats: int) -> float:
@@ -191,21 +182,25 @@ def _training_step(
 
 def _paired(options: argparse.Namespace, rest: list[str]) -> None:
     console = Console()
-    runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    runs: list[tuple[RunResult, RunResult]] = []
     for seed in options.seeds:
         split = ["--split-seed", str(seed)] if options.resplit else []
         config, parameters = parse([*rest, "--seed", str(seed), *split])
         if config.method == "erm":
             raise SystemExit("paired sets a method beside ERM: choose another --method")
-        runs.append(_one_pair(dataclasses.replace(config, paired=True), parameters, console))
+        films = cache(partial(prepare, config, console))
+        console.print(f"[bold]seed {seed}[/bold]", highlight=False)
+        erm = obtain(dataclasses.replace(config, method="erm"), ErmParameters(), films)
+        runs.append((erm, obtain(config, parameters, films)))
 
     table = Table(title=f"{config.method} against erm over {len(runs)} seeds; {machine()}", title_justify="left")
     for heading in ("", "erm", config.method, "difference", "95 % over seeds", "seeds in favour"):
         table.add_column(heading, justify="right")
     rows = []
     for part, name in PAIRED_METRICS:
-        pair = np.array([[run["metrics"][part].get(name) for run in both] for both in runs], dtype=float)
-        if np.isnan(pair).any():
+        pair = np.array([[run.metrics[part].get(name, np.nan) for run in both] for both in runs])
+        pair = pair[~np.isnan(pair).any(axis=1)]
+        if not len(pair):
             continue
         gaps = pair[:, 1] - pair[:, 0]
         interval = seed_interval(gaps)
@@ -214,11 +209,11 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
         cells = [f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(pair.mean(0), spread, strict=True)]
         span = f"{interval.low:+.3f} to {interval.high:+.3f}"
         heading = f"{part} {name.replace('_', ' ')}"
-        table.add_row(heading, *cells, f"{interval.estimate:+.3f}", span, f"{favour} of {len(runs)}")
+        table.add_row(heading, *cells, f"{interval.estimate:+.3f}", span, f"{favour} of {len(pair)}")
         row = {"split": part, "metric": name, "erm": pair[:, 0].tolist(), config.method: pair[:, 1].tolist()}
         rows.append(row | {"difference": json_numbers(interval._asdict()), "in_favour": favour})
     console.print(table)
-    synthetic = runs[0][0]["synthetic"]
+    synthetic = runs[0][0].synthetic
     if synthetic:
         console.print("SYNTHETIC images: these numbers say nothing about any patient or hospital.")
 
@@ -226,32 +221,21 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
     record: dict[str, Any] = {"machine": machine(), "seeds": options.seeds, "resplit": options.resplit}
     record |= {"synthetic": synthetic, "settings": settings, "rows": rows}
     if not options.resplit:  # one test set for all seeds: patients can be resampled
-        tables = [[pd.read_parquet(Path(run["folder"]) / "predictions.parquet") for run in both] for both in runs]
-        record["patients"] = _by_patient(tables, config.method, console)
-    record["runs"] = [{**run, "folder": Path(run["folder"]).name} for both in runs for run in both]
+        tables = [[pd.read_parquet(run.folder / "predictions.parquet") for run in both] for both in runs]
+        positive = positive_name(load_checkpoint(runs[0][0].folder).info)
+        record["patients"] = _by_patient(tables, positive, config.method, console)
+    record["runs"] = [{**run.as_json(), "folder": run.folder.name} for both in runs for run in both]
     if options.record:
         options.record.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         console.print(f"recorded in {options.record}")
 
 
-def _one_pair(config: TrainConfig, parameters: Any, console: Console) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both runs of one seed: those that the output folder holds with these very settings, else trained now."""
-    wanted = as_settings(dataclasses.replace(config, paired=False), parameters)
-    for folder in sorted(config.output.glob(f"*-{config.method}-*-s{config.seed}*")):
-        report, settings = folder / "report.json", folder / "config.yaml"
-        if report.is_file() and yaml.safe_load(settings.read_text(encoding="utf-8")) == wanted:
-            runs = json.loads(report.read_text(encoding="utf-8"))["runs"]
-            if len(runs) == 2:
-                console.print(f"seed {config.seed}: found in {folder}")
-                return runs[0], runs[1]
-    train(config, parameters)
-    return _one_pair(config, parameters, console)
-
-
-def _by_patient(pairs: list[list[pd.DataFrame]], method: str, console: Console) -> list[dict[str, Any]]:
+def _by_patient(
+    pairs: list[list[pd.DataFrame]], positive: str | None, method: str, console: Console
+) -> list[dict[str, Any]]:
     """AUROC with patient intervals, averaged over seeds, over each part and within each source of both classes."""
     first = pairs[0][0]
-    if first["score"].isna().any():
+    if positive is None:
         return []
     parts = [(f"{split}, all sources", first["split"] == split) for split in ("test", "external")]
     for (split, source), rows in first.groupby(["split", "source"]):
@@ -265,7 +249,7 @@ def _by_patient(pairs: list[list[pd.DataFrame]], method: str, console: Console) 
         if not chosen.any():
             continue
         films = first[chosen]
-        is_positive, patient = (films["target"] == "covid").to_numpy(), films["patient"].to_numpy()
+        is_positive, patient = (films["target"] == positive).to_numpy(), films["patient"].to_numpy()
         erm, ours = (np.stack([both[i]["score"][chosen].to_numpy() for both in pairs], axis=1) for i in (0, 1))
         alone = [auroc_interval(is_positive, scores, patient) for scores in (erm, ours)]
         gap, detectable = auroc_difference(is_positive, ours, erm, patient)

@@ -85,12 +85,13 @@ def fields_of(options: type) -> dict[str, Any]:
     return {field.name: _scalar_type(hints[field.name]) for field in dataclasses.fields(options)}
 
 
-def read_yaml(path: Path, allowed: dict[str, Any]) -> dict[str, Any]:
+def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[str, Any]:
     """Read a YAML file of settings spelled as the flags are, with `-` or `_`.
 
     Args:
         path: the file.
         allowed: setting names with their types, as `fields_of` returns them.
+        strict: refuse unknown settings rather than leave them out.
 
     Raises:
         ValueError: no such file, not a mapping, an unknown setting or a value of another type; the message names it.
@@ -104,6 +105,8 @@ def read_yaml(path: Path, allowed: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ValueError(f"--config {path}: expected lines such as `epochs: 10`, found {type(loaded).__name__}")
     settings = {str(name).replace("-", "_"): value for name, value in loaded.items()}
+    if not strict:
+        settings = {name: value for name, value in settings.items() if name in allowed}
     for name, value in settings.items():
         if name not in allowed:
             near = difflib.get_close_matches(name, list(allowed), n=1)

@@ -66,6 +66,9 @@ class TrainConfig:
     classes: str | None = option(None, "several classes, separated by commas, instead of covid against the rest")
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
     split_seed: int = option(0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set")
+    separate_copies: bool = option(
+        False, "keep near-copies of one film (by perceptual hash) in one split, whatever patient they are filed under"
+    )
     accept_unidentifiable: bool = option(False, "train although no target comes from two sources")
     aspect: str = option(
         "stretch", "fit a film to the square: stretch it, pad it or crop its centre", choices=("stretch", "pad", "crop")
@@ -164,6 +167,22 @@ def as_settings(config: TrainConfig, parameters: Any) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
+def from_settings(path: Path) -> tuple[TrainConfig, Any]:
+    """Read back a run's config.yaml, the reverse of `as_settings`; settings this version lacks are left out.
+
+    Raises:
+        ValueError: not there, not YAML, or no settings of a run.
+    """
+    settings = read_yaml(path, _every_setting(), strict=False)
+    method = settings.get("method")
+    if method not in METHODS or settings.get("dataset") not in DATASETS:
+        raise ValueError(f"{path} names no dataset and method of this package")
+    return tuple(
+        kind(**{name: settings[name] for name in fields_of(kind) if name in settings})
+        for kind in (TrainConfig, METHODS[method].parameters)
+    )
+
+
 def _parser_of_names() -> Parser:
     parser = Parser(add_help=False)
     for name, kind in (("dataset", str), ("method", str), ("config", Path), ("data_dir", Path), ("resume", Path)):
@@ -176,6 +195,23 @@ def _every_setting() -> dict[str, Any]:
     for entry in METHODS.values():
         settings |= fields_of(entry.parameters)
     return settings
+
+
+def without_foreign_flags(arguments: Sequence[str], method: str, methods: Sequence[str]) -> list[str]:
+    """The command line without the flags, and their values, that belong to another of `methods` and not to `method`."""
+    others = set().union(*(fields_of(METHODS[name].parameters) for name in methods if name in METHODS))
+    foreign = {flag_name(name) for name in others & _foreign_settings(method).keys()}
+    kept, skipping = [], False
+    for argument in arguments:
+        flag, has_value, _ = argument.partition("=")
+        if flag in foreign:
+            skipping = not has_value
+        elif skipping and not argument.startswith("--"):
+            skipping = False
+        else:
+            skipping = False
+            kept.append(argument)
+    return kept
 
 
 def _foreign_settings(method: str) -> dict[str, str]:
@@ -226,10 +262,20 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
         parse_operating_point(config.operating_point)
     if config.dataset == "phantom" and config.data_dir is not None:
         raise ValueError("--data-dir is for covid and biased-mnist; the phantom draws its films")
-    real = config.dataset == "covid"
-    for name in ("rho", "films") if real else ("classes", "external_sources"):
-        if getattr(config, name) is not None:
-            where = "phantom and biased-mnist, whose films are made to order" if real else "cohorts of real films"
+    made = "phantom and biased-mnist, whose films are made to order"
+    places = {
+        "rho": made,
+        "films": made,
+        "classes": "cohorts of real films",
+        "separate_copies": "cohorts of real films",
+    }
+    foreign = ["rho", "films"] if config.dataset == "covid" else ["classes", "separate_copies"]
+    if config.dataset == "biased-mnist":
+        foreign.append("external_sources")
+    for name in foreign:
+        value = getattr(config, name)
+        if value is not None and value is not False:
+            where = places.get(name, "chest radiographs")
             raise ValueError(f"{flag_name(name)} is for {where}, not for --dataset {config.dataset}")
 
 

@@ -88,6 +88,7 @@ def predictions_table(
     threshold: float | None,
     run: str,
     key: bytes,
+    also: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """The predictions of one run, a row a film; films and patients appear as keyed hashes alone.
 
@@ -99,6 +100,7 @@ def predictions_table(
         threshold: see `Checkpoint`.
         run: name of the run folder.
         key: of the hashes; tables pair when it is the same.
+        also: further columns of the cohort to take along, beside `ATTRIBUTES`.
     """
     films, info = cohort.table.iloc[positions].reset_index(drop=True), cohort.info
     scores = read_logits(logits, info.positive, temperature, threshold)
@@ -121,8 +123,8 @@ def predictions_table(
             table[f"score_{name}"] = scores.probability[:, number]
     table["logit"] = scores.margin
     table["prediction"] = names[scores.prediction]
-    for column in ATTRIBUTES:
-        if column in films:
+    for column in (*ATTRIBUTES, *also):
+        if column in films and column not in table:
             table[column] = films[column].replace("", None)
     return table
 

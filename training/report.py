@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,6 +21,7 @@ from training.checkpoint import write_aside
 
 SCHEMA_VERSION = 1
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
+SYNTHETIC = " SYNTHETIC images: these numbers say nothing about any patient or hospital. "
 # Name in JSON, and heading on the terminal.
 HEADLINE = (
     ("accuracy", "accuracy"),
@@ -107,6 +110,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
+def machine() -> str:
+    """What numbers were measured on, in words."""
+    where = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    if torch.cuda.is_available():
+        where += f", {torch.cuda.get_device_name()}"
+    return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
 def show_notices(console: Console, cohort: Cohort) -> None:
     """Print what must be said before anything else: research use, synthetic films, what the data lacks."""
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
@@ -161,9 +172,7 @@ def show_results(console: Console, runs: list[RunResult], info: DatasetInfo) -> 
             table.add_row(heading, *cells, *([_number(gaps.get(name, math.nan), "+.3f", "")] if gaps else []))
         console.print(table)
     if info.synthetic:
-        console.print(
-            " SYNTHETIC images: these numbers say nothing about any patient or hospital. ", style="bold black on yellow"
-        )
+        console.print(SYNTHETIC, style="bold black on yellow")
     for run in runs:
         console.print(f"run folder: {run.folder}", highlight=False, markup=False, soft_wrap=True)
 

@@ -29,15 +29,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datasets.augmentation import Augmentation
-from datasets.catalogue import load_cohort
 from datasets.cohort import Cohort, whole_batch
 from datasets.confounding import check_confounding, count_pairs
 from datasets.identity import hash_key
-from datasets.preprocessing import Preprocessing
 from datasets.sample import Sample, Split
 from datasets.samplers import EpochSampler
-from models.classifier import ModelConfig, build_classifier, normalisation, require_model
+from models.classifier import ModelConfig, build_classifier, require_model
 from training.checkpoint import load_resume, save_resume, write_aside
+from training.cohorts import cohort_of, preprocessing_of
 from training.measure import finish, validate
 from training.methods import METHODS, ErmParameters, build_method
 from training.report import RunResult, result_json, show_cohort, show_notices, show_results, write_report
@@ -80,22 +79,7 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     """Load and check the films, say what they allow, and decode them, once model and device are known to exist."""
     require_model(config.model)
     choose_device(config.device)
-    has_weights = config.pretrained or config.weights is not None
-    mean, std = normalisation(config.model) if has_weights and config.in_chans == 3 else ((0.5,) * config.in_chans,) * 2
-    digits = config.dataset == "biased-mnist"
-    preprocessing = Preprocessing(
-        config.img_size, config.in_chans, config.aspect, "none" if digits else config.intensity, mean, std
-    )
-    cohort = load_cohort(
-        config.dataset,
-        preprocessing,
-        data_dir=config.data_dir,
-        classes=split_names(config.classes),
-        external_sources=split_names(config.external_sources),
-        rho=config.rho,
-        films=config.films,
-        split_seed=config.split_seed,
-    )
+    cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     cohort = cohort.cached(config.cache, config.output / ".cache")
     films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
@@ -298,11 +282,6 @@ def describe(means: dict[str, float], pairs: np.ndarray, rate: float) -> str:
     """The terms, the speed, and the pairs a batch that R_perp and R_par see."""
     terms = " ".join(f"{name} {value:.3f}" for name, value in means.items())
     return f"{terms} · {rate:.0f}/s · pairs {pairs[0]:.0f} + {pairs[1]:.0f}"
-
-
-def split_names(text: str | None) -> tuple[str, ...]:
-    """`a, b` as ("a", "b")."""
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
 
 if __name__ == "__main__":

@@ -1,23 +1,36 @@
-"""How much of the source a frozen representation gives away.
+"""How much of an attribute a frozen representation gives away: the source, or the view, the sex, the age.
 
-A linear probe predicts the source from the features within each target class: source and target are correlated, so a probe
+A probe predicts the attribute from the features within each target class: source and target are correlated, so a probe
 over all films would also read the target. After Tartaglione et al. 2021 and Barbano et al. 2023, who probe the colour of
-Biased MNIST; balanced, per class and with folds by patient here.
+Biased MNIST; balanced, per class and with folds by patient here. The test is Ojala and Garriga, Permutation tests for
+studying classifier performance, JMLR 2010, their first, within a class and with patients for films.
 """
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
-from training.bias.groups import MINIMUM_PATIENTS
+from training.bias.metrics import MINIMUM_PATIENTS, ratio
+from training.bias.uncertainty import Statistic, detectable_difference, intervals, resampling_strata
+
+FOLDS = 5
+# Of the standardised features, for the probes that are fitted a hundred times.
+COMPONENTS = 64
+Kind = Literal["linear", "mlp"]
 
 
 class Leak(NamedTuple):
@@ -34,8 +47,62 @@ class Leak(NamedTuple):
     normalised: float
 
 
+class Probe(NamedTuple):
+    """What a probe reads of an attribute, and whether that is more than luck.
+
+    Attributes:
+        attribute: its name.
+        kind: of the probe.
+        leak: as in `Leak`.
+        low: of its 95 % interval over patients.
+        high: of the same.
+        chance: as in `Leak`.
+        normalised: as in `Leak`.
+        p: share of the refits, that on the true values included, that read at least as much as it: 1 / (permutations + 1)
+            or more.
+        null_mean: mean leak of the refits on permuted values.
+        null_high: their 95th percentile.
+        note: what was left out and why, or why nothing can be concluded; empty where everything took part.
+        classes: a row for each target class that was probed: target, values, films, patients, leak, chance.
+        values: a row for each target class and value there is: target, value, films, patients, and recall, the share of
+            its films that the probe calls right, NaN where the value was left out.
+    """
+
+    attribute: str
+    kind: str
+    leak: float
+    low: float
+    high: float
+    chance: float
+    normalised: float
+    p: float
+    null_mean: float
+    null_high: float
+    note: str
+    classes: pd.DataFrame
+    values: pd.DataFrame
+
+
+class LeakDifference(NamedTuple):
+    """Leak of one checkpoint minus that of another on the same films.
+
+    Attributes:
+        kind: of the probe.
+        difference: of the leaks; NaN where no class has two values of enough patients.
+        low: of its 95 % interval over patients.
+        high: of the same.
+        detectable: smallest difference found with power 0.8 at a two-sided level of 0.05, 2.80 standard errors.
+    """
+
+    kind: str
+    difference: float
+    low: float
+    high: float
+    detectable: float
+
+
 def source_leak(
-    features: np.ndarray, source: np.ndarray, target: np.ndarray, patient: np.ndarray, folds: int = 5, seed: int = 0
+    features: np.ndarray, source: np.ndarray, target: np.ndarray, patient: np.ndarray, folds: int = FOLDS, seed: int = 0
 ) -> Leak:
     """Probe the source from features, out of fold, within each target class.
 
@@ -47,30 +114,305 @@ def source_leak(
         folds: of the cross-validation.
         seed: of the folds.
     """
-    scores, chances = [], []
-    for value in np.unique(target):
-        keep = target == value
-        for name in np.unique(source[keep]):
-            if len(np.unique(patient[keep & (source == name)])) < MINIMUM_PATIENTS:
-                keep &= source != name
-        names = np.unique(source[keep])
-        if len(names) < 2:
-            continue
-        guess = _out_of_fold(features[keep], source[keep], patient[keep], folds, seed)
-        scores.append(balanced_accuracy_score(source[keep], guess))
-        chances.append(1 / len(names))
-    if not scores:
+    classes = _probed_classes(source, target, patient, folds, seed)
+    if not classes:
         return Leak(float("nan"), float("nan"), float("nan"))
-    leak, chance = float(np.mean(scores)), float(np.mean(chances))
+    leak = float(np.mean([balanced_accuracy_score(c.value, _source_probe(features, c)) for c in classes]))
+    chance = float(np.mean([1 / len(np.unique(c.value)) for c in classes]))
     return Leak(leak, chance, (leak - chance) / (1 - chance))
 
 
-def _out_of_fold(features: np.ndarray, source: np.ndarray, patient: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    probe = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=300, C=0.1))
-    guess = np.empty(len(source), dtype=source.dtype)
+def probe(
+    features: np.ndarray,
+    attribute: np.ndarray,
+    target: np.ndarray,
+    patient: np.ndarray,
+    name: str = "attribute",
+    kind: Kind = "linear",
+    permutations: int = 99,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Probe:
+    """Probe any attribute from features, out of fold, within each target class, with an interval and a test.
+
+    The linear probe is that of `source_leak`, with the same number. The MLP has one hidden layer of 64 units on the leading
+    `COMPONENTS` principal components, stopped early: what it reads beyond the linear probe is there, but not on a plane.
+
+    The interval resamples patients with the out-of-fold guesses as they are. It does not see that another sample of
+    patients would have trained another probe, and is too narrow where the probe reads little: ask p, not the interval,
+    whether there is a leak.
+
+    The null of the test: within a target class, features have nothing to do with the attribute, among patients who could
+    trade places. The folds stay; within a class and a fold, patients with one value swap values whole, and a patient with
+    several (two views, say) has them shuffled among the patient's own films, so that serial films stay together and every
+    fold keeps its patients of each value. The probe is fitted anew for each permutation, since guesses of different folds
+    depend on each other's films (permuting against fixed guesses would reject about twice too often). For speed all of
+    these refits, the one on the true values too, use the principal components and a looser tolerance; so p belongs to a
+    slightly weaker linear probe than `leak`. Limits: patients with many films swap with patients of few, so a number of
+    films that depends on the attribute is part of what is tested; patients found in two target classes are permuted
+    in each separately; a leak that only mixed patients show is seen within those patients alone.
+
+    Args:
+        features: films x width.
+        attribute: of each film; missing (None, NaN, empty) are left out, and so are, within a class, values of fewer than
+            ten patients.
+        target: target of each film.
+        patient: patient of each film; folds never divide one.
+        name: of the attribute, for the result.
+        kind: `linear` or `mlp`.
+        permutations: refits under the null; 99 take about 10 s for 1,000 films.
+        resamples: of the bootstrap.
+        seed: of folds, permutations, resamples and the MLP's first weights.
+
+    Raises:
+        ValueError: an unknown kind, or no permutation asked for.
+    """
+    if kind not in ("linear", "mlp") or permutations < 1:
+        raise ValueError(f"kind {kind!r} with {permutations} permutations: linear or mlp, with at least one")
+    recorded, value = _recorded(attribute)
+    features, target, patient = features[recorded], target[recorded], patient[recorded]
+    classes = _probed_classes(value, target, patient, FOLDS, seed)
+    right = _right_guesses(features, classes, kind, seed)
+    values = _value_table(value, target, patient, right, classes)
+    table = _class_table(values, classes)
+    note = _note(name, values, int((~recorded).sum()), classes)
+    nan = float("nan")
+    if not classes:
+        return Probe(name, kind, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values)
+    found, _, _ = intervals(_leak_statistic(right, classes), _resampling(classes), resamples, seed)
+    leak, low, high = found[0]
+    chance = float(table["chance"].mean())
+
+    refits = _refitted_leaks(features, classes, kind, permutations, seed)
+    return Probe(
+        name, kind, leak, low, high, chance,
+        normalised=(leak - chance) / (1 - chance),
+        p=float(np.mean(refits >= refits[0])),
+        null_mean=float(refits[1:].mean()),
+        null_high=float(np.percentile(refits[1:], 95)),
+        note=note, classes=table, values=values,
+    )  # fmt: skip
+
+
+def leak_difference(
+    reference: np.ndarray,
+    other: np.ndarray,
+    attribute: np.ndarray,
+    target: np.ndarray,
+    patient: np.ndarray,
+    kind: Kind = "linear",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> LeakDifference:
+    """Leak of the features `other` minus that of `reference`, of the same films.
+
+    Both are probed in the same folds and resampled with the same patients, their guesses as they are: the interval does not
+    see how the probes would vary (see `probe`).
+
+    Args:
+        reference: films x width.
+        other: films x its own width, the same films in the same order.
+        attribute: see `probe`.
+        target: of each film.
+        patient: of each film.
+        kind: `linear` or `mlp`.
+        resamples: of the bootstrap.
+        seed: of folds, resamples and the MLP's first weights.
+    """
+    recorded, value = _recorded(attribute)
+    classes = _probed_classes(value, target[recorded], patient[recorded], FOLDS, seed)
+    if not classes:
+        return LeakDifference(kind, *(float("nan"),) * 4)
+    theirs, ours = (
+        _leak_statistic(_right_guesses(features[recorded], classes, kind, seed), classes)
+        for features in (reference, other)
+    )
+    found, _, drawn = intervals(lambda weights: ours(weights) - theirs(weights), _resampling(classes), resamples, seed)
+    return LeakDifference(kind, *found[0], detectable_difference(drawn[0]))
+
+
+class _ProbedClass(NamedTuple):
+    """A target class with two values or more of enough patients: its films of those values, and its folds.
+
+    Attributes:
+        name: of the class.
+        films: positions among all films.
+        value: of the attribute, of each of `films`.
+        patient: of each of `films`.
+        folds: pairs of positions among `films`: to fit on, held out.
+    """
+
+    name: object
+    films: np.ndarray
+    value: np.ndarray
+    patient: np.ndarray
+    folds: list[tuple[np.ndarray, np.ndarray]]
+
+
+def _probed_classes(
+    value: np.ndarray, target: np.ndarray, patient: np.ndarray, folds: int, seed: int
+) -> list[_ProbedClass]:
+    classes = []
+    for name in np.unique(target):
+        keep = target == name
+        for one in np.unique(value[keep]):
+            if len(np.unique(patient[keep & (value == one)])) < MINIMUM_PATIENTS:
+                keep &= value != one
+        if len(np.unique(value[keep])) < 2:
+            continue
+        films = np.flatnonzero(keep)
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        pairs = list(splitter.split(films, value[films], patient[films]))
+        classes.append(_ProbedClass(name, films, value[films], patient[films], pairs))
+    return classes
+
+
+def _source_probe(features: np.ndarray, probed: _ProbedClass) -> np.ndarray:
+    """Out-of-fold guesses of the linear probe on all features; the recorded leaks are its."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=300, C=0.1))
+    x, guess = features[probed.films], np.empty_like(probed.value)
+    with _small_problems():
+        for fit, held in probed.folds:
+            guess[held] = model.fit(x[fit], probed.value[fit]).predict(x[held])
+    return guess
+
+
+def _components(features: np.ndarray, probed: _ProbedClass) -> list[np.ndarray]:
+    """For each fold, the leading principal components of its training films, of all films of the class."""
+    x = features[probed.films]
+    size = min(COMPONENTS, x.shape[1], *(len(fit) for fit, _ in probed.folds))
+    reduction = make_pipeline(StandardScaler(), PCA(size, svd_solver="full"))
+    with _small_problems():
+        return [reduction.fit(x[fit]).transform(x) for fit, _ in probed.folds]
+
+
+def _quick_probe(
+    components: list[np.ndarray], value: np.ndarray, probed: _ProbedClass, kind: Kind, seed: int
+) -> np.ndarray:
+    """Out-of-fold guesses of `value`, which may be permuted."""
+    guess = np.empty_like(value)
+    for x, (fit, held) in zip(components, probed.folds, strict=True):
+        if kind == "linear":
+            model = LogisticRegression(class_weight="balanced", max_iter=300, C=0.1, tol=1e-2).fit(x[fit], value[fit])
+        else:
+            # lbfgs stopped at so few steps takes half the time of Adam here, and overfits less than at convergence.
+            model = MLPClassifier((64,), solver="lbfgs", alpha=1.0, max_iter=15, random_state=seed)
+            model.fit(x[fit], value[fit], sample_weight=compute_sample_weight("balanced", value[fit]))
+        guess[held] = model.predict(x[held])
+    return guess
+
+
+def _right_guesses(features: np.ndarray, classes: list[_ProbedClass], kind: Kind, seed: int) -> list[np.ndarray]:
+    """Whether the probe calls each film of each class right."""
+    if kind == "linear":
+        return [_source_probe(features, c) == c.value for c in classes]
+    with _small_problems():
+        return [_quick_probe(_components(features, c), c.value, c, kind, seed) == c.value for c in classes]
+
+
+def _refitted_leaks(
+    features: np.ndarray, classes: list[_ProbedClass], kind: Kind, permutations: int, seed: int
+) -> np.ndarray:
+    """Leak of the quick probe on the true values, then on permuted ones."""
+    rng, scores = np.random.default_rng(seed), []
+    for probed in classes:
+        components = _components(features, probed)
+        values = [probed.value, *(_permuted(probed, rng) for _ in range(permutations))]
+        with _small_problems():
+            scores.append([balanced_accuracy_score(v, _quick_probe(components, v, probed, kind, seed)) for v in values])
+    return np.mean(scores, axis=0)
+
+
+def _permuted(probed: _ProbedClass, rng: np.random.Generator) -> np.ndarray:
+    """Values with patients of one value exchanged within a fold, and those of several shuffled within the patient."""
+    names, first, index = np.unique(probed.patient, return_index=True, return_inverse=True)
+    fold = np.empty(len(probed.films), dtype=np.int64)
+    for number, (_, held) in enumerate(probed.folds):
+        fold[held] = number
+    own = probed.value[first]
+    several = np.isin(np.arange(len(names)), index[probed.value != own[index]])
+    places = np.where(several, len(probed.folds) + np.arange(len(names)), fold[first])  # those of several keep theirs
+    exchanged = _shuffled_within(own, places, rng)[index]
+    return np.where(several[index], _shuffled_within(probed.value, index, rng), exchanged)
+
+
+def _shuffled_within(value: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    result = np.empty_like(value)
+    result[np.argsort(group, kind="stable")] = value[np.lexsort((rng.random(len(value)), group))]
+    return result
+
+
+def _leak_statistic(right: list[np.ndarray], classes: list[_ProbedClass]) -> Statistic:
+    """The leak as a function of patient weights; NaN where a value has no weight."""
+    patient, cell = _patients_and_cells(classes)
+    sums = np.zeros((2, cell.max() + 1, patient.max() + 1))  # films called right, and films
+    np.add.at(sums, (slice(None), cell, patient), np.stack([np.concatenate(right), np.ones(len(cell))]))  # type: ignore[arg-type]
+    sizes = [len(np.unique(c.value)) for c in classes]
+    share = np.repeat([1 / (size * len(classes)) for size in sizes], sizes)
+    return lambda weights: (share @ ratio(sums[0] @ weights, sums[1] @ weights))[None]
+
+
+def _resampling(classes: list[_ProbedClass]) -> np.ndarray:
+    """Strata of the patients of `_leak_statistic`."""
+    patient, cell = _patients_and_cells(classes)
+    return resampling_strata(patient, cell, np.zeros_like(cell))
+
+
+def _patients_and_cells(classes: list[_ProbedClass]) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the patient and of the class x value cell of each probed film, class by class."""
+    patient = np.unique(np.concatenate([c.patient for c in classes]), return_inverse=True)[1]
+    cells, first = [], 0
+    for probed in classes:
+        names, value = np.unique(probed.value, return_inverse=True)
+        cells.append(first + value)
+        first += len(names)
+    return patient, np.concatenate(cells)
+
+
+def _recorded(attribute: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which films have a value, and these values as text."""
+    column = pd.Series(attribute, dtype=object)
+    there = (column.notna() & (column != "")).to_numpy(dtype=bool)
+    return there, column[there].to_numpy().astype(str)
+
+
+def _value_table(
+    value: np.ndarray, target: np.ndarray, patient: np.ndarray, right: list[np.ndarray], classes: list[_ProbedClass]
+) -> pd.DataFrame:
+    films = pd.DataFrame({"target": target, "value": value, "patient": patient, "right": np.nan})
+    for hit, probed in zip(right, classes, strict=True):
+        films.loc[probed.films, "right"] = hit.astype(float)
+    cells = films.groupby(["target", "value"])
+    return cells.agg(films=("patient", "size"), patients=("patient", "nunique"), recall=("right", "mean")).reset_index()
+
+
+def _class_table(values: pd.DataFrame, classes: list[_ProbedClass]) -> pd.DataFrame:
+    probed = values.dropna(subset="recall").groupby("target")
+    table = probed.agg(values=("value", "size"), films=("films", "sum"), leak=("recall", "mean")).reset_index()
+    table.insert(3, "patients", [len(np.unique(c.patient)) for c in classes])
+    return table.assign(chance=1 / table["values"])
+
+
+def _note(name: str, values: pd.DataFrame, missing: int, classes: list[_ProbedClass]) -> str:
+    sentences = []
+    if missing:
+        sentences.append(f"{name} is not recorded for {missing} film{'s' if missing > 1 else ''}: left out.")
+    small = values[values["patients"] < MINIMUM_PATIENTS]
+    if len(small):
+        cells = ", ".join(f"{row.value} in {row.target} ({row.patients})" for row in small.itertuples())
+        sentences.append(f"Left out, with fewer than {MINIMUM_PATIENTS} patients: {cells}.")
+    if not classes:
+        sentences.append(
+            f"Cannot conclude: no target class has two values of {MINIMUM_PATIENTS} patients or more, so nothing can be told "
+            "apart within a class."
+        )
+    return " ".join(sentences)
+
+
+@contextmanager
+def _small_problems() -> Iterator[None]:
+    """One BLAS thread, and no word of convergence: a probe that has not converged is a slightly weaker probe."""
     # On problems this small, BLAS threads wait for each other: one is ten times as fast on a busy machine.
     with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe that has not converged is a slightly weaker probe
-        for fit, held in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(features, source, patient):
-            guess[held] = probe.fit(features[fit], source[fit]).predict(features[held])
-    return guess
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield

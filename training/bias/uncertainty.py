@@ -1,15 +1,30 @@
 """Intervals by resampling patients, never films: films of one patient are not independent.
 
-Efron and Tibshirani, An Introduction to the Bootstrap, 1993. Each resample is a vector of patient weights, so a statistic
-of weighted films is computed for all resamples at once.
+A resample is a column of patient weights, so a statistic of weighted films is computed for many resamples at once.
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993; BCa: Efron, JASA 1987, and for strata Davison and Hinkley,
+Bootstrap Methods and their Application, 1997, section 5.3.2. Permutation of two models' ranks: Bandos, Rockette and Gur,
+Statistics in Medicine 2005, here patient by patient.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, t
+from joblib import cpu_count
+from scipy.stats import norm, rankdata, t
+from threadpoolctl import threadpool_limits
 
-from training.bias.groups import MINIMUM_PATIENTS
+from training.bias.metrics import MINIMUM_PATIENTS, Ranking, pooled_auroc, ratio
+
+# Below this many patients, a cell could lose so many in a resample that it is hardly measured: cells are strata then.
+FEW_PATIENTS = 30
+# Patient weights that a thread holds at a time: enough to be worth a call, few enough for the cache.
+CHUNK = 2**19
+TAILS = np.array([0.025, 0.975])
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""From weights of patients x resamples to statistics x resamples."""
 
 
 class Interval(NamedTuple):
@@ -20,44 +35,226 @@ class Interval(NamedTuple):
     high: float
 
 
-def patient_weights(patient: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each film is in each resample of patients, resamples x films.
+NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))
+
+
+def resampling_strata(patient: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Stratum of each patient, within which patients are drawn; all 0 where no stratum is needed.
+
+    Where a source x target cell that can be measured has fewer than 30 patients, patients are drawn within their profile
+    (the cells they have films in), so that no such cell vanishes; profiles of fewer than ten patients are one stratum.
 
     Args:
-        patient: patient of each film.
-        resamples: number of resamples.
-        rng: draws them.
+        patient: index of each film's patient, 0 to patients - 1.
+        source: index of each film's source.
+        target: index of each film's target.
     """
-    names, index = np.unique(patient, return_inverse=True)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return drawn[:, index]
+    cell = np.unique(np.stack([source, target], axis=1), axis=0, return_inverse=True)[1].ravel()
+    patient_cells = np.unique(np.stack([patient, cell], axis=1), axis=0)
+    size = np.bincount(patient_cells[:, 1])
+    patients = int(patient.max()) + 1
+    if not ((size >= MINIMUM_PATIENTS) & (size < FEW_PATIENTS)).any():
+        return np.zeros(patients, int)
+    first = np.searchsorted(patient_cells[:, 0], np.arange(patients))
+    profiles: dict[tuple[int, ...], int] = {}
+    cells = np.split(patient_cells[:, 1], first[1:])
+    stratum = np.array([profiles.setdefault(tuple(c.tolist()), len(profiles)) for c in cells])
+    return np.where(np.bincount(stratum)[stratum] < MINIMUM_PATIENTS, len(profiles), stratum)
 
 
-def weighted_auroc(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUROC of weighted films, ties counted half, one value a row of `weights`; NaN where a class has no weight.
+def bootstrap(statistic: Statistic, stratum: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Statistics x resamples over patients drawn with replacement within strata.
 
-    Sorted once; then linear in the films for each row.
+    Args:
+        statistic: of weights.
+        stratum: of each patient.
+        resamples: number of resamples.
+        seed: the same seed and strata give the same resamples, whatever the statistic.
+    """
+    members = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
+
+    def draw(first: int, count: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, first])
+        weights = np.empty((count, len(stratum)))
+        for row in weights:
+            for patients in members:
+                drawn = rng.integers(len(patients), size=len(patients), dtype=np.int32)
+                row[patients] = np.bincount(drawn, minlength=len(patients))
+        return np.ascontiguousarray(weights.T)
+
+    return over_chunks(statistic, draw, len(stratum), resamples)
+
+
+def jackknife(statistic: Statistic, patients: int) -> np.ndarray:
+    """Statistics x patients, each patient left out in turn."""
+
+    def draw(first: int, count: int) -> np.ndarray:
+        weights = np.ones((patients, count))
+        weights[np.arange(first, first + count), np.arange(count)] = 0
+        return weights
+
+    return over_chunks(statistic, draw, patients, patients)
+
+
+def permutation(statistic: Statistic, patients: int, permutations: int, seed: int) -> np.ndarray:
+    """Statistics x permutations, each patient's two models swapped with probability one half.
+
+    Args:
+        statistic: of whether each patient is swapped, 0 or 1, patients x permutations.
+        patients: number of patients.
+        permutations: number of permutations.
+        seed: of the swaps.
+    """
+
+    def draw(first: int, count: int) -> np.ndarray:
+        return np.random.default_rng([seed, first]).integers(2, size=(patients, count)).astype(float)
+
+    return over_chunks(statistic, draw, patients, permutations)
+
+
+def over_chunks(
+    statistic: Statistic, draw: Callable[[int, int], np.ndarray], patients: int, columns: int
+) -> np.ndarray:
+    """A statistic of many columns of weights, a cache's worth at a time, on every core that this process may use.
+
+    Args:
+        statistic: of weights.
+        draw: weights of patients x count from the first column and the count.
+        patients: rows of the weights.
+        columns: how many there are in all.
+    """
+    size = max(4, min(64, CHUNK // patients))
+    # Our threads take the cores; those of BLAS would only wait for one another.
+    with threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool:
+        parts = pool.map(lambda first: statistic(draw(first, min(size, columns - first))), range(0, columns, size))
+        return np.concatenate(list(parts), axis=1)
+
+
+def intervals(
+    statistic: Statistic, stratum: np.ndarray, resamples: int, seed: int
+) -> tuple[list[Interval], list[str], np.ndarray]:
+    """95 % interval of each statistic, the method behind it, and the resamples (statistics x resamples).
+
+    BCa where there are no more patients than resamples (it needs one evaluation a patient), else percentile.
+    """
+    patients = len(stratum)
+    estimate = statistic(np.ones((patients, 1)))[:, 0]
+    drawn = bootstrap(statistic, stratum, resamples, seed)
+    left_out = jackknife(statistic, patients) if patients <= resamples else np.full((len(drawn), patients), np.nan)
+    found = [bca(*each, stratum) for each in zip(estimate, drawn, left_out, strict=True)]
+    return [interval for interval, _ in found], [method for _, method in found], drawn
+
+
+def bca(estimate: float, drawn: np.ndarray, left_out: np.ndarray, stratum: np.ndarray) -> tuple[Interval, str]:
+    """Bias-corrected accelerated interval and `BCa`, or the percentile interval and `percentile` where it is undefined.
+
+    It is undefined where every resample lies on one side of the estimate or a jackknife value is NaN. Resamples in which
+    the statistic is NaN are left out.
+
+    Args:
+        estimate: of the sample.
+        drawn: of each resample.
+        left_out: with each patient left out.
+        stratum: of each patient.
+    """
+    plain = percentile_interval(estimate, drawn)
+    if np.isnan(plain.estimate):
+        return plain, ""
+    drawn = drawn[~np.isnan(drawn)]
+    share = float((drawn < estimate).mean() + (drawn == estimate).mean() / 2)
+    centre = np.bincount(stratum, weights=left_out)[stratum] / np.bincount(stratum)[stratum]
+    influence = centre - left_out
+    spread = float((influence**2).sum())
+    if not (0 < share < 1 and spread > 0):
+        return plain, "percentile"
+    bias, acceleration = norm.ppf(share), float((influence**3).sum()) / (6 * spread**1.5)
+    z = bias + norm.ppf(TAILS)
+    low, high = np.quantile(drawn, norm.cdf(bias + z / (1 - acceleration * z)))
+    return Interval(float(estimate), float(low), float(high)), "BCa"
+
+
+def percentile_interval(estimate: float, drawn: np.ndarray) -> Interval:
+    """The middle 95 % of the resamples in which the statistic is defined; NaN where it is not for the sample itself."""
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(estimate) or not len(drawn):
+        return NO_INTERVAL
+    low, high = np.quantile(drawn, TAILS)
+    return Interval(float(estimate), float(low), float(high))
+
+
+def gap_interval(*families: tuple[np.ndarray, np.ndarray]) -> Interval:
+    """Largest difference between two groups, with bounds that hold for all pairs of groups at once.
+
+    The plain bootstrap of a maximum is biased upwards, most where groups are alike; so each pair gets the bounds
+    difference +- c x its standard error, where c is the 95 % quantile of the largest such deviation among the resamples
+    (as Tukey's range test, resampled), and the largest lower and upper bound are those of the largest difference. The
+    lower bound is above 0 only where some pair of groups differs.
+
+    Args:
+        families: estimates of groups (0 to 1) and resamples, groups x resamples; pairs are within a family.
+    """
+    difference, margin = _simultaneous(pair for family in families for pair in _pairs(*family))
+    size = np.abs(difference)
+    return Interval(float(size.max()), max(0.0, float((size - margin).max())), min(1.0, float((size + margin).max())))
+
+
+def lowest_interval(estimate: np.ndarray, drawn: np.ndarray) -> Interval:
+    """Lowest of several groups' values in 0 to 1, with bounds that hold for all groups at once (see `gap_interval`)."""
+    value, margin = _simultaneous([(estimate, drawn)])
+    return Interval(
+        float(value.min()), max(0.0, float((value - margin).min())), min(1.0, float((value + margin).min()))
+    )
+
+
+def permutation_p(observed: float, permuted: np.ndarray) -> float:
+    """Two-sided p: share of permutations at least as far from 0, the observed one counted among them."""
+    # A relative margin, so that rounding doesn't decide about permutations that equal the observed difference.
+    return float((1 + (np.abs(permuted) >= abs(observed) * (1 - 1e-9)).sum()) / (1 + len(permuted)))
+
+
+def detectable_difference(drawn: np.ndarray) -> float:
+    """Smallest difference found with power 0.8 at a two-sided level of 0.05: 2.80 standard errors of resampled ones."""
+    return float((norm.ppf(0.975) + norm.ppf(0.8)) * np.nanstd(drawn, ddof=1))
+
+
+class StratifiedAuroc:
+    """AUROC over pairs of films within a stratum, averaged over columns of scores, as a function of patient weights.
+
+    Concordant pairs summed over strata, divided by all pairs summed over strata: how strata compare with one another has
+    no influence.
 
     Args:
         is_positive: of each film.
-        score: of each film.
-        weights: resamples x films, not negative.
+        scores: films x columns (seeds).
+        patient: index of each film's patient.
+        stratum: index of each film's stratum.
     """
-    order = np.argsort(score, kind="stable")
-    first = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])  # where each run of ties begins
-    weights, positive = weights[:, order], is_positive[order]
-    up = np.add.reduceat(weights * positive, first, axis=1).astype(float)
-    down = np.add.reduceat(weights * ~positive, first, axis=1).astype(float)
-    below = np.cumsum(down, axis=1) - down
-    total = up.sum(1) * down.sum(1)
-    wins = (up * (below + down / 2)).sum(1)
-    return np.divide(wins, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+    def __init__(self, is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, stratum: np.ndarray) -> None:
+        rows = mixed_strata(is_positive, stratum)
+        self._rankings = [[Ranking(is_positive[r], column[r], patient[r]) for r in rows] for column in scores.T]
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """1 x resamples from patients x resamples; NaN where no stratum has both classes."""
+
+        return np.mean([pooled_auroc(rankings, weights) for rankings in self._rankings], axis=0, keepdims=True)
+
+
+def mixed_strata(is_positive: np.ndarray, stratum: np.ndarray) -> list[np.ndarray]:
+    """Rows of each stratum that has films of both classes."""
+    rows = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
+    return [r for r in rows if is_positive[r].any() and not is_positive[r].all()]
 
 
 def auroc_interval(
-    is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, resamples: int = 2000, seed: int = 0
+    is_positive: np.ndarray,
+    scores: np.ndarray,
+    patient: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+    stratum: np.ndarray | None = None,
 ) -> Interval:
-    """AUROC with its percentile interval over patients; several score columns (seeds) are averaged in each resample.
+    """AUROC with its interval over patients; several score columns (seeds) are averaged in each resample.
 
     NaN below ten patients in either class.
 
@@ -67,8 +264,13 @@ def auroc_interval(
         patient: of each film.
         resamples: of the bootstrap.
         seed: of the resampling; the same seed and patients give the same resamples, so differences pair.
+        stratum: of each film; only pairs of films within a stratum count (and only strata of both classes).
     """
-    return _interval(auroc_resamples(is_positive, scores, patient, resamples, seed))
+    films = _PairFilms.read(is_positive, patient, stratum)
+    if not films.enough:
+        return NO_INTERVAL
+    found, _, _ = intervals(films.auroc(scores), films.resampling, resamples, seed)
+    return found[0]
 
 
 def auroc_difference(
@@ -78,28 +280,70 @@ def auroc_difference(
     patient: np.ndarray,
     resamples: int = 2000,
     seed: int = 0,
+    stratum: np.ndarray | None = None,
 ) -> tuple[Interval, float]:
     """AUROC of `scores` minus that of `reference` on the same patients, and the smallest difference detectable here.
 
     The minimum detectable effect is 2.80 standard errors: power 0.8 at a two-sided level of 0.05.
     """
-    ours, theirs = (auroc_resamples(is_positive, s, patient, resamples, seed) for s in (scores, reference))
-    gaps = ours - theirs
-    if np.isnan(gaps[0]):
-        return _interval(gaps), float("nan")
-    return _interval(gaps), float((norm.ppf(0.975) + norm.ppf(0.8)) * np.nanstd(gaps[1:], ddof=1))
+    films = _PairFilms.read(is_positive, patient, stratum)
+    if not films.enough:
+        return NO_INTERVAL, float("nan")
+    ours, theirs = films.auroc(scores), films.auroc(reference)
+    found, _, drawn = intervals(lambda weights: ours(weights) - theirs(weights), films.resampling, resamples, seed)
+    return found[0], detectable_difference(drawn[0])
 
 
-def auroc_resamples(
-    is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, resamples: int, seed: int
-) -> np.ndarray:
-    """The AUROC as it is, then that of each resample: resamples + 1 values, averaged over score columns."""
-    scores = scores.reshape(len(scores), -1)
-    few = min(len(np.unique(patient[is_positive])), len(np.unique(patient[~is_positive]))) < MINIMUM_PATIENTS
-    if few:
-        return np.full(resamples + 1, np.nan)
-    weights = np.vstack([np.ones(len(patient), int), patient_weights(patient, resamples, np.random.default_rng(seed))])
-    return np.mean([weighted_auroc(is_positive, column, weights) for column in scores.T], axis=0)
+def auroc_permutation_p(
+    is_positive: np.ndarray,
+    scores: np.ndarray,
+    reference: np.ndarray,
+    patient: np.ndarray,
+    stratum: np.ndarray | None = None,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> float:
+    """Two-sided p of no difference in AUROC, by swapping the two models patient by patient, all seeds together.
+
+    What is swapped are mid-ranks within model, seed and stratum: models on different scales stay comparable.
+
+    Args:
+        is_positive: of each film.
+        scores: films x seeds, or films.
+        reference: of the same shape.
+        patient: of each film.
+        stratum: of each film; only pairs within a stratum count.
+        permutations: number of permutations.
+        seed: of the swaps.
+    """
+    films = _PairFilms.read(is_positive, patient, stratum)
+    if not films.enough:
+        return float("nan")
+    both = np.concatenate([films.ranks(reference), films.ranks(scores)])
+    mixed = StratifiedAuroc(
+        np.tile(films.is_positive, 2),
+        both,
+        np.concatenate([films.patient, films.patient + films.patients]),
+        np.tile(films.stratum, 2),
+    )
+    permuted = permutation(swapped_difference(mixed), films.patients, permutations, seed)
+    observed = swapped_difference(mixed)(np.zeros((films.patients, 1)))
+    return permutation_p(float(observed[0, 0]), permuted[0])
+
+
+def swapped_difference(statistic: Statistic) -> Statistic:
+    """Second model minus first, where some patients' two models are swapped.
+
+    Args:
+        statistic: of both models' films as one sample: the weights' first half is patients under the first model, the
+            second half the same patients under the second.
+    """
+
+    def difference(swapped: np.ndarray) -> np.ndarray:
+        first = np.concatenate([1 - swapped, swapped])
+        return statistic(1 - first) - statistic(first)
+
+    return difference
 
 
 def seed_interval(differences: np.ndarray) -> Interval:
@@ -111,8 +355,63 @@ def seed_interval(differences: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def _interval(values: np.ndarray) -> Interval:
-    if np.isnan(values[0]):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    low, high = np.nanpercentile(values[1:], (2.5, 97.5))
-    return Interval(float(values[0]), float(low), float(high))
+def _pairs(estimate: np.ndarray, drawn: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for first in range(len(estimate) - 1):
+        yield estimate[first + 1 :] - estimate[first], drawn[first + 1 :] - drawn[first]
+
+
+def _simultaneous(contrasts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Values, and the half widths of intervals that together hold with 95 %, from blocks of values and their resamples."""
+    values, spreads, extremes = [], [], []
+    for value, drawn in contrasts:
+        spread = np.nanstd(drawn, axis=1)
+        deviation = ratio(np.abs(drawn - value[:, None]), np.broadcast_to(spread[:, None], drawn.shape))
+        values.append(value)
+        spreads.append(spread)
+        extremes.append(np.fmax.reduce(deviation, axis=0))
+    extreme = np.fmax.reduce(extremes)
+    extreme = extreme[~np.isnan(extreme)]
+    return np.concatenate(values), (np.quantile(extreme, 0.95) if len(extreme) else 0.0) * np.concatenate(spreads)
+
+
+class _PairFilms(NamedTuple):
+    """Films of the strata that have both classes; `enough` where each class has ten patients among them."""
+
+    chosen: np.ndarray
+    is_positive: np.ndarray
+    patient: np.ndarray
+    stratum: np.ndarray
+
+    @classmethod
+    def read(cls, is_positive: np.ndarray, patient: np.ndarray, stratum: np.ndarray | None) -> "_PairFilms":
+        index = np.zeros(len(patient), int) if stratum is None else np.unique(stratum, return_inverse=True)[1]
+        rows = mixed_strata(is_positive, index)
+        chosen = np.sort(np.concatenate(rows)) if rows else np.empty(0, int)
+        return cls(chosen, is_positive[chosen], np.unique(patient[chosen], return_inverse=True)[1], index[chosen])
+
+    @property
+    def patients(self) -> int:
+        return int(self.patient.max()) + 1
+
+    @property
+    def enough(self) -> bool:
+        by_class = (self.patient[self.is_positive], self.patient[~self.is_positive])
+        return min(len(np.unique(patient)) for patient in by_class) >= MINIMUM_PATIENTS
+
+    @property
+    def resampling(self) -> np.ndarray:
+        return resampling_strata(self.patient, self.stratum, self.is_positive.astype(int))
+
+    def auroc(self, scores: np.ndarray) -> StratifiedAuroc:
+        return StratifiedAuroc(self.is_positive, self._columns(scores), self.patient, self.stratum)
+
+    def ranks(self, scores: np.ndarray) -> np.ndarray:
+        columns = self._columns(scores)
+        ranks = np.empty_like(columns, dtype=float)
+        for value in np.unique(self.stratum):
+            rows = self.stratum == value
+            ranks[rows] = rankdata(columns[rows], axis=0)
+        return ranks
+
+    def _columns(self, scores: np.ndarray) -> np.ndarray:
+        return scores.reshape(len(scores), -1)[self.chosen]

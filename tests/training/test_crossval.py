@@ -1,0 +1,128 @@
+"""Leaving one source out: which sources, that finished folds stay, what is compared, and mistakes in words."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from datasets.phantom_cohort import load_phantom
+from datasets.preprocessing import Preprocessing
+from training.bias.uncertainty import Interval
+from training.config import without_foreign_flags
+from training.crossval import choose_sources, compare_sources, main, read_arguments, verdict
+
+FAST = [
+    "--dataset",
+    "phantom",
+    "--films",
+    "300",
+    "--rho",
+    "0.8",
+    "--model",
+    "test_resnet",
+    "--img-size",
+    "32",
+    "--epochs",
+    "1",
+]
+
+
+def crossval(output: Path, *arguments: str) -> None:
+    main(*read_arguments([*FAST, "--output", str(output), *arguments]))
+
+
+def test_folds_are_trained_once_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--sources", "north", "--method", "erm", "--method", "end", "--alpha", "0.5")
+    crossval(tmp_path, *arguments)
+    shown = capsys.readouterr().out
+    assert "SYNTHETIC" in shown and "not held out: east (not asked for)" in shown
+    record = json.loads((tmp_path / "crossval.json").read_text())
+    assert [row["part"] for row in record["rows"]] == ["north"] and record["methods"] == ["erm", "end"]
+    runs = sorted((tmp_path / "without-north").iterdir())
+    assert [run.name for run in runs] == ["phantom-end-test_resnet-s0", "phantom-erm-test_resnet-s0"]
+    settings = yaml.safe_load((runs[0] / "config.yaml").read_text())
+    assert settings["external_sources"] == "north" and settings["alpha"] == 0.5
+    tables = [pd.read_parquet(run / "predictions.parquet") for run in runs]
+    assert (tables[0]["patient"] == tables[1]["patient"]).all(), "one key for all folds"
+    external = tables[0]["split"] == "external"
+    assert set(tables[0]["source"][external]) == {"north"} and "north" not in set(tables[0]["source"][~external])
+    assert set(tables[0]["patient"][external]).isdisjoint(tables[0]["patient"][~external])
+    row = record["rows"][0]
+    assert row["films"] == external.sum() and row["auroc"]["end"]["low"] < row["auroc"]["end"]["estimate"]
+    assert set(row["against"]["end"]) == {"estimate", "low", "high", "p", "detectable", "verdict"}
+
+    before = {run: (run / "model.safetensors").stat().st_mtime_ns for run in runs}
+    crossval(tmp_path, *arguments)
+    assert {run: (run / "model.safetensors").stat().st_mtime_ns for run in runs} == before
+    assert sorted((tmp_path / "without-north").iterdir()) == runs
+    assert json.loads((tmp_path / "crossval.json").read_text())["rows"] == record["rows"]
+
+
+def test_sources_in_training_with_enough_patients_of_each_class() -> None:
+    cohort = load_phantom(Preprocessing(32), rho=0.8, films=300)
+    chosen, skipped = choose_sources(cohort, ())
+    assert chosen == ["east", "north", "west"]
+    assert skipped == dict.fromkeys(("harbour", "hill", "south"), "it is not in training anyway")
+    assert choose_sources(cohort, ("hill", "east"))[0] == ["east", "hill"]
+    scarce = cohort.without(
+        dict.fromkeys(np.flatnonzero((cohort.table["source"] == "east") & (cohort.table["target"] == 1)), "")
+    )
+    assert choose_sources(scarce, ())[1]["east"] == "0 patients of class covid, 10 are needed"
+    assert "east" in choose_sources(scarce, ("east",))[0], "what is asked for is done"
+    with pytest.raises(ValueError, match="no film comes from 'moon'; sources are east, harbour"):
+        choose_sources(cohort, ("moon",))
+
+
+def test_pooling_reads_ranks_within_a_source_alone() -> None:
+    rng = np.random.default_rng(0)
+    positive = rng.random(300) < 0.5
+    scores = pd.DataFrame({"source": np.repeat(["a", "b"], 150), "row": range(300), "is_positive": positive})
+    scores["patient"] = scores["row"].astype(str)
+    for method, skill in (("erm", 0.3), ("end", 2.0)):
+        for seed in (0, 1):
+            scores[f"{method}:{seed}"] = skill * positive + rng.normal(size=300)
+    rows = compare_sources(scores, ["erm", "end"])
+    assert [row["part"] for row in rows] == ["a", "b", "pooled within sources"]
+    assert all(row["against"]["end"]["verdict"] == "better" for row in rows)
+    pairs = [row["auroc"]["end"]["estimate"] for row in rows]
+    assert min(pairs[:2]) <= pairs[2] <= max(pairs[:2])
+    assert rows[2]["against"]["end"]["detectable"] < min(row["against"]["end"]["detectable"] for row in rows[:2])
+    moved = scores.copy()
+    for method in ("erm", "end"):  # one source's models on another scale: only ranks within a source may count
+        moved.loc[moved["source"] == "a", [f"{method}:0", f"{method}:1"]] -= 100
+    again = compare_sources(moved, ["erm", "end"])
+    assert again[2]["auroc"] == rows[2]["auroc"] and again[2]["against"] == rows[2]["against"]
+
+
+def test_too_few_patients_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = pd.DataFrame({"source": "a", "row": range(12), "is_positive": [True, False] * 6, "patient": range(12)})
+    scores["erm:0"], scores["end:0"] = np.linspace(0, 1, 12), np.linspace(1, 0, 12)
+    row = compare_sources(scores, ["erm", "end"])[0]
+    assert row["auroc"]["erm"]["estimate"] is None and row["against"]["end"]["verdict"] == "cannot conclude"
+
+
+def test_a_verdict_needs_both_the_interval_and_the_permutation() -> None:
+    assert verdict(Interval(0.1, 0.01, 0.2), 0.01) == "better" and verdict(Interval(-0.1, -0.2, -0.01), 0.01) == "worse"
+    assert verdict(Interval(0.1, 0.01, 0.2), 0.06) == verdict(Interval(0.1, -0.01, 0.2), 0.01) == "cannot conclude"
+
+
+def test_flags_of_one_method_do_not_reach_another() -> None:
+    line = ["--epochs", "3", "--alpha", "1", "--form=absolute", "-b", "8", "--beta=-2", "--amp"]
+    assert without_foreign_flags(line, "end", ["erm", "end"]) == line
+    assert without_foreign_flags(line, "erm", ["erm", "end"]) == ["--epochs", "3", "-b", "8", "--amp"]
+    assert without_foreign_flags(line, "erm", ["erm"]) == line, "a flag of no chosen method is a mistake to be shown"
+
+
+def test_mistakes_get_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        crossval(tmp_path, "--sources", "moon")
+    assert "no film comes from 'moon'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        crossval(tmp_path, "--epochz", "3")
+    assert "did you mean --epochs?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        crossval(tmp_path, "--method", "irm")
+    assert "invalid choice: 'irm'" in capsys.readouterr().err

@@ -1,0 +1,138 @@
+"""Drawings of the bias audit: frames in, Altair charts out, the same for the report and for the app.
+
+Colours: Okabe and Ito's palette, which readers with any colour vision can tell apart; marks differ in shape as well.
+"""
+
+import altair as alt
+import pandas as pd
+
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F", "#B22222"]
+WIDTH, HEIGHT = 300, 300
+
+
+def roc(curves: pd.DataFrame) -> alt.LayerChart:
+    """ROC curves, one a group.
+
+    Args:
+        curves: columns group, false_positive_rate, sensitivity.
+    """
+    diagonal = alt.Chart(pd.DataFrame({"x": [0, 1], "y": [0, 1]})).mark_line(color="#bbb", strokeDash=[4, 4])
+    steps = alt.Chart(curves).mark_line(interpolate="step-after", strokeWidth=1.8)
+    return _square(
+        diagonal.encode(x="x:Q", y="y:Q")
+        + steps.encode(
+            x=_unit("false_positive_rate", "1 - specificity"),
+            y=_unit("sensitivity", "sensitivity"),
+            color=_colour("group"),
+            order=alt.Order("false_positive_rate:Q"),
+        )
+    )
+
+
+def reliability(bins: pd.DataFrame) -> alt.LayerChart:
+    """Share of positives against the mean score of each bin; a calibrated model lies on the diagonal.
+
+    Args:
+        bins: columns group, score, share_positive, films.
+    """
+    known = bins.dropna(subset=["score"])
+    diagonal = alt.Chart(pd.DataFrame({"x": [0, 1], "y": [0, 1]})).mark_line(color="#bbb", strokeDash=[4, 4])
+    base = alt.Chart(known).encode(
+        x=_unit("score", "model score"), y=_unit("share_positive", "share of positives"), color=_colour("group")
+    )
+    points = base.mark_circle(opacity=0.8).encode(
+        size=alt.Size("films:Q", title="films", scale=alt.Scale(range=[15, 300]), legend=None)
+    )
+    return _square(diagonal.encode(x="x:Q", y="y:Q") + base.mark_line(strokeWidth=1) + points)
+
+
+def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> alt.LayerChart:
+    """Estimates with their intervals, a line a group; groups that can't be concluded from stay as names without a mark.
+
+    Args:
+        values: columns group, estimate, low, high and, where several runs are drawn, run.
+        title: of the axis.
+        reference: where a dotted line is drawn, such as the value over all films.
+    """
+    order = list(dict.fromkeys(values["group"]))
+    several = "run" in values and values["run"].nunique() > 1
+    y = alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=260))
+    base = alt.Chart(values).encode(y=y)
+    if several:
+        base = base.encode(color=_colour("run"), yOffset=alt.YOffset("run:N"))
+    colour = {} if several else {"color": PALETTE[0]}
+    x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    bars = base.mark_rule(strokeWidth=1.5, **colour).encode(x=x, x2="high:Q")
+    dots = base.mark_point(filled=True, size=45, opacity=1, **colour).encode(x=alt.X("estimate:Q"))
+    layers = [bars, dots]
+    if reference is not None:
+        line = alt.Chart(pd.DataFrame({"x": [reference]})).mark_rule(color="#888", strokeDash=[3, 3])
+        layers.insert(0, line.encode(x="x:Q"))
+    step = 24 if several else 18
+    return alt.layer(*layers).properties(width=WIDTH + 80, height=max(60, step * len(order)))
+
+
+def feature_map(points: pd.DataFrame, colour: str) -> alt.Chart:
+    """Films in the plane of the two main components of the features.
+
+    Args:
+        points: columns x, y and `colour`.
+        colour: the column that colours them.
+    """
+    axis = alt.Axis(labels=False, ticks=False, grid=False)
+    return (
+        alt.Chart(points)
+        .mark_point(filled=True, size=14, opacity=0.6)
+        .encode(
+            x=alt.X("x:Q", title="component 1", axis=axis),
+            y=alt.Y("y:Q", title="component 2", axis=axis),
+            color=_colour(colour),
+            shape=alt.Shape(f"{colour}:N", title=None, sort=None),
+        )
+        .properties(width=WIDTH, height=HEIGHT)
+    )
+
+
+def shortcuts(table: pd.DataFrame) -> alt.LayerChart:
+    """AUROC of each perturbation as bars from 0.5, with intervals.
+
+    Args:
+        table: columns shortcut, against, estimate, low, high.
+    """
+    order = list(dict.fromkeys(table["shortcut"]))
+    y = alt.Y("shortcut:N", title=None, sort=order, axis=alt.Axis(labelLimit=200))
+    base = alt.Chart(table).encode(y=y, yOffset="against:N")
+    scale = alt.Scale(domain=[0, 1])
+    bars = base.mark_bar(height=8).encode(
+        x=alt.X("estimate:Q", title="AUROC", scale=scale), x2=alt.datum(0.5), color=_colour("against")
+    )
+    rules = base.mark_rule(color="#333").encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    half = alt.Chart(pd.DataFrame({"x": [0.5]})).mark_rule(color="#888", strokeDash=[3, 3]).encode(x="x:Q")
+    return alt.layer(bars, rules, half).properties(width=WIDTH + 80, height=32 * len(order))
+
+
+def as_svg(chart: alt.TopLevelMixin) -> str:
+    """The chart as SVG text that needs nothing from outside."""
+    import vl_convert
+
+    configured = chart.configure_view(stroke=None).configure(font="system-ui, sans-serif", background="transparent")
+    svg: str = vl_convert.vegalite_to_svg(configured.to_dict())
+    return svg
+
+
+def _square(chart: alt.LayerChart) -> alt.LayerChart:
+    return chart.properties(width=WIDTH, height=HEIGHT)
+
+
+def _unit(field: str, title: str) -> dict:
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": title,
+        "scale": {"domain": [0, 1]},
+        "axis": {"tickCount": 5},
+    }
+
+
+def _colour(field: str) -> alt.Color:
+    return alt.Color(f"{field}:N", title=None, scale=alt.Scale(range=PALETTE), sort=None)

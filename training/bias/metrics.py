@@ -1,0 +1,312 @@
+"""Metrics of a predictions table as functions of patient weights: one computation for points, bootstrap and permutation.
+
+The metrics that are ratios of sums over films come from a matrix product of patient sums; those that read ranks sort once
+and then take time linear in the films. Every value is defined as in scikit-learn, films weighted; an undefined metric is
+NaN, never 0. Expected calibration error: Naeini, Cooper and Hauskrecht, AAAI 2015, with ten bins of equal width, closed on
+the left (scores of 1 are in the last), and the score of the positive class instead of the confidence.
+"""
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_curve
+
+MINIMUM_PATIENTS = 10
+METRICS = ("accuracy", "balanced_accuracy", "auroc", "auprc", "sensitivity", "specificity", "ece", "brier")
+LOWER_IS_BETTER = frozenset({"ece", "brier"})
+BINS = 10
+
+
+class PredictionsError(ValueError):
+    """A table that can't be measured; the message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Films:
+    """The columns of a predictions table that metrics read, one entry a film.
+
+    Attributes:
+        target: index of the film's class.
+        correct: whether its class was predicted.
+        is_positive: whether it is of the positive class.
+        called_positive: whether the positive class was predicted.
+        score: probability of the positive class, NaN where no class is positive.
+        ranking: what orders the films for AUROC and AUPRC: the score, or ranks that stand for it.
+        patient: index of its patient, of the whole table also where this is a part of it.
+    """
+
+    target: np.ndarray
+    correct: np.ndarray
+    is_positive: np.ndarray
+    called_positive: np.ndarray
+    score: np.ndarray
+    ranking: np.ndarray
+    patient: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> "Films":
+        return Films(**{name: column[rows] for name, column in vars(self).items()})
+
+    def __len__(self) -> int:
+        return len(self.patient)
+
+
+def read_films(table: pd.DataFrame, positive: str | None) -> Films:
+    """Arrays of a table whose films all have a target.
+
+    Raises:
+        PredictionsError: no film, a column that isn't there, a film without a patient, a score that is no probability.
+    """
+    require_columns(table, ("patient", "target", "prediction", *(["score"] if positive is not None else [])))
+    if table.empty:
+        raise PredictionsError("the predictions table has no film with a target: there is nothing to measure")
+    if table["patient"].isna().any():
+        raise PredictionsError(_wrong(table["patient"].isna(), "no patient"))
+    score = np.full(len(table), np.nan)
+    if positive is not None:
+        score = table["score"].to_numpy(float)
+        if np.isnan(score).any():
+            raise PredictionsError(_wrong(table["score"].isna(), f"no score for {positive}"))
+        outside = (table["score"] < 0) | (table["score"] > 1)
+        if outside.any():
+            raise PredictionsError(_wrong(outside, f"a score outside 0 to 1, the probability of {positive}"))
+    target, prediction = table["target"].astype(str), table["prediction"].astype(str)
+    return Films(
+        target=pd.factorize(target, sort=True)[0],
+        correct=(target == prediction).to_numpy(),
+        is_positive=(target == positive).to_numpy(),
+        called_positive=(prediction == positive).to_numpy(),
+        score=score,
+        ranking=score,
+        patient=pd.factorize(table["patient"])[0],
+    )
+
+
+def require_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise PredictionsError for a column that the table doesn't have, with those it has."""
+    for column in columns:
+        if column not in table:
+            near = difflib.get_close_matches(column, map(str, table.columns), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise PredictionsError(
+                f"no column {column!r} in the predictions, which have {', '.join(map(str, table.columns))}{hint}"
+            )
+
+
+def metric_names(positive: str | None) -> tuple[str, ...]:
+    """Those of `METRICS` that are defined: the two accuracies alone where no class is positive."""
+    return METRICS if positive is not None else METRICS[:2]
+
+
+def shortfall(table: pd.DataFrame, metric: str, positive: str | None) -> str:
+    """Why a metric can't be concluded from the films of a table, as a sentence; empty where it can."""
+    patient, is_positive = table["patient"], table["target"] == positive
+    if metric == "balanced_accuracy":
+        needed = {f" with {name}": films for name, films in patient.groupby(table["target"].astype(str))}
+        if len(needed) < 2:
+            return "cannot conclude: films of one class, two are needed"
+    elif metric in ("auroc", "auprc"):
+        needed = {f" with {positive}": patient[is_positive], f" without {positive}": patient[~is_positive]}
+    elif metric == "sensitivity":
+        needed = {f" with {positive}": patient[is_positive]}
+    elif metric == "specificity":
+        needed = {f" without {positive}": patient[~is_positive]}
+    else:
+        needed = {"": patient}
+    found = {whose: int(films.nunique()) for whose, films in needed.items()}
+    whose, fewest = min(found.items(), key=lambda item: item[1])
+    if fewest >= MINIMUM_PATIENTS:
+        return ""
+    return f"cannot conclude: {fewest} patient{'s' if fewest != 1 else ''}{whose}, {MINIMUM_PATIENTS} are needed"
+
+
+class Measure:
+    """Metrics of some films as a function of patient weights, prepared once.
+
+    Args:
+        films: what is measured.
+        metrics: names from `METRICS`; whether enough patients are there is the caller's question (`shortfall`).
+    """
+
+    def __init__(self, films: Films, metrics: Sequence[str]) -> None:
+        self._metrics = tuple(metrics)
+        self._patients, patient = np.unique(films.patient, return_inverse=True)
+        columns = {name: _RATIOS[name].columns(films) for name in self._metrics if name in _RATIOS}
+        self._rows = {}
+        start = 0
+        for name, block in columns.items():
+            self._rows[name] = slice(start, start + block.shape[1])
+            start += block.shape[1]
+        self._sums = _sum_by(patient, np.hstack(list(columns.values()))) if columns else None
+        ranked = "auroc" in self._metrics or "auprc" in self._metrics
+        self._ranking = Ranking(films.is_positive, films.ranking, films.patient) if ranked else None
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Metrics x resamples from weights of patients x resamples; NaN where a class has no weight."""
+        values = {}
+        if self._sums is not None:
+            sums = self._sums.T @ np.take(weights, self._patients, axis=0)
+            values = {name: _RATIOS[name].value(sums[rows]) for name, rows in self._rows.items()}
+        if self._ranking is not None:
+            ranked = self._ranking(weights)
+            values |= {"auroc": ratio(ranked.wins, ranked.pairs), "auprc": ranked.average_precision}
+        return np.stack([values[name] for name in self._metrics])
+
+
+class Ranked(NamedTuple):
+    """What the order of films says, one value a resample.
+
+    Attributes:
+        wins: pairs of a positive and a negative film in which the positive is higher, ties half.
+        pairs: all pairs of a positive and a negative film.
+        average_precision: sum over thresholds of precision times the recall gained; NaN where a class has no weight.
+    """
+
+    wins: np.ndarray
+    pairs: np.ndarray
+    average_precision: np.ndarray
+
+
+class Ranking:
+    """Films in order of falling score, to be weighted: one sort, then linear in the films for each resample.
+
+    Args:
+        is_positive: of each film.
+        score: of each film.
+        patient: index of each film's patient.
+    """
+
+    def __init__(self, is_positive: np.ndarray, score: np.ndarray, patient: np.ndarray) -> None:
+        order = np.argsort(-score, kind="stable")
+        positive, negative = order[is_positive[order]], order[~is_positive[order]]
+        self._positive_patient, self._negative_patient = patient[positive], patient[negative]
+        # For each positive film: negative films above it, those and its ties, and positive films down to its ties.
+        levels, others = -score[positive], -score[negative]
+        self._above = np.searchsorted(others, levels, side="left")
+        self._through = np.searchsorted(others, levels, side="right")
+        self._found = np.searchsorted(levels, levels, side="right")
+
+    def __call__(self, weights: np.ndarray) -> Ranked:
+        """Read weights of patients x resamples."""
+        positive = np.take(weights, self._positive_patient, axis=0)
+        positive_sum = _running_sum(positive)
+        negative_sum = _running_sum(np.take(weights, self._negative_patient, axis=0))
+        above, through = np.take(negative_sum, self._above, axis=0), np.take(negative_sum, self._through, axis=0)
+        positives, pairs = positive_sum[-1], positive_sum[-1] * negative_sum[-1]
+        wins = pairs - np.einsum("ij,ij->j", positive, np.add(above, through, out=above)) / 2
+        found = np.take(positive_sum, self._found, axis=0)
+        called = np.add(found, through, out=through)
+        precision = np.divide(found, np.maximum(called, np.finfo(float).tiny, out=called), out=found)
+        average = ratio(np.einsum("ij,ij->j", positive, precision), positives)
+        return Ranked(wins, pairs, np.where(negative_sum[-1] > 0, average, np.nan))
+
+
+def pooled_auroc(rankings: Sequence[Ranking], weights: np.ndarray) -> np.ndarray:
+    """AUROC over the pairs of films within each ranking: concordant pairs by all pairs, both summed over rankings."""
+    ranked = [ranking(weights) for ranking in rankings]
+    return ratio(np.sum([r.wins for r in ranked], axis=0), np.sum([r.pairs for r in ranked], axis=0))
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Quotient of two arrays of one shape, NaN where the denominator is not positive."""
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+
+
+def point_metrics(table: pd.DataFrame, positive: str | None) -> dict[str, float]:
+    """Each defined metric of the films that have a target, NaN where there are too few patients."""
+    table = table[table["target"].notna()]
+    films, names = read_films(table, positive), metric_names(positive)
+    values = Measure(films, names)(np.ones((films.patient.max() + 1, 1)))[:, 0]
+    short = [shortfall(table, name, positive) for name in names]
+    return {name: float("nan") if why else float(v) for name, v, why in zip(names, values, short, strict=True)}
+
+
+def reliability_curve(table: pd.DataFrame, positive: str) -> pd.DataFrame:
+    """Mean `score`, `share_positive` and number of `films` in each of ten equal bins of the score; NaN in empty bins."""
+    table = table[table["target"].notna()]
+    films = read_films(table, positive)
+    columns = pd.DataFrame({"score": films.score, "share_positive": films.is_positive.astype(float)})
+    binned = columns.groupby(_bin(films.score))
+    return binned.mean().assign(films=binned.size()).reindex(range(BINS)).fillna({"films": 0}).astype({"films": int})
+
+
+def roc_points(table: pd.DataFrame, positive: str) -> pd.DataFrame:
+    """The ROC curve as a frame: `false_positive_rate`, `sensitivity`, `threshold` (infinite in the first row).
+
+    Raises:
+        PredictionsError: films of one class.
+    """
+    table = table[table["target"].notna()]
+    films = read_films(table, positive)
+    if films.is_positive.all() or not films.is_positive.any():
+        raise PredictionsError(f"an ROC curve needs films with and without {positive}")
+    rate, sensitivity, threshold = roc_curve(films.is_positive, films.score)
+    return pd.DataFrame({"false_positive_rate": rate, "sensitivity": sensitivity, "threshold": threshold})
+
+
+class _Ratio(NamedTuple):
+    """A metric made of weighted sums over films: `columns` (films x k) are summed, `value` reads sums (k x resamples)."""
+
+    columns: Callable[[Films], np.ndarray]
+    value: Callable[[np.ndarray], np.ndarray]
+
+
+def _one_hot(index: np.ndarray, count: int) -> np.ndarray:
+    return (index[:, None] == np.arange(count)).astype(float)
+
+
+def _bin(score: np.ndarray) -> np.ndarray:
+    return np.minimum((score * BINS).astype(int), BINS - 1)
+
+
+def _mean_recall_columns(films: Films) -> np.ndarray:
+    members = _one_hot(films.target, films.target.max(initial=0) + 1)
+    return np.hstack([members * films.correct[:, None], members])
+
+
+def _mean_recall(sums: np.ndarray) -> np.ndarray:
+    correct, members = np.split(sums, 2)
+    recall = ratio(correct, members)
+    return ratio(np.nansum(recall, axis=0), (members > 0).sum(axis=0))
+
+
+def _calibration_columns(films: Films) -> np.ndarray:
+    excess = (films.score - films.is_positive)[:, None]
+    return np.hstack([_one_hot(_bin(films.score), BINS) * excess, np.ones_like(excess)])
+
+
+_RATIOS = {
+    "accuracy": _Ratio(lambda f: np.c_[f.correct, np.ones(len(f))], lambda s: ratio(s[0], s[1])),
+    "balanced_accuracy": _Ratio(_mean_recall_columns, _mean_recall),
+    "sensitivity": _Ratio(
+        lambda f: np.c_[f.is_positive & f.called_positive, f.is_positive].astype(float), lambda s: ratio(s[0], s[1])
+    ),
+    "specificity": _Ratio(
+        lambda f: np.c_[~f.is_positive & ~f.called_positive, ~f.is_positive].astype(float), lambda s: ratio(s[0], s[1])
+    ),
+    # Within a bin, count x |mean score - share positive| is |sum of (score - is positive)|.
+    "ece": _Ratio(_calibration_columns, lambda s: ratio(np.abs(s[:-1]).sum(axis=0), s[-1])),
+    "brier": _Ratio(lambda f: np.c_[(f.score - f.is_positive) ** 2, np.ones(len(f))], lambda s: ratio(s[0], s[1])),
+}
+
+
+def _sum_by(patient: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Patients x k from films x k."""
+    return np.stack([np.bincount(patient, weights=column) for column in columns.T], axis=1)
+
+
+def _running_sum(weights: np.ndarray) -> np.ndarray:
+    """Row i: weight of the first i films."""
+    total = np.empty((len(weights) + 1, weights.shape[1]))
+    total[0] = 0
+    np.cumsum(weights, axis=0, out=total[1:])
+    return total
+
+
+def _wrong(wrong: pd.Series, what: str) -> str:
+    """A sentence on the films that are wrong: how many, how, and which is the first."""
+    found, first = int(wrong.sum()), int(np.argmax(wrong.to_numpy()))
+    return f"{found} of {len(wrong)} films {'has' if found == 1 else 'have'} {what} (the first in row {first} of the table)"

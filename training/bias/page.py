@@ -1,0 +1,119 @@
+"""The bias report as one HTML file that needs nothing else: verdict first, then tables and vector figures."""
+
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from training.bias import figures
+from training.bias.metrics import LOWER_IS_BETTER, METRICS
+from training.bias.report import BiasReport, RunAudit
+
+NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "brier": "Brier", "equalised_odds": "equalised odds"}
+FOREST = ("auroc", "sensitivity", "specificity")
+# A table longer than this is cut, and says so: report.json has the rest.
+ROWS = 60
+
+
+def write_page(report: BiasReport, file: Path) -> None:
+    """Write the report to `file`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training.bias", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"span": span, "number": number, "metric": metric_name, "p": p_value}
+    page = environment.get_template("page.html.j2").render(
+        report=report,
+        runs=[(run, drawings(run)) for run in report.runs],
+        comparisons=[(c, comparison_rows(c.rows)) for c in report.comparisons],
+        both=forest_of_runs(report),
+        metrics=METRICS,
+        group_table=group_table,
+        rows=ROWS,
+    )
+    file.write_text(page, encoding="utf-8")
+
+
+def drawings(run: RunAudit) -> dict[str, str]:
+    """SVG of each figure that this run has numbers for."""
+    charts = {}
+    if len(run.roc):
+        charts["roc"] = figures.roc(run.roc)
+        charts["reliability"] = figures.reliability(run.reliability)
+    for by in ("source", "source x target"):
+        if by in run.groups:
+            values = run.groups[by].values
+            for metric in FOREST if by == "source" else ("accuracy",):
+                chosen = values[values["metric"] == metric]
+                if chosen["estimate"].notna().any():
+                    charts[f"forest {by} {metric}"] = figures.forest(
+                        chosen, metric_name(metric), chosen["estimate"].iloc[0]
+                    )
+    if len(run.map):
+        charts |= {f"map {name}": figures.feature_map(run.map, name) for name in ("source", "target")}
+    if len(run.shortcuts):
+        charts["shortcuts"] = figures.shortcuts(run.shortcuts.dropna(subset=["estimate"]))
+    return {name: figures.as_svg(chart) for name, chart in charts.items()}
+
+
+def forest_of_runs(report: BiasReport) -> str:
+    """AUROC by source of all runs in one figure, or nothing for a single run."""
+    frames = [
+        run.groups["source"].values.query("metric == 'auroc'").assign(run=run.name)
+        for run in report.runs
+        if "source" in run.groups
+    ]
+    frames = [frame for frame in frames if len(frame)]
+    if len(frames) < 2:
+        return ""
+    return figures.as_svg(figures.forest(pd.concat(frames, ignore_index=True), "AUROC"))
+
+
+def group_table(values: pd.DataFrame) -> list[dict]:
+    """A row a group: its name, films, patients and the metrics as text, with the note where one can't be concluded."""
+    rows = []
+    for name, part in values.groupby("group", sort=False):
+        cells = {row["metric"]: span(row) if pd.notna(row["estimate"]) else "" for _, row in part.iterrows()}
+        notes = {row["metric"]: row["note"] for _, row in part.iterrows() if pd.isna(row["estimate"])}
+        first = part.iloc[0]
+        rows.append(
+            {"group": name, "films": first["films"], "patients": first["patients"], "cells": cells, "notes": notes}
+        )
+    return rows
+
+
+def comparison_rows(rows: pd.DataFrame) -> list[dict]:
+    """Rows as dictionaries, those that can be concluded from first."""
+    if rows.empty:
+        return []
+    known = rows["difference"].notna()
+    return pd.concat([rows[known], rows[~known]]).to_dict("records")
+
+
+def span(row: dict | pd.Series, signed: bool = False) -> str:
+    """`0.81 (0.75 to 0.86)`, or that nothing can be concluded."""
+    value = row["estimate"] if "estimate" in row else row["difference"]
+    if value is None or np.isnan(value):
+        return "cannot conclude"
+    form = "+.3f" if signed else ".3f"
+    return f"{value:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """A number, or nothing where there is none."""
+    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else f"{value:{form}}"
+
+
+def p_value(value: float) -> str:
+    """`0.034`, `< 0.001`, or nothing."""
+    return "" if np.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def metric_name(name: str) -> str:
+    """`auroc` as AUROC, others in words; an arrow where less is better."""
+    word = NAMES.get(name, name.replace("_", " "))
+    return f"{word} ↓" if name in LOWER_IS_BETTER else word

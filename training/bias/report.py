@@ -1,0 +1,317 @@
+"""The bias report as a value: what the audit of one or several checkpoints found, in frames, numbers and sentences.
+
+`audit` makes it from predictions and features, `BiasReport.as_json` is what report.json holds; the HTML page, the app and
+a notebook read the same value.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from training.bias.compare import CompareError, compare
+from training.bias.fields import field_risk
+from training.bias.groups import GroupMetrics, alignment, group_metrics, majority_targets, within_source_auroc
+from training.bias.leakage import Probe, leak_difference, probe
+from training.bias.metrics import PredictionsError, reliability_curve, roc_points
+from training.bias.shortcut_evidence import findings, shortcut_table
+from training.bias.verdict import Check, check_run, headline
+
+SCHEMA_VERSION = 1
+# What is compared and probed where the predictions have it.
+GROUPINGS = (
+    ("split",),
+    ("source",),
+    ("target",),
+    ("source", "target"),
+    ("view",),
+    ("sex",),
+    ("age_band",),
+    ("manufacturer",),
+)
+PROBED = ("source", "view", "sex", "manufacturer")
+FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
+MAP_FILMS = 2000  # films drawn in the feature map
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one checkpoint left to be audited.
+
+    Attributes:
+        name: of the run.
+        about: what is said of the run: method, model, seed, threshold, temperature and so on; plain values.
+        positive: name of the positive class, or None.
+        predictions: the films to audit, columns of predictions.parquet.
+        features: films x width, in the order of `predictions`.
+        perturbed: score of the positive class of each film under each perturbation, by its name.
+        training: predictions of the run's training films, or None where they are not known.
+    """
+
+    name: str
+    about: dict[str, Any]
+    positive: str | None
+    predictions: pd.DataFrame
+    features: np.ndarray
+    perturbed: dict[str, np.ndarray] = field(default_factory=dict)
+    training: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class RunAudit:
+    """What was found of one checkpoint; every frame has NaN where nothing can be concluded.
+
+    Attributes:
+        name: of the run.
+        about: see `Evidence`.
+        films: number of films audited.
+        patients: number of their patients.
+        headline: the verdict in one sentence.
+        checks: one verdict a question, with its evidence.
+        cells: films by source and target.
+        groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
+        within_sources: AUROC over pairs of films of one source (estimate, low, high).
+        roc: columns group, false_positive_rate, sensitivity, threshold; all films and each source of both classes.
+        reliability: columns group, score, share_positive, films; the same groups.
+        leakage: a row for each attribute and probe.
+        shortcuts: a row for each perturbation.
+        findings: what the perturbations say, in words.
+        fields: risk of each metadata field in the training films (in the audited films where those are not known).
+        map: columns x, y, source, target: the two main components of the features.
+        notes: what a reader must know of the numbers.
+    """
+
+    name: str
+    about: dict[str, Any]
+    films: int
+    patients: int
+    headline: str
+    checks: tuple[Check, ...]
+    cells: pd.DataFrame
+    groups: dict[str, GroupMetrics]
+    within_sources: dict[str, float]
+    roc: pd.DataFrame
+    reliability: pd.DataFrame
+    leakage: pd.DataFrame
+    shortcuts: pd.DataFrame
+    findings: tuple[str, ...]
+    fields: pd.DataFrame
+    map: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two checkpoints on the same films.
+
+    Attributes:
+        reference: name of the run compared with.
+        other: name of the run compared.
+        rows: from `training.bias.compare.compare`; empty where the two can't be compared.
+        leakage: difference in leak of each attribute, other minus reference.
+        problem: why they can't be compared, else empty.
+    """
+
+    reference: str
+    other: str
+    rows: pd.DataFrame
+    leakage: pd.DataFrame
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class BiasReport:
+    """The audits of all checkpoints, and each one's comparison with the first."""
+
+    runs: tuple[RunAudit, ...]
+    comparisons: tuple[Comparison, ...]
+    about: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for report.json; NaN is None."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **self.about,
+            "runs": [plain(run) for run in self.runs],
+            "comparisons": [plain(comparison) for comparison in self.comparisons],
+        }
+
+
+def audit(
+    evidence: Sequence[Evidence],
+    about: dict[str, Any],
+    by: Sequence[str] = (),
+    resamples: int = 2000,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> BiasReport:
+    """Audit every checkpoint, and compare each but the first with the first.
+
+    Args:
+        evidence: one a checkpoint.
+        about: what is said of the whole, plain values.
+        by: columns to group by beside `GROUPINGS`.
+        resamples: of each bootstrap over patients.
+        permutations: of each permutation test.
+        seed: of all resampling.
+
+    Raises:
+        PredictionsError: nothing to measure, a column that isn't there, a score that is no probability.
+    """
+    runs = tuple(audit_run(one, by, resamples, seed) for one in evidence)
+    first, comparisons = evidence[0], []
+    for other in evidence[1:]:
+        known = majority(first)
+        try:
+            rows = compare(first.predictions, other.predictions, first.positive, known, resamples, permutations, seed)
+        except CompareError as error:
+            comparisons.append(Comparison(first.name, other.name, pd.DataFrame(), pd.DataFrame(), str(error)))
+            continue
+        comparisons.append(Comparison(first.name, other.name, rows, _leak_differences(first, other, resamples, seed)))
+    return BiasReport(runs, tuple(comparisons), about)
+
+
+def audit_run(one: Evidence, by: Sequence[str] = (), resamples: int = 2000, seed: int = 0) -> RunAudit:
+    """All that is asked of one checkpoint; raises as `audit` does."""
+    table, positive, usual = one.predictions, one.positive, majority(one)
+    known = table["target"].notna().to_numpy()
+    if not known.any():
+        raise PredictionsError(f"{one.name}: no film has a target, so nothing can be measured")
+    labelled = table[known].reset_index(drop=True)
+    features = one.features[known]
+    side = alignment(labelled["target"], labelled["source"], usual)
+    groupings = [names for names in (*GROUPINGS, *((name,) for name in by)) if _groups(labelled, names)]
+    groups = {
+        " x ".join(names): group_metrics(labelled, positive, names, resamples, seed)
+        for names in dict.fromkeys(groupings)
+    }
+    if (side != "").any():
+        sided = labelled.assign(alignment=side)[(side != "").to_numpy()]
+        groups["alignment"] = group_metrics(sided, positive, ("alignment",), resamples, seed)
+    curves = {"all films": labelled} | {
+        str(name): films for name, films in labelled.groupby("source") if films["target"].nunique() > 1
+    }
+    roc, reliability = pd.DataFrame(), pd.DataFrame()
+    inside = {"estimate": math.nan, "low": math.nan, "high": math.nan}
+    shortcuts = pd.DataFrame()
+    found: tuple[str, ...] = ()
+    if positive is not None:
+        both = {n: t for n, t in curves.items() if (t["target"] == positive).nunique() > 1}
+        roc = _stacked({name: roc_points(films, positive) for name, films in both.items()})
+        reliability = _stacked({name: reliability_curve(films, positive) for name, films in curves.items()})
+        inside = within_source_auroc(labelled, positive, resamples, seed)._asdict()
+        if one.perturbed:
+            shortcuts = shortcut_table(
+                labelled,
+                {name: score[known] for name, score in one.perturbed.items()},
+                positive,
+                usual,
+                resamples,
+                seed,
+            )
+            found = tuple(findings(shortcuts))
+    leakage = pd.DataFrame([_leak_row(p) for p in _probes(labelled, features, resamples, seed)])
+    seen = one.training if one.training is not None else labelled
+    risk = (
+        field_risk(seen, positive, [n for n in (*FIELDS, *by) if n in seen]) if positive is not None else pd.DataFrame()
+    )
+    run = RunAudit(
+        name=one.name, about=one.about, films=len(labelled), patients=int(labelled["patient"].nunique()), headline="",
+        checks=(), cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups, within_sources=inside, roc=roc,
+        reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=found, fields=risk,
+        map=feature_map(features, labelled, seed), notes=_notes(one, groups),
+    )  # fmt: skip
+    checks = check_run(run)
+    return dataclasses.replace(run, checks=checks, headline=headline(checks))
+
+
+def majority(one: Evidence) -> dict[str, str]:
+    """Each source's usual target in training; empty where the training films are not known."""
+    return {} if one.training is None else majority_targets(one.training["target"], one.training["source"])
+
+
+def feature_map(features: np.ndarray, table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The two main components of standardised features, of at most `MAP_FILMS` films drawn at random."""
+    at = np.sort(np.random.default_rng(seed).permutation(len(table))[:MAP_FILMS])
+    if len(at) < 3 or features.shape[1] < 2:
+        return pd.DataFrame(columns=["x", "y", "source", "target"])
+    plane = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(
+        StandardScaler().fit_transform(features[at])
+    )
+    points = pd.DataFrame(plane.round(3), columns=["x", "y"])
+    return points.assign(**{name: table[name].to_numpy()[at] for name in ("source", "target")})
+
+
+def plain(value: Any) -> Any:
+    """Frames as lists of records, tuples as lists, NaN and infinity as None."""
+    if isinstance(value, pd.DataFrame):
+        named = value.reset_index() if value.index.name or value.columns.name else value
+        return [plain(record) for record in named.to_dict("records")]
+    if dataclasses.is_dataclass(value) or hasattr(value, "_asdict"):
+        fields = value._asdict() if hasattr(value, "_asdict") else vars(value)
+        return {name: plain(entry) for name, entry in fields.items()}
+    if isinstance(value, dict):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _groups(table: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Whether there is anything to group by; a column the user asked for by name must exist, which group_metrics checks."""
+    optional = set().union(*GROUPINGS)
+    if not all(name in table or name not in optional for name in names):
+        return False
+    return any(name not in table or table[name].nunique(dropna=False) > 1 for name in names)
+
+
+def _probes(table: pd.DataFrame, features: np.ndarray, resamples: int, seed: int) -> list[Probe]:
+    found = []
+    target, patient = (table[name].to_numpy() for name in ("target", "patient"))
+    for name in PROBED:
+        if name in table and table[name].nunique() > 1:
+            attribute = table[name].to_numpy(dtype=object)
+            found += [
+                probe(features, attribute, target, patient, name=name, kind=kind, resamples=resamples, seed=seed)
+                for kind in ("linear", "mlp")
+            ]
+    return found
+
+
+def _leak_row(found: Probe) -> dict[str, Any]:
+    return {name: value for name, value in found._asdict().items() if not isinstance(value, np.ndarray | pd.DataFrame)}
+
+
+def _leak_differences(first: Evidence, other: Evidence, resamples: int, seed: int) -> pd.DataFrame:
+    order = other.predictions.set_index("file").index.get_indexer(pd.Index(first.predictions["file"]))
+    table, rows = first.predictions, []
+    for name in PROBED:
+        if name in table and table[name].nunique() > 1:
+            attribute, target, patient = (table[c].to_numpy(dtype=object) for c in (name, "target", "patient"))
+            found = leak_difference(
+                first.features, other.features[order], attribute, target, patient, resamples=resamples, seed=seed
+            )
+            rows.append({"attribute": name} | found._asdict())
+    return pd.DataFrame(rows)
+
+
+def _stacked(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    parts = [frame.assign(group=name) for name, frame in frames.items()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _notes(one: Evidence, groups: dict[str, GroupMetrics]) -> tuple[str, ...]:
+    notes = dict.fromkeys(note for found in groups.values() for note in found.notes)
+    if one.training is None:
+        notes["The run's training films are not known here: which label is usual at a source can't be said."] = None
+    return tuple(notes)

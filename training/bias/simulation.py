@@ -1,0 +1,201 @@
+"""Do the intervals and p-values keep what they promise? `python -m training.bias.simulation {coverage,comparison,speed}`.
+
+`coverage` counts how often the 95 % intervals of AUROC hold the true value, `comparison` how often two equally good models
+are called different, `speed` times all metrics by source. Cohorts are clustered binormal: a film's score is delta x label
++ a normal share of its patient + one of its own, total variance 1. Labels belong to patients, who are the sampling unit, and
+the number of films of a patient tells nothing about their scores; every pair of a positive and a negative film is then of
+two independent patients, and the AUROC over films that the metrics estimate is Phi(delta / sqrt 2) exactly.
+"""
+
+import argparse
+import os
+import platform
+import resource
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from scipy.special import expit
+from scipy.stats import binomtest, norm
+
+from training.bias.groups import group_metrics
+from training.bias.uncertainty import (
+    Interval,
+    StratifiedAuroc,
+    auroc_difference,
+    auroc_permutation_p,
+    intervals,
+    percentile_interval,
+    resampling_strata,
+)
+from training.commandline import Parser
+
+TRUE_AUROC = 0.8
+
+
+class SimulatedCohort(NamedTuple):
+    """Films of clustered patients.
+
+    Attributes:
+        is_positive: of each film, the same for all of a patient.
+        scores: films x models, unbounded.
+        patient: index of each film's patient.
+    """
+
+    is_positive: np.ndarray
+    scores: np.ndarray
+    patient: np.ndarray
+
+
+def simulate_cohort(
+    rng: np.random.Generator,
+    patients: int = 200,
+    auroc: float = TRUE_AUROC,
+    models: int = 1,
+    within_patient: float = 0.5,
+    between_models: float = 0.5,
+) -> SimulatedCohort:
+    """Draw patients with one to five films each, half of them positive on average.
+
+    Args:
+        rng: draws everything.
+        patients: their number.
+        auroc: true AUROC of every model.
+        models: score columns.
+        within_patient: correlation of the scores of two films of a patient, beyond the label.
+        between_models: correlation of two models' scores of a film, beyond the label.
+    """
+    patient = np.arange(patients).repeat(rng.integers(1, 6, patients))
+    is_positive = (rng.random(patients) < 0.5)[patient]
+
+    def normal(count: int) -> np.ndarray:
+        shared, own = rng.normal(size=(count, 1)), rng.normal(size=(count, models))
+        return np.sqrt(between_models) * shared + np.sqrt(1 - between_models) * own
+
+    noise = np.sqrt(within_patient) * normal(patients)[patient] + np.sqrt(1 - within_patient) * normal(len(patient))
+    return SimulatedCohort(is_positive, np.sqrt(2) * norm.ppf(auroc) * is_positive[:, None] + noise, patient)
+
+
+def coverage(simulations: int = 2000, resamples: int = 2000, patients: int = 200, seed: int = 0) -> dict[str, int]:
+    """In how many simulated cohorts the interval holds the true AUROC, for `BCa` and for `percentile`."""
+    held = {"BCa": 0, "percentile": 0}
+    for number in range(simulations):
+        films = simulate_cohort(np.random.default_rng([seed, number]), patients)
+        alike = np.zeros(len(films.patient), int)
+        statistic = StratifiedAuroc(films.is_positive, films.scores, films.patient, alike)
+        stratum = resampling_strata(films.patient, alike, films.is_positive.astype(int))
+        found, _, drawn = intervals(statistic, stratum, resamples, number)
+        held["BCa"] += _holds(found[0], TRUE_AUROC)
+        held["percentile"] += _holds(percentile_interval(found[0].estimate, drawn[0]), TRUE_AUROC)
+    return held
+
+
+def false_positives(
+    simulations: int = 2000, resamples: int = 2000, patients: int = 200, seed: int = 0
+) -> dict[str, int]:
+    """In how many cohorts two models of one true AUROC are called different.
+
+    By the `permutation` p below 0.05, by the `interval` of the difference that leaves out 0, and by `both`, as `compare`
+    does. There are as many permutations as resamples.
+    """
+    different = {"permutation": 0, "interval": 0, "both": 0}
+    for number in range(simulations):
+        films = simulate_cohort(np.random.default_rng([seed, number]), patients, models=2)
+        pair = films.scores[:, 0], films.scores[:, 1]
+        by_p = auroc_permutation_p(films.is_positive, *pair, films.patient, None, resamples, number) < 0.05
+        gap, _ = auroc_difference(films.is_positive, *pair, films.patient, resamples, number)
+        by_interval = not _holds(gap, 0)
+        different["permutation"] += by_p
+        different["interval"] += by_interval
+        different["both"] += by_p and by_interval
+    return different
+
+
+def simulated_predictions(rows: int, sources: int = 6, seed: int = 0) -> pd.DataFrame:
+    """A predictions table of about `rows` films, two of a patient on average, from equally large sources."""
+    rng = np.random.default_rng(seed)
+    count = max(1, rows // 2)
+    patient = np.sort(rng.integers(count, size=rows))
+    positive = (rng.random(count) < 0.5)[patient]
+    score = expit(1.2 * (positive - 0.5) + rng.normal(size=count)[patient] + rng.normal(size=rows))
+    names = np.array(["not covid", "covid"], dtype=object)
+    return pd.DataFrame(
+        {
+            "patient": patient,
+            "source": np.array([f"source {number}" for number in range(sources)], dtype=object)[patient % sources],
+            "target": names[positive.astype(int)],
+            "score": score,
+            "prediction": names[(score >= 0.5).astype(int)],
+        }
+    )
+
+
+def speed(rows: int, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Seconds of all metrics by source over `rows` films, and the peak memory of this process so far in GiB."""
+    table = simulated_predictions(rows, seed=seed)
+    started = time.perf_counter()
+    group_metrics(table, "covid", ["source"], resamples, seed)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+    return time.perf_counter() - started, peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run one of the commands and print its table."""
+    started = time.perf_counter()
+    if options.command == "speed":
+        title = f"All metrics by 6 sources, {options.resamples} resamples of patients"
+        seconds, peak = speed(options.rows, options.resamples, options.seed)
+        table = Table("films", "seconds", "peak memory, GiB")
+        table.add_row(str(options.rows), f"{seconds:.1f}", f"{peak:.2f}")
+    else:
+        if options.command == "coverage":
+            title = f"95 % intervals that hold the true AUROC of {TRUE_AUROC}"
+            counts = coverage(options.simulations, options.resamples, options.patients, options.seed)
+        else:
+            title = f"Pairs of models of one true AUROC, {TRUE_AUROC}, called different at 0.05"
+            counts = false_positives(options.simulations, options.resamples, options.patients, options.seed)
+        title += f": {options.simulations} cohorts of {options.patients} patients, {options.resamples} resamples"
+        table = Table("by", "share", "95 % (Wilson)")
+        for name, count in counts.items():
+            low, high = binomtest(count, options.simulations).proportion_ci(method="wilson")
+            table.add_row(name, f"{count / options.simulations:.1%}", f"{low:.1%} to {high:.1%}")
+    console = Console()
+    console.print(title, soft_wrap=True)
+    console.print(table)
+    console.print(
+        f"seed {options.seed}; {time.perf_counter() - started:.0f} s on {os.cpu_count()} CPU cores ({platform.machine()}), "
+        f"numpy {np.__version__}, Python {platform.python_version()}",
+        soft_wrap=True,
+    )
+
+
+def read_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command and its options."""
+    parser = Parser(prog="python -m training.bias.simulation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("coverage", "how often the intervals of AUROC hold the true value"),
+        ("comparison", "how often equally good models are called different"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--simulations", type=int, default=2000, help="cohorts")
+        command.add_argument("--patients", type=int, default=200, help="of each cohort")
+    commands.add_parser("speed", help="time and memory of all metrics by source").add_argument(
+        "--rows", type=int, default=100_000, help="films"
+    )
+    for command in commands.choices.values():
+        command.add_argument("--resamples", type=int, default=2000, help="of the bootstrap, and permutations")
+        command.add_argument("--seed", type=int, default=0, help="of the cohorts and the resampling")
+    return parser.parse_args(arguments)
+
+
+def _holds(interval: Interval, value: float) -> bool:
+    return interval.low <= value <= interval.high
+
+
+if __name__ == "__main__":
+    main(read_arguments(sys.argv[1:]))
