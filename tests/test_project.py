@@ -37,7 +37,7 @@ def test_files_and_commands_that_the_readme_names_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
         assert (ROOT / link).exists(), link
-    for module in set(re.findall(r"python -m ((?:training|datasets)\.\w+)", readme)):
+    for module in set(re.findall(r"python -m ((?:training|datasets)(?:\.\w+)+)", readme)):
         assert (ROOT / (module.replace(".", "/") + ".py")).is_file(), module
 
 
@@ -47,4 +47,5 @@ def test_nothing_is_loaded_by_unpickling_and_no_film_is_mirrored(folder: str) ->
         text = file.read_text(encoding="utf-8")
         for found in re.findall(r"torch\.load\([^)]*\)", text):
             assert "weights_only=True" in found, file
-        assert not re.search(r"\bimport pickle|pickle\.load|joblib\.load|HorizontalFlip|\.flip\(|hflip", text), file
+        mirrors = "" if file.name == "shortcuts.py" else r"|HorizontalFlip|\.flip\(|hflip"  # there to see what it does
+        assert not re.search(r"\bimport pickle|pickle\.load|joblib\.load" + mirrors, text), file

@@ -80,7 +80,8 @@ def score(
 @torch.inference_mode()
 def _outputs(predictor: Predictor, images: list[Tensor]) -> list[np.ndarray]:
     """Features of the first, then the logits of each."""
-    outputs = [predictor.model(image.to(predictor.device)) for image in images]
+    ready = (image.to(predictor.device).contiguous(memory_format=torch.channels_last) for image in images)  # faster
+    outputs = [predictor.model(image) for image in ready]
     return [outputs[0].features.float().cpu().numpy(), *(output.logits.float().cpu().numpy() for output in outputs)]
 
 

@@ -16,7 +16,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from datasets.confounding import NEARLY_DETERMINED
 from training.bias.groups import NOT_RECORDED
-from training.bias.metrics import MINIMUM_PATIENTS
+from training.bias.metrics import MINIMUM_PATIENTS, require_columns
 from training.bias.uncertainty import Interval, auroc_interval
 
 CONFOUNDED_AUROC = 0.8
@@ -46,17 +46,16 @@ def field_risk(
 
     Returns:
         A row for each field: field, auroc, low, high (95 %; NaN below ten patients in either class), cramers_v (0 to 1, of
-        field and label; NaN where either has a single value), missing (share of films), values (as counted here), verdict,
+        these values and the label; NaN where either has a single one), missing (share of films), values (how many), verdict,
         sentence. Verdicts: `confounded`: V of 0.8 or more or AUROC demonstrably above 0.8; `weak`: AUROC demonstrably above
         0.5; `clean`: not above 0.5, and demonstrably below 0.65; `cannot conclude`: none of these. An AUROC of 0.5 or less
-        is no prediction, also where its interval lies wholly below.
+        is no prediction, also where its interval lies wholly below. The interval takes the frequencies as they are: of
+        simulated useless fields, about one in ten is called `weak`.
 
     Raises:
-        ValueError: a field that is not a column.
+        PredictionsError: a field that is not a column; the message has those there are.
     """
-    absent = [name for name in fields if name not in table]
-    if absent:
-        raise ValueError(f"no column {', '.join(absent)} in the table, which has {', '.join(map(str, table.columns))}")
+    require_columns(table, ("patient", "target", *fields))
     films = table[table["target"].notna()]
     is_positive, patient = (films["target"] == positive).to_numpy(), films["patient"].to_numpy()
     rows = []

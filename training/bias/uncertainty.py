@@ -236,7 +236,6 @@ class StratifiedAuroc:
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """1 x resamples from patients x resamples; NaN where no stratum has both classes."""
-
         return np.mean([pooled_auroc(rankings, weights) for rankings in self._rankings], axis=0, keepdims=True)
 
 

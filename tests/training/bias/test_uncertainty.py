@@ -99,6 +99,13 @@ def test_bca_is_that_of_scipy() -> None:
     assert abs(plain.high - oracle.high) > 0.03  # so that the test tells them apart
 
 
+def test_bca_moves_by_twice_the_bias_where_there_is_no_acceleration() -> None:
+    drawn = norm.ppf((np.arange(100_000) + 0.5) / 100_000)
+    found, method = bca(norm.ppf(0.3), drawn, np.array([-1.0, 1.0] * 20), alike(40))
+    shift = 2 * norm.ppf(0.3)
+    assert method == "BCa" and (found.low, found.high) == pytest.approx((shift - 1.96, shift + 1.96), abs=0.002)
+
+
 def test_percentile_where_bca_is_undefined_or_too_dear() -> None:
     values = np.random.default_rng(0).normal(size=60)
     found, methods, drawn = intervals(mean_of(values), alike(60), 50, 0)
