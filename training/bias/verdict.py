@@ -71,7 +71,15 @@ def _shortcuts(run: "RunAudit") -> Check | None:
         return None
     found = [value for value in run.shortcuts["found"] if value is not None]
     answer = FOUND if any(found) else NOT_FOUND if found else UNKNOWN
-    return Check("shortcuts", answer, " ".join(run.findings))
+    intact, *others = run.findings
+    named = [sentence for sentence, is_found in zip(others, _by_cue(run.shortcuts), strict=True) if is_found]
+    return Check("shortcuts", answer, " ".join([intact, *named]))
+
+
+def _by_cue(table: pd.DataFrame) -> list[bool | None]:
+    """What was found of each perturbation, in the order of the findings."""
+    rows = table[(table["against"] == "usual label") & (table["shortcut"] != "intact")]
+    return rows["found"].tolist()
 
 
 def _leak(run: "RunAudit") -> Check | None:
