@@ -260,6 +260,20 @@ def test_a_model_that_ignores_the_source_of_intact_films_reads_no_shortcut() -> 
     )
 
 
+@pytest.mark.parametrize(("patients", "shift", "why"), [(56, 0.1, "few films"), (2000, 0.08, "a small effect")])
+def test_neither_a_wide_interval_nor_a_small_effect_is_clear(patients: int, shift: float, why: str) -> None:
+    films, chance = predictions(patients), predictions(patients, seed=1)["score"]
+    north = films["source"] == "north"
+    films["score"] = np.where(north, 0.6, 0.4) + 0.1 * films["score"]
+    scores = (0.5 * chance + shift * 0.5 * north).to_numpy()
+    usual = row(shortcut_table(films, {"border_only": scores}, "covid", MAJORITY), "border_only", "usual label")
+    if why == "few films":
+        assert usual["estimate"] >= 0.6 and usual["low"] < 0.5
+    else:
+        assert usual["estimate"] < 0.6 and usual["low"] > 0.5
+    assert usual["found"] is False
+
+
 def test_a_loss_counts_only_where_the_cue_is_removed() -> None:
     films = predictions(300)
     films["score"] = np.where(films["source"] == "north", 0.6, 0.4) + 0.3 * films["score"]
