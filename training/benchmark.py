@@ -54,13 +54,14 @@ from torch.nn import functional as F
 
 from datasets.sample import DatasetInfo, Sample
 from models.classifier import ModelConfig, build_classifier
-from training.bias.uncertainty import Interval, auroc_difference, auroc_interval, seed_interval
+from training.bias.auroc import auroc_difference, auroc_interval
+from training.bias.uncertainty import Interval, seed_interval
 from training.checkpoint import load_checkpoint
 from training.config import as_settings, parse
 from training.measure import LOCAL_SETTINGS, positive_name
 from training.methods import METHODS, ErmParameters, build_method
 from training.methods.end import disentangling_loss, entangling_loss
-from training.report import RunResult, json_numbers, machine
+from training.report import RunResult, json_numbers, machine, mistakes_as_sentences
 from training.runs import obtain
 from training.train import prepare
 
@@ -82,7 +83,8 @@ def main(options: argparse.Namespace, rest: list[str]) -> None:
     elif options.command == "throughput":
         _throughput(options)
     else:
-        _paired(options, rest)
+        with mistakes_as_sentences("interrupted; the same command goes on from here"):
+            _paired(options, rest)
 
 
 def median_ms(action: Callable[[], object], repeats: int) -> float:
@@ -187,7 +189,7 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
         split = ["--split-seed", str(seed)] if options.resplit else []
         config, parameters = parse([*rest, "--seed", str(seed), *split])
         if config.method == "erm":
-            raise SystemExit("paired sets a method beside ERM: choose another --method")
+            raise ValueError("paired sets a method beside ERM: choose another --method")
         films = cache(partial(prepare, config, console))
         console.print(f"[bold]seed {seed}[/bold]", highlight=False)
         erm = obtain(dataclasses.replace(config, method="erm"), ErmParameters(), films)

@@ -53,14 +53,23 @@ from rich.table import Table
 from datasets.cohort import Cohort
 from datasets.identity import KEY_FILE, hash_key
 from datasets.sample import Split
+from training.bias.auroc import auroc_difference, auroc_interval, auroc_permutation_p
 from training.bias.groups import MINIMUM_PATIENTS
-from training.bias.uncertainty import Interval, auroc_difference, auroc_interval, auroc_permutation_p
+from training.bias.uncertainty import Interval
 from training.checkpoint import write_aside
 from training.cohorts import cohort_of, preprocessing_of, split_names
 from training.measure import LOCAL_SETTINGS, positive_name
-from training.report import RESEARCH_ONLY, SYNTHETIC, json_numbers, machine, versions
+from training.report import (
+    ERRORS,
+    RESEARCH_ONLY,
+    SYNTHETIC,
+    json_numbers,
+    machine,
+    mistakes_as_sentences,
+    versions,
+)
 from training.runs import obtain
-from training.train import ERRORS, prepare
+from training.train import prepare
 
 SCHEMA_VERSION = 1
 
@@ -68,14 +77,8 @@ SCHEMA_VERSION = 1
 def main(options: argparse.Namespace, rest: list[str]) -> None:
     """Train every fold that is not there yet, then print the table and write crossval.json."""
     console = Console()
-    try:
+    with mistakes_as_sentences("interrupted; the same command goes on from here"):
         scores, record = cross_validate(options, rest, console)
-    except (ValueError, OSError) as error:
-        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        ERRORS.print("interrupted; the same command goes on from here")
-        raise SystemExit(130) from None
     record["rows"] = compare_sources(scores, options.method)
     show(record, options.method, console)
     file = options.output / "crossval.json"

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,7 @@ from training.checkpoint import write_aside
 SCHEMA_VERSION = 1
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
 SYNTHETIC = " SYNTHETIC images: these numbers say nothing about any patient or hospital. "
+ERRORS = Console(stderr=True)
 # Name in JSON, and heading on the terminal.
 HEADLINE = (
     ("accuracy", "accuracy"),
@@ -34,6 +37,23 @@ HEADLINE = (
     ("n", "films"),
     ("patients", "patients"),
 )
+
+
+@contextmanager
+def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
+    """End the program with the sentence of a user's mistake in place of a traceback: exit 2, or 130 when interrupted.
+
+    Args:
+        interrupted: what is said after Ctrl-C.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:  # ours are all ValueErrors; timm's and the system's are sentences too
+        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        ERRORS.print(interrupted, markup=False, soft_wrap=True)
+        raise SystemExit(130) from None
 
 
 @dataclass(frozen=True)

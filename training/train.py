@@ -39,9 +39,17 @@ from training.checkpoint import load_resume, save_resume, write_aside
 from training.cohorts import cohort_of, preprocessing_of
 from training.measure import finish, validate
 from training.methods import METHODS, ErmParameters, build_method
-from training.report import RunResult, result_json, show_cohort, show_notices, show_results, write_report
+from training.report import (
+    ERRORS,
+    RunResult,
+    mistakes_as_sentences,
+    result_json,
+    show_cohort,
+    show_notices,
+    show_results,
+    write_report,
+)
 
-ERRORS = Console(stderr=True)
 LOG_STEPS = 10
 
 
@@ -52,7 +60,7 @@ class TrainingError(ValueError):
 def main(config: TrainConfig, parameters: Any) -> None:
     """Train, print the summary, then `--result` and one JSON object."""
     console = Console()
-    try:
+    with mistakes_as_sentences(f"interrupted; --resume takes the unfinished folder below {config.output}"):
         cohort = prepare(config, console)
         config.output.mkdir(parents=True, exist_ok=True)
         hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
@@ -62,14 +70,6 @@ def main(config: TrainConfig, parameters: Any) -> None:
             write_report(runs, runs[0].folder)
         runs.append(train(config, parameters, cohort))
         write_report(runs, runs[-1].folder)
-    except (ValueError, OSError) as error:  # ours are all ValueErrors; timm's and the system's are sentences too
-        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        ERRORS.print(
-            f"interrupted; --resume takes the unfinished folder below {config.output}", markup=False, soft_wrap=True
-        )
-        raise SystemExit(130) from None
     show_results(console, runs, cohort.info)
     print("--result")
     print(json.dumps(result_json(runs), allow_nan=False))

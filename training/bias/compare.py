@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from training.bias.auroc import mixed_strata
 from training.bias.groups import alignment, group_names
 from training.bias.metrics import (
     LOWER_IS_BETTER,
@@ -31,7 +32,6 @@ from training.bias.uncertainty import (
     Statistic,
     detectable_difference,
     intervals,
-    mixed_strata,
     percentile_interval,
     permutation,
     permutation_p,

@@ -15,9 +15,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import TargetEncoder
 
 from datasets.confounding import NEARLY_DETERMINED
+from training.bias.auroc import auroc_interval
 from training.bias.groups import NOT_RECORDED
 from training.bias.metrics import MINIMUM_PATIENTS, require_columns
-from training.bias.uncertainty import Interval, auroc_interval
+from training.bias.uncertainty import Interval
 
 CONFOUNDED_AUROC = 0.8
 CLEAN_AUROC = 0.65

@@ -8,6 +8,8 @@ import pandas as pd
 
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F", "#B22222"]
 WIDTH, HEIGHT = 300, 300
+# Points of a reliability curve that fewer films make are noise.
+FILMS_OF_A_POINT = 10
 
 
 def roc(curves: pd.DataFrame) -> alt.LayerChart:
@@ -30,12 +32,12 @@ def roc(curves: pd.DataFrame) -> alt.LayerChart:
 
 
 def reliability(bins: pd.DataFrame) -> alt.LayerChart:
-    """Share of positives against the mean score of each bin; a calibrated model lies on the diagonal.
+    """Share of positives against the mean score of each bin of ten films or more; a calibrated model lies on the diagonal.
 
     Args:
         bins: columns group, score, share_positive, films.
     """
-    known = bins.dropna(subset=["score"])
+    known = bins[bins["films"] >= FILMS_OF_A_POINT]
     diagonal = alt.Chart(pd.DataFrame({"x": [0, 1], "y": [0, 1]})).mark_line(color="#bbb", strokeDash=[4, 4])
     base = alt.Chart(known).encode(
         x=_unit("score", "model score"), y=_unit("share_positive", "share of positives"), color=_colour("group")
@@ -99,6 +101,7 @@ def shortcuts(table: pd.DataFrame) -> alt.LayerChart:
     Args:
         table: columns shortcut, against, estimate, low, high.
     """
+    table = table.assign(shortcut=table["shortcut"].str.replace("_", " "))
     order = list(dict.fromkeys(table["shortcut"]))
     y = alt.Y("shortcut:N", title=None, sort=order, axis=alt.Axis(labelLimit=200))
     base = alt.Chart(table).encode(y=y, yOffset="against:N")
@@ -115,7 +118,10 @@ def as_svg(chart: alt.TopLevelMixin) -> str:
     """The chart as SVG text that needs nothing from outside."""
     import vl_convert
 
-    configured = chart.configure_view(stroke=None).configure(font="system-ui, sans-serif", background="transparent")
+    # Text is measured here and drawn by the reader's machine: a font that is the same width on both, and room to spare.
+    padding = {"left": 16, "right": 16, "top": 5, "bottom": 5}
+    configured = chart.configure(font="Arial, Helvetica, sans-serif", background="transparent", padding=padding)
+    configured = configured.configure_view(stroke=None).configure_legend(labelLimit=320)
     svg: str = vl_convert.vegalite_to_svg(configured.to_dict())
     return svg
 

@@ -127,7 +127,10 @@ def _measured(run: RunAudit, measure: tuple[str, ...]) -> tuple[float, str]:
         metric, column = rest if kind != "equalised_odds" else ("equalised_odds", rest[0])
         if column not in run.groups:
             return math.nan, f"the films are not grouped by {column} (it is not recorded, or has a single value)"
-        row = run.groups[column].gaps.set_index("metric").loc[metric]
+        gaps = run.groups[column].gaps.set_index("metric")
+        if metric not in gaps.index:
+            return math.nan, f"{metric} is not defined: no class is positive"
+        row = gaps.loc[metric]
         measured = f"{row['groups_measured']:.0f} of {row['groups']:.0f} groups measured"
         if pd.isna(row["difference"]):
             return math.nan, row["note"] or f"{measured}, two are needed"

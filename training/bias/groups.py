@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.bias.auroc import auroc_interval
 from training.bias.metrics import (
     LOWER_IS_BETTER,
     Measure,
@@ -21,14 +22,7 @@ from training.bias.metrics import (
     shortfall,
 )
 from training.bias.metrics import MINIMUM_PATIENTS as MINIMUM_PATIENTS
-from training.bias.uncertainty import (
-    Interval,
-    auroc_interval,
-    gap_interval,
-    intervals,
-    lowest_interval,
-    resampling_strata,
-)
+from training.bias.uncertainty import Interval, gap_interval, intervals, lowest_interval, resampling_strata
 
 ALL_FILMS = "all films"
 NOT_RECORDED = "not recorded"

@@ -6,31 +6,23 @@ Biased MNIST; balanced, per class and with folds by patient here. The test is Oj
 studying classifier performance, JMLR 2010, their first, within a class and with patients for films.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.class_weight import compute_sample_weight
-from threadpoolctl import threadpool_limits
 
 from training.bias.metrics import MINIMUM_PATIENTS, ratio
+from training.bias.probing import (
+    FOLDS,
+    Kind,
+    ProbedClass,
+    linear_guesses,
+    probed_classes,
+    refitted_leaks,
+    right_guesses,
+)
 from training.bias.uncertainty import Statistic, detectable_difference, intervals, resampling_strata
-
-FOLDS = 5
-# Of the standardised features, for the probes that are fitted a hundred times.
-COMPONENTS = 64
-Kind = Literal["linear", "mlp"]
 
 
 class Leak(NamedTuple):
@@ -114,10 +106,10 @@ def source_leak(
         folds: of the cross-validation.
         seed: of the folds.
     """
-    classes = _probed_classes(source, target, patient, folds, seed)
+    classes = probed_classes(source, target, patient, folds, seed)
     if not classes:
         return Leak(float("nan"), float("nan"), float("nan"))
-    leak = float(np.mean([balanced_accuracy_score(c.value, _source_probe(features, c)) for c in classes]))
+    leak = float(np.mean([balanced_accuracy_score(c.value, linear_guesses(features, c)) for c in classes]))
     chance = float(np.mean([1 / len(np.unique(c.value)) for c in classes]))
     return Leak(leak, chance, (leak - chance) / (1 - chance))
 
@@ -135,8 +127,8 @@ def probe(
 ) -> Probe:
     """Probe any attribute from features, out of fold, within each target class, with an interval and a test.
 
-    The linear probe is that of `source_leak`, with the same number. The MLP has one hidden layer of 64 units on the leading
-    `COMPONENTS` principal components, stopped early: what it reads beyond the linear probe is there, but not on a plane.
+    The linear probe is that of `source_leak`, with the same number. The MLP has one hidden layer of 64 units on the 64
+    leading principal components, stopped early: what it reads beyond the linear probe is there, but not on a plane.
 
     The interval resamples patients with the out-of-fold guesses as they are. It does not see that other patients would have
     trained another probe, and is too narrow where the probe reads little: of simulated features that know nothing, about
@@ -171,8 +163,8 @@ def probe(
         raise ValueError(f"kind {kind!r} with {permutations} permutations: linear or mlp, with at least one")
     recorded, value = _recorded(attribute)
     features, target, patient = features[recorded], target[recorded], patient[recorded]
-    classes = _probed_classes(value, target, patient, FOLDS, seed)
-    right = _right_guesses(features, classes, kind, seed)
+    classes = probed_classes(value, target, patient, FOLDS, seed)
+    right = right_guesses(features, classes, kind, seed)
     values = _value_table(value, target, patient, right, classes)
     table = _class_table(values, classes)
     note = _note(name, values, int((~recorded).sum()), classes)
@@ -183,7 +175,7 @@ def probe(
     leak, low, high = found[0]
     chance = float(table["chance"].mean())
 
-    refits = _refitted_leaks(features, classes, kind, permutations, seed)
+    refits = refitted_leaks(features, classes, kind, permutations, seed)
     return Probe(
         name, kind, leak, low, high, chance,
         normalised=(leak - chance) / (1 - chance),
@@ -221,129 +213,18 @@ def leak_difference(
         seed: of folds, resamples and the MLP's first weights.
     """
     recorded, value = _recorded(attribute)
-    classes = _probed_classes(value, target[recorded], patient[recorded], FOLDS, seed)
+    classes = probed_classes(value, target[recorded], patient[recorded], FOLDS, seed)
     if not classes:
         return LeakDifference(kind, *(float("nan"),) * 4)
     theirs, ours = (
-        _leak_statistic(_right_guesses(features[recorded], classes, kind, seed), classes)
+        _leak_statistic(right_guesses(features[recorded], classes, kind, seed), classes)
         for features in (reference, other)
     )
     found, _, drawn = intervals(lambda weights: ours(weights) - theirs(weights), _resampling(classes), resamples, seed)
     return LeakDifference(kind, *found[0], detectable_difference(drawn[0]))
 
 
-class _ProbedClass(NamedTuple):
-    """A target class with two values or more of enough patients: its films of those values, and its folds.
-
-    Attributes:
-        name: of the class.
-        films: positions among all films.
-        value: of the attribute, of each of `films`.
-        patient: of each of `films`.
-        folds: pairs of positions among `films`: to fit on, held out.
-    """
-
-    name: object
-    films: np.ndarray
-    value: np.ndarray
-    patient: np.ndarray
-    folds: list[tuple[np.ndarray, np.ndarray]]
-
-
-def _probed_classes(
-    value: np.ndarray, target: np.ndarray, patient: np.ndarray, folds: int, seed: int
-) -> list[_ProbedClass]:
-    classes = []
-    for name in np.unique(target):
-        keep = target == name
-        for one in np.unique(value[keep]):
-            if len(np.unique(patient[keep & (value == one)])) < MINIMUM_PATIENTS:
-                keep &= value != one
-        if len(np.unique(value[keep])) < 2:
-            continue
-        films = np.flatnonzero(keep)
-        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        pairs = list(splitter.split(films, value[films], patient[films]))
-        classes.append(_ProbedClass(name, films, value[films], patient[films], pairs))
-    return classes
-
-
-def _source_probe(features: np.ndarray, probed: _ProbedClass) -> np.ndarray:
-    """Out-of-fold guesses of the linear probe on all features; the recorded leaks are its."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=300, C=0.1))
-    x, guess = features[probed.films], np.empty_like(probed.value)
-    with _small_problems():
-        for fit, held in probed.folds:
-            guess[held] = model.fit(x[fit], probed.value[fit]).predict(x[held])
-    return guess
-
-
-def _components(features: np.ndarray, probed: _ProbedClass) -> list[np.ndarray]:
-    """For each fold, the leading principal components of its training films, of all films of the class."""
-    x = features[probed.films]
-    size = min(COMPONENTS, x.shape[1], *(len(fit) for fit, _ in probed.folds))
-    reduction = make_pipeline(StandardScaler(), PCA(size, svd_solver="full"))
-    with _small_problems():
-        return [reduction.fit(x[fit]).transform(x) for fit, _ in probed.folds]
-
-
-def _quick_probe(
-    components: list[np.ndarray], value: np.ndarray, probed: _ProbedClass, kind: Kind, seed: int
-) -> np.ndarray:
-    """Out-of-fold guesses of `value`, which may be permuted."""
-    guess = np.empty_like(value)
-    for x, (fit, held) in zip(components, probed.folds, strict=True):
-        if kind == "linear":
-            model = LogisticRegression(class_weight="balanced", max_iter=300, C=0.1, tol=1e-2).fit(x[fit], value[fit])
-        else:
-            # lbfgs stopped at so few steps takes half the time of Adam here, and overfits less than at convergence.
-            model = MLPClassifier((64,), solver="lbfgs", alpha=1.0, max_iter=15, random_state=seed)
-            model.fit(x[fit], value[fit], sample_weight=compute_sample_weight("balanced", value[fit]))
-        guess[held] = model.predict(x[held])
-    return guess
-
-
-def _right_guesses(features: np.ndarray, classes: list[_ProbedClass], kind: Kind, seed: int) -> list[np.ndarray]:
-    """Whether the probe calls each film of each class right."""
-    if kind == "linear":
-        return [_source_probe(features, c) == c.value for c in classes]
-    with _small_problems():
-        return [_quick_probe(_components(features, c), c.value, c, kind, seed) == c.value for c in classes]
-
-
-def _refitted_leaks(
-    features: np.ndarray, classes: list[_ProbedClass], kind: Kind, permutations: int, seed: int
-) -> np.ndarray:
-    """Leak of the quick probe on the true values, then on permuted ones."""
-    rng, scores = np.random.default_rng(seed), []
-    for probed in classes:
-        components = _components(features, probed)
-        values = [probed.value, *(_permuted(probed, rng) for _ in range(permutations))]
-        with _small_problems():
-            scores.append([balanced_accuracy_score(v, _quick_probe(components, v, probed, kind, seed)) for v in values])
-    return np.mean(scores, axis=0)
-
-
-def _permuted(probed: _ProbedClass, rng: np.random.Generator) -> np.ndarray:
-    """Values with patients of one value exchanged within a fold, and those of several shuffled within the patient."""
-    names, first, index = np.unique(probed.patient, return_index=True, return_inverse=True)
-    fold = np.empty(len(probed.films), dtype=np.int64)
-    for number, (_, held) in enumerate(probed.folds):
-        fold[held] = number
-    own = probed.value[first]
-    several = np.isin(np.arange(len(names)), index[probed.value != own[index]])
-    places = np.where(several, len(probed.folds) + np.arange(len(names)), fold[first])  # those of several keep theirs
-    exchanged = _shuffled_within(own, places, rng)[index]
-    return np.where(several[index], _shuffled_within(probed.value, index, rng), exchanged)
-
-
-def _shuffled_within(value: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    result = np.empty_like(value)
-    result[np.argsort(group, kind="stable")] = value[np.lexsort((rng.random(len(value)), group))]
-    return result
-
-
-def _leak_statistic(right: list[np.ndarray], classes: list[_ProbedClass]) -> Statistic:
+def _leak_statistic(right: list[np.ndarray], classes: list[ProbedClass]) -> Statistic:
     """The leak as a function of patient weights; NaN where a value has no weight."""
     patient, cell = _patients_and_cells(classes)
     sums = np.zeros((2, cell.max() + 1, patient.max() + 1))  # films called right, and films
@@ -353,13 +234,13 @@ def _leak_statistic(right: list[np.ndarray], classes: list[_ProbedClass]) -> Sta
     return lambda weights: (share @ ratio(sums[0] @ weights, sums[1] @ weights))[None]
 
 
-def _resampling(classes: list[_ProbedClass]) -> np.ndarray:
+def _resampling(classes: list[ProbedClass]) -> np.ndarray:
     """Strata of the patients of `_leak_statistic`."""
     patient, cell = _patients_and_cells(classes)
     return resampling_strata(patient, cell, np.zeros_like(cell))
 
 
-def _patients_and_cells(classes: list[_ProbedClass]) -> tuple[np.ndarray, np.ndarray]:
+def _patients_and_cells(classes: list[ProbedClass]) -> tuple[np.ndarray, np.ndarray]:
     """Index of the patient and of the class x value cell of each probed film, class by class."""
     patient = np.unique(np.concatenate([c.patient for c in classes]), return_inverse=True)[1]
     cells, first = [], 0
@@ -378,7 +259,7 @@ def _recorded(attribute: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _value_table(
-    value: np.ndarray, target: np.ndarray, patient: np.ndarray, right: list[np.ndarray], classes: list[_ProbedClass]
+    value: np.ndarray, target: np.ndarray, patient: np.ndarray, right: list[np.ndarray], classes: list[ProbedClass]
 ) -> pd.DataFrame:
     films = pd.DataFrame({"target": target, "value": value, "patient": patient, "right": np.nan})
     for hit, probed in zip(right, classes, strict=True):
@@ -387,14 +268,14 @@ def _value_table(
     return cells.agg(films=("patient", "size"), patients=("patient", "nunique"), recall=("right", "mean")).reset_index()
 
 
-def _class_table(values: pd.DataFrame, classes: list[_ProbedClass]) -> pd.DataFrame:
+def _class_table(values: pd.DataFrame, classes: list[ProbedClass]) -> pd.DataFrame:
     probed = values.dropna(subset="recall").groupby("target")
     table = probed.agg(values=("value", "size"), films=("films", "sum"), leak=("recall", "mean")).reset_index()
     table.insert(3, "patients", [len(np.unique(c.patient)) for c in classes])
     return table.assign(chance=1 / table["values"])
 
 
-def _note(name: str, values: pd.DataFrame, missing: int, classes: list[_ProbedClass]) -> str:
+def _note(name: str, values: pd.DataFrame, missing: int, classes: list[ProbedClass]) -> str:
     sentences = []
     if missing:
         sentences.append(f"{name} is not recorded for {missing} film{'s' if missing > 1 else ''}: left out.")
@@ -408,12 +289,3 @@ def _note(name: str, values: pd.DataFrame, missing: int, classes: list[_ProbedCl
             "apart within a class."
         )
     return " ".join(sentences)
-
-
-@contextmanager
-def _small_problems() -> Iterator[None]:
-    """One BLAS thread, and no word of convergence: a probe that has not converged is a slightly weaker probe."""
-    # On problems this small, BLAS threads wait for each other: one is ten times as fast on a busy machine.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield

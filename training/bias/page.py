@@ -1,12 +1,14 @@
 """The bias report as one HTML file that needs nothing else: verdict first, then tables and vector figures."""
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
 import pandas as pd
 
 from training.bias import figures
+from training.bias.groups import EQUALISED_ODDS, GroupMetrics
 from training.bias.metrics import LOWER_IS_BETTER, METRICS
 from training.bias.report import BiasReport, RunAudit
 
@@ -31,7 +33,7 @@ def write_page(report: BiasReport, file: Path) -> None:
         runs=[(run, drawings(run)) for run in report.runs],
         comparisons=[(c, comparison_rows(c.rows)) for c in report.comparisons],
         both=forest_of_runs(report),
-        metrics=METRICS,
+        metrics=(*METRICS, EQUALISED_ODDS),
         group_table=group_table,
         rows=ROWS,
     )
@@ -43,6 +45,7 @@ def drawings(run: RunAudit) -> dict[str, str]:
     charts = {}
     if len(run.roc):
         charts["roc"] = figures.roc(run.roc)
+    if len(run.reliability):
         charts["reliability"] = figures.reliability(run.reliability)
     for by in ("source", "source x target"):
         if by in run.groups:
@@ -67,26 +70,36 @@ def forest_of_runs(report: BiasReport) -> str:
         for run in report.runs
         if "source" in run.groups
     ]
-    frames = [frame for frame in frames if len(frame)]
+    frames = [frame for frame in frames if frame["estimate"].notna().any()]
     if len(frames) < 2:
         return ""
     return figures.as_svg(figures.forest(pd.concat(frames, ignore_index=True), "AUROC"))
 
 
-def group_table(values: pd.DataFrame) -> list[dict]:
-    """A row a group: its name, films, patients and the metrics as text, with the note where one can't be concluded."""
+def group_table(found: GroupMetrics) -> list[dict[str, Any]]:
+    """A row a group, and one of the gaps: name, films, patients, and for each metric its value, its interval and a note."""
     rows = []
-    for name, part in values.groupby("group", sort=False):
-        cells = {row["metric"]: span(row) if pd.notna(row["estimate"]) else "" for _, row in part.iterrows()}
-        notes = {row["metric"]: row["note"] for _, row in part.iterrows() if pd.isna(row["estimate"])}
+    for name, part in found.values.groupby("group", sort=False):
+        cells = {row["metric"]: cell(row, row["estimate"]) for row in part.to_dict("records")}
         first = part.iloc[0]
-        rows.append(
-            {"group": name, "films": first["films"], "patients": first["patients"], "cells": cells, "notes": notes}
-        )
+        rows.append({"group": name, "films": first["films"], "patients": first["patients"], "cells": cells})
+    gaps = {row["metric"]: cell(row, row["difference"]) for row in found.gaps.to_dict("records")}
+    worst = {row["metric"]: row["worst_group"] for row in found.gaps.to_dict("records")}
+    for name, entry in gaps.items():
+        if entry["value"] and worst[name]:
+            entry["note"] = f"worst: {worst[name]}"
+    rows.append({"group": "largest difference", "films": "", "patients": "", "cells": gaps})
     return rows
 
 
-def comparison_rows(rows: pd.DataFrame) -> list[dict]:
+def cell(row: dict[Any, Any], value: float) -> dict[str, str]:
+    """Two decimals and the interval below them; or nothing, and why."""
+    if np.isnan(value):
+        return {"value": "", "interval": "", "note": row["note"]}
+    return {"value": f"{value:.2f}", "interval": f"{row['low']:.2f} to {row['high']:.2f}", "note": ""}
+
+
+def comparison_rows(rows: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows as dictionaries, those that can be concluded from first."""
     if rows.empty:
         return []
@@ -94,7 +107,7 @@ def comparison_rows(rows: pd.DataFrame) -> list[dict]:
     return pd.concat([rows[known], rows[~known]]).to_dict("records")
 
 
-def span(row: dict | pd.Series, signed: bool = False) -> str:
+def span(row: dict[Any, Any] | pd.Series, signed: bool = False) -> str:
     """`0.81 (0.75 to 0.86)`, or that nothing can be concluded."""
     value = row["estimate"] if "estimate" in row else row["difference"]
     if value is None or np.isnan(value):

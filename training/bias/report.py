@@ -19,7 +19,7 @@ from training.bias.compare import CompareError, compare
 from training.bias.fields import field_risk
 from training.bias.groups import GroupMetrics, alignment, group_metrics, majority_targets, within_source_auroc
 from training.bias.leakage import Probe, leak_difference, probe
-from training.bias.metrics import PredictionsError, reliability_curve, roc_points
+from training.bias.metrics import PredictionsError, reliability_curve, roc_points, shortfall
 from training.bias.shortcut_evidence import findings, shortcut_table
 from training.bias.verdict import Check, check_run, headline
 
@@ -79,8 +79,8 @@ class RunAudit:
         cells: films by source and target.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
         within_sources: AUROC over pairs of films of one source (estimate, low, high).
-        roc: columns group, false_positive_rate, sensitivity, threshold; all films and each source of both classes.
-        reliability: columns group, score, share_positive, films; the same groups.
+        roc: columns group, false_positive_rate, sensitivity, threshold; all films and each source of enough patients.
+        reliability: columns group, score, share_positive, films; all films and each source of both classes.
         leakage: a row for each attribute and probe.
         shortcuts: a row for each perturbation.
         findings: what the perturbations say, in words.
@@ -204,8 +204,8 @@ def audit_run(one: Evidence, by: Sequence[str] = (), resamples: int = 2000, seed
     shortcuts = pd.DataFrame()
     found: tuple[str, ...] = ()
     if positive is not None:
-        both = {n: t for n, t in curves.items() if (t["target"] == positive).nunique() > 1}
-        roc = _stacked({name: roc_points(films, positive) for name, films in both.items()})
+        measured = {name: films for name, films in curves.items() if not shortfall(films, "auroc", positive)}
+        roc = _stacked({name: roc_points(films, positive) for name, films in measured.items()})
         reliability = _stacked({name: reliability_curve(films, positive) for name, films in curves.items()})
         inside = within_source_auroc(labelled, positive, resamples, seed)._asdict()
         if one.perturbed:
@@ -271,6 +271,8 @@ def plain(value: Any) -> Any:
 
 def _groups(table: pd.DataFrame, names: Sequence[str]) -> bool:
     """Whether there is anything to group by; a column the user asked for by name must exist, which group_metrics checks."""
+    if tuple(names) == ("source",):  # always there: it has all films together as well
+        return True
     optional = set().union(*GROUPINGS)
     if not all(name in table or name not in optional for name in names):
         return False

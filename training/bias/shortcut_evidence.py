@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from training.bias.auroc import auroc_difference, auroc_interval
 from training.bias.metrics import MINIMUM_PATIENTS
-from training.bias.uncertainty import Interval, auroc_difference, auroc_interval
+from training.bias.uncertainty import Interval
 
 # Evidence is clear where the estimate reaches these and its interval leaves out no effect.
 CLEAR_AUROC = 0.60

@@ -22,16 +22,9 @@ from rich.table import Table
 from scipy.special import expit
 from scipy.stats import binomtest, norm
 
+from training.bias.auroc import StratifiedAuroc, auroc_difference, auroc_permutation_p
 from training.bias.groups import group_metrics
-from training.bias.uncertainty import (
-    Interval,
-    StratifiedAuroc,
-    auroc_difference,
-    auroc_permutation_p,
-    intervals,
-    percentile_interval,
-    resampling_strata,
-)
+from training.bias.uncertainty import Interval, intervals, percentile_interval, resampling_strata
 from training.commandline import Parser
 
 TRUE_AUROC = 0.8

@@ -1,7 +1,8 @@
 """The verdict of an audit: a question, an answer and its evidence in words, from the numbers of one checkpoint.
 
-Answers are `found`, `not found` and `cannot conclude`. A difference between groups is found where their 95 % intervals do
-not overlap, which is stricter than a test at 5 %; `not found` is no proof of absence, and says how wide the interval is.
+Answers are `found`, `not found` and `cannot conclude`. A difference between groups is found where its lower bound, which
+holds for all pairs of groups at once (see `training.bias.uncertainty.gap_interval`), is above 0; `not found` is no proof of
+absence, and its intervals say how wide the doubt is.
 """
 
 import math
@@ -63,7 +64,7 @@ def _conflicting(run: "RunAudit") -> Check | None:
     sentence = (
         f"Accuracy is {_span(usual)} on films with the usual label of their source and {_span(other)} on the others."
     )
-    return Check(name, _apart(usual, other), sentence)
+    return Check(name, _worse(run, "alignment", "accuracy", "conflicting"), sentence)
 
 
 def _shortcuts(run: "RunAudit") -> Check | None:
@@ -90,8 +91,9 @@ def _leak(run: "RunAudit") -> Check | None:
     if rows.empty:
         return Check(name, UNKNOWN, "No class has ten patients in each of two sources.")
     row = rows.iloc[int(rows["leak"].argmax())]
+    probe = "An MLP" if row["kind"] == "mlp" else "A linear probe"
     sentence = (
-        f"A {row['kind']} probe reads the source from the features within a class with balanced accuracy "
+        f"{probe} reads the source from the features within a class with balanced accuracy "
         f"{row['leak']:.2f} ({row['low']:.2f} to {row['high']:.2f}; chance {row['chance']:.2f}; {_p(row['p'])})."
     )
     if row["p"] >= 0.05:
@@ -103,16 +105,16 @@ def _leak(run: "RunAudit") -> Check | None:
 def _unseen(run: "RunAudit") -> Check | None:
     if "split" not in run.groups:
         return None
-    values = _of(run.groups["split"].values, "auroc" if run.about.get("positive") else "accuracy")
+    metric, word = ("auroc", "AUROC") if run.about.get("positive") else ("accuracy", "Accuracy")
+    values = _of(run.groups["split"].values, metric)
     if not {"test", "external"} <= values.keys():
         return None
     known, unseen = values["test"], values["external"]
-    word = "AUROC" if run.about.get("positive") else "Accuracy"
     sentence = f"{word} is {_span(known)} on test films of known sources and {_span(unseen)} at sources never seen."
     if pd.notna(run.within_sources["estimate"]):
         inside = run.within_sources
         sentence += f" Over pairs of films of one source it is {_span(inside)}."
-    return Check("unseen sources", _apart(known, unseen), sentence)
+    return Check("unseen sources", _worse(run, "split", metric, "external"), sentence)
 
 
 def _groups(run: "RunAudit") -> list[Check]:
@@ -129,7 +131,7 @@ def _groups(run: "RunAudit") -> list[Check]:
                 sentences.append(f"{metric}: {gap['note'] or 'fewer than two groups of enough patients'}.")
                 continue
             best, worst = values[gap["best_group"]], values[gap["worst_group"]]
-            answers.append(_apart(best, worst))
+            answers.append(FOUND if gap["low"] > 0 else NOT_FOUND)
             measured = f"{gap['groups_measured']:.0f} of {gap['groups']:.0f} groups measured"
             sentences.append(
                 f"{metric.capitalize()} differs by {gap['difference']:.2f}: {_span(worst)} for {gap['worst_group']}, "
@@ -155,11 +157,12 @@ def _of(values: pd.DataFrame, metric: str) -> dict[str, dict[Any, Any]]:
     return {row["group"]: row for row in values[values["metric"] == metric].to_dict("records")}
 
 
-def _apart(better: dict[Any, Any], worse: dict[Any, Any]) -> str:
-    """Whether the second lies below the first by more than both intervals allow."""
-    if pd.isna(better["estimate"]) or pd.isna(worse["estimate"]):
+def _worse(run: "RunAudit", by: str, metric: str, group: str) -> str:
+    """Whether this group is demonstrably the worst of a grouping."""
+    gap = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}[metric]
+    if math.isnan(gap["difference"]):
         return UNKNOWN
-    return FOUND if worse["high"] < better["low"] else NOT_FOUND
+    return FOUND if gap["low"] > 0 and gap["worst_group"] == group else NOT_FOUND
 
 
 def _span(value: dict[Any, Any]) -> str:

@@ -8,7 +8,7 @@ import pytest
 import sklearn
 from sklearn.metrics import recall_score
 
-from training.bias import leakage
+from training.bias import leakage, probing
 from training.bias.leakage import leak_difference, probe, source_leak
 
 
@@ -93,8 +93,8 @@ def test_classes_and_values_add_up_to_the_leak() -> None:
 def test_the_interval_is_over_patients() -> None:
     features, source, target, patient = serial(1.5, 0)
     found = probe(features, source, target, patient, permutations=1)
-    classes = leakage._probed_classes(source, target, patient, leakage.FOLDS, 0)
-    right = leakage._right_guesses(features, classes, "linear", 0)
+    classes = probing.probed_classes(source, target, patient, leakage.FOLDS, 0)
+    right = probing.right_guesses(features, classes, "linear", 0)
     guess = np.where(right[0], source, np.where(source == "0", "1", "0"))
     draws = []
     for seed in range(800):  # the plain bootstrap: patients drawn, films listed as often
@@ -131,8 +131,8 @@ def test_p_is_uniform_where_features_know_nothing(monkeypatch: pytest.MonkeyPatc
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for seed in range(200):
             features, source, target, patient = serial(0.0, seed, patients=30)
-            classes = leakage._probed_classes(source, target, patient, leakage.FOLDS, seed)
-            refits = leakage._refitted_leaks(features, classes, "linear", 9, seed)
+            classes = probing.probed_classes(source, target, patient, leakage.FOLDS, seed)
+            refits = probing.refitted_leaks(features, classes, "linear", 9, seed)
             p.append(np.mean(refits >= refits[0]))
     assert 0.04 <= np.mean(np.array(p) <= 0.1) <= 0.17
     assert np.mean(p) == pytest.approx(0.55, abs=0.09)
@@ -143,10 +143,10 @@ def test_permutations_keep_patients_whole_and_folds_as_they_are() -> None:
     source = source.copy()
     several = patient == patient[np.bincount(patient)[patient] == 4][0]
     source[several] = ["0", "1", "1", "0"]
-    probed = leakage._probed_classes(source, target, patient, 5, 0)[0]
+    probed = probing.probed_classes(source, target, patient, 5, 0)[0]
     rng, orders = np.random.default_rng(0), set()
     for _ in range(20):
-        permuted = leakage._permuted(probed, rng)
+        permuted = probing._permuted(probed, rng)
         orders.add("".join(permuted[several]))
         assert sorted(permuted[several]) == ["0", "0", "1", "1"]
         for _, held in probed.folds:

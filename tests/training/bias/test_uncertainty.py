@@ -9,11 +9,8 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from scipy.stats import norm, rankdata, ttest_1samp
 from sklearn.metrics import roc_auc_score
 
+from training.bias.auroc import StratifiedAuroc, auroc_difference, auroc_interval, auroc_permutation_p
 from training.bias.uncertainty import (
-    StratifiedAuroc,
-    auroc_difference,
-    auroc_interval,
-    auroc_permutation_p,
     bca,
     bootstrap,
     detectable_difference,
