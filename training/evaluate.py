@@ -190,7 +190,8 @@ def progress_bar() -> Progress:
 def show(report: BiasReport, output: Path, console: Console) -> None:
     """Print each checkpoint's verdict with its evidence, then the comparisons."""
     for run in report.runs:
-        console.print(f"\n[bold]{run.name}[/bold]: {run.films} films of {run.patients} patients", highlight=False)
+        people = f"{run.patients} patient{'s' if run.patients != 1 else ''}"
+        console.print(f"\n[bold]{run.name}[/bold]: {run.films} films of {people}", highlight=False)
         console.print(run.headline, style="bold", markup=False, highlight=False)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for heading in ("question", "answer", "evidence"):

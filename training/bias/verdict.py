@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from training.bias.report import RunAudit
 
 FOUND, NOT_FOUND, UNKNOWN = "found", "not found", "cannot conclude"
+METADATA = "label from metadata alone"  # a question to the training films, not to the model
 # A leak below this share of the way from chance to certainty is called slight.
 SLIGHT_LEAK = 0.2
 
@@ -40,16 +41,17 @@ def check_run(run: "RunAudit") -> tuple[Check, ...]:
 
 def headline(checks: tuple[Check, ...]) -> str:
     """The whole in one sentence."""
-    answer = {check.name: check.answer for check in checks}
-    used = [name for name in ("conflicting films", "shortcuts") if answer.get(name) == FOUND]
-    if used:
+    answer = {check.name: check.answer for check in checks if check.name != METADATA}
+    if all(value == UNKNOWN for value in answer.values()):
+        return "Nothing can be concluded of the model from these films: too few patients."
+    if FOUND in (answer.get("conflicting films"), answer.get("shortcuts")):
         return "The model uses the source: its scores follow what gives the source away, not the disease alone."
     if answer.get("source in the features") == FOUND:
         return "The source can be read from the model's features; no check shows that its scores use it."
     if answer.get("unseen sources") == FOUND:
         return "The model is worse at sources that it never saw; why can't be said from these films."
-    if all(value == UNKNOWN for value in answer.values()):
-        return "Nothing can be concluded from these films: too few patients."
+    if FOUND in answer.values():
+        return "The model's errors differ between groups; no check shows that its scores use the source."
     return "No check found that the model uses the source; what could not be concluded is listed below."
 
 
@@ -149,7 +151,7 @@ def _fields(run: "RunAudit") -> Check | None:
     known = run.fields["verdict"] != UNKNOWN
     answer = FOUND if len(confounded) else NOT_FOUND if known.any() else UNKNOWN
     shown = confounded if len(confounded) else run.fields
-    return Check("label from metadata alone", answer, " ".join(shown["sentence"]))
+    return Check(METADATA, answer, " ".join(shown["sentence"]))
 
 
 def _of(values: pd.DataFrame, metric: str) -> dict[str, dict[Any, Any]]:

@@ -89,6 +89,21 @@ def test_the_comparison_finds_the_fair_one_better_where_it_is(biased_and_fair: B
     assert leak["high"] < 0
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (("shortcuts", "source in the features"), "uses the source"),
+        (("source in the features", "unseen sources"), "can be read from the model's features"),
+        (("unseen sources",), "worse at sources that it never saw"),
+        (("differences by sex", "label from metadata alone"), "errors differ between groups"),
+        (("label from metadata alone",), "No check found"),
+    ],
+)
+def test_the_gravest_finding_is_the_headline(found: tuple[str, ...], words: str) -> None:
+    checks = [Check(name, FOUND, "") for name in found]
+    assert words in headline((*checks, Check("conflicting films", NOT_FOUND, "")))
+
+
 def test_different_films_are_not_compared_and_both_are_audited() -> None:
     first, second = evidence(0.0, films=120, name="a"), evidence(0.0, films=130, name="b", seed=1)
     found = report(first, second)
@@ -99,6 +114,7 @@ def test_different_films_are_not_compared_and_both_are_audited() -> None:
 def test_too_few_patients_cannot_be_concluded_from() -> None:
     found = report(evidence(0.0, films=12))
     assert set(answers(found, "run").values()) <= {UNKNOWN, FOUND}  # the training films alone are enough for a verdict
+    assert found.runs[0].headline.startswith("Nothing can be concluded")
     assert headline(tuple(Check("x", UNKNOWN, "") for _ in range(2))).startswith("Nothing can be concluded")
 
 
