@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort import Cohort, CohortError, age_bands, left_out
+from datasets.dicom_policy import DicomPolicy
 from datasets.near_duplicates import hashes, joined_by_copies, near_duplicates
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, read_radiograph
@@ -28,20 +29,20 @@ SPLIT_NAMES = {str(split): str(split) for split in Split} | {"val": "validation"
 
 
 class FilmFolder:
-    """Films by position, read from files below one folder."""
+    """Films by position, read from files below one folder; DICOM films as the policy says."""
 
-    def __init__(self, root: Path, paths: Sequence[str]) -> None:
-        self.root, self.paths = root, list(paths)
+    def __init__(self, root: Path, paths: Sequence[str], policy: DicomPolicy = DicomPolicy()) -> None:
+        self.root, self.paths, self.policy = root, list(paths), policy
 
     def read(self, position: int) -> Radiograph:
         """Decode one film; raises RadiographError with the reason."""
-        return read_radiograph(self.root / self.paths[position])
+        return read_radiograph(self.root / self.paths[position], policy=self.policy)
 
     def fingerprint(self, position: int) -> str:
-        """Path, size and time of last change."""
+        """Path, size, time of last change, and how a DICOM file is read."""
         file = self.root / self.paths[position]
         status = file.stat()
-        return f"{file.resolve()} {status.st_size} {status.st_mtime_ns}"
+        return f"{file.resolve()} {status.st_size} {status.st_mtime_ns} {self.policy}"
 
 
 def load_covid(
@@ -81,7 +82,8 @@ def load_covid(
         raise CohortError(
             f"--external-sources: no film comes from {missing[0]!r}; sources are {', '.join(sorted(set(table['source'])))}"
         )
-    films, together, notes = FilmFolder(data_dir, table["path"].tolist()), table["patient"], []
+    policy = DicomPolicy(voi=preprocessing.voi)
+    films, together, notes = FilmFolder(data_dir, table["path"].tolist(), policy), table["patient"], []
     copies = near_duplicates(hashes(films, len(table))) if separate_copies else near_duplicates(np.empty((0, 1), bool))
     if separate_copies:
         together = joined_by_copies(table["patient"], copies)
@@ -139,7 +141,7 @@ def load_covid(
     if "age" in table:
         table["age_band"] = age_bands(table["age"])
     info = DatasetInfo("covid", targets, sources, "source", positive, synthetic=False)
-    films = FilmFolder(data_dir, table["path"].tolist())
+    films = FilmFolder(data_dir, table["path"].tolist(), policy)
     return Cohort(info, table, preprocessing, films, excluded=left_out(reasons), notes=tuple(notes))
 
 
@@ -170,7 +172,7 @@ def load_unseen(data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo)
     if "age" in table:
         table["age_band"] = age_bands(table["age"])
     info = DatasetInfo("covid", targets, sources, info.bias_name, positive, synthetic=False)
-    films = FilmFolder(data_dir, table["path"].tolist())
+    films = FilmFolder(data_dir, table["path"].tolist(), DicomPolicy(voi=preprocessing.voi))
     return Cohort(info, table, preprocessing, films, excluded=left_out(reasons))
 
 

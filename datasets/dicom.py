@@ -13,7 +13,6 @@ References:
 """
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,7 +35,8 @@ from datasets.dicom_facts import (
     first,
     hashed_identities,
 )
-from datasets.dicom_greys import Voi, modality_values, padding_values, voi_values
+from datasets.dicom_greys import modality_values, padding_values, voi_values
+from datasets.dicom_policy import DicomPolicy, Voi
 from datasets.greyscale import inside_border, looks_inverted, robust_scale, stored_offsets
 from datasets.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, silenced, source_bytes
 
@@ -66,27 +66,6 @@ PIXEL_TAGS = (
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
 )
-
-
-@dataclass(frozen=True)
-class DicomPolicy:
-    """What is done with the greys, and which films are admitted; a checkpoint remembers it.
-
-    Attributes:
-        voi: what is preferred of VOI LUT, window and neither; a film without it falls back in this order.
-        modalities: admitted values of Modality.
-        views: admitted views, in the words of `datasets.dicom_facts.VIEWS`; many CR films don't state theirs.
-        for_processing: admit FOR PROCESSING films, whose pixels are the detector's own, linear or log.
-    """
-
-    voi: Voi = "lut"
-    modalities: tuple[str, ...] = ("CR", "DX")
-    views: tuple[str, ...] = ("PA", "AP", "FRONTAL", "UNKNOWN")
-    for_processing: bool = False
-
-    def __post_init__(self) -> None:
-        if self.voi not in get_args(Voi):
-            raise ValueError(f"voi must be one of {', '.join(get_args(Voi))}")
 
 
 def read_dicom(source: Path | bytes, policy: DicomPolicy = DicomPolicy(), *, key: bytes | None = None) -> Radiograph:

@@ -33,6 +33,7 @@ IDENTITY_TAGS = {
     "instance": "SOPInstanceUID",
     "institution": "InstitutionName",
     "station": "StationName",
+    "accession": "AccessionNumber",
 }
 VIEWS = {
     **dict.fromkeys(("PA", "272479007", "R-10214", "R-40888"), "PA"),

@@ -5,14 +5,12 @@ References:
 """
 
 import math
-from typing import Literal
 
 import numpy as np
 
 from datasets.dicom_facts import DicomError, Tags, code, first
+from datasets.dicom_policy import Voi
 from datasets.greyscale import WINDOW_FUNCTIONS, LookupTable, window
-
-Voi = Literal["lut", "window", "none"]
 
 
 def padding_values(tags: Tags, stored: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ attenuation; here the hospital makes a film of it, with its own exposure, contra
 grain. The signature has its own random stream, so the same patient can be shown at two hospitals.
 
     python -m datasets.phantom --sheet phantoms.png
+    python -m datasets.phantom --dicom phantoms --n 200
 """
 
 import argparse
@@ -274,14 +275,33 @@ def sheet(seed: int, size: int) -> Image.Image:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the contact sheet of the README."""
-    parser = argparse.ArgumentParser(prog="python -m datasets.phantom", description=f"Contact sheet: {NOTICE}.")
-    parser.add_argument("--sheet", type=Path, required=True, metavar="OUT.png", help="where to write the picture")
+    """Writes the contact sheet of the README, or a folder of DICOM films to try a batch evaluation on."""
+    parser = argparse.ArgumentParser(prog="python -m datasets.phantom", description=f"Draws films: {NOTICE}.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--sheet", type=Path, metavar="OUT.png", help="write one picture of all hospitals and labels")
+    what.add_argument("--dicom", type=Path, metavar="OUT", help="write a new folder of DICOM films, with labels.csv")
     parser.add_argument("--seed", type=int, default=0, help="of the cohort (default 0)")
-    parser.add_argument("--size", type=int, default=192, help="side of a film in pixels (default 192)")
+    parser.add_argument("--size", type=int, help="side of a film in pixels (default: --sheet 192, --dicom 1024)")
+    parser.add_argument("--n", type=int, default=200, help="--dicom: how many films (default 200)")
+    parser.add_argument(
+        "--rho", type=float, default=0.5, help="--dicom: how often a film has its hospital's label (default 0.5: chance)"
+    )
     options = parser.parse_args(arguments)
-    sheet(options.seed, options.size).save(options.sheet)
-    sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
+    if options.sheet:
+        sheet(options.seed, options.size or 192).save(options.sheet)
+        sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
+        return
+    from datasets.phantom_dicom import write_folder  # noqa: PLC0415  here, so that drawing films needs no pydicom
+
+    try:
+        odd = write_folder(options.dicom, options.n, options.rho, options.seed, options.size or 1024)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    sys.stdout.write(
+        f"wrote {options.n} films and their labels.csv to {options.dicom} ({NOTICE}), and {odd} files to "
+        f"{options.dicom / 'odd'} that an evaluation must skip or fail with a reason; next:\n"
+        f"python -m training.evaluate RUN --dicom-dir {options.dicom} --labels {options.dicom / 'labels.csv'}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """From a film to the tensor a model sees: one value, made by training, stored in the checkpoint, used everywhere."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from datasets.dicom_policy import Voi
 from datasets.radiograph import Radiograph
 
 
@@ -25,6 +26,7 @@ class Preprocessing:
             read, its own extreme values (padding, collimation borders, burnt-out markers) left out. `none` keeps [0, 1].
         mean: per channel, subtracted from [0, 1].
         std: per channel, divided by.
+        voi: what a DICOM film's greys are made with, see `datasets.dicom_policy`; no effect on other formats.
     """
 
     size: int
@@ -33,12 +35,15 @@ class Preprocessing:
     intensity: str = "percentile"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
+    voi: Voi = "lut"
 
     def __post_init__(self) -> None:
         if self.aspect not in ("stretch", "pad", "crop"):
             raise ValueError(f"aspect must be stretch, pad or crop, not {self.aspect!r}")
         if self.intensity not in ("percentile", "none"):
             raise ValueError(f"intensity must be percentile or none, not {self.intensity!r}")
+        if self.voi not in get_args(Voi):
+            raise ValueError(f"voi must be one of {', '.join(get_args(Voi))}, not {self.voi!r}")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
                 raise ValueError(f"{name} has {len(values)} values for {self.channels} channel(s)")

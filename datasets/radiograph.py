@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from datasets.dicom import DicomPolicy
+    from datasets.dicom_policy import DicomPolicy
 
 MAX_PIXELS = 100_000_000
 """Largest rows x columns that is decoded; the largest detectors have about 30 million."""
@@ -89,7 +89,8 @@ def read_radiograph(
 
     # Imported here, because datasets.dicom needs Radiograph from this module, and so that a cohort of PNG files
     # never pays for importing pydicom and its codecs.
-    from datasets.dicom import DicomPolicy, read_dicom
+    from datasets.dicom import read_dicom
+    from datasets.dicom_policy import DicomPolicy
 
     try:
         return read_dicom(data, policy or DicomPolicy(), key=key)

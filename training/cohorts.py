@@ -1,7 +1,10 @@
 """The cohort that a run's settings name."""
 
+from typing import cast
+
 from datasets.catalogue import load_cohort
 from datasets.cohort import Cohort
+from datasets.dicom_policy import Voi
 from datasets.preprocessing import Preprocessing
 from models.classifier import normalisation
 from training.config import TrainConfig
@@ -12,7 +15,7 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
     has_weights = config.pretrained or config.weights is not None
     mean, std = normalisation(config.model) if has_weights and config.in_chans == 3 else ((0.5,) * config.in_chans,) * 2
     intensity = "none" if config.dataset == "biased-mnist" else config.intensity
-    return Preprocessing(config.img_size, config.in_chans, config.aspect, intensity, mean, std)
+    return Preprocessing(config.img_size, config.in_chans, config.aspect, intensity, mean, std, cast(Voi, config.voi))
 
 
 def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:

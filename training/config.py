@@ -76,6 +76,11 @@ class TrainConfig:
     intensity: str = option(
         "percentile", "grey levels: 0.5th to 99.5th percentile to [0, 1], or as read", choices=("percentile", "none")
     )
+    voi: str = option(
+        "lut",
+        "greys of a DICOM film: its VOI LUT, its window, or neither; one without falls back in this order",
+        choices=("lut", "window", "none"),
+    )
     augment: bool = option(True, "affine, intensity and noise augmentation of training films; never a mirror")
     cache: str = option(
         "memory", "where decoded, resized films stay between epochs", choices=("memory", "disk", "none")

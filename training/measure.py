@@ -21,6 +21,7 @@ from training.checkpoint import NAME, RESUME_NAME, Checkpoint, save_checkpoint, 
 from training.config import TrainConfig, as_settings
 from training.methods import METHODS
 from training.predict import infer, predictions_table, read_logits
+from training.reference import Reference, save_reference
 from training.report import RunResult, json_numbers, versions
 
 # Places on this machine stay out of a checkpoint, which travels.
@@ -58,7 +59,7 @@ def finish(
     device: torch.device,
     epoch: int,
 ) -> RunResult:
-    """Calibrate on validation, measure each split, write the checkpoint and the predictions."""
+    """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference."""
     info, table = cohort.info, cohort.table
     samples, everything = cohort.samples(), np.arange(len(table))
     features, logits = infer(model, samples, everything, device, channels_last=config.channels_last)
@@ -90,6 +91,7 @@ def finish(
         run.as_json()["metrics"], versions(), model.state_dict(),
     )  # fmt: skip
     save_checkpoint(checkpoint, folder / NAME)
+    save_reference(Reference.of(features[cohort.positions(Split.TRAIN)], features[held], config.seed), folder)
     write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
     (folder / RESUME_NAME).unlink(missing_ok=True)
     seen = table.iloc[cohort.positions(Split.TRAIN)]

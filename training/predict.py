@@ -10,6 +10,7 @@ from scipy.special import logsumexp, softmax
 from torch import nn
 
 from datasets.cohort import Cohort, CohortSamples
+from datasets.dicom_policy import DicomPolicy
 from datasets.identity import keyed_hash
 from datasets.radiograph import read_radiograph
 from datasets.sample import DatasetInfo
@@ -150,7 +151,8 @@ class Predictor:
     @torch.inference_mode()
     def logits(self, film: Path | bytes) -> np.ndarray:
         """Logits of one film, one per class; raises RadiographError for a file that is no film."""
-        image = self.checkpoint.preprocessing(read_radiograph(film))[None].to(self.device)
+        preprocessing = self.checkpoint.preprocessing
+        image = preprocessing(read_radiograph(film, policy=DicomPolicy(voi=preprocessing.voi)))[None].to(self.device)
         result: np.ndarray = self.model(image).logits[0].float().cpu().numpy()
         return result
 

@@ -21,7 +21,7 @@ from training.score import Scored
 
 # Settings that decide which films a run has, and in which splits.
 FILM_SETTINGS = (
-    "dataset", "data_dir", "classes", "external_sources", "rho", "films", "split_seed", "separate_copies",
+    "dataset", "data_dir", "classes", "external_sources", "rho", "films", "split_seed", "separate_copies", "voi",
 )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subj
     for subject in subjects:
         info, config = subject.predictor.info, subject.config
         if data_dir is not None and not subject.trained_in(data_dir):
-            identity: Any = (info.name, info.targets)
+            identity: Any = (info.name, info.targets, subject.predictor.checkpoint.preprocessing.voi)
         elif config is None:
             raise EvaluationError(
                 f"{subject.folder} has no config.yaml, so its own films are not known: give --data-dir"
