@@ -284,14 +284,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, help="side of a film in pixels (default: --sheet 192, --dicom 1024)")
     parser.add_argument("--n", type=int, default=200, help="--dicom: how many films (default 200)")
     parser.add_argument(
-        "--rho", type=float, default=0.5, help="--dicom: how often a film has its hospital's label (default 0.5: chance)"
+        "--rho",
+        type=float,
+        default=0.5,
+        help="--dicom: how often a film has its hospital's label (default 0.5: chance)",
     )
     options = parser.parse_args(arguments)
     if options.sheet:
         sheet(options.seed, options.size or 192).save(options.sheet)
         sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
         return
-    from datasets.phantom_dicom import write_folder  # noqa: PLC0415  here, so that drawing films needs no pydicom
+    from datasets.phantom_dicom import write_folder  # here, so that drawing films needs no pydicom
 
     try:
         odd = write_folder(options.dicom, options.n, options.rho, options.seed, options.size or 1024)

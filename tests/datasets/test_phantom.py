@@ -224,3 +224,17 @@ def test_the_command_writes_a_contact_sheet(tmp_path, capsys) -> None:
     with Image.open(tmp_path / "sheet.png") as page:
         assert page.width > 3 * 48
         assert page.height > len(HOSPITALS) * 48
+
+
+def test_the_command_writes_dicom_films_or_a_sheet(tmp_path, capsys) -> None:
+    phantom.main(["--dicom", str(tmp_path / "films"), "--n", "6", "--size", "48"])
+    said = capsys.readouterr()
+    assert "wrote 6 films and their labels.csv" in said.out and "synthetic phantoms, no patient data" in said.out
+    assert f"--dicom-dir {tmp_path / 'films'} --labels" in said.out
+    assert len(list((tmp_path / "films").rglob("im*.dcm"))) == 6
+    with pytest.raises(SystemExit):
+        phantom.main(["--dicom", str(tmp_path / "films"), "--n", "6"])
+    assert "isn't empty: name a new folder" in capsys.readouterr().err
+    for arguments in ([], ["--dicom", "films", "--sheet", "sheet.png"]):
+        with pytest.raises(SystemExit):
+            phantom.main(arguments)
