@@ -5,8 +5,6 @@ film counts as its own patient), `split` (train, validation, test, external; it 
 `sex`, `age` and any others. Films are PNG, JPEG, TIFF or DICOM.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort import Cohort, CohortError, age_bands, left_out
+from datasets.csv_table import read_csv
 from datasets.dicom_policy import DicomPolicy
 from datasets.near_duplicates import hashes, joined_by_copies, near_duplicates
 from datasets.preprocessing import Preprocessing
@@ -226,7 +225,7 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         raise CohortError(
             f"{file} does not exist; --data-dir must be a folder with metadata.csv (columns path, label, source)"
         )
-    table = _read_csv(file)
+    table = read_csv(file)
     for column in ("path", "label", "source"):
         if column not in table:
             raise CohortError(
@@ -271,37 +270,6 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     own = "film " + usable["row"].astype(str)
     usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", own) if "patient_id" in usable else own
     return usable, reasons
-
-
-def _read_csv(file: Path) -> pd.DataFrame:
-    """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there."""
-    data = file.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise CohortError(f"{file}, line {line}: not in UTF-8; save the table as CSV UTF-8") from None
-    rows: list[list[str]] = []
-    try:
-        for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
-            rows.append([cell.strip() for cell in cells])
-    except csv.Error as error:
-        raise CohortError(f"{file}, line {len(rows) + 1}: can't be read as CSV ({error}); check its quotes") from None
-    while rows and not any(rows[-1]):
-        rows.pop()
-    if not rows:
-        raise CohortError(f"{file} is empty; it needs a header with the columns path, label, source")
-    header, width = rows[0], len(rows[0])
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise CohortError(f"{file}, line 1: the column {twice[0]} is there twice; remove one")
-    for number, cells in enumerate(rows[1:], start=2):
-        if any(cells[width:]):
-            raise CohortError(
-                f"{file}, line {number}: {len(cells)} cells under {width} column names; quote a cell that holds a comma"
-            )
-    table = pd.DataFrame([cells[:width] + [""] * (width - len(cells)) for cells in rows[1:]], columns=header, dtype=str)
-    return table[[name for name in header if name]]
 
 
 def _resolved(root: Path, path: str) -> Path | None:

@@ -162,6 +162,8 @@ def _parse(data: bytes, key: bytes | None) -> tuple[Dataset, uid.UID]:
         raise DicomError("the data set can't be parsed: export the file again")
     if not dataset:  # pydicom gives up the whole data set where compressed pixels have no end
         raise DicomError("the DICOM file ends too early: copy it again", reason="truncated")
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
+        raise DicomRefusedError("the file is the index of a disc: its films are files of their own", reason="DICOMDIR")
     if not dataset.get("PixelData"):
         raise DicomError(
             "the DICOM file has no pixels (or ends before them): an image is needed", reason="no pixel data"
@@ -198,6 +200,8 @@ def _admit(dataset: Dataset, facts: dict[str, object], policy: DicomPolicy) -> N
         raise DicomRefusedError(
             f"the view isn't one of {', '.join(policy.views)}", reason="lateral view" if lateral else "view"
         )
+    if facts["body_part"] not in policy.body_parts:
+        raise DicomRefusedError("the film isn't of the chest", reason="body part")
     if int(first(dataset.get("NumberOfFrames")) or 1) > 1:
         raise DicomRefusedError("the file holds several frames: one film a file", reason="multi-frame")
     photometric = code(dataset, "PhotometricInterpretation")

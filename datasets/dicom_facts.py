@@ -18,6 +18,8 @@ FACT_TAGS = (
     "Modality",
     "ViewPosition",
     "ViewCodeSequence",
+    "BodyPartExamined",
+    "AnatomicRegionSequence",
     "Manufacturer",
     "ManufacturerModelName",
     "PresentationIntentType",
@@ -45,6 +47,9 @@ VIEWS = {
 }
 """ViewPosition terms and the SNOMED codes (CT and the older RT) of CID 4010, in one word each."""
 
+CHEST = frozenset(["51185008", "T-D3000"])
+"""The chest in the SNOMED codes of AnatomicRegionSequence; BodyPartExamined says it in letters, and often not alone."""
+
 MODALITIES = frozenset(["CR", "CT", "DX", "IO", "MG", "MR", "NM", "OT", "PT", "PX", "RF", "RG", "SC", "US", "XA", "XC"])
 
 
@@ -53,7 +58,8 @@ class DicomError(RadiographError):
 
 
 class DicomRefusedError(DicomError):
-    """A sound file that isn't admitted. `reason`: modality, for processing, lateral view, view, multi-frame, colour."""
+    """A sound file that isn't admitted. `reason`: modality, for processing, lateral view, view, body part,
+    multi-frame, colour, DICOMDIR."""
 
 
 class Tags(Protocol):
@@ -79,13 +85,15 @@ def film_facts(tags: Tags) -> dict[str, object]:
     """What is known of a film besides its pixels.
 
     Returns:
-        modality, view_position (PA, AP, FRONTAL, LATERAL, DECUBITUS, OTHER, UNKNOWN), manufacturer, model,
+        modality, view_position (PA, AP, FRONTAL, LATERAL, DECUBITUS, OTHER, UNKNOWN), body_part (CHEST, OTHER, UNKNOWN),
+        manufacturer, model,
         presentation_intent, age_band, sex (M, F, O), burned_in and lossy (True, False); None if not stated.
     """
     modality, intent, sex = code(tags, "Modality"), code(tags, "PresentationIntentType"), code(tags, "PatientSex")
     return {
         "modality": modality if modality in MODALITIES else "OTHER" if modality else None,
         "view_position": _view(tags),
+        "body_part": _body_part(tags),
         "manufacturer": _free_text(tags, "Manufacturer"),
         "model": _free_text(tags, "ManufacturerModelName"),
         "presentation_intent": intent if intent in ("FOR PRESENTATION", "FOR PROCESSING") else None,
@@ -123,6 +131,16 @@ def _view(tags: Tags) -> str:
         item = first(tags.get("ViewCodeSequence"))
         position = code(item, "CodeValue") if item is not None else ""
     return VIEWS.get(position, "OTHER") if position else "UNKNOWN"
+
+
+def _body_part(tags: Tags) -> str:
+    """From BodyPartExamined or, where that is empty (it is optional in DX), from the coded region."""
+    text = code(tags, "BodyPartExamined")
+    if text:
+        return "CHEST" if any(word in text for word in ("CHEST", "THORA", "LUNG")) else "OTHER"
+    item = first(tags.get("AnatomicRegionSequence"))
+    region = code(item, "CodeValue") if item is not None else ""
+    return ("CHEST" if region in CHEST else "OTHER") if region else "UNKNOWN"
 
 
 def _free_text(tags: Tags, keyword: str) -> str | None:

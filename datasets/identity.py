@@ -36,8 +36,11 @@ def hash_key(root: Path, override: Path | None = None) -> bytes:
 
 
 def keyed_hash(key: bytes, text: str) -> str:
-    """HMAC-SHA256 of the UTF-8 text, its first 16 hex digits (64 bits: two of a million patients collide in 3e-8)."""
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:16]
+    """HMAC-SHA256 of the UTF-8 text, its first 16 hex digits (64 bits: two of a million patients collide in 3e-8).
+
+    Bytes of a file name that are no UTF-8, which Python carries as lone surrogates, are hashed as they are on disk.
+    """
+    return hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
 
 
 def key_id(key: bytes) -> str:

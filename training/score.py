@@ -65,7 +65,7 @@ def score(
                 ready[preprocessing] = pixels, _masks(lungs, preprocessing)
             pixels, mask = ready[preprocessing]
             shown = [pixels, *(perturb(pixels, positions, mask) for perturb in perturbations.values())]
-            found.append(_outputs(predictor, [preprocessing.normalise(image) for image in shown]))
+            found.append(outputs(predictor, [preprocessing.normalise(image) for image in shown]))
         advance(len(positions))
     scored = []
     for found in batches:
@@ -78,8 +78,8 @@ def score(
 
 
 @torch.inference_mode()
-def _outputs(predictor: Predictor, images: list[Tensor]) -> list[np.ndarray]:
-    """Features of the first, then the logits of each."""
+def outputs(predictor: Predictor, images: list[Tensor]) -> list[np.ndarray]:
+    """Features (films x width) of the first batch of images, then the logits (films x classes) of each."""
     ready = (image.to(predictor.device).contiguous(memory_format=torch.channels_last) for image in images)  # faster
     outputs = [predictor.model(image) for image in ready]
     return [outputs[0].features.float().cpu().numpy(), *(output.logits.float().cpu().numpy() for output in outputs)]

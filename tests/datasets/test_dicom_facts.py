@@ -35,9 +35,22 @@ def test_view(position: str | list[str], coded: str, view: str) -> None:
     assert film_facts(tags)["view_position"] == view
 
 
+@pytest.mark.parametrize(
+    ("part", "region", "found"),
+    [
+        *[("CHEST", "", "CHEST"), ("chest pa", "", "CHEST"), ("THORAX", "", "CHEST"), ("HAND", "", "OTHER")],
+        *[("", "51185008", "CHEST"), ("", "T-D3000", "CHEST"), ("", "T-D8700", "OTHER"), ("", "", "UNKNOWN")],
+        *[("Doe", "51185008", "OTHER")],
+    ],
+)
+def test_body_part(part: str, region: str, found: str) -> None:
+    tags = {"BodyPartExamined": part, "AnatomicRegionSequence": [{"CodeValue": region}] if region else []}
+    assert film_facts(tags)["body_part"] == found
+
+
 def test_nothing_stated_is_none() -> None:
     facts = film_facts({"PatientSex": "Doe", "Modality": "", "LossyImageCompression": "02", "Manufacturer": "  "})
-    assert facts.pop("view_position") == "UNKNOWN"
+    assert facts.pop("view_position") == facts.pop("body_part") == "UNKNOWN"
     assert set(facts.values()) == {None}
 
 

@@ -20,7 +20,7 @@ from datasets.dicom import DicomPolicy, DicomRefusedError, read_dicom
 from datasets.identity import keyed_hash
 from datasets.radiograph import RadiographError, read_radiograph
 
-ANY_VIEW = DicomPolicy(views=("PA", "OTHER"))
+ANY_VIEW = DicomPolicy(views=("PA", "OTHER"), body_parts=("OTHER",))
 MARKER, SHORT_MARKER = "MARKER^DOE", "DOE^"
 KEY = bytes(range(32))
 TEXTS = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.dicom import DicomPolicy
+from datasets.dicom_policy import DicomPolicy
 from datasets.radiograph import RadiographError, read_radiograph
 
 
 @pytest.mark.skipif("END_CXR_DICOM" not in os.environ, reason="END_CXR_DICOM names no folder of DICOM samples")
 def test_real_samples() -> None:
-    everything = DicomPolicy(modalities=("CR", "DX", "MG", "MR", "OT"), views=("PA", "AP", "UNKNOWN", "OTHER"))
+    everything = DicomPolicy(
+        modalities=("CR", "DX", "MG", "MR", "OT"),
+        views=("PA", "AP", "UNKNOWN", "OTHER"),
+        body_parts=("CHEST", "OTHER", "UNKNOWN"),
+    )
     films = {}
     for path in sorted(Path(os.environ["END_CXR_DICOM"]).iterdir()):
         for policy in (DicomPolicy(), everything):

@@ -1,0 +1,100 @@
+"""Who works off the shards of a folder: this machine, or the machines of a Ray cluster.
+
+Both run the same function on the same shards and keep the same tables, so that one may go on where the other was stopped.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from datasets.dicom_folder import Entry
+from training.folder.shard import Job, Shard, ShardScorer
+from training.folder.store import ShardStore
+
+Advance = Callable[[int], object]
+
+
+class EngineError(ValueError):
+    """An engine that can't be used here; the message says what to install."""
+
+
+def run_locally(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Advance) -> None:
+    """Score shards here, with `job.workers` decoding processes.
+
+    Args:
+        job: what to do.
+        store: where the tables go.
+        shards: those that are missing.
+        advance: called with the number of files done.
+    """
+    missing = iter(shards)
+    first = next(missing, None)
+    if first is None:  # no model is loaded when nothing is to be scored
+        return
+
+    def everything() -> Iterator[Shard]:
+        yield first
+        yield from missing
+
+    with ShardScorer(job) as scorer:
+        for shard, table in scorer.tables(everything()):
+            store.write(shard, table)
+            advance(len(shard.entries))
+
+
+def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Advance) -> None:
+    """Score shards on a Ray cluster: the one at RAY_ADDRESS, or one of this machine's own.
+
+    Every machine must reach the folder, the checkpoints and the store under the same names. An actor takes `job.workers`
+    CPUs; as many run as the cluster has room for. A shard whose machine is lost is given to another.
+
+    Raises:
+        EngineError: Ray is not installed.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise EngineError("--engine ray needs Ray: pip install 'end-cxr[ray]'") from None
+    rows = [{"name": shard.name, "entries": json.dumps(shard.entries)} for shard in shards]
+    if not rows:
+        return
+    started = not ray.is_initialized()
+    if started:
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars, context.enable_operator_progress_bars = False, False
+    try:
+        room = max(1, int(ray.cluster_resources().get("CPU", 1)) // job.workers)
+        found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _RayScorer,
+            fn_constructor_args=(job, store),
+            batch_size=1,
+            num_cpus=job.workers,
+            num_gpus=1 if job.device.startswith("cuda") else 0,
+            concurrency=min(room, len(rows)),
+        )
+        for batch in found.iter_batches(batch_size=1):
+            advance(int(batch["files"].sum()))
+    finally:
+        if started:
+            ray.shutdown()
+
+
+class _RayScorer:
+    """An actor: checkpoints and decoding processes that stay from one shard to the next."""
+
+    def __init__(self, job: Job, store: ShardStore) -> None:
+        self.scorer, self.store = ShardScorer(job), store
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        shards = [
+            Shard(str(name), [Entry(*entry) for entry in json.loads(str(entries))])
+            for name, entries in zip(batch["name"], batch["entries"], strict=True)
+        ]
+        for shard, table in self.scorer.tables(shards):
+            self.store.write(shard, table)
+        return {"files": [len(shard.entries) for shard in shards]}
+
+
+ENGINES = {"local": run_locally, "ray": run_on_ray}

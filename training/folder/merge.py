@@ -1,0 +1,341 @@
+"""From finished shards to the results of a folder: what became of each file, and what each checkpoint says of each film.
+
+First a survey reads a few columns of all shards, to find second copies of a film, to name institutions by their number of
+films and to match the labels; then the tables are written shard by shard, so that memory does not grow with them.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from datasets.sample import Split
+from training.checkpoint import write_aside
+from training.folder.labels import Labels
+from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, Job, model_columns
+from training.folder.store import ShardStore
+from training.predict import ATTRIBUTES, read_logits
+from training.subjects import Subject
+
+DUPLICATE = "duplicate"
+NAMED = ("institution", "station")  # shown as A, B, ... by falling number of films
+SOURCES = (*NAMED, "view", *(name for name in FACTS if name != "view_position"))
+ROWS = 50_000  # of a row group
+FILM_COLUMNS = {"view_position": "view"}
+AUDITED = 200_000
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a folder once all its shards are read.
+
+    Attributes:
+        files: a row a file in the folder's order: file, status, reason, patient (its hash, else the study's, else the
+            file's own), study, label (row of the labels, -1 without), audited, and a column for each of `NAMED`: its
+            name, `institution A` being that of the most films.
+        counts: number of files by status and reason.
+        facts: number of scored films by each value of each fact.
+        unmatched: number of lines of the labels that no file of the folder goes with, that go with files of which none was
+            scored, and that name several files.
+        without_patient: scored films that name no patient.
+    """
+
+    files: pd.DataFrame
+    counts: pd.DataFrame
+    facts: dict[str, dict[str, int]]
+    unmatched: dict[str, int] = field(default_factory=dict)
+    without_patient: int = 0
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any scored film has a label."""
+        return bool(((self.files["status"] == "scored") & (self.files["label"] >= 0)).any())
+
+
+def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, audited: int = AUDITED) -> Survey:
+    """Read what must be known of all files before the first can be written.
+
+    Args:
+        store: of the shards.
+        shards: their names, in the folder's order.
+        labels: what is known of the films.
+        audited: how many films at most the audit is made of; beyond, whole patients are drawn by their hashes.
+    """
+    wanted = ("file", "file_name", "status", "reason", *HASHES)
+    tables, facts = [], {name: Counter[str]() for name in FACTS}
+    names = Counter[str]()
+    for shard in shards:
+        found = store.read(shard, [*wanted, *FACTS]).to_pandas()
+        names.update(found["file_name"])
+        tables.append(found[list(wanted)])
+        scored = found[found["status"] == "scored"]
+        for name, counter in facts.items():
+            counter.update(scored[name].map(lambda value: "not recorded" if value is None else str(value)))
+    table = pd.concat(tables, ignore_index=True) if tables else FILE_SCHEMA.empty_table().to_pandas()
+    scored = table["status"] == "scored"
+    copies = scored & table["instance"].notna() & table["instance"].where(scored).duplicated()
+    table.loc[copies, ["status", "reason"]] = ["skipped", DUPLICATE]
+    scored &= ~copies
+    table["label"] = -1
+    unmatched: dict[str, int] = {}
+    if labels is not None:
+        ambiguous = {name for name, count in names.items() if count > 1}
+        rows = labels.rows_of(table, ambiguous)
+        table["label"] = rows
+        anywhere, somewhere = set(rows.tolist()) - {-1}, set(rows[scored].tolist()) - {-1}
+        several = {row for name, row in labels.keys["file_name"].items() if name in ambiguous} - anywhere
+        lost = len(labels.table) - len(anywhere) - len(several)
+        unmatched = {"no file": lost, "no scored file": len(anywhere - somewhere), "several files": len(several)}
+    table["patient_known"] = table["patient"].notna()
+    table["patient"] = table["patient"].fillna(table["study"]).fillna(table["file"])
+    for name in NAMED:
+        ranked = table.loc[scored, name].value_counts()
+        letters = {value: f"{name} {_letters(rank)}" for rank, value in enumerate(ranked.index)}
+        table[name] = table[name].map(letters)
+    chosen = scored & (table["label"] >= 0) if (scored & (table["label"] >= 0)).any() else scored
+    table["audited"] = chosen & _drawn(table["patient"], chosen, audited)
+    counts = table.groupby(["status", "reason"], dropna=False).size().rename("files").reset_index()
+    kept = ["file", "status", "reason", "patient", "study", "label", "audited", *NAMED]
+    without_patient = int((scored & ~table["patient_known"]).sum())
+    return Survey(table[kept], counts, {name: dict(c.most_common()) for name, c in facts.items()}, unmatched, without_patient)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The films that a checkpoint's audit is made of.
+
+    Attributes:
+        predictions: as in predictions.parquet.
+        features: films x width, float32.
+        perturbed: score of the positive class under each perturbation.
+    """
+
+    predictions: pd.DataFrame
+    features: np.ndarray
+    perturbed: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Writes the tables of a folder from its shards.
+
+    Attributes:
+        job: what was done.
+        store: of the shards.
+        shards: their names, in the folder's order.
+        found: the survey of them.
+        subjects: the checkpoints, in the order of the job's runs.
+        labels: what is known of the films.
+        source: what a film's source is: one of `SOURCES`, or a column of the labels.
+        also: further columns of that kind to take along.
+    """
+
+    job: Job
+    store: ShardStore
+    shards: Sequence[str]
+    found: Survey
+    subjects: Sequence[Subject]
+    labels: Labels | None
+    source: str
+    also: tuple[str, ...] = ()
+
+    def write_files(self, path: Path) -> None:
+        """files.parquet: every file of the folder, with what became of it and what is known of it."""
+
+        def tables() -> Iterator[pa.Table]:
+            for rows, table in self._parts([name for name in FILE_SCHEMA.names if name not in ("file_name", "accession")]):
+                table = table.assign(row=rows.index, status=rows["status"], reason=rows["reason"])
+                copy = (rows["reason"] == DUPLICATE).to_numpy()
+                table.loc[copy, "message"] = "another file of the folder holds the same SOP instance"
+                yield pa.Table.from_pandas(table[["row", *table.columns.drop("row")]], preserve_index=False)
+
+        write_aside(path, lambda file: _write_parquet(file, tables()))
+
+    def write_predictions(self, path: Path) -> None:
+        """predictions.parquet and predictions.csv: a row for each scored film and checkpoint."""
+
+        def tables() -> Iterator[pa.Table]:
+            for number, _ in enumerate(self.subjects):
+                for _, predictions, _ in self._predictions(number, with_features=False):
+                    yield pa.Table.from_pandas(predictions, preserve_index=False)
+
+        write_aside(path, lambda file: _write_parquet(file, tables()))
+        write_aside(path.with_suffix(".csv"), lambda file: _write_csv(file, path))
+
+    def audited(self, number: int) -> Audited:
+        """What the audit of a checkpoint is made of."""
+        tables, features, perturbed = [], [], []
+        names = self.job.perturbations
+        for rows, predictions, table in self._predictions(number, with_features=True):
+            kept = rows["audited"].to_numpy()
+            tables.append(predictions[kept])
+            features.append(_stacked(table[model_columns(number)[0]][kept]))
+            perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
+        if not tables:
+            return Audited(pd.DataFrame(), np.empty((0, 0), np.float32), {})
+        checkpoint = self.subjects[number].predictor.checkpoint
+        positive = checkpoint.info.positive
+        shown = {}
+        if names and positive is not None:
+            logits = np.concatenate(perturbed).reshape(-1, len(names), len(checkpoint.info.targets))
+            for i, name in enumerate(names):
+                scores = read_logits(logits[:, i], positive, checkpoint.temperature, checkpoint.threshold)
+                shown[name] = scores.probability[:, positive]
+        return Audited(pd.concat(tables, ignore_index=True), np.concatenate(features), shown)
+
+    def _parts(self, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+        """The survey's rows and the shard's columns, shard by shard, on the same index."""
+        start = 0
+        for shard in self.shards:
+            table = self.store.read(shard, columns).to_pandas()
+            table.index = pd.RangeIndex(start, start + len(table))
+            yield self.found.files.iloc[start : start + len(table)], table
+            start += len(table)
+
+    def _predictions(
+        self, number: int, with_features: bool
+    ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+        """Rows of the survey, predictions, and the shard's columns, of the scored films of each shard."""
+        subject = self.subjects[number]
+        checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
+        features, logits, perturbed = model_columns(number)
+        labels = self.labels.targets(info) if self.labels is not None else np.array([], dtype=object)
+        wanted = [*FACTS, *((features, perturbed) if with_features else ()), logits]
+        for rows, table in self._parts(wanted):
+            kept = (rows["status"] == "scored").to_numpy()
+            rows, table = rows[kept], table[kept].rename(columns=FILM_COLUMNS)
+            if rows.empty:
+                continue
+            scores = read_logits(_stacked(table[logits]), info.positive, checkpoint.temperature, checkpoint.threshold)
+            names = np.array(info.targets, dtype=object)
+            target = np.full(len(rows), None, dtype=object)
+            known = rows["label"].to_numpy() >= 0
+            target[known] = labels[rows["label"].to_numpy()[known]]
+            predictions = pd.DataFrame(
+                {
+                    "run": subject.name,
+                    "row": rows.index.to_numpy("int64"),
+                    "file": rows["file"].to_numpy(),
+                    "patient": rows["patient"].to_numpy(),
+                    "study": rows["study"].to_numpy(),
+                    "source": self._attribute(self.source, rows, table),
+                    "split": str(Split.EXTERNAL),
+                    "target": pd.array(target, dtype="string").astype(object),
+                    "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
+                }
+            )
+            if len(names) > 2:
+                for i, name in enumerate(names):
+                    predictions[f"score_{name}"] = scores.probability[:, i]
+            predictions["logit"] = scores.margin
+            predictions["prediction"] = names[scores.prediction]
+            for name in dict.fromkeys((*ATTRIBUTES, *self.also)):
+                predictions[name] = self._attribute(name, rows, table)
+            yield rows, predictions, table
+
+    def _attribute(self, name: str, rows: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:
+        """A fact, a named institution or a column of the labels for each film; None where it isn't known."""
+        if self.labels is not None and name in self.labels.table and name not in SOURCES:
+            values = np.append(self.labels.table[name].to_numpy(object), "")[rows["label"].to_numpy()]
+            return np.where(values == "", None, values)
+        column = rows[name] if name in NAMED else table[name]
+        text = column.astype(object).where(column.notna(), None)
+        return text.map(lambda value: value if value is None else str(value)).to_numpy(object)
+
+
+def source_names(labels: Labels | None) -> list[str]:
+    """What a film's source can be."""
+    keys = ("label", "line")
+    return [*SOURCES, *([n for n in labels.table if n not in keys and n not in SOURCES] if labels is not None else [])]
+
+
+def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
+    """Texts that a spreadsheet would take for a formula get an apostrophe in front.
+
+    After OWASP, "CSV Injection": cells that begin with = + - @, a tab or a carriage return. Numbers are left as they are.
+    """
+    safe = table.copy()
+    for name in safe:
+        if safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
+            text = safe[name].astype(object)
+            risky = text.map(lambda value: isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")))
+            safe[name] = text.where(~risky, "'" + text.astype(str))
+    return safe
+
+
+def _write_csv(file: Path, parquet: Path) -> None:
+    """The same rows as the Parquet file, for a spreadsheet."""
+    with file.open("w", encoding="utf-8", newline="") as out, pq.ParquetFile(parquet) as rows:
+        for number, batch in enumerate(rows.iter_batches(ROWS)):
+            csv_safe(batch.to_pandas()).to_csv(out, index=False, header=number == 0)
+
+
+def _write_parquet(file: Path, tables: Iterator[pa.Table]) -> None:
+    """Tables of one schema, in row groups of a useful size. Columns that are empty in one table may not be in the next."""
+    writer: pq.ParquetWriter | None = None
+    held: list[pa.Table] = []
+
+    def flush() -> None:
+        nonlocal writer
+        if not held:
+            return
+        table = pa.concat_tables(held, promote_options="permissive")
+        held.clear()
+        # A column of nulls alone has no type yet: all that can be null here are texts and flags, seen as texts.
+        schema = writer.schema if writer is not None else _typed(table.schema)
+        writer = writer or pq.ParquetWriter(file, schema, compression="zstd")
+        writer.write_table(table.select(schema.names).cast(schema))
+
+    try:
+        for table in tables:
+            held.append(table)
+            if sum(part.num_rows for part in held) >= ROWS:
+                flush()
+        flush()
+        if writer is None:
+            pq.write_table(pa.table({}), file)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _typed(schema: pa.Schema) -> pa.Schema:
+    fields: list[Any] = []
+    for column in schema:
+        known = FILE_SCHEMA.field(column.name).type if column.name in FILE_SCHEMA.names else pa.string()
+        fields.append(column.with_type(known) if pa.types.is_null(column.type) else column)
+    return pa.schema(fields)
+
+
+def _stacked(column: pd.Series) -> np.ndarray:
+    """Lists of one length as a matrix."""
+    return np.stack(column.to_numpy()).astype(np.float32) if len(column) else np.empty((0, 0), np.float32)
+
+
+def _letters(rank: int) -> str:
+    """A, B, ..., Z, AA, AB, ... as a spreadsheet names its columns."""
+    text = ""
+    rank += 1
+    while rank:
+        rank, letter = divmod(rank - 1, 26)
+        text = chr(ord("A") + letter) + text
+    return text
+
+
+def _drawn(patient: pd.Series, chosen: pd.Series, limit: int) -> pd.Series:
+    """Which rows stay when whole patients are drawn until about `limit` of the chosen ones are left.
+
+    A patient's keyed hash is a uniform random number that is the same in every run: those below a bound are drawn.
+    """
+    count = int(chosen.sum())
+    if count <= limit:
+        return pd.Series(True, index=patient.index)
+    number = patient.map(lambda text: int(text, 16) / 2**64)
+    return number <= float(np.quantile(number[chosen], limit / count))

@@ -1,0 +1,249 @@
+"""The unit of work of a batch evaluation: some hundred files, read and scored by every checkpoint, as one table.
+
+A shard is named after what it was made of: the files (name, size, time of change) and all that decides their scores. So a
+killed run finds what it had finished, a changed file or another checkpoint makes shards anew, and no state is kept beside.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from datasets.dicom import read_dicom
+from datasets.dicom_facts import DicomRefusedError
+from datasets.dicom_folder import LINK, SPECIAL, Entry, Folder
+from datasets.dicom_policy import DicomPolicy
+from datasets.identity import key_id, keyed_hash
+from datasets.preprocessing import Preprocessing
+from datasets.radiograph import RadiographError
+from training.bias.shortcuts import SHORTCUTS
+from training.checkpoint import NAME
+from training.folder.worker_pool import Lost, WorkerPool
+from training.predict import Predictor
+from training.score import outputs
+
+LAYOUT = 1  # of the tables below: a change makes all shards anew
+FILES = 256  # files of one shard
+BATCH = 32
+# Why a file is left alone, rather than being an error of the file.
+SKIPPED = {"not DICOM", "no pixel data", "too large", LINK, SPECIAL}
+HASHES = ("patient", "study", "series", "instance", "institution", "station", "accession")
+TEXTS = (
+    *("modality", "view_position", "body_part", "manufacturer", "model", "presentation_intent", "age_band"),
+    *("sex", "syntax", "photometric", "modality_lut", "voi", "scale"),
+)
+FLAGS = ("burned_in", "lossy", "signed", "padding", "voi_fallback", "inverted", "looks_inverted")
+NUMBERS = ("bits", "bits_allocated")
+FACTS = (*TEXTS, *FLAGS, *NUMBERS)
+FILE_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("file", "file_name", "status", "reason", "message", *HASHES, *TEXTS)]
+    + [(name, pa.bool_()) for name in FLAGS]
+    + [(name, pa.int32()) for name in NUMBERS]
+)
+"""What is known of each file. `file` is the keyed hash of its path in the folder, `file_name` that of the name alone; `status`
+is scored, skipped or failed; `reason` a few fixed words, `message` a sentence; the rest are the facts of `read_dicom`."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that decides what becomes of a folder's files; picklable, the same for every shard and machine.
+
+    Attributes:
+        folder: the files.
+        runs: run folders, or their checkpoints.
+        key: of the hashes.
+        policy: which films are admitted; what is done with their greys each checkpoint knows itself.
+        perturbations: names of `training.bias.shortcuts.SHORTCUTS` to score the films under as well.
+        workers: decoding processes.
+        time_limit: seconds for one file.
+        device: of the models.
+    """
+
+    folder: Folder
+    runs: tuple[Path, ...]
+    key: bytes
+    policy: DicomPolicy = DicomPolicy()
+    perturbations: tuple[str, ...] = ()
+    workers: int = 2
+    time_limit: float = 60
+    device: str = "cpu"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names everything but the files that a score depends on."""
+        checkpoints = [run / NAME if run.is_dir() else run for run in self.runs]
+        parts: list[object] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in checkpoints]
+        parts += [LAYOUT, BATCH, key_id(self.key), dataclasses.replace(self.policy), self.perturbations]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+class Shard(NamedTuple):
+    """Files that are scored together.
+
+    Attributes:
+        name: 32 hex digits, see the module.
+        entries: the files, in the folder's order.
+    """
+
+    name: str
+    entries: list[Entry]
+
+
+def shards_of(job: Job, entries: Iterable[Entry], files: int = FILES) -> Iterator[Shard]:
+    """Cut a folder's entries into shards of at most so many files."""
+    held: list[Entry] = []
+    for entry in entries:
+        held.append(entry)
+        if len(held) == files:
+            yield Shard(_name(job, held), held)
+            held = []
+    if held:
+        yield Shard(_name(job, held), held)
+
+
+def _name(job: Job, entries: list[Entry]) -> str:
+    digest = hashlib.sha256(job.fingerprint.encode())
+    for entry in entries:
+        digest.update(repr(tuple(entry)).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+class Read(NamedTuple):
+    """What a decoding process made of a file.
+
+    Attributes:
+        facts: the values of `FILE_SCHEMA`, those that are not known left out.
+        pixels: for each geometry asked for, size x size float32 in [0, 1]; empty unless the status is scored.
+    """
+
+    facts: dict[str, Any]
+    pixels: tuple[np.ndarray, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadFilm:
+    """Turn an entry into pixels and facts; what happens in the decoding processes."""
+
+    folder: Folder
+    key: bytes
+    policy: DicomPolicy
+    geometries: tuple[Preprocessing, ...]
+
+    def __call__(self, entry: Entry) -> Read:
+        """Never raises RadiographError: that a film can't be read is a result."""
+        facts: dict[str, Any] = self.named(entry)
+        if entry.problem:
+            status = "skipped" if entry.problem in SKIPPED else "failed"
+            return Read(facts | {"status": status, "reason": entry.problem, "message": f"{entry.problem}: not opened"})
+        try:
+            content = self.folder.read(entry.name)
+            # A codec's work is shared by all checkpoints unless these were trained on different greys.
+            films = {
+                voi: read_dicom(content, dataclasses.replace(self.policy, voi=voi), key=self.key)
+                for voi in dict.fromkeys(geometry.voi for geometry in self.geometries)
+            }
+        except RadiographError as error:
+            refused = isinstance(error, DicomRefusedError) or error.reason in SKIPPED
+            facts |= {"status": "skipped" if refused else "failed", "reason": error.reason, "message": str(error)}
+            return Read(facts)
+        pixels = tuple(geometry.pixels(films[geometry.voi])[0].numpy() for geometry in self.geometries)
+        known = films[self.geometries[0].voi].facts
+        return Read(facts | {"status": "scored"} | {name: known[name] for name in (*HASHES, *FACTS)}, pixels)
+
+    def named(self, entry: Entry) -> dict[str, Any]:
+        """The hashes that stand for a file."""
+        name = entry.name.rpartition("/")[2]
+        return {"file": keyed_hash(self.key, entry.name), "file_name": keyed_hash(self.key, name)}
+
+
+class ShardScorer:
+    """Checkpoints and decoding processes, ready to turn shards into tables."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.predictors = [Predictor.load(run, job.device) for run in job.runs]
+        wanted = [_geometry(predictor.checkpoint.preprocessing) for predictor in self.predictors]
+        self.geometries = tuple(dict.fromkeys(wanted))
+        self.read = ReadFilm(job.folder, job.key, job.policy, self.geometries)
+        self.pool: WorkerPool[Entry, Read] = WorkerPool(self.read, job.workers, job.time_limit, ahead=BATCH + 4)
+
+    def __enter__(self) -> "ShardScorer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.close()
+
+    def tables(self, shards: Iterable[Shard]) -> Iterator[tuple[Shard, pa.Table]]:
+        """One table a shard: `FILE_SCHEMA`, and the columns of `model_columns` for each checkpoint, null unless scored.
+
+        While a shard is scored, files of the next are read. Rows do not depend on how shards were grouped into calls.
+        """
+        waiting: list[Shard] = []
+
+        def entries() -> Iterator[Entry]:
+            for shard in shards:
+                waiting.append(shard)
+                yield from shard.entries
+
+        facts: list[dict[str, Any]] = []
+        batch: list[Read] = []
+        for result in self.pool.results(entries()):
+            shard = waiting[0]
+            read = self._without_result(shard.entries[len(facts)], result) if isinstance(result, Lost) else result
+            facts.append(read.facts)
+            if read.pixels:
+                batch.append(read)
+            last = len(facts) == len(shard.entries)
+            if batch and (last or len(batch) == BATCH):
+                self._score(batch)
+                batch = []
+            if last:
+                yield shard, pa.Table.from_pylist(facts, self.schema)
+                waiting.pop(0)
+                facts = []
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Of the tables."""
+        columns = [name for number in range(len(self.predictors)) for name in model_columns(number)]
+        return pa.schema([*FILE_SCHEMA, *(pa.field(name, pa.list_(pa.float32())) for name in columns)])
+
+    def _without_result(self, entry: Entry, lost: Lost) -> Read:
+        why = f"reading the file {lost.how} ({lost.detail})" if lost.detail else f"reading the file ran {lost.how}"
+        reason = "error" if lost.how == "failed" else lost.how
+        return Read(self.read.named(entry) | {"status": "failed", "reason": reason, "message": why})
+
+    def _score(self, batch: list[Read]) -> None:
+        """Add what each checkpoint says to the facts of the films."""
+        # Shuffling draws from the film's own hash, so that a film's scores don't depend on where it lies.
+        seeds = [int(read.facts["file"], 16) >> 1 for read in batch]
+        pixels = {
+            geometry: torch.from_numpy(np.stack([read.pixels[i] for read in batch]))[:, None]
+            for i, geometry in enumerate(self.geometries)
+        }
+        for number, predictor in enumerate(self.predictors):
+            preprocessing = predictor.checkpoint.preprocessing
+            shown: list[Tensor] = [pixels[_geometry(preprocessing)]]
+            shown += [SHORTCUTS[name].apply(shown[0], seeds, None) for name in self.job.perturbations]
+            features, logits, *perturbed = outputs(predictor, [preprocessing.normalise(image) for image in shown])
+            others = np.stack(perturbed, axis=1).reshape(len(batch), -1) if perturbed else np.empty((len(batch), 0))
+            for read, *values in zip(batch, features, logits, others, strict=True):
+                read.facts.update(zip(model_columns(number), values, strict=True))
+
+
+def model_columns(number: int) -> tuple[str, str, str]:
+    """Columns of a checkpoint in a shard: features, logits, and logits under each perturbation, one after the other."""
+    return f"features {number}", f"logits {number}", f"perturbed {number}"
+
+
+def _geometry(preprocessing: Preprocessing) -> Preprocessing:
+    """What decides the pixels before normalisation: checkpoints that agree in it share them."""
+    return dataclasses.replace(preprocessing, channels=1, mean=(0.5,), std=(0.25,))

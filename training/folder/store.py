@@ -1,0 +1,74 @@
+"""Where finished shards are kept: a folder, or a place of any storage that fsspec knows, shared by all machines of a cluster."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.checkpoint import write_aside
+from training.folder.shard import Shard
+
+
+@dataclass(frozen=True)
+class ShardStore:
+    """Tables by the name of their shard; a table is whole or not there."""
+
+    place: str
+
+    def has(self, shard: Shard) -> bool:
+        """Whether the shard is finished."""
+        try:
+            with self._open(shard.name) as file:
+                rows: int = pq.read_metadata(file).num_rows
+        except (OSError, pa.ArrowInvalid):  # none, or one that a failing disk cut short: it is made again
+            return False
+        return rows == len(shard.entries)
+
+    def write(self, shard: Shard, table: pa.Table) -> None:
+        """Keep a table; raises OSError where there is no room, and then leaves nothing behind."""
+        content = io.BytesIO()
+        pq.write_table(table, content, compression="zstd")
+        if self._local:
+            folder = Path(self.place)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_aside(folder / f"{shard.name}.parquet", lambda file: file.write_bytes(content.getbuffer()))
+            return
+        storage, root = self._remote()
+        storage.makedirs(root, exist_ok=True)
+        # Object stores show an object when it is complete; on others the move is what makes it appear.
+        storage.pipe_file(f"{root}/.{shard.name}.part", content.getvalue())
+        storage.mv(f"{root}/.{shard.name}.part", f"{root}/{shard.name}.parquet")
+
+    def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The table of a finished shard, or some of its columns."""
+        with self._open(name) as file:
+            return pq.read_table(file, columns=None if columns is None else list(columns))
+
+    def keep_only(self, names: set[str]) -> None:
+        """Remove the shards of earlier folders or checkpoints."""
+        if self._local:
+            for file in Path(self.place).glob("*.parquet"):
+                if file.stem not in names:
+                    file.unlink()
+
+    @property
+    def _local(self) -> bool:
+        return "://" not in self.place
+
+    def _open(self, name: str) -> contextlib.AbstractContextManager[Any]:
+        if self._local:
+            return (Path(self.place) / f"{name}.parquet").open("rb")
+        storage, root = self._remote()
+        opened: contextlib.AbstractContextManager[Any] = storage.open(f"{root}/{name}.parquet", "rb")
+        return opened
+
+    def _remote(self) -> tuple[Any, str]:
+        import fsspec
+
+        storage, root = fsspec.core.url_to_fs(self.place)
+        return storage, root.rstrip("/")

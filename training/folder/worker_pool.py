@@ -1,0 +1,211 @@
+"""A pool of processes in which a task that crashes, stalls or leaks costs its own result and nothing else.
+
+Codecs are C, C++ and Rust: a damaged file can end the process that decodes it or keep it busy for ever. The pools of the
+standard library and of torch then give up all that was under way; here each process has one task at a time, its deadline
+is watched, and a dead one is replaced.
+"""
+
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Lost(NamedTuple):
+    """In place of the result of a task that gave none.
+
+    Attributes:
+        how: `crashed` (the process ended, twice), `timed out`, `out of memory`, or `failed` (any other exception).
+        detail: the signal or the exception's class; never its text, which may quote what was read.
+    """
+
+    how: Literal["crashed", "timed out", "out of memory", "failed"]
+    detail: str
+
+
+class WorkerPool(Generic[Item, Result]):
+    """Processes that apply one function to items, results in the order of the items.
+
+    Args:
+        task: applied to each item in another process, so it must be picklable; it should be quick to set up anew.
+        workers: number of processes.
+        time_limit: seconds for one item, after which its process is killed.
+        ahead: how many results may wait to be taken; more smooth the work, at the price of memory.
+    """
+
+    def __init__(
+        self, task: Callable[[Item], Result], workers: int, time_limit: float = 60, ahead: int | None = None
+    ) -> None:
+        self.task, self.time_limit = task, time_limit
+        self.ahead = ahead or 8 * workers
+        # Forked from a server without threads, which has the imports ready: a replacement is there in milliseconds.
+        self._context = get_context("forkserver")
+        self._context.set_forkserver_preload([type(task).__module__])
+        self._workers = [_Worker(self._context, task) for _ in range(workers)]
+
+    def __enter__(self) -> "WorkerPool[Item, Result]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, whatever they are at."""
+        for worker in self._workers:
+            worker.kill()
+
+    def results(self, items: Iterable[Item]) -> Iterator[Result | Lost]:
+        """One result for each item, in their order; the next items are worked on while one result is being used."""
+        done: queue.Queue[Any] = queue.Queue(self.ahead)
+        stopped = threading.Event()
+        thread = threading.Thread(target=self._supervise, args=(iter(items), done, stopped), daemon=True)
+        thread.start()
+        try:
+            while (entry := done.get()) is not _END:
+                if isinstance(entry, _Failure):
+                    raise entry.error
+                yield entry
+        finally:
+            stopped.set()
+            thread.join()
+
+    def _supervise(self, items: Iterator[Item], done: "queue.Queue[Any]", stopped: threading.Event) -> None:
+        """Hand out items, collect results, bury and replace; in a thread of its own, so that no one waits for another."""
+
+        def put(entry: Any) -> None:
+            while not stopped.is_set():
+                try:
+                    return done.put(entry, timeout=0.2)
+                except queue.Full:
+                    continue
+
+        finished: dict[int, Any] = {}
+        given = taken = 0
+        more = True
+        try:
+            while not stopped.is_set():
+                for worker in self._workers:
+                    if more and worker.idle and given - taken < self.ahead:
+                        try:
+                            item = next(items)
+                        except StopIteration:
+                            more = False
+                            break
+                        worker.give(given, item)
+                        given += 1
+                if not more and given == taken:
+                    return
+                for position, result in self._collect():
+                    finished[position] = result
+                while taken in finished:
+                    put(finished.pop(taken))
+                    taken += 1
+        except Exception as error:  # of the items: it belongs to whoever takes the results
+            put(_Failure(error))
+        finally:
+            for place, worker in enumerate(self._workers):
+                if not worker.idle:  # abandoned in the middle: its answer must not reach the next call
+                    self._workers[place] = worker.replaced()
+            put(_END)
+
+    def _collect(self) -> Iterator[tuple[int, Any]]:
+        """Results that are there, waiting for one at most until the next deadline."""
+        busy = [(place, worker) for place, worker in enumerate(self._workers) if not worker.idle]
+        if not busy:
+            return
+        left = min(worker.since for _, worker in busy) + self.time_limit - time.monotonic()
+        ready = wait([worker.connection for _, worker in busy], min(max(left, 0), 0.5))
+        now = time.monotonic()
+        for place, worker in busy:
+            if worker.connection in ready:
+                try:
+                    result = worker.connection.recv()
+                except (EOFError, OSError):
+                    ended = self._workers[place] = worker.replaced()
+                    if worker.attempt == 1:  # perhaps the machine was short of memory: once more, in a fresh process
+                        ended.give(worker.position, worker.item, attempt=2)
+                    else:
+                        yield worker.position, Lost("crashed", worker.cause)
+                    continue
+                worker.idle = True
+                yield worker.position, result
+            elif now - worker.since > self.time_limit:
+                self._workers[place] = worker.replaced()
+                yield worker.position, Lost("timed out", f"{self.time_limit:g} s")
+
+
+class _Worker:
+    """One process, what it is at, and since when."""
+
+    def __init__(self, context: Any, task: Callable[[Any], Any]) -> None:
+        self.context, self.task = context, task
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, task), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self.idle, self.position, self.item, self.since, self.attempt = True, -1, None, 0.0, 1
+
+    def give(self, position: int, item: Any, attempt: int = 1) -> None:
+        self.idle, self.position, self.item, self.attempt = False, position, item, attempt
+        self.since = time.monotonic()
+        try:
+            self.connection.send(item)
+        except OSError:  # dead already: found out when its result is collected
+            pass
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def replaced(self) -> "_Worker":
+        self.kill()
+        return _Worker(self.context, self.task)
+
+    @property
+    def cause(self) -> str:
+        """Why a dead process ended."""
+        code = self.process.exitcode or 0
+        return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+class _Failure(NamedTuple):
+    error: Exception
+
+
+_END = object()
+
+
+def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
+    """The process: one task after the other, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):  # codecs complain there in C, and may quote the file
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    while True:
+        try:
+            item = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            result = task(item)
+        except MemoryError:
+            result = Lost("out of memory", "")
+        except Exception as error:
+            result = Lost("failed", type(error).__name__)
+        try:
+            connection.send(result)
+        except OSError:
+            return
