@@ -85,7 +85,8 @@ def write_folder(out: Path, films: int, rho: float, seed: int, size: int) -> int
     save_dicomdir(out, f"phantom {seed}")
     after = FIRST_ROW + 3 * films  # a patient of nobody else's
     model = film_dataset(seed, after, "normal", "north", size, SCANNERS["north"][0])
-    return write_odd(out / "odd", model, out / records[0][0])
+    first = min(name for name, *_ in records)  # in order of path the film comes before its copy
+    return write_odd(out / "odd", model, out / first)
 
 
 def film_dataset(seed: int, row: int, label: str, source: str, size: int, scanner: Scanner) -> Dataset:
