@@ -20,6 +20,7 @@ from datasets.preprocessing import Preprocessing
 from training.checkpoint import load_checkpoint
 from training.config import parse
 from training.predict import Predictor
+from training.reference import load_reference
 from training.train import main, selection_value
 
 FAST = ["--model", "test_resnet", "--img-size", "32", "--epochs", "2", "-b", "16", "--in-chans", "1"]
@@ -89,6 +90,10 @@ def test_the_embedded_default_in_pairs(no_cohort_around: Path, capsys: pytest.Ca
         predictions = pd.read_parquet(folder / "predictions.parquet")
         assert predictions.columns.tolist() == PREDICTION_COLUMNS
         assert set(predictions["split"]) == {"train", "validation", "test", "external"}
+        reference = load_reference(folder)
+        counts = predictions["split"].value_counts()
+        assert reference is not None and len(reference.features) == counts["train"]
+        assert len(reference.validation_distances) == counts["validation"] and 0 < reference.limit < 2
     erm, end = (entry["metrics"]["test"] for entry in result["runs"])
     assert result["difference"]["test"]["accuracy"] == pytest.approx(end["accuracy"] - erm["accuracy"])
     lines = [json.loads(line) for line in (no_cohort_around / result["runs"][1]["folder"] / "metrics.jsonl").open()]
@@ -134,7 +139,7 @@ def test_nothing_identifying_in_what_a_run_leaves(
         if file.is_file():
             content = file.read_bytes()
             assert b"Doe" not in content, file
-            if file.name in ("predictions.parquet", "report.json", "model.safetensors"):
+            if file.name in ("predictions.parquet", "report.json", "model.safetensors", "reference.safetensors"):
                 assert b".png" not in content and str(folder_of_films).encode() not in content, file
 
 

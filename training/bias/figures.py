@@ -74,6 +74,26 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
     return alt.layer(*layers).properties(width=WIDTH + 80, height=max(60, step * len(order)))
 
 
+def score_strips(values: pd.DataFrame, threshold: float | None = None) -> alt.LayerChart:
+    """How scores lie, a strip a group: thin from 5th to 95th percentile, thick over the middle half, the median marked.
+
+    Args:
+        values: columns group, p5, p25, median, p75, p95; a group of NaN stays as a name without a strip.
+        threshold: score from which a film is called positive, a dashed line.
+    """
+    order = list(dict.fromkeys(values["group"]))
+    base = alt.Chart(values).encode(y=alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=260)))
+    layers = [
+        base.mark_rule(strokeWidth=1.5, color=PALETTE[0]).encode(x=_unit("p5", "model score"), x2="p95:Q"),
+        base.mark_bar(height=10, color=PALETTE[5]).encode(x="p25:Q", x2="p75:Q"),
+        base.mark_tick(thickness=3, size=14, color=PALETTE[6]).encode(x="median:Q"),
+    ]
+    if threshold is not None:
+        line = alt.Chart(pd.DataFrame({"x": [threshold]})).mark_rule(color="#888", strokeDash=[3, 3])
+        layers.insert(0, line.encode(x="x:Q"))
+    return alt.layer(*layers).properties(width=WIDTH + 80, height=max(60, 24 * len(order)))
+
+
 def feature_map(points: pd.DataFrame, colour: str) -> alt.Chart:
     """Films in the plane of the two main components of the features.
 

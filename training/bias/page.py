@@ -11,6 +11,7 @@ from training.bias import figures
 from training.bias.groups import EQUALISED_ODDS, GroupMetrics
 from training.bias.metrics import LOWER_IS_BETTER, METRICS
 from training.bias.report import BiasReport, RunAudit
+from training.bias.unlabelled import EXPECTED, QUANTILES, Unlabelled
 
 NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "brier": "Brier", "equalised_odds": "equalised odds"}
 FOREST = ("auroc", "sensitivity", "specificity")
@@ -27,14 +28,18 @@ def write_page(report: BiasReport, file: Path) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"span": span, "number": number, "metric": metric_name, "p": p_value}
+    environment.filters |= {"span": span, "number": number, "metric": metric_name, "p": p_value, "share": share}
     page = environment.get_template("page.html.j2").render(
         report=report,
         runs=[(run, drawings(run)) for run in report.runs],
         comparisons=[(c, comparison_rows(c.rows)) for c in report.comparisons],
+        unlabelled=[(run, unlabelled_drawings(run)) for run in report.unlabelled],
+        names=", ".join([*(run.name for run in report.runs), *(run.name for run in report.unlabelled)]),
         both=forest_of_runs(report),
         metrics=(*METRICS, EQUALISED_ODDS),
         group_table=group_table,
+        quantiles=("mean", *QUANTILES),
+        cut=cut,
         rows=ROWS,
     )
     file.write_text(page, encoding="utf-8")
@@ -61,6 +66,22 @@ def drawings(run: RunAudit) -> dict[str, str]:
     if len(run.shortcuts):
         charts["shortcuts"] = figures.shortcuts(run.shortcuts.dropna(subset=["estimate"]))
     return {name: figures.as_svg(chart) for name, chart in charts.items()}
+
+
+def unlabelled_drawings(run: Unlabelled) -> dict[str, str]:
+    """SVG of each figure that films without labels have numbers for."""
+    charts = {}
+    if len(run.distributions) and run.distributions["median"].notna().any():
+        charts["scores"] = figures.score_strips(cut(run.distributions), run.about.get("threshold"))
+    if len(run.abstention) and run.abstention["estimate"].notna().any():
+        values = cut(run.abstention)
+        charts["abstention"] = figures.forest(values, "share of films unlike the training films", EXPECTED)
+    return {name: figures.as_svg(chart) for name, chart in charts.items()}
+
+
+def cut(frame: pd.DataFrame) -> pd.DataFrame:
+    """The first `ROWS` rows, and the last, which may be one that the others are compared with."""
+    return frame if len(frame) <= ROWS + 1 else pd.concat([frame.head(ROWS), frame.tail(1)])
 
 
 def forest_of_runs(report: BiasReport) -> str:
@@ -114,6 +135,13 @@ def span(row: dict[Any, Any] | pd.Series, signed: bool = False) -> str:
         return "cannot conclude"
     form = "+.3f" if signed else ".3f"
     return f"{value:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+
+
+def share(row: dict[Any, Any] | pd.Series) -> str:
+    """`41 % (30 to 52 %)`, or that nothing can be concluded."""
+    if np.isnan(row["estimate"]):
+        return "cannot conclude"
+    return f"{100 * row['estimate']:.0f} % ({100 * row['low']:.0f} to {100 * row['high']:.0f} %)"
 
 
 def number(value: float | None, form: str = ".3f") -> str:

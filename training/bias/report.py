@@ -16,11 +16,13 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from training.bias.compare import CompareError, compare
+from training.bias.evidence import Evidence as Evidence
 from training.bias.fields import field_risk
 from training.bias.groups import GroupMetrics, alignment, group_metrics, majority_targets, within_source_auroc
 from training.bias.leakage import Probe, leak_difference, probe
 from training.bias.metrics import PredictionsError, reliability_curve, roc_points, shortfall
 from training.bias.shortcut_evidence import findings, shortcut_table
+from training.bias.unlabelled import Unlabelled, abstention, describe_run
 from training.bias.verdict import Check, check_run, headline
 
 SCHEMA_VERSION = 1
@@ -40,29 +42,6 @@ FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
 # Refits of each probe on permuted attributes; the MLP is dearer and reads the source alone.
 REFITS: dict[Literal["linear", "mlp"], int] = {"linear": 99, "mlp": 39}
 MAP_FILMS = 2000  # films drawn in the feature map
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one checkpoint left to be audited.
-
-    Attributes:
-        name: of the run.
-        about: what is said of the run: method, model, seed, threshold, temperature and so on; plain values.
-        positive: name of the positive class, or None.
-        predictions: the films to audit, columns of predictions.parquet.
-        features: films x width, in the order of `predictions`.
-        perturbed: score of the positive class of each film under each perturbation, by its name.
-        training: predictions of the run's training films, or None where they are not known.
-    """
-
-    name: str
-    about: dict[str, Any]
-    positive: str | None
-    predictions: pd.DataFrame
-    features: np.ndarray
-    perturbed: dict[str, np.ndarray] = field(default_factory=dict)
-    training: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +66,7 @@ class RunAudit:
         fields: risk of each metadata field in the training films (in the audited films where those are not known).
         map: columns x, y, source, target: the two main components of the features.
         notes: what a reader must know of the numbers.
+        abstention: from `training.bias.unlabelled.abstention`, empty where the evidence has no distances.
     """
 
     name: str
@@ -106,6 +86,7 @@ class RunAudit:
     fields: pd.DataFrame
     map: pd.DataFrame
     notes: tuple[str, ...]
+    abstention: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -129,11 +110,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BiasReport:
-    """The audits of all checkpoints, and each one's comparison with the first."""
+    """The audits of all checkpoints and each one's comparison with the first, or what each says of films without labels."""
 
     runs: tuple[RunAudit, ...]
     comparisons: tuple[Comparison, ...]
     about: dict[str, Any]
+    unlabelled: tuple[Unlabelled, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for report.json; NaN is None."""
@@ -142,6 +124,7 @@ class BiasReport:
             **self.about,
             "runs": [plain(run) for run in self.runs],
             "comparisons": [plain(comparison) for comparison in self.comparisons],
+            **({"unlabelled": [plain(run) for run in self.unlabelled]} if self.unlabelled else {}),
         }
 
 
@@ -177,6 +160,29 @@ def audit(
             continue
         comparisons.append(Comparison(first.name, other.name, rows, _leak_differences(first, other, resamples, seed)))
     return BiasReport(runs, tuple(comparisons), about)
+
+
+def describe(
+    evidence: Sequence[Evidence],
+    about: dict[str, Any],
+    resamples: int = 2000,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> BiasReport:
+    """What every checkpoint says of films without labels: a report whose `runs` and `comparisons` are empty.
+
+    Args:
+        evidence: one a checkpoint; `training`, `validation` and `distances` are what its films are compared with.
+        about: what is said of the whole, plain values.
+        resamples: of each bootstrap over patients.
+        permutations: of each permutation test.
+        seed: of all resampling.
+
+    Raises:
+        PredictionsError: no film, a film without a patient, a score that is no probability, distances of other films.
+    """
+    found = tuple(describe_run(one, resamples, permutations, seed) for one in evidence)
+    return BiasReport((), (), about, found)
 
 
 def audit_run(one: Evidence, by: Sequence[str] = (), resamples: int = 2000, seed: int = 0) -> RunAudit:
@@ -223,11 +229,14 @@ def audit_run(one: Evidence, by: Sequence[str] = (), resamples: int = 2000, seed
     risk = (
         field_risk(seen, positive, [n for n in (*FIELDS, *by) if n in seen]) if positive is not None else pd.DataFrame()
     )
+    unlike = pd.DataFrame()
+    if one.distances is not None:
+        unlike = abstention(labelled, one.distances[known], one.distance_limit, ("source",), resamples, seed)
     run = RunAudit(
         name=one.name, about=one.about, films=len(labelled), patients=int(labelled["patient"].nunique()), headline="",
         checks=(), cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups, within_sources=inside, roc=roc,
         reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=found, fields=risk,
-        map=feature_map(features, labelled, seed), notes=_notes(one, groups),
+        map=feature_map(features, labelled, seed), notes=_notes(one, groups), abstention=unlike,
     )  # fmt: skip
     checks = check_run(run)
     return dataclasses.replace(run, checks=checks, headline=headline(checks))

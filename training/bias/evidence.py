@@ -1,0 +1,37 @@
+"""What one checkpoint left to be audited: its predictions and features, and what is known of the films it was made with."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one checkpoint left to be audited.
+
+    Attributes:
+        name: of the run.
+        about: what is said of the run: method, model, seed, threshold, temperature and so on; plain values.
+        positive: name of the positive class, or None.
+        predictions: the films to audit, columns of predictions.parquet.
+        features: films x width, in the order of `predictions`.
+        perturbed: score of the positive class of each film under each perturbation, by its name.
+        training: predictions of the run's training films, or None where they are not known.
+        validation: those of its validation films, or None: how it scores films that are like the training ones but that
+            it was not fitted to.
+        distances: of each film in `predictions` to its k-th nearest training film (`training.reference`), or None.
+        distance_limit: distance beyond which a film is unlike the training films, NaN where none could be set, or None.
+    """
+
+    name: str
+    about: dict[str, Any]
+    positive: str | None
+    predictions: pd.DataFrame
+    features: np.ndarray
+    perturbed: dict[str, np.ndarray] = field(default_factory=dict)
+    training: pd.DataFrame | None = None
+    validation: pd.DataFrame | None = None
+    distances: np.ndarray | None = None
+    distance_limit: float | None = None
