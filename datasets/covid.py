@@ -13,7 +13,7 @@ import pandas as pd
 
 from datasets.cohort import Cohort, CohortError, age_bands, left_out
 from datasets.csv_table import read_csv
-from datasets.dicom_policy import DicomPolicy
+from datasets.dicom_policy import DEFAULT, DicomPolicy
 from datasets.near_duplicates import hashes, joined_by_copies, near_duplicates
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, read_radiograph
@@ -30,7 +30,7 @@ SPLIT_NAMES = {str(split): str(split) for split in Split} | {"val": "validation"
 class FilmFolder:
     """Films by position, read from files below one folder; DICOM films as the policy says."""
 
-    def __init__(self, root: Path, paths: Sequence[str], policy: DicomPolicy = DicomPolicy()) -> None:
+    def __init__(self, root: Path, paths: Sequence[str], policy: DicomPolicy = DEFAULT) -> None:
         self.root, self.paths, self.policy = root, list(paths), policy
 
     def read(self, position: int) -> Radiograph:

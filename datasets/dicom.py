@@ -36,7 +36,7 @@ from datasets.dicom_facts import (
     hashed_identities,
 )
 from datasets.dicom_greys import modality_values, padding_values, voi_values
-from datasets.dicom_policy import DicomPolicy, Voi
+from datasets.dicom_policy import DEFAULT, DicomPolicy, Voi
 from datasets.greyscale import inside_border, looks_inverted, robust_scale, stored_offsets
 from datasets.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, silenced, source_bytes
 
@@ -68,7 +68,7 @@ PIXEL_TAGS = (
 )
 
 
-def read_dicom(source: Path | bytes, policy: DicomPolicy = DicomPolicy(), *, key: bytes | None = None) -> Radiograph:
+def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: bytes | None = None) -> Radiograph:
     """Read one single-frame grey film.
 
     Args:
@@ -98,6 +98,23 @@ def read_dicom(source: Path | bytes, policy: DicomPolicy = DicomPolicy(), *, key
     except Exception:  # pydicom and its codecs raise anything, with the values of tags in the text
         pass
     raise failure  # here and not above, where the original would stay reachable as its __context__
+
+
+def read_identities(source: Path | bytes) -> dict[str, str]:
+    """Read what identifies a film, in clear: for a hospital's own join alone, never for a table, a log or a report.
+
+    Returns:
+        sop_instance_uid, study_instance_uid, accession_number and patient_id; "" where the film doesn't say.
+
+    Raises:
+        RadiographError: it can't be read.
+    """
+    data = source_bytes(source)
+    with silenced():
+        dataset, _ = _parse(data, b"", pixels=False)
+        names = ("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")
+        texts = [str(dataset.get(name) or "").strip(" \0") for name in names]
+    return dict(zip(("sop_instance_uid", "study_instance_uid", "accession_number", "patient_id"), texts, strict=True))
 
 
 def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
@@ -142,12 +159,13 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     return Radiograph(pixels, facts | (hashed_identities(dataset, key) if key is not None else {}))
 
 
-def _parse(data: bytes, key: bytes | None) -> tuple[Dataset, uid.UID]:
-    """The allowed tags, and how the pixels are encoded."""
+def _parse(data: bytes, key: bytes | None, *, pixels: bool = True) -> tuple[Dataset, uid.UID]:
+    """The allowed tags, with a key those that identify, and how the pixels are encoded."""
     has_prefix = data[128:132] == b"DICM"
     if has_prefix:
         _check_deflated(data)
-    tags = [*PIXEL_TAGS, *FACT_TAGS, *(IDENTITY_TAGS.values() if key is not None else ())]
+    tags = [*(PIXEL_TAGS if pixels else ("SOPClassUID", "PixelData")), *FACT_TAGS]
+    tags += IDENTITY_TAGS.values() if key is not None else ()
     dataset = Dataset()
     failed = False
     try:
@@ -160,10 +178,10 @@ def _parse(data: bytes, key: bytes | None) -> tuple[Dataset, uid.UID]:
         raise DicomError("the content is no DICOM data set", reason="not DICOM")
     if failed:
         raise DicomError("the data set can't be parsed: export the file again")
-    if not dataset:  # pydicom gives up the whole data set where compressed pixels have no end
-        raise DicomError("the DICOM file ends too early: copy it again", reason="truncated")
     if dataset.file_meta.get("MediaStorageSOPClassUID") == uid.MediaStorageDirectoryStorage:
         raise DicomRefusedError("the file is the index of a disc: its films are files of their own", reason="DICOMDIR")
+    if not dataset:  # pydicom gives up the whole data set where compressed pixels have no end
+        raise DicomError("the DICOM file ends too early: copy it again", reason="truncated")
     if not dataset.get("PixelData"):
         raise DicomError(
             "the DICOM file has no pixels (or ends before them): an image is needed", reason="no pixel data"

@@ -27,3 +27,6 @@ class DicomPolicy:
     def __post_init__(self) -> None:
         if self.voi not in get_args(Voi):
             raise ValueError(f"voi must be one of {', '.join(get_args(Voi))}")
+
+
+DEFAULT = DicomPolicy()

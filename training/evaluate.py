@@ -1,17 +1,19 @@
 """Audit checkpoints: `python -m training.evaluate RUN [RUN ...]` writes predictions, report.json, report.html, model cards.
 
 Each checkpoint reads the films through its own preprocessing and is read at its own temperature and threshold; several are
-compared on the same films. Scored are the run's own test and external films, or another cohort with a metadata.csv.
+compared on the same films. Scored are the run's own test and external films, another cohort with a metadata.csv, or a folder
+of DICOM files: with --labels it is audited, without them described.
 """
 
 import argparse
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from training.commandline import Parser
+from training.commandline import Parser, flag_name
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -24,6 +26,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or its model.safetensors")
     films = parser.add_mutually_exclusive_group()
     films.add_argument("--data-dir", type=Path, metavar="DIR", help="another cohort: a folder with metadata.csv")
+    films.add_argument("--dicom-dir", metavar="DIR", help="a folder of DICOM files, or a URL that fsspec knows")
     films.add_argument("--split", default="test,external", help="splits of the run's own films (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where the results go (default: RUN/audit)")
     parser.add_argument(
@@ -43,13 +46,82 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--hash-key", type=Path, metavar="FILE", help="key of the hashes (default: that of the runs' folder)"
     )
+    add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
+    if options.dicom_dir is not None and options.output is None:
+        parser.error("--dicom-dir needs --output: a folder for the results, outside of the films")
+    given = [name for name in FOLDER_ONLY if getattr(options, name) != parser.get_default(name)]
+    if given and options.dicom_dir is None:
+        parser.error(f"{flag_name(given[0])} belongs to --dicom-dir")
     for name in ("resamples", "permutations"):
         if getattr(options, name) < 100:
             parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
     if options.junit and not options.fail_on:
         parser.error("--junit writes the outcome of --fail-on: give both")
     return options
+
+
+FOLDER_ONLY = (
+    *("labels", "source_tag", "aggregate", "views", "modalities", "body_part", "presentation", "engine", "workers"),
+    *("time_limit", "shards", "linkage", "sr", "saliency"),
+)
+
+
+def add_folder_arguments(parser: Parser) -> None:
+    """Flags of --dicom-dir."""
+    group = parser.add_argument_group(
+        "folder of DICOM files",
+        "Rows carry keyed hashes; no path, UID or name leaves the folder unless asked for below.",
+    )
+    add = group.add_argument
+    add(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="CSV or Parquet: label, and sop_instance_uid, file or accession_number",
+    )
+    add(
+        "--source-tag",
+        default="institution",
+        metavar="NAME",
+        help="what a source is: a tag or a column of the labels (default: %(default)s)",
+    )
+    add("--aggregate", choices=("max", "mean"), help="also score studies and patients, by this of their films' scores")
+    add(
+        "--views",
+        default="PA,AP,FRONTAL,UNKNOWN",
+        help="admitted, also LATERAL, DECUBITUS, OTHER (default: %(default)s)",
+    )
+    add("--modalities", default="CR,DX", help="admitted (default: %(default)s)")
+    add(
+        "--body-part",
+        default="chest",
+        choices=("chest", "any"),
+        help="films that state another part (default: skipped)",
+    )
+    add(
+        "--presentation",
+        default="presentation",
+        choices=("presentation", "any"),
+        help="any admits FOR PROCESSING films",
+    )
+    add("--engine", default="local", choices=("local", "ray"), help="ray: the cluster at RAY_ADDRESS (default: local)")
+    add("--workers", type=int, default=os.cpu_count() or 2, help="decoding processes (default: one a core)")
+    add("--time-limit", type=float, default=60.0, metavar="SECONDS", help="for reading one file (default: 60)")
+    add("--shards", metavar="PLACE", help="finished work, from which a killed run goes on (default: OUTPUT/shards)")
+    add("--linkage", type=Path, metavar="FILE", help="IDENTIFIES PATIENTS: write what each hash stands for, mode 0600")
+    add(
+        "--sr",
+        type=Path,
+        metavar="DIR",
+        help="IDENTIFIES PATIENTS: write DICOM structured reports (unverified) of all films",
+    )
+    add(
+        "--saliency",
+        type=Path,
+        metavar="DIR",
+        help="IDENTIFIES PATIENTS: write Grad-CAM secondary captures of all films",
+    )
 
 
 if __name__ == "__main__":
@@ -75,11 +147,10 @@ from training.subjects import (
     evidence_of,
     films_of,
     find_key,
-    load_subject,
+    load_subjects,
     lung_masks,
     same_films,
 )
-from training.train import choose_device
 
 
 def main(options: argparse.Namespace) -> None:
@@ -87,8 +158,15 @@ def main(options: argparse.Namespace) -> None:
     console = Console()
     with mistakes_as_sentences("interrupted; nothing was written"):
         conditions = parse_conditions(options.fail_on) if options.fail_on else []
-        report, evidence, output = evaluate(options, console)
-        write(report, evidence, output)
+        if options.dicom_dir is not None:
+            from training.folder.evaluation import evaluate_folder  # pydicom and its codecs are for folders alone
+
+            report, evidence = evaluate_folder(options, console)
+            output = options.output
+            write_report(report, evidence, output)
+        else:
+            report, evidence, output = evaluate(options, console)
+            write(report, evidence, output)
         write_cards(report, options.runs)
         outcomes = check_conditions(report, conditions)
         if options.junit:
@@ -106,12 +184,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     Raises:
         EvaluationError, CheckpointError, CohortError, PredictionsError: with a sentence for the user.
     """
-    device = str(choose_device(options.device))
-    subjects = [load_subject(run, device) for run in options.runs]
-    names = [subject.name for subject in subjects]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise EvaluationError(f"two of the runs are called {min(twice)}: give each its own folder name")
+    subjects = load_subjects(options.runs, options.device)
     output = options.output or default_output(subjects)
     key = find_key(output, options.hash_key)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
@@ -138,7 +211,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
             cohort = cohort.without(unreadable)
         for subject, found in zip(together, scored, strict=True):
             evidence[subject.name] = evidence_of(subject, cohort, found, key, tuple(options.by))
-    ordered = [evidence[name] for name in names]
+    ordered = [evidence[subject.name] for subject in subjects]
     about = {
         "notice": RESEARCH_ONLY,
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -159,6 +232,11 @@ def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     table = pd.concat([one.predictions for one in evidence], ignore_index=True)
     write_aside(output / "predictions.parquet", lambda file: table.to_parquet(file, index=False))
+    write_report(report, evidence, output)
+
+
+def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
+    """Write report.json and report.html, and the labelled predictions in the layouts of other tools."""
     for one in evidence:
         if one.positive is not None and one.predictions["target"].notna().any():
             for layout, name in ((faircare_layout, "faircare"), (fmm_layout, "fmm")):

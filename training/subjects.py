@@ -18,6 +18,7 @@ from training.measure import positive_name
 from training.methods import METHODS
 from training.predict import Predictor, predictions_table, read_logits
 from training.score import Scored
+from training.train import choose_device
 
 # Settings that decide which films a run has, and in which splits.
 FILM_SETTINGS = (
@@ -67,6 +68,22 @@ def load_subject(run: Path, device: str) -> Subject:
     folder = run if run.is_dir() else run.parent
     file = folder / "config.yaml"
     return Subject(folder.resolve(), predictor, from_settings(file)[0] if file.is_file() else None)
+
+
+def load_subjects(runs: list[Path], device: str) -> list[Subject]:
+    """Load several checkpoints to compare; raises EvaluationError where two bear one name, else as `load_subject`."""
+    chosen = str(choose_device(device))
+    subjects = [load_subject(run, chosen) for run in runs]
+    names = [subject.name for subject in subjects]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise EvaluationError(f"two of the runs are called {min(twice)}: give each its own folder name")
+    return subjects
+
+
+def run_key(subject: Subject) -> Path:
+    """The file with the key under which the run's own predictions were hashed; it may be gone."""
+    return (subject.config.hash_key if subject.config else None) or subject.folder.parent / KEY_FILE
 
 
 def default_output(subjects: list[Subject]) -> Path:
@@ -145,7 +162,7 @@ def films_of(together: list[Subject], data_dir: Path | None, split: str) -> Coho
 def without_trained_on(cohort: Cohort, subject: Subject) -> Cohort:
     """Leave out films that the run trained or was calibrated on, known by the hashes of path and patient in its folder."""
     seen = subject.predictions((Split.TRAIN, Split.VALIDATION))
-    key_file = (subject.config.hash_key if subject.config else None) or subject.folder.parent / KEY_FILE
+    key_file = run_key(subject)
     if seen is None or not key_file.is_file() or "patient_id" not in cohort.table:
         return cohort
     key, table = hash_key(subject.folder.parent, key_file), cohort.table
@@ -196,21 +213,33 @@ def evidence_of(subject: Subject, cohort: Cohort, found: Scored, key: bytes, by:
             name: read_logits(logits, info.positive, temperature, threshold).probability[:, info.positive]
             for name, logits in found.perturbed.items()
         }
+    about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
+    training = subject.predictions((Split.TRAIN,))
+    return Evidence(subject.name, about, positive_name(info), predictions, found.features, perturbed, training)
+
+
+def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, Any]:
+    """What an audit says of a checkpoint: how it was made and how its scores are read; plain values.
+
+    Args:
+        subject: the checkpoint.
+        splits: that its films belong to.
+        left_out: number of rows or files without a score.
+    """
+    checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
     settings = checkpoint.settings
     method = METHODS.get(settings.get("method", ""))
-    about = {
+    return {
         "method": settings.get("method"),
         "model": checkpoint.model.name,
         "seed": settings.get("seed"),
         "training_used_source_labels": method.uses_bias if method else None,
         "positive": positive_name(info),
         "classes": list(info.targets),
-        "threshold": threshold,
-        "temperature": temperature,
+        "threshold": checkpoint.threshold,
+        "temperature": checkpoint.temperature,
         "operating_point": settings.get("operating_point"),
         "synthetic": info.synthetic,
-        "splits": sorted(set(cohort.table["split"])),
-        "left_out": len(cohort.excluded),
+        "splits": splits,
+        "left_out": left_out,
     }
-    training = subject.predictions((Split.TRAIN,))
-    return Evidence(subject.name, about, positive_name(info), predictions, found.features, perturbed, training)

@@ -83,9 +83,7 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
         allowed = LABELS if info.targets == BINARY else info.targets
         unknown = table[~table["label"].isin(allowed)]
         if len(unknown) and (info.targets == BINARY or len(unknown) == len(table)):
-            raise LabelsError(
-                f"{file}, line {unknown['line'].iloc[0]}: its label is none of {', '.join(allowed)}"
-            )
+            raise LabelsError(f"{file}, line {unknown['line'].iloc[0]}: its label is none of {', '.join(allowed)}")
     keys: dict[str, dict[str, int]] = {"instance": {}, "file": {}, "file_name": {}, "accession": {}}
     for kind, column in columns.items():
         if column is not None:

@@ -4,9 +4,8 @@ First a survey reads a few columns of all shards, to find second copies of a fil
 films and to match the labels; then the tables are written shard by shard, so that memory does not grow with them.
 """
 
-import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,7 @@ class Survey:
         unmatched: number of lines of the labels that no file of the folder goes with, that go with files of which none was
             scored, and that name several files.
         without_patient: scored films that name no patient.
+        trained: scored films of patients that a run was trained on; they are not audited.
     """
 
     files: pd.DataFrame
@@ -52,6 +52,7 @@ class Survey:
     facts: dict[str, dict[str, int]]
     unmatched: dict[str, int] = field(default_factory=dict)
     without_patient: int = 0
+    trained: int = 0
 
     @property
     def labelled(self) -> bool:
@@ -59,13 +60,20 @@ class Survey:
         return bool(((self.files["status"] == "scored") & (self.files["label"] >= 0)).any())
 
 
-def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, audited: int = AUDITED) -> Survey:
+def survey(
+    store: ShardStore,
+    shards: Sequence[str],
+    labels: Labels | None,
+    trained: Collection[str] = (),
+    audited: int = AUDITED,
+) -> Survey:
     """Read what must be known of all files before the first can be written.
 
     Args:
         store: of the shards.
         shards: their names, in the folder's order.
         labels: what is known of the films.
+        trained: hashes of patients that are not to be audited, because a run was trained on them.
         audited: how many films at most the audit is made of; beyond, whole patients are drawn by their hashes.
     """
     wanted = ("file", "file_name", "status", "reason", *HASHES)
@@ -100,11 +108,14 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, audi
         letters = {value: f"{name} {_letters(rank)}" for rank, value in enumerate(ranked.index)}
         table[name] = table[name].map(letters)
     chosen = scored & (table["label"] >= 0) if (scored & (table["label"] >= 0)).any() else scored
+    known = chosen & table["patient"].isin(trained)
+    chosen &= ~known
     table["audited"] = chosen & _drawn(table["patient"], chosen, audited)
     counts = table.groupby(["status", "reason"], dropna=False).size().rename("files").reset_index()
     kept = ["file", "status", "reason", "patient", "study", "label", "audited", *NAMED]
     without_patient = int((scored & ~table["patient_known"]).sum())
-    return Survey(table[kept], counts, {name: dict(c.most_common()) for name, c in facts.items()}, unmatched, without_patient)
+    common = {name: dict(counter.most_common()) for name, counter in facts.items()}
+    return Survey(table[kept], counts, common, unmatched, without_patient, int(known.sum()))
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,9 @@ class Merge:
         """files.parquet: every file of the folder, with what became of it and what is known of it."""
 
         def tables() -> Iterator[pa.Table]:
-            for rows, table in self._parts([name for name in FILE_SCHEMA.names if name not in ("file_name", "accession")]):
+            for rows, table in self._parts(
+                [name for name in FILE_SCHEMA.names if name not in ("file_name", "accession")]
+            ):
                 table = table.assign(row=rows.index, status=rows["status"], reason=rows["reason"])
                 copy = (rows["reason"] == DUPLICATE).to_numpy()
                 table.loc[copy, "message"] = "another file of the folder holds the same SOP instance"
@@ -265,7 +278,9 @@ def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
     for name in safe:
         if safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
             text = safe[name].astype(object)
-            risky = text.map(lambda value: isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")))
+            risky = text.map(
+                lambda value: isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+            )
             safe[name] = text.where(~risky, "'" + text.astype(str))
     return safe
 

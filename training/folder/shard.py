@@ -48,8 +48,9 @@ FILE_SCHEMA = pa.schema(
     + [(name, pa.bool_()) for name in FLAGS]
     + [(name, pa.int32()) for name in NUMBERS]
 )
-"""What is known of each file. `file` is the keyed hash of its path in the folder, `file_name` that of the name alone; `status`
-is scored, skipped or failed; `reason` a few fixed words, `message` a sentence; the rest are the facts of `read_dicom`."""
+"""What is known of each file. `file` is the keyed hash of its path in the folder, `file_name` that of the name alone;
+`status` is scored, skipped or failed; `reason` a few fixed words, `message` a sentence; the rest are the facts of
+`read_dicom`."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Job:
         """Names everything but the files that a score depends on."""
         checkpoints = [run / NAME if run.is_dir() else run for run in self.runs]
         parts: list[object] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in checkpoints]
-        parts += [LAYOUT, BATCH, key_id(self.key), dataclasses.replace(self.policy), self.perturbations]
+        parts += [LAYOUT, BATCH, key_id(self.key), self.policy, self.perturbations]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

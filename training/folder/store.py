@@ -1,4 +1,4 @@
-"""Where finished shards are kept: a folder, or a place of any storage that fsspec knows, shared by all machines of a cluster."""
+"""Where finished shards are kept: a folder, or a place of any storage that fsspec knows, shared by a cluster's machines."""
 
 import contextlib
 import io

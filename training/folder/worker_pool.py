@@ -5,6 +5,7 @@ standard library and of torch then give up all that was under way; here each pro
 is watched, and a dead one is replaced.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -83,10 +84,9 @@ class WorkerPool(Generic[Item, Result]):
 
         def put(entry: Any) -> None:
             while not stopped.is_set():
-                try:
-                    return done.put(entry, timeout=0.2)
-                except queue.Full:
-                    continue
+                with contextlib.suppress(queue.Full):
+                    done.put(entry, timeout=0.2)
+                    return
 
         finished: dict[int, Any] = {}
         given = taken = 0
@@ -157,10 +157,8 @@ class _Worker:
     def give(self, position: int, item: Any, attempt: int = 1) -> None:
         self.idle, self.position, self.item, self.attempt = False, position, item, attempt
         self.since = time.monotonic()
-        try:
+        with contextlib.suppress(OSError):  # dead already: found out when its result is collected
             self.connection.send(item)
-        except OSError:  # dead already: found out when its result is collected
-            pass
 
     def kill(self) -> None:
         self.process.kill()

@@ -1,0 +1,264 @@
+"""The batch evaluation of a folder of DICOM files, from its options to tables and a report.
+
+folder -> shards (scored by every checkpoint, kept) -> files.parquet, predictions.parquet/.csv -> audit, or description
+"""
+
+import argparse
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from datasets.dicom_folder import LocalFolder, open_folder
+from datasets.dicom_policy import DicomPolicy
+from datasets.identity import hash_key, key_id
+from datasets.sample import Split
+from training.bias.evidence import Evidence
+from training.bias.report import BiasReport, audit, describe, plain
+from training.bias.shortcuts import SHORTCUTS
+from training.checkpoint import write_aside
+from training.folder.aggregate import UNITS, aggregate, summary
+from training.folder.engines import ENGINES
+from training.folder.labels import Labels, read_labels
+from training.folder.merge import Merge, Survey, source_names, survey
+from training.folder.patient_files import write_linkage
+from training.folder.shard import Job, Shard, shards_of
+from training.folder.store import ShardStore
+from training.measure import positive_name
+from training.reference import load_reference
+from training.report import ERRORS, RESEARCH_ONLY, versions
+from training.subjects import EvaluationError, Subject, about_of, find_key, load_subjects, run_key
+
+ANY = "any"
+
+
+def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence]]:
+    """Score a folder, write its tables into `options.output`, and audit or describe the films.
+
+    Raises:
+        EvaluationError, LabelsError, FolderError, CheckpointError: with a sentence for the user.
+    """
+    subjects = load_subjects(options.runs, options.device)
+    for subject in subjects:
+        if subject.predictor.info.name == "biased-mnist":
+            raise EvaluationError(f"{subject.name} is a model of digits: it can't score chest radiographs")
+    folder = open_folder(str(options.dicom_dir))
+    output: Path = options.output
+    for place in (output, options.sr, options.saliency, options.linkage):
+        if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
+            raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
+    key = find_key(output, options.hash_key)
+    labels = None
+    if options.labels is not None:
+        labels = read_labels(options.labels, key, [subject.predictor.info for subject in subjects])
+    check_names(options, labels)
+    output.mkdir(parents=True, exist_ok=True)
+
+    job = Job(
+        folder,
+        tuple(run.resolve() for run in options.runs),
+        key,
+        policy_of(options),
+        tuple(SHORTCUTS) if labels is not None and options.shortcuts else (),
+        options.workers,
+        options.time_limit,
+        str(subjects[0].predictor.device),
+    )
+    store = ShardStore(str(options.shards or output / "shards"))
+    console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
+    shards = work_off(job, store, options.engine)
+    if options.shards is None:
+        store.keep_only(set(shards))
+    trained = trained_on(subjects, key)
+    found = survey(store, shards, labels, trained)
+    show_files(found, console)
+    merge = Merge(job, store, shards, found, subjects, labels, options.source_tag, tuple(options.by))
+    merge.write_files(output / "files.parquet")
+    merge.write_predictions(output / "predictions.parquet")
+    if options.linkage is not None:
+        write_linkage(options.linkage, job, found)
+        console.print(f"the hashes' meaning is in {options.linkage}: keep it apart", markup=False, highlight=False)
+    if not (found.files["status"] == "scored").any():
+        raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
+    about = about_folder(options, subjects, found)
+    if options.aggregate:
+        about["aggregated"] = aggregate_units(options, subjects, output)
+    evidence = [evidence_of_folder(merge, number) for number in range(len(subjects))]
+    with console.status("measuring"):
+        if found.labelled:
+            report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed)
+        else:
+            report = describe(evidence, about, options.resamples, options.permutations, options.seed)
+    return report, evidence
+
+
+def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
+    """Refuse a source or a grouping that no film has.
+
+    Raises:
+        EvaluationError: with the names there are.
+    """
+    known = source_names(labels)
+    for flag, name in [("--source-tag", options.source_tag), *(("--by", name) for name in options.by)]:
+        if name not in known:
+            raise EvaluationError(
+                f"{flag} {name}: nothing of that name is kept of a film; choose from {', '.join(known)}"
+            )
+
+
+def policy_of(options: argparse.Namespace) -> DicomPolicy:
+    """What is admitted."""
+    views, modalities = _names(options.views), _names(options.modalities)
+    parts = ("CHEST", "UNKNOWN") if options.body_part == "chest" else ("CHEST", "UNKNOWN", "OTHER")
+    return DicomPolicy(modalities=modalities, views=views, body_parts=parts, for_processing=options.presentation == ANY)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip().upper() for name in text.split(",") if name.strip())
+
+
+def work_off(job: Job, store: ShardStore, engine: str) -> list[str]:
+    """Score the shards that the store lacks; returns the names of all, in the folder's order."""
+    names: list[str] = []
+    with ERRORS.status("listing the folder"):
+        total = sum(1 for _ in job.folder.entries())
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=ERRORS
+    )
+    with progress:
+        task = progress.add_task("files", total=total)
+        advance = partial(progress.advance, task)
+
+        def missing() -> Iterator[Shard]:
+            for shard in shards_of(job, job.folder.entries()):
+                names.append(shard.name)
+                if store.has(shard):
+                    advance(len(shard.entries))
+                else:
+                    yield shard
+
+        ENGINES[engine](job, store, missing(), advance)
+    return names
+
+
+def trained_on(subjects: list[Subject], key: bytes) -> set[str]:
+    """Hashes of the patients that any of the runs was trained or calibrated on, as far as they are known under this key."""
+    patients: set[str] = set()
+    for subject in subjects:
+        file = run_key(subject)
+        table = subject.predictions((Split.TRAIN, Split.VALIDATION))
+        if table is not None and file.is_file() and key_id(hash_key(subject.folder.parent, file)) == key_id(key):
+            patients |= set(table["patient"])
+    return patients
+
+
+def evidence_of_folder(merge: Merge, number: int) -> Evidence:
+    """What one checkpoint's audit is made of."""
+    subject = merge.subjects[number]
+    films = merge.audited(number)
+    reference = load_reference(subject.folder)
+    left_out = int((merge.found.files["status"] != "scored").sum())
+    return Evidence(
+        subject.name,
+        about_of(subject, [str(Split.EXTERNAL)], left_out),
+        positive_name(subject.predictor.info),
+        films.predictions,
+        films.features,
+        films.perturbed,
+        subject.predictions((Split.TRAIN,)),
+        subject.predictions((Split.VALIDATION,)),
+        reference.distances(films.features) if reference is not None else None,
+        reference.limit if reference is not None else None,
+    )
+
+
+def about_folder(options: argparse.Namespace, subjects: list[Subject], found: Survey) -> dict[str, Any]:
+    """What the report says of the whole; nothing in it identifies anyone."""
+    notes = []
+    if found.without_patient:
+        notes.append(f"{found.without_patient} films name no patient: each of their studies counts as one.")
+    if found.trained:
+        notes.append(f"{found.trained} films are of patients that a run was trained on, and are not audited.")
+    audited, scored = int(found.files["audited"].sum()), int((found.files["status"] == "scored").sum())
+    if audited + found.trained < (int((found.files["label"][found.files["status"] == "scored"] >= 0).sum()) or scored):
+        notes.append(f"The report is made of {audited} films of patients drawn by their hashes; the tables have all.")
+    notes += [f"{count} lines of the labels go with {what}." for what, count in found.unmatched.items() if count]
+    return {
+        "notice": RESEARCH_ONLY,
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "films": "a folder of DICOM files",
+        "source": options.source_tag,
+        "files": {
+            "counts": plain(found.counts),
+            "facts": found.facts,
+            "notes": notes,
+        },
+        "resamples": options.resamples,
+        "permutations": options.permutations,
+        "seed": options.seed,
+        "synthetic": any(subject.predictor.info.synthetic for subject in subjects),
+        "versions": versions(),
+    }
+
+
+def aggregate_units(options: argparse.Namespace, subjects: list[Subject], output: Path) -> list[dict[str, Any]]:
+    """Write studies.parquet and patients.parquet; returns how well each run tells them apart."""
+    columns = ["run", "file", "study", "patient", "target", "score"]
+    predictions = pd.read_parquet(output / "predictions.parquet", columns=columns)
+    rows = []
+    for unit in UNITS:
+        parts = []
+        for subject in subjects:
+            info, checkpoint = subject.predictor.info, subject.predictor.checkpoint
+            if info.positive is None:
+                continue
+            positive = info.targets[info.positive]
+            negative = (
+                next(name for name in info.targets if name != positive) if len(info.targets) == 2 else f"not {positive}"
+            )
+            own = predictions[predictions["run"] == subject.name]
+            threshold = {subject.name: checkpoint.threshold if checkpoint.threshold is not None else 0.5}
+            units = aggregate(own, unit, options.aggregate, positive, negative, threshold)
+            parts.append(units)
+            measured = summary(units, positive, options.resamples, options.seed)
+            rows += [{"unit": unit, "how": options.aggregate} | record for record in plain(measured)]
+        if parts:
+            table, name = pd.concat(parts, ignore_index=True), {"study": "studies", "patient": "patients"}[unit]
+            write_aside(output / f"{name}.parquet", partial(table.to_parquet, index=False))
+    return rows
+
+
+def show_files(found: Survey, console: Console) -> None:
+    """Print what became of the files; the counts add up."""
+    by_status = found.files["status"].value_counts()
+    parts = ", ".join(f"{by_status.get(status, 0):,} {status}" for status in ("scored", "skipped", "failed"))
+    console.print(f"[bold]{len(found.files):,} files[/bold]: {parts}", highlight=False)
+    others = found.counts[found.counts["status"] != "scored"].sort_values("files", ascending=False)
+    if len(others):
+        table = Table(box=None, show_header=False, pad_edge=True)
+        for name in ("files", "status", "reason"):
+            table.add_column(name, justify="right" if name == "files" else "left")
+        for _, row in others.iterrows():
+            table.add_row(f"{row['files']:,}", row["status"], row["reason"])
+        console.print(table, highlight=False)
+    for what, count in found.unmatched.items():
+        if count:
+            console.print(f"{count:,} lines of the labels go with {what}", style="yellow", highlight=False)
+    without = int(((found.files["status"] == "scored") & (found.files["label"] < 0)).sum())
+    if found.unmatched and without:
+        console.print(f"{without:,} scored films have no label", style="yellow", highlight=False)
+    inverted = found.facts["looks_inverted"].get("True", 0)
+    if inverted:
+        console.print(
+            f"{inverted:,} scored films look inverted (air bright): look at some of them, files.parquet names them",
+            style="yellow",
+            highlight=False,
+        )
+    if found.trained:
+        console.print(f"{found.trained:,} films are of patients that a run was trained on: not audited", style="yellow")
