@@ -1,6 +1,6 @@
 """What is done with a DICOM film's greys, and which films are admitted: a value, free of pydicom, that settings can name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Voi = Literal["lut", "window", "none"]
@@ -27,6 +27,10 @@ class DicomPolicy:
     def __post_init__(self) -> None:
         if self.voi not in get_args(Voi):
             raise ValueError(f"voi must be one of {', '.join(get_args(Voi))}")
+
+    def reading(self, voi: str) -> "DicomPolicy":
+        """The same admission with another treatment of the greys."""
+        return replace(self, voi=voi)
 
 
 DEFAULT = DicomPolicy()

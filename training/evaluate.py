@@ -250,7 +250,7 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
 
 def write_cards(report: BiasReport, runs: list[Path]) -> None:
     """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
-    for run, path in zip(report.runs, runs, strict=True):
+    for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
         sentences = [run.headline, *(f"{check.name}: {check.answer}. {check.evidence}" for check in run.checks)]
         try:
             write_card(path if path.is_dir() else path.parent, {"verdict": sentences})
@@ -278,6 +278,10 @@ def show(report: BiasReport, output: Path, console: Console) -> None:
         for check in run.checks:
             table.add_row(check.name, f"[{colour[check.answer]}]{check.answer}[/]", check.evidence)
         console.print(table, highlight=False)
+    for films in report.unlabelled:
+        people = f"{films.patients} patient{'s' if films.patients != 1 else ''}"
+        console.print(f"\n[bold]{films.name}[/bold]: {films.films} films of {people}", highlight=False)
+        console.print(films.headline, style="bold", markup=False, highlight=False)
     for comparison in report.comparisons:
         console.print(f"\n[bold]{comparison.other}[/bold] against [bold]{comparison.reference}[/bold]", highlight=False)
         if comparison.problem:

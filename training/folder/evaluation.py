@@ -23,11 +23,12 @@ from training.bias.evidence import Evidence
 from training.bias.report import BiasReport, audit, describe, plain
 from training.bias.shortcuts import SHORTCUTS
 from training.checkpoint import write_aside
+from training.dicom_derived import require_highdicom
 from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.engines import ENGINES
 from training.folder.labels import Labels, read_labels
 from training.folder.merge import Merge, Survey, source_names, survey
-from training.folder.patient_files import write_linkage
+from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
 from training.folder.shard import Job, Shard, shards_of
 from training.folder.store import ShardStore
 from training.measure import positive_name
@@ -54,6 +55,13 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
             raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
     key = find_key(output, options.hash_key)
+    if options.sr is not None or options.saliency is not None:
+        require_highdicom()
+        without = next((subject.name for subject in subjects if subject.predictor.info.positive is None), None)
+        if without is not None:
+            raise EvaluationError(f"{without} has no positive class, so there is no score for --sr and --saliency")
+    if options.fail_on and options.labels is None:
+        raise EvaluationError("--fail-on needs --labels: without them nothing is measured that could fail")
     labels = None
     if options.labels is not None:
         labels = read_labels(options.labels, key, [subject.predictor.info for subject in subjects])
@@ -82,10 +90,14 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
     if options.linkage is not None:
-        write_linkage(options.linkage, job, found)
-        console.print(f"the hashes' meaning is in {options.linkage}: keep it apart", markup=False, highlight=False)
+        write_linkage(options.linkage, job, set(found.files["file"][found.files["status"] == "scored"]))
+        console.print(
+            f"identifies patients: {options.linkage} says what each hash stands for", markup=False, highlight=False
+        )
     if not (found.files["status"] == "scored").any():
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
+    if options.sr is not None or options.saliency is not None:
+        write_patient_files(options, job, subjects, console)
     about = about_folder(options, subjects, found)
     if options.aggregate:
         about["aggregated"] = aggregate_units(options, subjects, output)
@@ -128,10 +140,7 @@ def work_off(job: Job, store: ShardStore, engine: str) -> list[str]:
     names: list[str] = []
     with ERRORS.status("listing the folder"):
         total = sum(1 for _ in job.folder.entries())
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=ERRORS
-    )
-    with progress:
+    with progress_bar() as progress:
         task = progress.add_task("files", total=total)
         advance = partial(progress.advance, task)
 
@@ -163,6 +172,11 @@ def evidence_of_folder(merge: Merge, number: int) -> Evidence:
     subject = merge.subjects[number]
     films = merge.audited(number)
     reference = load_reference(subject.folder)
+    training = subject.predictions((Split.TRAIN,))
+    if (
+        training is not None and not merge.found.labelled
+    ):  # sources have other names there, which would be all the drift
+        training = training.drop(columns="source")
     left_out = int((merge.found.files["status"] != "scored").sum())
     return Evidence(
         subject.name,
@@ -171,7 +185,7 @@ def evidence_of_folder(merge: Merge, number: int) -> Evidence:
         films.predictions,
         films.features,
         films.perturbed,
-        subject.predictions((Split.TRAIN,)),
+        training,
         subject.predictions((Split.VALIDATION,)),
         reference.distances(films.features) if reference is not None else None,
         reference.limit if reference is not None else None,
@@ -232,6 +246,33 @@ def aggregate_units(options: argparse.Namespace, subjects: list[Subject], output
             table, name = pd.concat(parts, ignore_index=True), {"study": "studies", "patient": "patients"}[unit]
             write_aside(output / f"{name}.parquet", partial(table.to_parquet, index=False))
     return rows
+
+
+def write_patient_files(options: argparse.Namespace, job: Job, subjects: list[Subject], console: Console) -> None:
+    """Write structured reports and saliency images where they were asked for, and say how many."""
+    table = pd.read_parquet(options.output / "predictions.parquet", columns=["run", "file", "score", "prediction"])
+    films, made = int((table["run"] == subjects[0].name).sum()), datetime.now()
+    for place, what in ((options.sr, "structured reports"), (options.saliency, "saliency images")):
+        if place is None:
+            continue
+        with progress_bar() as progress:
+            advance = partial(progress.advance, progress.add_task(what, total=films))
+            scored = scored_films(job, subjects, table)
+            if place is options.sr:
+                outcome = write_structured_reports(place, job, scored, made, advance)
+            else:
+                outcome = write_saliency(place, job, subjects, scored, made, advance)
+        written = outcome.pop("written", 0) + outcome.pop("kept", 0)
+        console.print(f"identifies patients: {written:,} {what} in {place}", markup=False, highlight=False)
+        for reason, count in outcome.most_common():
+            console.print(f"  {count:,} not written: {reason}", style="yellow", markup=False, highlight=False)
+
+
+def progress_bar() -> Progress:
+    """Done, of how many, and how long it will take; on stderr."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=ERRORS
+    )
 
 
 def show_files(found: Survey, console: Console) -> None:

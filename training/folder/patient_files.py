@@ -1,44 +1,221 @@
-"""What is written on request alone, because it belongs to the patient: the meaning of the hashes."""
+"""What is written on request alone because it belongs to the patient: the meaning of the hashes, reports, saliency images.
+
+All of it identifies people. It goes to places of its own, readable by their owner only, and never into the results.
+"""
 
 import csv
 import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-from datasets.dicom import read_identities
+import pandas as pd
+
+from datasets.dicom import read_dicom, read_identities
+from datasets.dicom_folder import Entry, Folder
+from datasets.dicom_policy import DicomPolicy
 from datasets.identity import keyed_hash
-from datasets.radiograph import RadiographError
-from training.folder.merge import Survey
+from datasets.preprocessing import Preprocessing
+from datasets.radiograph import Radiograph, RadiographError
+from models.saliency import grad_cam
+from training.dicom_derived import DicomReportError, ModelResult
+from training.dicom_sc import write_secondary_capture
+from training.dicom_sr import write_structured_report
 from training.folder.shard import Job
+from training.folder.worker_pool import Lost, WorkerPool
+from training.subjects import Subject
 
 COLUMNS = ("file", "path", "sop_instance_uid", "study_instance_uid", "accession_number", "patient_id")
+Advance = Callable[[int], object]
 
 
-def write_linkage(path: Path, job: Job, found: Survey) -> None:
+class Scored(NamedTuple):
+    """A scored film: where it lies, its hash, and what each checkpoint says of it, in the order of the checkpoints."""
+
+    entry: Entry
+    file: str
+    results: list[ModelResult]
+
+
+def scored_films(job: Job, subjects: Sequence[Subject], predictions: pd.DataFrame) -> Iterator[Scored]:
+    """The folder's scored films with their results, in the folder's order.
+
+    Args:
+        job: what was done.
+        subjects: its checkpoints.
+        predictions: as in predictions.parquet: columns run, file, score, prediction.
+    """
+    said = {name: table.set_index("file") for name, table in predictions.groupby("run")}
+    product = version("end-cxr")
+    for entry in job.folder.entries():
+        file = keyed_hash(job.key, entry.name)
+        if file not in next(iter(said.values())).index:
+            continue
+        results = []
+        for subject, checkpoint in zip(subjects, job.checkpoints, strict=True):
+            about, row = subject.predictor.checkpoint, said[subject.name].loc[file]
+            assert about.info.positive is not None
+            results.append(
+                ModelResult(
+                    run=subject.name,
+                    model=about.model.name,
+                    method=str(about.settings.get("method")),
+                    score=float(row["score"]),
+                    threshold=about.threshold,
+                    prediction=str(row["prediction"]),
+                    positive=about.info.targets[about.info.positive],
+                    version=product,
+                    checkpoint=checkpoint,
+                )
+            )
+        yield Scored(entry, file, results)
+
+
+def write_linkage(path: Path, job: Job, scored: set[str]) -> None:
     """Write a CSV that leads from the hash of each file back to its path and, where it was scored, to its identifiers.
 
-    Readable by its owner only (mode 0600) from the moment it exists. It identifies patients: it is for the hospital's own
-    join, and never part of the results.
+    Readable by its owner only (mode 0600) from the moment it exists.
+
+    Args:
+        path: of the CSV.
+        job: what was done.
+        scored: hashes of the files that have a score.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
     draft.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", newline="") as file:
-            table = csv.writer(file)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", newline="") as out:
+            table = csv.writer(out)
             table.writerow(COLUMNS)
-            scored = dict(zip(found.files["file"], found.files["status"] == "scored", strict=True))
             for entry in job.folder.entries():
-                name = keyed_hash(job.key, entry.name)
-                known: dict[str, str] = {}
-                if scored.get(name):
+                file, known = keyed_hash(job.key, entry.name), dict[str, str]()
+                if file in scored:
                     try:
                         known = read_identities(job.folder.read(entry.name))
                     except RadiographError:  # changed since it was scored
                         known = {}
                 shown = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-                table.writerow([name, shown, *(known.get(column, "") for column in COLUMNS[2:])])
-            file.flush()
-            os.fsync(file.fileno())
+                table.writerow([file, shown, *(known.get(column, "") for column in COLUMNS[2:])])
+            out.flush()
+            os.fsync(out.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_structured_reports(
+    place: Path, job: Job, films: Iterator[Scored], made: datetime, advance: Advance
+) -> Counter[str]:
+    """Write one structured report a film, with the scores of all checkpoints; those already there are left.
+
+    Args:
+        place: folder of the reports, made for its owner only. Their names are the films' hashes.
+        job: what was done.
+        films: from `scored_films`.
+        made: date and time of the reports.
+        advance: called for each film.
+
+    Returns:
+        How many were `written` or `kept`, and for those that could not be written how often for each reason.
+    """
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    outcome = Counter[str]()
+    for film in films:
+        name = "-".join([film.file, *(result.checkpoint[:8] for result in film.results)])
+        if (place / f"{name}.dcm").exists():
+            outcome["kept"] += 1
+        else:
+            try:
+                write_structured_report(job.folder.read(film.entry.name), film.results, place, name, made=made)
+                outcome["written"] += 1
+            except (DicomReportError, RadiographError) as error:
+                outcome[str(error)] += 1
+        advance(1)
+    return outcome
+
+
+def write_saliency(
+    place: Path, job: Job, subjects: Sequence[Subject], films: Iterator[Scored], made: datetime, advance: Advance
+) -> Counter[str]:
+    """Write a secondary capture for each film and checkpoint: the film under the checkpoint's Grad-CAM.
+
+    Films that say that text is burned into their pixels are left out: it may be a name.
+
+    Args:
+        place: as in `write_structured_reports`.
+        job: what was done.
+        subjects: its checkpoints.
+        films: from `scored_films`.
+        made: date and time of the images.
+        advance: called for each film.
+
+    Returns:
+        As `write_structured_reports`, counting images.
+    """
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    outcome, waiting = Counter[str](), list[Scored]()
+    vois = tuple(dict.fromkeys(subject.predictor.checkpoint.preprocessing.voi for subject in subjects))
+
+    def entries() -> Iterator[Entry]:
+        for film in films:
+            waiting.append(film)
+            yield film.entry
+
+    with WorkerPool(_ReadAgain(job.folder, job.policy, vois), job.workers, job.time_limit, 2 * job.workers) as pool:
+        for found in pool.results(entries()):
+            film = waiting.pop(0)
+            if isinstance(found, Lost | str):
+                outcome[found if isinstance(found, str) else f"reading the film {found.how}"] += len(subjects)
+            else:
+                for subject, result in zip(subjects, film.results, strict=True):
+                    outcome[_capture(place, job, subject, film, result, found, made)] += 1
+            advance(1)
+    return outcome
+
+
+def _capture(
+    place: Path,
+    job: Job,
+    subject: Subject,
+    film: Scored,
+    result: ModelResult,
+    read: dict[str, Radiograph],
+    made: datetime,
+) -> str:
+    """Write one image; returns what became of it."""
+    name = f"{film.file}-{result.checkpoint[:8]}"
+    if (place / f"{name}.dcm").exists():
+        return "kept"
+    preprocessing: Preprocessing = subject.predictor.checkpoint.preprocessing
+    radiograph = read[preprocessing.voi]
+    positive = subject.predictor.info.positive
+    assert positive is not None
+    image = preprocessing(radiograph)[None].to(subject.predictor.device)
+    heat = grad_cam(subject.predictor.model, image, positive)[0, 0].cpu().numpy()
+    try:
+        content = job.folder.read(film.entry.name)
+        write_secondary_capture(content, radiograph, heat, result, preprocessing, place, name, made=made)
+    except (DicomReportError, RadiographError) as error:
+        return str(error)
+    return "written"
+
+
+@dataclass(frozen=True)
+class _ReadAgain:
+    """A scored film at full size, for each way that checkpoints read its greys; its reason where it can't be read now."""
+
+    folder: Folder
+    policy: DicomPolicy
+    vois: tuple[str, ...]
+
+    def __call__(self, entry: Entry) -> dict[str, Radiograph] | str:
+        try:
+            content = self.folder.read(entry.name)
+            return {voi: read_dicom(content, self.policy.reading(voi)) for voi in self.vois}
+        except RadiographError as error:
+            return str(error)

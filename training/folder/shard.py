@@ -78,11 +78,15 @@ class Job:
     device: str = "cpu"
 
     @cached_property
+    def checkpoints(self) -> list[str]:
+        """SHA-256 of each checkpoint's file, in hex."""
+        files = [run / NAME if run.is_dir() else run for run in self.runs]
+        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+    @cached_property
     def fingerprint(self) -> str:
         """Names everything but the files that a score depends on."""
-        checkpoints = [run / NAME if run.is_dir() else run for run in self.runs]
-        parts: list[object] = [hashlib.sha256(file.read_bytes()).hexdigest() for file in checkpoints]
-        parts += [LAYOUT, BATCH, key_id(self.key), self.policy, self.perturbations]
+        parts: list[object] = [*self.checkpoints, LAYOUT, BATCH, key_id(self.key), self.policy, self.perturbations]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -148,7 +152,7 @@ class ReadFilm:
             content = self.folder.read(entry.name)
             # A codec's work is shared by all checkpoints unless these were trained on different greys.
             films = {
-                voi: read_dicom(content, dataclasses.replace(self.policy, voi=voi), key=self.key)
+                voi: read_dicom(content, self.policy.reading(voi), key=self.key)
                 for voi in dict.fromkeys(geometry.voi for geometry in self.geometries)
             }
         except RadiographError as error:
