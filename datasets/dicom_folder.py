@@ -6,7 +6,7 @@ millions is never held in memory.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,13 +45,14 @@ class LocalFolder:
 
     def entries(self) -> Iterator[Entry]:
         """All entries, folder by folder, each folder's in the order of their names."""
-        yield from self._below("")
+        yield from _walk(self._below)
 
     def read(self, name: str) -> bytes:
         """The content of an entry; raises RadiographError, see `datasets.radiograph.source_bytes`."""
         return source_bytes(self.root / name)
 
-    def _below(self, folder: str) -> Iterator[Entry]:
+    def _below(self, folder: str) -> Iterator[Entry | str]:
+        """What one folder holds; sub-folders as their names with a `/` behind."""
         try:
             with os.scandir(self.root / folder) as found:
                 children = sorted(found, key=lambda child: child.name)
@@ -66,7 +67,7 @@ class LocalFolder:
                 if child.is_symlink():
                     yield Entry(name, 0, "", LINK)
                 elif child.is_dir(follow_symlinks=False):
-                    yield from self._below(name + "/")
+                    yield name + "/"
                 elif not child.is_file(follow_symlinks=False):
                     yield Entry(name, 0, "", SPECIAL)  # opening a pipe would wait for ever
                 else:
@@ -84,7 +85,7 @@ class RemoteFolder:
 
     def entries(self) -> Iterator[Entry]:
         """All entries, folder by folder, each folder's in the order of their names."""
-        yield from self._below("")
+        yield from _walk(self._below)
 
     def read(self, name: str) -> bytes:
         """The content of an entry; raises RadiographError."""
@@ -122,7 +123,8 @@ class RemoteFolder:
     def __getstate__(self) -> dict[str, str]:
         return {"url": self.url}  # a connection is opened anew in each process
 
-    def _below(self, folder: str) -> Iterator[Entry]:
+    def _below(self, folder: str) -> Iterator[Entry | str]:
+        """What one folder holds; sub-folders as their names with a `/` behind."""
         try:
             found = self._storage.ls(f"{self._root}/{folder}".rstrip("/"), detail=True)
         except Exception as error:
@@ -130,17 +132,34 @@ class RemoteFolder:
                 raise FolderError(f"{self.url} can't be read: {type(error).__name__}") from None
             yield Entry(folder.rstrip("/"), 0, "", UNLISTED)
             return
-        for child in sorted(found, key=lambda child: str(child["name"])):
+        for child in sorted(found, key=lambda child: str(child["name"]).rstrip("/")):
             name = str(child["name"]).rstrip("/")[len(self._root) + 1 :]
             if not name or name + "/" == folder:  # object stores may list the folder itself
                 continue
             if child.get("islink"):
                 yield Entry(name, 0, "", LINK)
             elif child["type"] == "directory":
-                yield from self._below(name + "/")
+                yield name + "/"
+            elif child["type"] != "file":
+                yield Entry(name, 0, "", SPECIAL)
             else:
-                changed = next((child[k] for k in ("ETag", "etag", "LastModified", "mtime", "created") if k in child), "")
+                changed = next(
+                    (child[k] for k in ("ETag", "etag", "LastModified", "mtime", "created") if k in child), ""
+                )
                 yield Entry(name, int(child.get("size") or 0), str(changed))
+
+
+def _walk(below: Callable[[str], Iterator[Entry | str]]) -> Iterator[Entry]:
+    """All entries, depth first; folders wait on a list, for an archive may nest them deeper than Python calls."""
+    open_folders = [below("")]
+    while open_folders:
+        found = next(open_folders[-1], None)
+        if found is None:
+            open_folders.pop()
+        elif isinstance(found, str):
+            open_folders.append(below(found))
+        else:
+            yield found
 
 
 Folder = LocalFolder | RemoteFolder

@@ -56,6 +56,9 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     for name in ("resamples", "permutations"):
         if getattr(options, name) < 100:
             parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
+    for name in ("workers", "time_limit", "shard_files"):
+        if not getattr(options, name) >= 1:
+            parser.error(f"{flag_name(name)} {getattr(options, name):g}: must be 1 or more")
     if options.junit and not options.fail_on:
         parser.error("--junit writes the outcome of --fail-on: give both")
     return options
@@ -63,7 +66,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
 
 FOLDER_ONLY = (
     *("labels", "source_tag", "aggregate", "views", "modalities", "body_part", "presentation", "engine", "workers"),
-    *("time_limit", "shards", "linkage", "sr", "saliency"),
+    *("time_limit", "shards", "shard_files", "linkage", "sr", "saliency"),
 )
 
 
@@ -109,6 +112,7 @@ def add_folder_arguments(parser: Parser) -> None:
     add("--workers", type=int, default=os.cpu_count() or 2, help="decoding processes (default: one a core)")
     add("--time-limit", type=float, default=60.0, metavar="SECONDS", help="for reading one file (default: 60)")
     add("--shards", metavar="PLACE", help="finished work, from which a killed run goes on (default: OUTPUT/shards)")
+    add("--shard-files", type=int, default=512, metavar="N", help="files that a kill can cost at most (default: 512)")
     add("--linkage", type=Path, metavar="FILE", help="IDENTIFIES PATIENTS: write what each hash stands for, mode 0600")
     add(
         "--sr",

@@ -1,6 +1,5 @@
 """From films to studies and patients: one score for all films of each, and how well it tells the classes apart."""
 
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -10,10 +9,6 @@ from training.bias.auroc import auroc_interval
 
 How = Literal["max", "mean"]
 UNITS = ("study", "patient")
-_OF: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "max": lambda groups: groups.max(),  # type: ignore[call-overload]
-    "mean": lambda groups: groups.mean(),  # type: ignore[call-overload]
-}
 
 
 def aggregate(

@@ -4,7 +4,10 @@ Both run the same function on the same shards and keep the same tables, so that 
 """
 
 import json
+import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from datasets.dicom_folder import Entry
@@ -46,7 +49,8 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
     """Score shards on a Ray cluster: the one at RAY_ADDRESS, or one of this machine's own.
 
     Every machine must reach the folder, the checkpoints and the store under the same names. An actor takes `job.workers`
-    CPUs; as many run as the cluster has room for. A shard whose machine is lost is given to another.
+    CPUs, or all of the smallest machine where that has fewer; as many run as the cluster has room for. A shard whose
+    machine is lost is given to another.
 
     Raises:
         EngineError: Ray is not installed.
@@ -59,20 +63,29 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
     rows = [{"name": shard.name, "entries": json.dumps(shard.entries)} for shard in shards]
     if not rows:
         return
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported from a hospital's network
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     started = not ray.is_initialized()
     if started:
-        ray.init(log_to_driver=False, logging_level="ERROR")
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+
+    class Actor(_RayScorer):  # with its arguments in it: those given to Ray are gone when an actor must be made again
+        def __init__(self) -> None:
+            super().__init__(job, store)
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.enable_operator_progress_bars = False, False
     try:
-        room = max(1, int(ray.cluster_resources().get("CPU", 1)) // job.workers)
+        machines = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        # An actor that asks for more than a machine has would be waited for without end.
+        job = replace(job, workers=max(1, min(job.workers, *(int(cpus) for cpus in machines if cpus >= 1))))
+        room = max(1, sum(int(cpus) // job.workers for cpus in machines))
         found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            _RayScorer,
-            fn_constructor_args=(job, store),
+            Actor,
             batch_size=1,
             num_cpus=job.workers,
             num_gpus=1 if job.device.startswith("cuda") else 0,
-            concurrency=min(room, len(rows)),
+            compute=ray.data.ActorPoolStrategy(size=min(room, len(rows))),
         )
         for batch in found.iter_batches(batch_size=1):
             advance(int(batch["files"].sum()))

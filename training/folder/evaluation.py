@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from datasets.dicom_facts import MODALITIES, VIEWS
 from datasets.dicom_folder import LocalFolder, open_folder
 from datasets.dicom_policy import DicomPolicy
 from datasets.identity import hash_key, key_id
@@ -37,6 +38,7 @@ from training.report import ERRORS, RESEARCH_ONLY, versions
 from training.subjects import EvaluationError, Subject, about_of, find_key, load_subjects, run_key
 
 ANY = "any"
+VIEWS_KNOWN = {*VIEWS.values(), "OTHER", "UNKNOWN"}
 
 
 def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence]]:
@@ -51,7 +53,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
             raise EvaluationError(f"{subject.name} is a model of digits: it can't score chest radiographs")
     folder = open_folder(str(options.dicom_dir))
     output: Path = options.output
-    for place in (output, options.sr, options.saliency, options.linkage):
+    shards_in = Path(options.shards) if options.shards and "://" not in options.shards else None
+    for place in (output, options.sr, options.saliency, options.linkage, shards_in):
         if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
             raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
     key = find_key(output, options.hash_key)
@@ -77,6 +80,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         options.workers,
         options.time_limit,
         str(subjects[0].predictor.device),
+        options.shard_files,
     )
     store = ShardStore(str(options.shards or output / "shards"))
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
@@ -125,8 +129,12 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
 
 
 def policy_of(options: argparse.Namespace) -> DicomPolicy:
-    """What is admitted."""
+    """What is admitted; raises EvaluationError for a view or modality that no film can have."""
     views, modalities = _names(options.views), _names(options.modalities)
+    for flag, names, known in (("--views", views, VIEWS_KNOWN), ("--modalities", modalities, MODALITIES)):
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            raise EvaluationError(f"{flag} {','.join(unknown)}: choose from {', '.join(sorted(known))}")
     parts = ("CHEST", "UNKNOWN") if options.body_part == "chest" else ("CHEST", "UNKNOWN", "OTHER")
     return DicomPolicy(modalities=modalities, views=views, body_parts=parts, for_processing=options.presentation == ANY)
 

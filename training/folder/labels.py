@@ -1,6 +1,5 @@
 """Labels for a folder of DICOM files: a table keyed by file, SOP instance or accession number, matched by keyed hash."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,12 @@ from datasets.sample import DatasetInfo
 
 # Headings that name a key, without blanks and underscores. A film is looked up by the first that knows it.
 KEYS = {"instance": ("sopinstanceuid",), "file": ("file", "path", "filename"), "accession": ("accessionnumber",)}
+# Headings of columns that are dropped on reading, so that no flag can carry them into a table.
+IDENTIFYING = {
+    *(name for names in KEYS.values() for name in names),
+    *("patient", "patientid", "patientname", "name", "birthdate", "patientbirthdate", "dateofbirth", "mrn"),
+    *("studyinstanceuid", "seriesinstanceuid"),
+}
 
 
 class LabelsError(CohortError):
@@ -26,12 +31,13 @@ class Labels:
     """What a table says of films, and how these are found in it.
 
     Attributes:
-        table: a row a line of the file, all columns as text; `label` in lower case.
-        keys: for `instance`, `file`, `file_name` and `accession`: keyed hash to row of the table.
+        table: a row a line of the file that has a label, all columns as text but those that identify; `label` in lower
+            case.
+        hashes: for `instance`, `file`, `file_name` and `accession`: the keyed hash in each row, "" where there is none.
     """
 
     table: pd.DataFrame
-    keys: dict[str, dict[str, int]]
+    hashes: pd.DataFrame
 
     def rows_of(self, hashes: pd.DataFrame, ambiguous: set[str]) -> np.ndarray:
         """Row of the table for each film, -1 where it has none.
@@ -41,11 +47,21 @@ class Labels:
             ambiguous: hashes of file names that several files bear, by which nothing is found.
         """
         found = np.full(len(hashes), -1)
-        for kind, known in self.keys.items():
+        for kind in self.hashes:
+            known: dict[str, int] = {}
+            for row, value in enumerate(self.hashes[kind]):
+                if value and not (kind == "file_name" and value in ambiguous):
+                    known.setdefault(value, row)
             open_ = np.flatnonzero(found < 0)
-            values = hashes[kind].to_numpy(object)[open_]
-            rows = [-1 if kind == "file_name" and value in ambiguous else known.get(value, -1) for value in values]
-            found[open_] = rows
+            found[open_] = [known.get(value, -1) for value in hashes[kind].to_numpy(object)[open_]]
+        return found
+
+    def matched(self, hashes: pd.DataFrame, ambiguous: set[str]) -> np.ndarray:
+        """Which rows of the table go with any of the films, also those that agree with an earlier row."""
+        found = np.zeros(len(self.table), dtype=bool)
+        for kind in self.hashes:
+            there = set(hashes[kind].dropna()) - (ambiguous if kind == "file_name" else set())
+            found |= self.hashes[kind].isin(there).to_numpy()
         return found
 
     def targets(self, info: DatasetInfo) -> np.ndarray:
@@ -69,47 +85,50 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
     """
     table = _read(file)
     table.columns = [str(name).strip() for name in table.columns]
-    heading = {name.lower().replace("_", "").replace(" ", ""): name for name in table.columns}
+    heading = {_plain(name): name for name in reversed(table.columns)}
     columns = {kind: next((heading[name] for name in names if name in heading), None) for kind, names in KEYS.items()}
     if "label" not in heading or not any(columns.values()):
+        # What stands there instead is not shown: in a table without headings it identifies a patient.
         raise LabelsError(
-            f"{file} has the columns {', '.join(table.columns)}; needed are label and one of sop_instance_uid, file, "
+            f"{file}, line 1: the columns must be named, one of them label and one sop_instance_uid, file or "
             f"accession_number"
         )
-    table["label"] = table[heading["label"]].str.lower()
-    table["line"] = np.arange(len(table)) + 2
-    table = table[table["label"] != ""].reset_index(drop=True)
+    table = table.rename(columns={heading["label"]: "label"})
+    table["label"] = table["label"].str.lower()
+    table = table[table["label"] != ""]
+    lines, table = table.index.to_numpy() + 2, table.reset_index(drop=True)
     for info in infos:
         allowed = LABELS if info.targets == BINARY else info.targets
-        unknown = table[~table["label"].isin(allowed)]
+        unknown = np.flatnonzero(~table["label"].isin(allowed))
         if len(unknown) and (info.targets == BINARY or len(unknown) == len(table)):
-            raise LabelsError(f"{file}, line {unknown['line'].iloc[0]}: its label is none of {', '.join(allowed)}")
-    keys: dict[str, dict[str, int]] = {"instance": {}, "file": {}, "file_name": {}, "accession": {}}
-    for kind, column in columns.items():
-        if column is not None:
-            _index(file, table, table[column], keys, kind, lambda text: keyed_hash(key, text))
-    return Labels(table, keys)
+            raise LabelsError(f"{file}, line {lines[unknown[0]]}: its label is none of {', '.join(allowed)}")
+    texts = {kind: table[column].tolist() if column else [""] * len(table) for kind, column in columns.items()}
+    paths = [text.replace("\\", "/").removeprefix("./") for text in texts["file"]]
+    texts["file"] = [path if "/" in path else "" for path in paths]
+    texts["file_name"] = ["" if "/" in path else path for path in paths]
+    hashes = pd.DataFrame(
+        {
+            kind: [keyed_hash(key, text) if text else "" for text in texts[kind]]
+            for kind in ("instance", "file", "file_name", "accession")
+        },
+        dtype=object,
+    )
+    for kind in texts:
+        _check_agreement(file, table["label"], hashes[kind], lines, columns["file" if kind == "file_name" else kind])
+    return Labels(table[[name for name in table if _plain(str(name)) not in IDENTIFYING]], hashes)
 
 
-def _index(
-    file: Path,
-    table: pd.DataFrame,
-    values: pd.Series,
-    keys: dict[str, dict[str, int]],
-    kind: str,
-    hashed: Callable[[str], str],
-) -> None:
-    """Fill the index of one column; two lines for one film must agree."""
-    for row, text in enumerate(values):
-        if not text:
-            continue
-        if kind == "file":
-            text = text.replace("\\", "/").removeprefix("./")
-        known = keys["file_name" if kind == "file" and "/" not in text else kind]
-        before = known.setdefault(hashed(text), row)
-        if table["label"].iloc[before] != table["label"].iloc[row]:
-            lines = table["line"].iloc[[before, row]].tolist()
-            raise LabelsError(f"{file}, lines {lines[0]} and {lines[1]}: two labels for one {values.name}")
+def _plain(heading: str) -> str:
+    return heading.lower().replace("_", "").replace(" ", "")
+
+
+def _check_agreement(file: Path, label: pd.Series, hashes: pd.Series, lines: np.ndarray, column: str | None) -> None:
+    """Two lines for one film must say the same."""
+    first: dict[str, int] = {}
+    for row, value in enumerate(hashes):
+        before = first.setdefault(value, row) if value else row
+        if label.iloc[before] != label.iloc[row]:
+            raise LabelsError(f"{file}, lines {lines[before]} and {lines[row]}: two labels for one {column}")
 
 
 def _read(file: Path) -> pd.DataFrame:
@@ -119,7 +138,14 @@ def _read(file: Path) -> pd.DataFrame:
     if file.suffix.lower() not in (".parquet", ".pq"):
         return read_csv(file)
     try:
-        table = pd.read_parquet(file)
+        table = pd.read_parquet(file, dtype_backend="numpy_nullable")  # else whole numbers with gaps become 1.0, 2.0
     except (OSError, ValueError) as error:
         raise LabelsError(f"{file} can't be read as Parquet ({type(error).__name__})") from None
-    return table.astype(object).where(table.notna(), "").astype(str).apply(lambda column: column.str.strip())
+    return table.reset_index(drop=True).astype(object).map(_text)
+
+
+def _text(value: object) -> str:
+    """A cell as a CSV file would hold it; a number that is whole without decimals, for it may be a key."""
+    if pd.api.types.is_scalar(value) and pd.isna(value):  # type: ignore[call-overload]
+        return ""
+    return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -28,6 +28,8 @@ NAMED = ("institution", "station")  # shown as A, B, ... by falling number of fi
 SOURCES = (*NAMED, "view", *(name for name in FACTS if name != "view_position"))
 ROWS = 50_000  # of a row group
 FILM_COLUMNS = {"view_position": "view"}
+# Columns of the labels and of the predictions that no source and no grouping can be.
+TAKEN = {"label", "run", "row", "file", "patient", "study", "source", "split", "target", "logit", "prediction"}
 AUDITED = 200_000
 
 
@@ -79,28 +81,29 @@ def survey(
     wanted = ("file", "file_name", "status", "reason", *HASHES)
     tables, facts = [], {name: Counter[str]() for name in FACTS}
     names = Counter[str]()
+    instances = set[str]()
     for shard in shards:
-        found = store.read(shard, [*wanted, *FACTS]).to_pandas()
+        found = store.read(shard, [*wanted, *FACTS]).to_pandas(integer_object_nulls=True)
         names.update(found["file_name"])
+        _mark_copies(found, instances)
         tables.append(found[list(wanted)])
         scored = found[found["status"] == "scored"]
         for name, counter in facts.items():
             counter.update(scored[name].map(lambda value: "not recorded" if value is None else str(value)))
     table = pd.concat(tables, ignore_index=True) if tables else FILE_SCHEMA.empty_table().to_pandas()
     scored = table["status"] == "scored"
-    copies = scored & table["instance"].notna() & table["instance"].where(scored).duplicated()
-    table.loc[copies, ["status", "reason"]] = ["skipped", DUPLICATE]
-    scored &= ~copies
     table["label"] = -1
     unmatched: dict[str, int] = {}
     if labels is not None:
         ambiguous = {name for name, count in names.items() if count > 1}
-        rows = labels.rows_of(table, ambiguous)
-        table["label"] = rows
-        anywhere, somewhere = set(rows.tolist()) - {-1}, set(rows[scored].tolist()) - {-1}
-        several = {row for name, row in labels.keys["file_name"].items() if name in ambiguous} - anywhere
-        lost = len(labels.table) - len(anywhere) - len(several)
-        unmatched = {"no file": lost, "no scored file": len(anywhere - somewhere), "several files": len(several)}
+        table["label"] = labels.rows_of(table, ambiguous)
+        anywhere, somewhere = labels.matched(table, ambiguous), labels.matched(table[scored], ambiguous)
+        several = labels.hashes["file_name"].isin(ambiguous).to_numpy() & ~anywhere
+        unmatched = {
+            "no file": int((~anywhere & ~several).sum()),
+            "no scored file": int((anywhere & ~somewhere).sum()),
+            "several files": int(several.sum()),
+        }
     table["patient_known"] = table["patient"].notna()
     table["patient"] = table["patient"].fillna(table["study"]).fillna(table["file"])
     for name in NAMED:
@@ -160,14 +163,15 @@ class Merge:
     def write_files(self, path: Path) -> None:
         """files.parquet: every file of the folder, with what became of it and what is known of it."""
 
+        kept = [column for column in FILE_SCHEMA if column.name not in ("file_name", "accession")]
+        schema = pa.schema([pa.field("row", pa.int64()), *kept])
+
         def tables() -> Iterator[pa.Table]:
-            for rows, table in self._parts(
-                [name for name in FILE_SCHEMA.names if name not in ("file_name", "accession")]
-            ):
+            for rows, table in self._parts([column.name for column in kept]):
                 table = table.assign(row=rows.index, status=rows["status"], reason=rows["reason"])
                 copy = (rows["reason"] == DUPLICATE).to_numpy()
                 table.loc[copy, "message"] = "another file of the folder holds the same SOP instance"
-                yield pa.Table.from_pandas(table[["row", *table.columns.drop("row")]], preserve_index=False)
+                yield pa.Table.from_pandas(table, schema, preserve_index=False)
 
         write_aside(path, lambda file: _write_parquet(file, tables()))
 
@@ -188,6 +192,8 @@ class Merge:
         names = self.job.perturbations
         for rows, predictions, table in self._predictions(number, with_features=True):
             kept = rows["audited"].to_numpy()
+            if not kept.any():
+                continue
             tables.append(predictions[kept])
             features.append(_stacked(table[model_columns(number)[0]][kept]))
             perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
@@ -207,7 +213,7 @@ class Merge:
         """The survey's rows and the shard's columns, shard by shard, on the same index."""
         start = 0
         for shard in self.shards:
-            table = self.store.read(shard, columns).to_pandas()
+            table = self.store.read(shard, columns).to_pandas(integer_object_nulls=True)
             table.index = pd.RangeIndex(start, start + len(table))
             yield self.found.files.iloc[start : start + len(table)], table
             start += len(table)
@@ -257,16 +263,24 @@ class Merge:
         """A fact, a named institution or a column of the labels for each film; None where it isn't known."""
         if self.labels is not None and name in self.labels.table and name not in SOURCES:
             values = np.append(self.labels.table[name].to_numpy(object), "")[rows["label"].to_numpy()]
-            return np.where(values == "", None, values)
+            return np.array([value or None for value in values], dtype=object)
         column = rows[name] if name in NAMED else table[name]
         text = column.astype(object).where(column.notna(), None)
         return text.map(lambda value: value if value is None else str(value)).to_numpy(object)
 
 
+def _mark_copies(files: pd.DataFrame, instances: set[str]) -> None:
+    """Skip films whose SOP instance was scored before, here or in an earlier shard; `instances` are those."""
+    scored = (files["status"] == "scored") & files["instance"].notna()
+    copies = scored & (files["instance"].where(scored).duplicated() | files["instance"].isin(instances))
+    instances.update(files.loc[scored, "instance"])
+    files.loc[copies, ["status", "reason"]] = ["skipped", DUPLICATE]
+
+
 def source_names(labels: Labels | None) -> list[str]:
     """What a film's source can be."""
-    keys = ("label", "line")
-    return [*SOURCES, *([n for n in labels.table if n not in keys and n not in SOURCES] if labels is not None else [])]
+    columns = [] if labels is None else [str(name) for name in labels.table]
+    return list(dict.fromkeys((*SOURCES, *(n for n in columns if n not in TAKEN and not n.startswith("score")))))
 
 
 def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
@@ -331,7 +345,7 @@ def _typed(schema: pa.Schema) -> pa.Schema:
 
 def _stacked(column: pd.Series) -> np.ndarray:
     """Lists of one length as a matrix."""
-    return np.stack(column.to_numpy()).astype(np.float32) if len(column) else np.empty((0, 0), np.float32)
+    return np.stack(column.tolist()).astype(np.float32) if len(column) else np.empty((0, 0), np.float32)
 
 
 def _letters(rank: int) -> str:

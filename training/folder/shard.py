@@ -31,7 +31,7 @@ from training.predict import Predictor
 from training.score import outputs
 
 LAYOUT = 1  # of the tables below: a change makes all shards anew
-FILES = 256  # files of one shard
+FILES = 512  # files of one shard at most; half as many on average
 BATCH = 32
 # Why a file is left alone, rather than being an error of the file.
 SKIPPED = {"not DICOM", "no pixel data", "too large", LINK, SPECIAL}
@@ -66,6 +66,7 @@ class Job:
         workers: decoding processes.
         time_limit: seconds for one file.
         device: of the models.
+        files: of one shard at most; what a kill can cost.
     """
 
     folder: Folder
@@ -76,6 +77,7 @@ class Job:
     workers: int = 2
     time_limit: float = 60
     device: str = "cpu"
+    files: int = FILES
 
     @cached_property
     def checkpoints(self) -> list[str]:
@@ -102,16 +104,26 @@ class Shard(NamedTuple):
     entries: list[Entry]
 
 
-def shards_of(job: Job, entries: Iterable[Entry], files: int = FILES) -> Iterator[Shard]:
-    """Cut a folder's entries into shards of at most so many files."""
+def shards_of(job: Job, entries: Iterable[Entry]) -> Iterator[Shard]:
+    """Cut a folder's entries into shards of at most `job.files` files.
+
+    Names decide where, not counts: a file that comes or goes would else move all cuts behind it, and all those shards
+    would be made anew. So only its own shard is, and at times the next.
+    """
     held: list[Entry] = []
+    fewest = max(1, job.files // 4)
     for entry in entries:
         held.append(entry)
-        if len(held) == files:
+        if len(held) >= job.files or (len(held) >= fewest and _number(entry.name) % fewest == 0):
             yield Shard(_name(job, held), held)
             held = []
     if held:
         yield Shard(_name(job, held), held)
+
+
+def _number(name: str) -> int:
+    """A number that is as good as drawn at random for each name, and the same in every run."""
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest())
 
 
 def _name(job: Job, entries: list[Entry]) -> str:

@@ -20,6 +20,10 @@ class ShardStore:
 
     place: str
 
+    def __post_init__(self) -> None:
+        if self._local:  # the processes of a cluster are at home in other folders
+            object.__setattr__(self, "place", str(Path(self.place).absolute()))
+
     def has(self, shard: Shard) -> bool:
         """Whether the shard is finished."""
         try:
@@ -50,10 +54,10 @@ class ShardStore:
             return pq.read_table(file, columns=None if columns is None else list(columns))
 
     def keep_only(self, names: set[str]) -> None:
-        """Remove the shards of earlier folders or checkpoints."""
+        """Remove the shards of earlier folders or checkpoints, and what a kill left half written."""
         if self._local:
-            for file in Path(self.place).glob("*.parquet"):
-                if file.stem not in names:
+            for file in Path(self.place).glob("*.parquet*"):
+                if file.name.startswith(".") or file.stem not in names:
                     file.unlink()
 
     @property
