@@ -1,7 +1,8 @@
-"""Regenerate the tables of the README: `python -m training.benchmark {cost,throughput,paired}`.
+"""Regenerate the tables of the README: `python -m training.benchmark {cost,throughput,paired,dicom}`.
 
 `cost` times EnD's terms against a Gram-matrix version and a training step, `throughput` times training with and without
-them, `paired` trains a method beside ERM over several seeds and ends in the table of differences with intervals.
+them, `paired` trains a method beside ERM over several seeds and ends in the table of differences with intervals, `dicom`
+times the batch evaluation of DICOM folders.
 """
 
 import argparse
@@ -35,6 +36,9 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
     paired.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="training seeds")
     paired.add_argument("--resplit", action="store_true", help="each seed draws its own split (its own phantom cohort)")
     paired.add_argument("--record", type=Path, help="also write the table and all runs to this JSON file")
+    films = commands.add_parser("dicom", help="films a second of a DICOM folder, against the parts alone and MONAI")
+    films.add_argument("--repeats", type=int, default=5, help="timings of each part, of which the median counts")
+    films.add_argument("--workers", type=int, default=2, help="decoding processes")
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command != "paired":
         parser.error(f"unknown argument {rest[0]}")
@@ -82,6 +86,10 @@ def main(options: argparse.Namespace, rest: list[str]) -> None:
         _cost(options)
     elif options.command == "throughput":
         _throughput(options)
+    elif options.command == "dicom":
+        from training.folder.benchmark import dicom  # pydicom and its codecs are for this one alone
+
+        dicom(options.repeats, options.workers)
     else:
         with mistakes_as_sentences("interrupted; the same command goes on from here"):
             _paired(options, rest)
