@@ -125,8 +125,9 @@ class RemoteFolder:
 
     def _below(self, folder: str) -> Iterator[Entry | str]:
         """What one folder holds; sub-folders as their names with a `/` behind."""
+        storage = self._storage
         try:
-            found = self._storage.ls(f"{self._root}/{folder}".rstrip("/"), detail=True)
+            found = storage.ls(f"{self._root}/{folder}".rstrip("/"), detail=True)
         except Exception as error:
             if not folder:
                 raise FolderError(f"{self.url} can't be read: {type(error).__name__}") from None

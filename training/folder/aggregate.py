@@ -42,8 +42,8 @@ def aggregate(
     known = table[table["target"].notna()]
     is_positive = (known["target"] == positive).groupby([known[name] for name in keys], sort=False).any()
     found = is_positive.reindex(pd.MultiIndex.from_frame(result[keys]))
-    named = found.map(lambda value: None if pd.isna(value) else positive if value else negative)
-    result["target"] = named.to_numpy(object)
+    named = [None if pd.isna(value) else positive if value else negative for value in found]
+    result["target"] = np.array(named, dtype=object)
     return result
 
 

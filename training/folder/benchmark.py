@@ -68,8 +68,8 @@ def dicom(repeats: int, workers: int) -> None:
     console.print(table)
     console.print(
         "decode, pixels (the rest of the reading), forward: milliseconds a film, alone. allowed: films a second that these\n"
-        "leave room for. whole: films a second of the batch evaluation. MONAI: LoadImage with PydicomReader, ScaleIntensity,\n"
-        "Resize and one call a film, in one process. ratio: whole / MONAI.",
+        "leave room for. whole: films a second of the batch evaluation. MONAI: LoadImage with PydicomReader,\n"
+        "ScaleIntensity, Resize and one call a film, in one process. ratio: whole / MONAI.",
         highlight=False,
     )
     console.print(f"pydicom {versions()['pydicom']}, monai {versions()['monai']}")

@@ -64,15 +64,11 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
     if not rows:
         return
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported from a hospital's network
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray Data makes its core warn of its own doings
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     started = not ray.is_initialized()
     if started:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-
-    class Actor(_RayScorer):  # with its arguments in it: those given to Ray are gone when an actor must be made again
-        def __init__(self) -> None:
-            super().__init__(job, store)
-
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.enable_operator_progress_bars = False, False
     try:
@@ -81,7 +77,8 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
         job = replace(job, workers=max(1, min(job.workers, *(int(cpus) for cpus in machines if cpus >= 1))))
         room = max(1, sum(int(cpus) // job.workers for cpus in machines))
         found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            Actor,
+            _RayScorer,
+            fn_constructor_args=(job, store),
             batch_size=1,
             num_cpus=job.workers,
             num_gpus=1 if job.device.startswith("cuda") else 0,

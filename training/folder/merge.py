@@ -89,7 +89,8 @@ def survey(
         tables.append(found[list(wanted)])
         scored = found[found["status"] == "scored"]
         for name, counter in facts.items():
-            counter.update(scored[name].map(lambda value: "not recorded" if value is None else str(value)))
+            counts_of = scored[name].astype(object).value_counts(dropna=False)
+            counter.update({"not recorded" if pd.isna(value) else str(value): n for value, n in counts_of.items()})
     table = pd.concat(tables, ignore_index=True) if tables else FILE_SCHEMA.empty_table().to_pandas()
     scored = table["status"] == "scored"
     table["label"] = -1
@@ -265,14 +266,14 @@ class Merge:
             values = np.append(self.labels.table[name].to_numpy(object), "")[rows["label"].to_numpy()]
             return np.array([value or None for value in values], dtype=object)
         column = rows[name] if name in NAMED else table[name]
-        text = column.astype(object).where(column.notna(), None)
-        return text.map(lambda value: value if value is None else str(value)).to_numpy(object)
+        return np.array([None if pd.isna(value) else str(value) for value in column], dtype=object)
 
 
 def _mark_copies(files: pd.DataFrame, instances: set[str]) -> None:
     """Skip films whose SOP instance was scored before, here or in an earlier shard; `instances` are those."""
     scored = (files["status"] == "scored") & files["instance"].notna()
-    copies = scored & (files["instance"].where(scored).duplicated() | files["instance"].isin(instances))
+    before = np.array([instance in instances for instance in files["instance"]])  # isin would copy the whole set
+    copies = scored & (files["instance"].where(scored).duplicated() | before)
     instances.update(files.loc[scored, "instance"])
     files.loc[copies, ["status", "reason"]] = ["skipped", DUPLICATE]
 
