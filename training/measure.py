@@ -91,11 +91,13 @@ def finish(
         run.as_json()["metrics"], versions(), model.state_dict(),
     )  # fmt: skip
     save_checkpoint(checkpoint, folder / NAME)
-    save_reference(Reference.of(features[cohort.positions(Split.TRAIN)], features[held], config.seed), folder)
+    seen = cohort.positions(Split.TRAIN)
+    rows = table["row"].to_numpy()[seen]
+    save_reference(Reference.of(features[seen], features[held], config.seed, rows), folder)
     write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
     (folder / RESUME_NAME).unlink(missing_ok=True)
-    seen = table.iloc[cohort.positions(Split.TRAIN)]
-    check = check_confounding(seen["target_name"], seen["source"], config.batch_size, info.bias_name)
+    films = table.iloc[seen]
+    check = check_confounding(films["target_name"], films["source"], config.batch_size, info.bias_name)
     details = {
         "selection": {
             "rule": config.select,

@@ -7,6 +7,7 @@ training films at most, drawn without regard to patient, source or label, as flo
 from films: a run folder goes where the films' predictions may go.
 """
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass
@@ -36,27 +37,33 @@ class Reference:
 
     Attributes:
         features: films x width, float16, of length 1.
+        rows: row of each film in the cohort's table, int64: with the run's predictions and data folder the way to the film.
         validation_distances: of each validation film, float32.
         k: the neighbour whose distance counts, from 1.
     """
 
     features: np.ndarray
+    rows: np.ndarray
     validation_distances: np.ndarray
     k: int
 
     @classmethod
-    def of(cls, train_features: np.ndarray, validation_features: np.ndarray, seed: int) -> "Reference":
+    def of(
+        cls, train_features: np.ndarray, validation_features: np.ndarray, seed: int, rows: np.ndarray | None = None
+    ) -> "Reference":
         """Draw the training films to remember and measure the validation films against them.
 
         Args:
             train_features: films x width, one film or more.
             validation_features: films x width, or none.
             seed: of the draw.
+            rows: of the training films in the cohort's table; None numbers them from 0.
         """
         drawn = np.sort(np.random.default_rng(seed).permutation(len(train_features))[:FILMS])
         kept = on_unit_sphere(train_features[drawn]).astype(np.float16)
-        reference = cls(kept, np.empty(0, np.float32), min(K, len(kept)))
-        return cls(kept, reference.distances(validation_features), reference.k)
+        rows = np.arange(len(train_features)) if rows is None else rows
+        reference = cls(kept, rows[drawn].astype(np.int64), np.empty(0, np.float32), min(K, len(kept)))
+        return dataclasses.replace(reference, validation_distances=reference.distances(validation_features))
 
     @property
     def limit(self) -> float:
@@ -76,19 +83,40 @@ class Reference:
             ValueError: features of another width.
         """
         found = np.full(len(features), np.inf, np.float32)
-        if not len(features):
-            return found
+        if len(features):
+            finite, distances, _ = self._neighbours(features, self.k, np.arange(len(self.features)))
+            found[finite] = distances[:, -1]
+        return found
+
+    def nearest(self, feature: np.ndarray, among: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest of some of the training films to one film.
+
+        Args:
+            feature: of the film, width.
+            among: which of the kept training films are looked at.
+            count: how many to return at most.
+
+        Returns:
+            Their positions among the kept ones, nearest first, and their distances (0 to 2); none for a feature that is no
+            number.
+        """
+        finite, distances, found = self._neighbours(feature[None], min(count, len(among)), among)
+        return (among[found[0]], distances[0]) if len(finite) else (np.empty(0, np.int64), np.empty(0, np.float32))
+
+    def _neighbours(self, features: np.ndarray, k: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which films have finite features, and of these the distances and places of the k nearest."""
         if features.shape[1] != self.features.shape[1]:
             raise ValueError(
                 f"features of {features.shape[1]} numbers a film, the reference has {self.features.shape[1]}: "
                 "it was made with another model"
             )
-        neighbours = NearestNeighbors(n_neighbors=self.k, algorithm="brute").fit(self.features.astype(np.float32))
+        neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(self.features[among].astype(np.float32))
         finite = np.flatnonzero(np.isfinite(features).all(axis=1))
+        distances, places = np.empty((len(finite), k), np.float32), np.empty((len(finite), k), np.int64)
         for first in range(0, len(finite), BLOCK):
-            at = finite[first : first + BLOCK]
-            found[at] = neighbours.kneighbors(on_unit_sphere(features[at]))[0][:, -1]
-        return found
+            part = slice(first, first + BLOCK)
+            distances[part], places[part] = neighbours.kneighbors(on_unit_sphere(features[finite[part]]))
+        return finite, distances, places
 
 
 def on_unit_sphere(features: np.ndarray) -> np.ndarray:
@@ -100,7 +128,11 @@ def on_unit_sphere(features: np.ndarray) -> np.ndarray:
 
 def save_reference(reference: Reference, run: Path) -> None:
     """Write `reference.safetensors` into the run folder, whole or not at all."""
-    arrays = {"features": reference.features, "validation_distances": reference.validation_distances}
+    arrays = {
+        "features": reference.features,
+        "rows": reference.rows,
+        "validation_distances": reference.validation_distances,
+    }
     metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps({"k": reference.k})}
     write_aside(run / NAME, lambda file: save_file(arrays, file, metadata=metadata))
 
@@ -126,12 +158,14 @@ def load_reference(run: Path) -> Reference | None:
             f"{file} has format {written[0]!r}, version {written[1]}; this package reads {FORMAT!r}, {FORMAT_VERSION}"
         )
     try:
-        reference = Reference(arrays["features"], arrays["validation_distances"], json.loads(metadata["header"])["k"])
+        k = json.loads(metadata["header"])["k"]
+        reference = Reference(arrays["features"], arrays["rows"], arrays["validation_distances"], k)
     except (KeyError, TypeError, ValueError) as error:
         detail = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{file} is broken: {detail}") from None
     features, held, k = reference.features, reference.validation_distances, reference.k
-    whole = features.ndim == 2 and held.ndim == 1 and isinstance(k, int) and 1 <= k <= len(features)
+    whole = features.ndim == 2 and reference.rows.shape == (len(features),) and held.ndim == 1
+    whole = whole and isinstance(k, int) and 1 <= k <= len(features)
     if not whole or not np.isfinite(features).all() or np.isnan(held).any():
         raise CheckpointError(f"{file} is broken: its features, distances and k are no reference")
     return reference

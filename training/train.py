@@ -39,6 +39,7 @@ from training.checkpoint import load_resume, save_resume, write_aside
 from training.cohorts import cohort_of, preprocessing_of
 from training.measure import finish, validate
 from training.methods import METHODS, ErmParameters, build_method
+from training.probe_set import watch
 from training.report import (
     ERRORS,
     RunResult,
@@ -150,6 +151,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
         settings = as_settings(dataclasses.replace(config, paired=False), parameters)
         write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
 
+    watch(model, cohort, config, folder, device, first)
     both.train()
     with progress_bar() as progress:
         task = progress.add_task(config.method, total=config.epochs * steps, completed=first * steps, note="")
@@ -196,6 +198,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
                 ERRORS.print(
                     f"epoch {epoch + 1}: a term of {config.method} saw no pair of images at all", style="yellow"
                 )
+            watch(model, cohort, config, folder, device, epoch + 1)
             value = selection_value(config.select, record["validation"], epoch)
             if value >= best.value:
                 best = Best(

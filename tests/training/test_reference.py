@@ -87,6 +87,17 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.distances(features(9, 2)), reference.distances(features(9, 2)))
 
 
+def test_nearest_among_some() -> None:
+    reference = Reference.of(np.eye(6, dtype=np.float32), features(20, 1), 0, rows=np.arange(100, 106))
+    film = np.array([3.0, 2.0, 1.0, 0, 0, 0], np.float32)
+    positions, distances = reference.nearest(film, np.array([1, 2, 4]), 2)
+    assert reference.rows[positions].tolist() == [101, 102]
+    length = np.sqrt(14)
+    assert distances == pytest.approx(np.sqrt(2 - 2 * np.array([2, 1]) / length), abs=1e-3)
+    assert len(reference.nearest(film, np.array([5]), 3)[0]) == 1
+    assert len(reference.nearest(np.full(6, np.nan, np.float32), np.array([5]), 3)[0]) == 0
+
+
 def test_a_run_without_one_has_none(tmp_path: Path) -> None:
     assert load_reference(tmp_path) is None
 
@@ -100,6 +111,8 @@ def test_a_run_without_one_has_none(tmp_path: Path) -> None:
         ("version", "version 9; this package reads"),
         ("no metadata", "format None"),
         ("no distances", "entry 'validation_distances' is missing"),
+        ("no rows", "entry 'rows' is missing"),
+        ("rows", "no reference"),
         ("no k", "entry 'k' is missing"),
         ("no header", "entry 'header' is missing"),
         ("header", "is broken"),
@@ -109,7 +122,9 @@ def test_a_run_without_one_has_none(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_file_is_a_sentence(change: str, expected: str, tmp_path: Path) -> None:
-    arrays = {"features": np.eye(12, dtype=np.float16), "validation_distances": np.ones(30, np.float32)}
+    arrays = {
+        "features": np.eye(12, dtype=np.float16), "rows": np.arange(12), "validation_distances": np.ones(30, np.float32),
+    }  # fmt: skip
     metadata = {"format": "end-cxr-reference", "version": "1", "header": json.dumps({"k": 10})}
     changes = {
         "format": {"format": "other"}, "version": {"version": "9"}, "no k": {"header": "{}"}, "header": {"header": "["},
@@ -118,6 +133,10 @@ def test_a_broken_file_is_a_sentence(change: str, expected: str, tmp_path: Path)
     metadata |= changes.get(change, {})
     if change == "no distances":
         del arrays["validation_distances"]
+    elif change == "no rows":
+        del arrays["rows"]
+    elif change == "rows":
+        arrays["rows"] = np.arange(11)
     elif change == "no header":
         del metadata["header"]
     elif change == "shape":

@@ -79,8 +79,8 @@ def test_the_embedded_default_in_pairs(no_cohort_around: Path, capsys: pytest.Ca
         folder = no_cohort_around / entry["folder"]
         assert folder.name == f"phantom-{entry['method']}-test_resnet-s3"
         assert sorted(f.name for f in folder.iterdir()) == [
-            "config.yaml", "metrics.jsonl", "model.safetensors", "predictions.parquet", "reference.safetensors",
-            "report.json",
+            "config.yaml", "metrics.jsonl", "model.safetensors", "predictions.parquet", "probe_set.safetensors",
+            "reference.safetensors", "report.json",
         ]  # fmt: skip
         assert entry["synthetic"] is True and (entry["model"], entry["seed"]) == ("test_resnet", 3)
         report = json.loads((folder / "report.json").read_text())

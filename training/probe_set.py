@@ -1,0 +1,111 @@
+"""Features of the same few films at several moments of a training: how a method entangles and disentangles them.
+
+The films are drawn from the run's test and external films, which nothing is chosen by; the features are for looking at.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from datasets.cohort import Cohort
+from datasets.sample import Split
+from models.classifier import Classifier
+from training.checkpoint import CheckpointError, write_aside
+from training.config import TrainConfig
+from training.predict import infer
+
+NAME = "probe_set.safetensors"
+FORMAT, FORMAT_VERSION = "end-cxr-probe-set", 1
+FILMS = 400
+MOMENTS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSet:
+    """Features of a fixed set of films, by epoch.
+
+    Attributes:
+        rows: of the films in the cohort's table, int64.
+        features: films x width, float16, by the number of epochs trained (0 is before the first).
+    """
+
+    rows: np.ndarray
+    features: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def watch(
+    model: Classifier, cohort: Cohort, config: TrainConfig, folder: Path, device: torch.device, epoch: int
+) -> None:
+    """Keep the features of the probe set after so many epochs, at the moments that `is_moment` names.
+
+    Args:
+        model: as trained so far; left as it is.
+        cohort: its films; no file is written where none is in test or external.
+        config: of the run.
+        folder: of the run.
+        device: of the model.
+        epoch: number of epochs trained.
+    """
+    positions = probe_positions(cohort.table, config.split_seed)
+    if not is_moment(epoch, config.epochs) or not len(positions):
+        return
+    rows = cohort.table["row"].to_numpy(np.int64)[positions]
+    before = (load_probe_set(folder) if epoch else None) or ProbeSet(rows)
+    features, _ = infer(model, cohort.samples(), positions, device, channels_last=config.channels_last)
+    save_probe_set(ProbeSet(rows, before.features | {epoch: features.astype(np.float16)}), folder)
+
+
+def probe_positions(table: pd.DataFrame, seed: int) -> np.ndarray:
+    """Positions of the films to watch: at most `FILMS`, drawn evenly over target x source cells.
+
+    Args:
+        table: of the cohort: columns split, target, bias.
+        seed: of the draw; the split's, so that runs that share films share these.
+    """
+    held = np.flatnonzero(table["split"].isin([str(Split.TEST), str(Split.EXTERNAL)]))
+    shuffled = np.random.default_rng(seed).permutation(held)
+    films = table.iloc[shuffled]
+    turn = films.groupby(["target", "bias"]).cumcount().to_numpy()  # the first of each cell, then the second, ...
+    return np.sort(shuffled[np.argsort(turn, kind="stable")[:FILMS]])
+
+
+def is_moment(epoch: int, epochs: int) -> bool:
+    """Whether features are kept after so many of all epochs: before the first, after the last, evenly between."""
+    return epoch in {round(step * epochs / MOMENTS) for step in range(MOMENTS + 1)}
+
+
+def save_probe_set(probe: ProbeSet, run: Path) -> None:
+    """Write `probe_set.safetensors` into the run folder, whole or not at all."""
+    arrays = {"rows": probe.rows} | {f"epoch {epoch}": values for epoch, values in probe.features.items()}
+    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps({"films": len(probe.rows)})}
+    write_aside(run / NAME, lambda file: save_file(arrays, file, metadata=metadata))
+
+
+def load_probe_set(run: Path) -> ProbeSet | None:
+    """Read it from a run folder; None where the run has none.
+
+    Raises:
+        CheckpointError: a file that is not safetensors, another format or version, arrays that don't belong together.
+    """
+    file = run / NAME
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+    except (SafetensorError, OSError, TypeError) as error:
+        raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
+    if (metadata.get("format"), metadata.get("version")) != (FORMAT, str(FORMAT_VERSION)):
+        raise CheckpointError(f"{file} is no probe set of this version of the package")
+    rows = arrays.pop("rows", np.empty(0))
+    features = {int(name.removeprefix("epoch ")): values for name, values in arrays.items() if name[6:].isdigit()}
+    if rows.ndim != 1 or any(values.ndim != 2 or len(values) != len(rows) for values in features.values()):
+        raise CheckpointError(f"{file} is broken: its features are not of its films")
+    return ProbeSet(rows, dict(sorted(features.items())))
