@@ -113,10 +113,14 @@ def test_a_table_without_headings_shows_nothing_of_a_patient(tmp_path: Path) -> 
 
 
 def test_no_column_that_identifies_can_be_taken_along(tmp_path: Path) -> None:
-    header = "SOP Instance UID,file,Accession_Number,patient_id,PatientName,Patient Birth Date,MRN,label,ward,line,score"
+    header = (
+        "SOP Instance UID,file,Accession_Number,patient_id,PatientName,Patient Birth Date,MRN,label,ward,line,score"
+    )
     labels = read(tmp_path, f"{header}\n1.1,Doe.dcm,A1,77,Doe,19700101,77,covid,east,b,3\n")
     assert list(labels.table) == ["label", "ward", "line", "score"]
-    assert not any(text in labels.table.to_csv() + labels.hashes.to_csv() for text in ("1.1", "Doe", "A1", "77", "1970"))
+    assert not any(
+        text in labels.table.to_csv() + labels.hashes.to_csv() for text in ("1.1", "Doe", "A1", "77", "1970")
+    )
     assert "ward" in source_names(labels) and "line" in source_names(labels)
     assert not {"label", "score", "file", "patient"} & set(source_names(labels)), "columns of the predictions"
 
