@@ -88,7 +88,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_nearest_among_some() -> None:
-    reference = Reference.of(np.eye(6, dtype=np.float32), features(20, 1), 0, rows=np.arange(100, 106))
+    reference = Reference.of(np.eye(6, dtype=np.float32), np.empty((0, 6), np.float32), 0, rows=np.arange(100, 106))
     film = np.array([3.0, 2.0, 1.0, 0, 0, 0], np.float32)
     positions, distances = reference.nearest(film, np.array([1, 2, 4]), 2)
     assert reference.rows[positions].tolist() == [101, 102]
