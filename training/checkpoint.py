@@ -20,15 +20,11 @@ from torch import Tensor
 from datasets.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from models.classifier import Classifier, ModelConfig
+from training.checkpoint_header import FORMAT, FORMAT_VERSION, checkpoint_file, read_header
+from training.checkpoint_header import NAME as NAME
+from training.checkpoint_header import CheckpointError as CheckpointError
 
-FORMAT = "end-cxr"
-FORMAT_VERSION = 1
-NAME = "model.safetensors"
 RESUME_NAME = "resume.pt"
-
-
-class CheckpointError(ValueError):
-    """A file that is not a checkpoint of this package, or not a whole one; the message says what it is."""
 
 
 @dataclass(frozen=True)
@@ -87,25 +83,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: not there, not safetensors, another format or version, or an entry missing.
     """
-    file = path / NAME if path.is_dir() else path
-    if not file.is_file():
-        raise CheckpointError(f"{file} does not exist; give a run folder that holds {NAME}")
+    header, file = read_header(path), checkpoint_file(path)
     try:
         with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{file} was not written by this package (format {metadata.get('format')!r}, expected {FORMAT!r})"
-        )
-    if metadata.get("version") != str(FORMAT_VERSION):
-        raise CheckpointError(
-            f"{file} has format version {metadata.get('version')}; this package reads version {FORMAT_VERSION}"
-        )
+        raise CheckpointError(f"{file} can't be read whole: {error}") from None
     try:
-        header = json.loads(metadata["header"])
         info = header["info"]
         return Checkpoint(
             model=ModelConfig.from_json(header["model"]),
