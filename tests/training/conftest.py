@@ -1,5 +1,7 @@
 """Two tiny runs and a folder of phantom DICOM films, made once for all tests that evaluate folders."""
 
+import multiprocessing
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ from datasets.phantom_dicom import write_folder
 @pytest.fixture(scope="session")
 def folder_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """ERM and EnD, one epoch each."""
+    # Decoding processes, and evaluations that are killed, are forked from one server that has all imports.
+    multiprocessing.set_forkserver_preload(["training.evaluate", "training.folder.evaluation"])
+    forkserver.ensure_running()
     from training.config import parse
     from training.train import main as train
 

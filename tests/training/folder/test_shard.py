@@ -52,14 +52,14 @@ def test_every_file_is_in_one_shard_and_order_is_kept(files: int, entries: int, 
 def test_a_file_that_comes_goes_or_changes_costs_its_own_shard_alone(folder_runs: tuple[Path, Path]) -> None:
     """Cuts that counted files would all move when one is added in front."""
     job = job_of(Path(), folder_runs[:1], files=64)
-    before = [Entry(f"study{i // 2:04d}/im{i % 2}", 9, "1") for i in range(0, 4000)]
+    before = [Entry(f"study{i // 2:04d}/im{i % 2}", 9, "1") for i in range(4000)]
     names = {shard.name for shard in shards_of(job, before)}
     assert len(names) > 100
     for place in (0, 777, 3999):
         for after in (
             before[:place] + before[place + 1 :],
-            before[:place] + [before[place]._replace(changed="2")] + before[place + 1 :],
-            before[:place] + [before[place]._replace(size=8)] + before[place + 1 :],
+            [*before[:place], before[place]._replace(changed="2"), *before[place + 1 :]],
+            [*before[:place], before[place]._replace(size=8), *before[place + 1 :]],
             sorted([*before, before[place]._replace(name=before[place].name + "b")]),
         ):
             anew = {shard.name for shard in shards_of(job, after)} - names
