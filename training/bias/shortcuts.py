@@ -38,6 +38,17 @@ def corners_blanked(pixels: Float[Tensor, "*batch 1 size size"]) -> Float[Tensor
     return torch.where(_corners(pixels), FILL, pixels)
 
 
+def border_blanked(pixels: Float[Tensor, "*batch 1 size size"]) -> Float[Tensor, "*batch 1 size size"]:
+    """Fill with mid-grey what `border_only` keeps."""
+    return torch.where(_border(pixels), FILL, pixels)
+
+
+def half_blanked(pixels: Float[Tensor, "*batch 1 size size"], side: str) -> Float[Tensor, "*batch 1 size size"]:
+    """Fill one half of the picture with mid-grey: `left` or `right` as it hangs, the patient's other side."""
+    _, x = _coordinates(pixels)
+    return torch.where((x < 0) if side == "left" else (x > 0), FILL, pixels)
+
+
 def lungs_removed(
     pixels: Float[Tensor, "*batch 1 size size"], lungs: Bool[Tensor, "*batch 1 size size"] | None = None
 ) -> Float[Tensor, "*batch 1 size size"]:
@@ -106,6 +117,19 @@ SHORTCUTS: dict[str, Shortcut] = {
     "mirrored": Shortcut(
         lambda pixels, positions, lungs: mirrored(pixels),
         "All is left, with left and right swapped.",
+    ),
+}
+
+# What is taken from a single film to see how its score moves: parts of the film, one at a time.
+COUNTERFACTUALS: dict[str, Shortcut] = {
+    "border": Shortcut(lambda pixels, positions, lungs: border_blanked(pixels), "All but the outer border is left."),
+    "corners": SHORTCUTS["corners_blanked"],
+    "lungs": SHORTCUTS["lungs_removed"],
+    "left half": Shortcut(
+        lambda pixels, positions, lungs: half_blanked(pixels, "left"), "Only the right of the picture."
+    ),
+    "right half": Shortcut(
+        lambda pixels, positions, lungs: half_blanked(pixels, "right"), "Only the left of the picture."
     ),
 }
 

@@ -1,0 +1,30 @@
+"""Compare checkpoints on the same film and see their bias: `streamlit run app/main.py [-- RUNS_DIR]`.
+
+The router: what is on every page (notice, choice of runs), and the pages. Nothing here imports torch, so that the first page
+is there at once.
+"""
+
+import streamlit as st
+
+from app import services
+
+st.set_page_config(page_title="EnD-CXR", page_icon=":material/radiology:", layout="wide")
+
+PAGES = {
+    "Films": [
+        st.Page("views/compare.py", title="Compare on a film", icon=":material/compare:", default=True),
+        st.Page("views/disagreements.py", title="Disagreements", icon=":material/call_split:"),
+        st.Page("views/batch.py", title="Batch", icon=":material/folder_open:"),
+    ],
+    "Checkpoints": [
+        st.Page("views/bias.py", title="Bias", icon=":material/balance:"),
+        st.Page("views/feature_space.py", title="Feature space", icon=":material/scatter_plot:"),
+        st.Page("views/threshold.py", title="Threshold", icon=":material/tune:"),
+        st.Page("views/runs.py", title="Runs", icon=":material/list:"),
+    ],
+}
+
+page = st.navigation(PAGES)
+st.info(services.RESEARCH_ONLY, icon=":material/science:")
+services.choose_runs()
+page.run()

@@ -1,0 +1,224 @@
+"""What pages share: the runs and which are chosen, and all that is kept between two clicks.
+
+Caches are those of the server and so of all its users: models, tables and decoded films, by the content that they were made
+from. No name, path or tag of a visitor's film is in a key. Models are used under their lock: saliency hangs hooks on them.
+"""
+
+import hashlib
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pandas as pd
+import streamlit as st
+
+from training.run_index import RunEntry, run_index
+
+if TYPE_CHECKING:  # torch is imported when the first film is scored
+    import numpy as np
+
+    from app.reading import Film, Upload
+    from datasets.cohort import Cohort
+    from training.config import TrainConfig
+    from training.folder.worker_pool import WorkerPool
+    from training.predict import Predictor
+    from training.reference import Reference
+
+RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
+SYNTHETIC = "SYNTHETIC images: these numbers say nothing about any patient or hospital."
+READERS, READING_SECONDS = 2, 20.0
+
+
+def runs_root() -> Path:
+    """The folder of runs: named after `--`, else in END_CXR_RUNS, else `runs`."""
+    named = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("END_CXR_RUNS", "runs")
+    return Path(named)
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def runs(root: str) -> list[RunEntry]:
+    """All runs below the root, usable or not, as they were a few seconds ago at most."""
+    return run_index(Path(root))
+
+
+def choose_runs() -> None:
+    """Put the choice of checkpoints into the sidebar and say what holds for all pages."""
+    usable = [entry for entry in runs(str(runs_root())) if entry.usable and entry.films]
+    names = [entry.name for entry in usable]
+    if names:
+        # A choice survives only while its widget is drawn; what is kept beside it survives any page.
+        kept = [name for name in st.session_state.get("chosen_runs", _first_pair(usable)) if name in names]
+        picked = st.sidebar.multiselect(
+            "Checkpoints", names, kept, help="Differences are from the first of them.", placeholder="choose a run"
+        )
+        st.session_state["chosen_runs"] = picked
+    if any(entry.synthetic for entry in chosen()):
+        st.warning(SYNTHETIC, icon=":material/smart_toy:")
+
+
+def _first_pair(usable: list[RunEntry]) -> list[str]:
+    """A plain run and its twin by another method, where there are such; else the first two."""
+    alike = ("dataset", "model", "seed", "split_seed", "external_sources")
+    for plain in usable:
+        settings = plain.header["settings"]
+        if settings.get("method") == "erm":
+            for other in usable:
+                others = other.header["settings"]
+                if others.get("method") != "erm" and all(others.get(name) == settings.get(name) for name in alike):
+                    return [plain.name, other.name]
+    return [entry.name for entry in usable[:2]]
+
+
+def chosen() -> list[RunEntry]:
+    """The chosen runs, in the order of choice."""
+    known = {entry.name: entry for entry in runs(str(runs_root())) if entry.usable and entry.films}
+    return [known[name] for name in st.session_state.get("chosen_runs", []) if name in known]
+
+
+def require_runs(least: int = 1) -> list[RunEntry]:
+    """The chosen runs; where there are too few, say what to do and end the page."""
+    found = chosen()
+    if len(found) >= least:
+        return found
+    if not any(entry.usable and entry.films for entry in runs(str(runs_root()))):
+        st.subheader("No run yet")
+        st.write(
+            f"There is no trained run below `{runs_root()}`. This command trains two on synthetic films, in minutes:"
+        )
+        st.code("python -m training.train --dataset covid --paired", language="sh")
+    else:
+        needed = "a checkpoint" if least == 1 else f"{least} checkpoints"
+        st.write(f"Choose {needed} in the sidebar.")
+    st.stop()
+    return found
+
+
+@dataclass
+class Model:
+    """A checkpoint in memory, with the lock under which it is used."""
+
+    predictor: "Predictor"
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Loading a checkpoint")
+def _model(folder: str, stamp: str) -> Model:
+    from training.predict import Predictor
+
+    return Model(Predictor.load(Path(folder)))
+
+
+def model(entry: RunEntry) -> Model:
+    """The checkpoint of a run, loaded once for all users; raises CheckpointError."""
+    return _model(str(entry.folder), entry.stamp)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _predictions(folder: str, stamp: str) -> pd.DataFrame | None:
+    file = Path(folder) / "predictions.parquet"
+    return pd.read_parquet(file) if file.is_file() else None
+
+
+def predictions(entry: RunEntry) -> pd.DataFrame | None:
+    """What the run said of its own films at the end of its training; None where it isn't kept."""
+    return _predictions(str(entry.folder), entry.stamp)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _reference(folder: str, stamp: str) -> "Reference | None":
+    from training.reference import load_reference
+
+    return load_reference(Path(folder))
+
+
+def reference(entry: RunEntry) -> "Reference | None":
+    """Features of the run's training films; None where it kept none; raises CheckpointError."""
+    return _reference(str(entry.folder), entry.stamp)
+
+
+@dataclass
+class OwnFilms:
+    """The films that a run was trained and tested on, or why they can't be shown.
+
+    Attributes:
+        cohort: the films, not decoded.
+        positions: position of each (split, row).
+        problem: why there are none here.
+    """
+
+    cohort: "Cohort | None" = None
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    problem: str = ""
+
+
+@st.cache_resource(max_entries=4, show_spinner="Looking for the films of the run")
+def _own_films(folder: str, stamp: str) -> OwnFilms:
+    from training.cohorts import cohort_of, preprocessing_of
+    from training.config import from_settings
+
+    file = Path(folder) / "config.yaml"
+    if not file.is_file():
+        return OwnFilms(problem="the run has no config.yaml, so that its films are not known")
+    try:
+        config: TrainConfig = from_settings(file)[0]
+        cohort = cohort_of(config, preprocessing_of(config))
+    except (ValueError, OSError):  # their texts hold paths of the server
+        return OwnFilms(problem="the films of the run are not on this machine any more")
+    table = cohort.table
+    keys = zip(table["split"].astype(str), table["row"].astype(int), strict=True)
+    return OwnFilms(cohort, {key: position for position, key in enumerate(keys)})
+
+
+def own_films(entry: RunEntry) -> OwnFilms:
+    """Where the run's own films are read from."""
+    return _own_films(str(entry.folder), entry.stamp)
+
+
+@dataclass
+class Reader:
+    """Processes that decode visitors' films, so that a film that crashes a codec takes nothing else with it."""
+
+    pool: "WorkerPool[Upload, Film | np.ndarray | str]"
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@st.cache_resource(show_spinner="Starting the film reader", on_release=lambda reader: reader.pool.close())
+def _reader() -> Reader:
+    from app.reading import ReadUpload
+    from training.folder.worker_pool import WorkerPool
+
+    return Reader(WorkerPool(ReadUpload(), READERS, READING_SECONDS))
+
+
+class _Uploaded:
+    """Bytes that a cache tells apart by their digest alone."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.digest = content, hashlib.sha256(content).hexdigest()
+
+
+@st.cache_resource(max_entries=12, show_spinner=False, hash_funcs={_Uploaded: lambda uploaded: uploaded.digest})
+def _read(uploaded: _Uploaded, vois: tuple[str, ...]) -> "Film | np.ndarray | str":
+    from app.reading import Upload
+    from training.folder.worker_pool import Lost
+
+    reader = _reader()
+    with reader.lock:
+        (found,) = reader.pool.results([Upload(uploaded.content, vois)])
+    return f"reading it {found.how}: export it again" if isinstance(found, Lost) else found
+
+
+def read_upload(content: bytes, vois: Sequence[str]) -> "Film | str":
+    """Decode a film of any supported format, with each VOI policy; a sentence that names no tag where it can't be."""
+    found = _read(_Uploaded(content), tuple(vois))
+    return found if isinstance(found, str) else cast("Film", found)
+
+
+def stored_picture(content: bytes) -> "np.ndarray | str":
+    """A DICOM film's stored values as they are, rows x columns of uint8."""
+    found = _read(_Uploaded(content), ())
+    return found if isinstance(found, str) else cast("np.ndarray", found)
