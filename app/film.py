@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from app.reading import shown_size
+from datasets.dicom_policy import Voi
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph
 from models.saliency import grad_cam
@@ -132,6 +133,6 @@ def nearest_by_source(
     return found.assign(order=order).sort_values(["order", "source", "distance"]).drop(columns="order")
 
 
-def vois(predictors: Sequence[Predictor]) -> tuple[str, ...]:
+def vois(predictors: Sequence[Predictor]) -> tuple[Voi, ...]:
     """How the checkpoints want a DICOM film's greys, each way once."""
     return tuple(dict.fromkeys(predictor.checkpoint.preprocessing.voi for predictor in predictors))

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.dicom import read_dicom, stored_values
-from datasets.dicom_policy import DicomPolicy
+from datasets.dicom_policy import DicomPolicy, Voi
 from datasets.radiograph import Radiograph, RadiographError, read_radiograph
 
 SHOWN = 640  # px on the long side of a picture on a page
@@ -23,14 +23,14 @@ class Upload(NamedTuple):
     """
 
     content: bytes
-    vois: tuple[str, ...]
+    vois: tuple[Voi, ...]
 
 
 @dataclass(frozen=True)
 class Film:
     """A decoded film, as read by each policy asked for: the same for all policies unless it is DICOM."""
 
-    readings: Mapping[str, Radiograph]
+    readings: Mapping[Voi, Radiograph]
 
     @property
     def shown(self) -> Radiograph:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # torch is imported when the first film is scored
 
     from app.reading import Film, Upload
     from datasets.cohort import Cohort
+    from datasets.dicom_policy import Voi
     from training.config import TrainConfig
     from training.folder.worker_pool import WorkerPool
     from training.predict import Predictor
@@ -202,7 +203,7 @@ class _Uploaded:
 
 
 @st.cache_resource(max_entries=12, show_spinner=False, hash_funcs={_Uploaded: lambda uploaded: uploaded.digest})
-def _read(uploaded: _Uploaded, vois: tuple[str, ...]) -> "Film | np.ndarray | str":
+def _read(uploaded: _Uploaded, vois: "tuple[Voi, ...]") -> "Film | np.ndarray | str":
     from app.reading import Upload
     from training.folder.worker_pool import Lost
 
@@ -212,7 +213,7 @@ def _read(uploaded: _Uploaded, vois: tuple[str, ...]) -> "Film | np.ndarray | st
     return f"reading it {found.how}: export it again" if isinstance(found, Lost) else found
 
 
-def read_upload(content: bytes, vois: Sequence[str]) -> "Film | str":
+def read_upload(content: bytes, vois: "Sequence[Voi]") -> "Film | str":
     """Decode a film of any supported format, with each VOI policy; a sentence that names no tag where it can't be."""
     found = _read(_Uploaded(content), tuple(vois))
     return found if isinstance(found, str) else cast("Film", found)

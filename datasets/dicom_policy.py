@@ -28,7 +28,7 @@ class DicomPolicy:
         if self.voi not in get_args(Voi):
             raise ValueError(f"voi must be one of {', '.join(get_args(Voi))}")
 
-    def reading(self, voi: str) -> "DicomPolicy":
+    def reading(self, voi: Voi) -> "DicomPolicy":
         """The same admission with another treatment of the greys."""
         return replace(self, voi=voi)
 

@@ -1,7 +1,7 @@
 """Compare on a film: several checkpoints, one film, each through its own preprocessing."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pandas as pd
 import streamlit as st
@@ -101,7 +101,7 @@ def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes, str | None] | N
             "scores.csv",
             icon=":material/download:",
         )
-        rows = shown.selection.rows  # type: ignore[attr-defined]
+        rows = shown.selection.rows
         name, film, content = films[rows[0] if rows and rows[0] < len(films) else 0]
         st.subheader(name)
         return film, content, None
@@ -111,6 +111,7 @@ def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes, str | None] | N
 def own(entries: Sequence[RunEntry]) -> "tuple[Film, None, str | None] | None":
     """A test or external film of the first run, from where the run had it."""
     from app.reading import Film
+    from datasets.dicom_policy import Voi
 
     films, predictions = services.own_films(entries[0]), services.predictions(entries[0])
     if films.cohort is None or predictions is None:
@@ -136,7 +137,7 @@ def own(entries: Sequence[RunEntry]) -> "tuple[Film, None, str | None] | None":
     except ValueError as error:
         st.error(f"The film can't be read: {error}.", icon=":material/error:")
         return None
-    return Film(dict.fromkeys(("lut", "window", "none"), radiograph)), None, str(row["target"])
+    return Film(dict.fromkeys(get_args(Voi), radiograph)), None, str(row["target"])
 
 
 def said(entry: RunEntry, film: "Film") -> "Said":
@@ -284,16 +285,16 @@ def nearest(entries: Sequence[RunEntry], answers: "dict[str, Said]") -> None:
     films = services.own_films(entry)
     for source, rows in found.groupby("source", sort=False):
         st.markdown(f"**{source}**")
-        for row, column in zip(rows.itertuples(), st.columns(4), strict=False):
-            caption = f"{row.target} · score {row.score:.2f} · distance {row.distance:.2f}"
-            position = films.positions.get(("train", int(row.row)))
+        for row, column in zip(rows.to_dict("records"), st.columns(4), strict=False):
+            caption = f"{row['target']} · score {row['score']:.2f} · distance {row['distance']:.2f}"
+            position = films.positions.get(("train", int(row["row"])))
             if films.cohort is None or films.cohort.films is None or position is None:
-                column.caption(f"film {row.row} · {caption}")
+                column.caption(f"film {row['row']} · {caption}")
                 continue
             try:
                 column.image(picture(films.cohort.films.read(position)), caption=caption, width="stretch")
             except ValueError as error:
-                column.caption(f"film {row.row} can't be read: {error}")
+                column.caption(f"film {row['row']} can't be read: {error}")
     if films.problem:
         st.caption(f"Shown without pictures: {films.problem}.")
 

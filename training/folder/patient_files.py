@@ -17,7 +17,7 @@ import pandas as pd
 
 from datasets.dicom import read_dicom, read_identities
 from datasets.dicom_folder import Entry, Folder
-from datasets.dicom_policy import DicomPolicy
+from datasets.dicom_policy import DicomPolicy, Voi
 from datasets.identity import keyed_hash
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, RadiographError
@@ -57,7 +57,7 @@ def scored_films(job: Job, subjects: Sequence[Subject], predictions: pd.DataFram
             continue
         results = []
         for subject, checkpoint in zip(subjects, job.checkpoints, strict=True):
-            about, row = subject.predictor.checkpoint, said[subject.name].loc[file]
+            about, row = subject.predictor.checkpoint, said[subject.name].loc[file].to_dict()
             assert about.info.positive is not None
             results.append(
                 ModelResult(
@@ -184,7 +184,7 @@ def _capture(
     subject: Subject,
     film: Scored,
     result: ModelResult,
-    read: dict[str, Radiograph],
+    read: dict[Voi, Radiograph],
     made: datetime,
 ) -> str:
     """Write one image; returns what became of it."""
@@ -211,9 +211,9 @@ class _ReadAgain:
 
     folder: Folder
     policy: DicomPolicy
-    vois: tuple[str, ...]
+    vois: tuple[Voi, ...]
 
-    def __call__(self, entry: Entry) -> dict[str, Radiograph] | str:
+    def __call__(self, entry: Entry) -> dict[Voi, Radiograph] | str:
         try:
             content = self.folder.read(entry.name)
             return {voi: read_dicom(content, self.policy.reading(voi)) for voi in self.vois}
