@@ -4,14 +4,23 @@ The tags of a film are bounded before decoding, but a codec makes room for what 
 can ask for gigabytes. And gdcm doesn't raise on a header that is wrong, it ends the process.
 
 References:
-    [1] ITU-T T.81 (JPEG) B.2, T.87 (JPEG-LS) C.2, T.800 (JPEG 2000) A.5.1; RFC 1951 (deflate).
+    [1] ITU-T T.81 (JPEG) B.2, T.87 (JPEG-LS) C.2, T.800 (JPEG 2000) A.4 to A.6, B.6; DICOM PS3.5 G.5 (RLE header);
+        RFC 1951 (deflate).
 """
 
+import math
 import struct
 import zlib
 from typing import NamedTuple
 
 _SIZ = b"\xff\x4f\xff\x51"
+_COD, _COC, _SOT, _SOD, _EOC = 0x52, 0x53, 0x90, 0x93, 0xD9
+# Parts of a JPEG 2000 picture, each of which costs a decoder memory before it has seen a pixel. A film of 30 million
+# pixels in precincts of 64 x 64 has 10,000, in blocks of 16 x 16 it has 160,000, and 20 layers of 64 x 64 are 200,000.
+_PRECINCTS, _BLOCKS, _PACKETS = 1 << 14, 1 << 18, 1 << 19
+_LEVELS = 32  # the standard's own limit
+_SCANS = 100  # a progressive grey JPEG has 6 to 10; each goes over the whole picture again
+_RUN = 64  # pixels in a byte of RLE at best: 128 in two
 # The start-of-frame markers of JPEG (C4, C8 and CC in between are something else), and JPEG-LS's F7.
 _START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 _HUFFMAN_TABLES, _START_OF_SCAN = 0xC4, 0xDA
@@ -46,13 +55,55 @@ def ends_complete(frame: bytes) -> bool:
     return b"\xff\xd9" in frame[-16:]
 
 
+def scan_ends(frame: bytes) -> bool:
+    """Whether an end marker follows the start of a JPEG or JPEG-LS scan, wherever: nothing in a scan looks like one.
+
+    CharLS, which never decodes a scan without it, takes seconds to say so, however small the picture.
+    """
+    return frame.rfind(b"\xff\xd9") > frame.find(bytes([0xFF, _START_OF_SCAN])) >= 0
+
+
+def has_bounded_parts(frame: bytes) -> bool:
+    """Whether a picture that has a `coded_shape` is cut into no more parts than any real one.
+
+    Parts are JPEG's scans, and JPEG 2000's tiles, precincts, code-blocks and layers: their number is free of the size of
+    the picture, and a header of a few bytes can ask for millions of them.
+    """
+    start = frame.find(_SIZ, 0, 1024)
+    if start < 0:
+        return frame.count(b"\xff\xda") <= _SCANS
+    try:
+        return _jpeg2000_parts_are_bounded(frame, start)
+    except (struct.error, ZeroDivisionError, IndexError, ValueError):
+        return False
+
+
+def rle_is_sound(frame: bytes, segments: int, pixels: int) -> bool:
+    """Whether an RLE frame has as many segments as needed, in order, inside of it and long enough for so many pixels."""
+    if len(frame) < 64:
+        return False
+    count, *starts = struct.unpack_from("<16I", frame)
+    if count != segments:
+        return False
+    ends = [*starts[1:segments], len(frame)]
+    return starts[0] >= 64 and all(
+        start < end <= len(frame) and (end - start) * _RUN >= pixels
+        for start, end in zip(starts[:segments], ends, strict=True)
+    )
+
+
 def inflates_within(deflated: bytes, limit: int) -> bool:
     """Whether a raw deflate stream is sound and gives fewer bytes than the limit."""
-    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    stream, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
     try:
-        return len(stream.decompress(deflated, limit)) < limit
+        while total < limit:  # piece by piece, and none is kept
+            piece = stream.decompress(deflated, 1 << 20)
+            total, deflated = total + len(piece), stream.unconsumed_tail
+            if not piece:
+                return True
     except zlib.error:
         return False
+    return False
 
 
 def _jpeg_shape(frame: bytes) -> CodedShape | None:
@@ -86,3 +137,54 @@ def _tables_are_sound(segment: bytes) -> bool:
         counts = segment[position + 1 : position + 17]
         position += 17 + sum(counts)
     return position == len(segment) > 0
+
+
+def _jpeg2000_parts_are_bounded(frame: bytes, start: int) -> bool:
+    """Follows the markers from one tile-part header to the next; each may have a coding style of its own (A.6)."""
+    right, bottom, left, top, width, height, tiles_left, tiles_top = struct.unpack_from(">8I", frame, start + 8)
+    tiles = -(-(right - tiles_left) // width) * -(-(bottom - tiles_top) // height)
+    size = min(width, right - left), min(height, bottom - top)
+    position, tile_part, layers = start + 2, -1, 1
+    while position + 4 <= len(frame):
+        fill, marker, length = struct.unpack_from(">BBH", frame, position)
+        if fill != 0xFF or marker == _EOC:
+            break
+        if marker == _SOT:
+            tile_part = position
+        elif marker in (_COD, _COC):
+            # COC has the number of the component first, and neither layers nor what stands beside them.
+            style = position + (4 if marker == _COD else 5)
+            coding = style + (5 if marker == _COD else 1)
+            if marker == _COD:
+                (layers,) = struct.unpack_from(">H", frame, style + 2)
+            precincts = frame[coding + 5 : position + 2 + length] if frame[style] & 1 else b""
+            levels, block = frame[coding], [value & 0xF for value in frame[coding + 1 : coding + 3]]
+            if levels > _LEVELS or not _parts_are_bounded(tiles, size, layers, levels, block, precincts):
+                return False
+        elif marker == _SOD:
+            if tile_part < 0:
+                break
+            (part_length,) = struct.unpack_from(">I", frame, tile_part + 6)
+            if part_length == 0:  # the last one, to the end
+                break
+            position = max(tile_part + part_length, position + 2)
+            continue
+        position += 2 + length
+    return True
+
+
+def _parts_are_bounded(
+    tiles: int, size: tuple[int, int], layers: int, levels: int, block: list[int], precincts: bytes
+) -> bool:
+    """For one coding style; `block` has the two exponents of a code-block less 2, `precincts` two in a byte a level."""
+    if precincts and len(precincts) <= levels:
+        return False
+    number = blocks = 0
+    for level in range(levels + 1):
+        reduced = [-(-side >> (levels - level)) for side in size]
+        exponents = (precincts[level] & 0xF, precincts[level] >> 4) if precincts else (15, 15)
+        number += math.prod(-(-side >> exponent) for side, exponent in zip(reduced, exponents, strict=True))
+        # A block is cut by the precinct that it lies in.
+        inside = [min(code + 2, exponent) for code, exponent in zip(block, exponents, strict=True)]
+        blocks += math.prod(-(-side >> exponent) for side, exponent in zip(reduced, inside, strict=True))
+    return tiles * number <= _PRECINCTS and tiles * number * layers <= _PACKETS and tiles * blocks <= _BLOCKS

@@ -13,8 +13,9 @@ References:
 """
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import pydicom
@@ -24,7 +25,7 @@ from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
 
-from datasets.codestream import coded_shape, ends_complete, inflates_within
+from datasets.codestream import coded_shape, ends_complete, has_bounded_parts, inflates_within, rle_is_sound, scan_ends
 from datasets.dicom_facts import (
     FACT_TAGS,
     IDENTITY_TAGS,
@@ -37,8 +38,10 @@ from datasets.dicom_facts import (
 )
 from datasets.dicom_greys import modality_values, padding_values, voi_values
 from datasets.dicom_policy import DEFAULT, DicomPolicy, Voi
-from datasets.greyscale import inside_border, looks_inverted, robust_scale, stored_offsets
-from datasets.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, silenced, source_bytes
+from datasets.greyscale import counted, inside_border, looked_up, looks_inverted, robust_scale, stored_offsets
+from datasets.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, is_bug, silenced, source_bytes
+
+Result = TypeVar("Result")
 
 PLUGINS = {
     uid.RLELossless: "pylibjpeg",
@@ -58,8 +61,15 @@ PLUGINS = {
 
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 DEFLATED = uid.DeflatedExplicitVRLittleEndian
+JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless)
 MAYBE_LOSSY = (uid.JPEG2000, uid.HTJ2K)
+CLEAR_TAGS = {
+    "sop_instance_uid": "SOPInstanceUID",
+    "study_instance_uid": "StudyInstanceUID",
+    "accession_number": "AccessionNumber",
+    "patient_id": "PatientID",
+}
 PIXEL_TAGS = (
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
@@ -87,17 +97,7 @@ def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: byte
         RadiographError: it can't be opened, or is too large.
     """
     data = source_bytes(source)
-    failure = DicomError("a tag or table of the file is damaged: export it again")
-    try:
-        with silenced():
-            return _read(data, policy, key)
-    except RadiographError:
-        raise
-    except MemoryError:
-        failure = DicomError("the film doesn't fit into memory", reason="too large")
-    except Exception:  # pydicom and its codecs raise anything, with the values of tags in the text
-        pass
-    raise failure  # here and not above, where the original would stay reachable as its __context__
+    return _failing_in_words(lambda: _read(data, policy, key))
 
 
 def stored_values(source: Path | bytes) -> np.ndarray:
@@ -106,8 +106,12 @@ def stored_values(source: Path | bytes) -> np.ndarray:
     Raises:
         RadiographError: it can't be decoded.
     """
-    dataset, syntax = _parse(source_bytes(source), None)
-    return _decode(dataset, syntax, int(dataset.BitsStored), dataset.PixelRepresentation == 1)
+
+    def decoded() -> np.ndarray:
+        dataset, syntax = _parse(source_bytes(source), None)
+        return _decode(dataset, syntax, int(dataset.BitsStored), dataset.PixelRepresentation == 1)
+
+    return _failing_in_words(decoded)
 
 
 def read_identities(source: Path | bytes) -> dict[str, str]:
@@ -120,11 +124,29 @@ def read_identities(source: Path | bytes) -> dict[str, str]:
         RadiographError: it can't be read.
     """
     data = source_bytes(source)
-    with silenced():
+
+    def identities() -> dict[str, str]:
         dataset, _ = _parse(data, b"", pixels=False)
-        names = ("SOPInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")
-        texts = [str(dataset.get(name) or "").strip(" \0") for name in names]
-    return dict(zip(("sop_instance_uid", "study_instance_uid", "accession_number", "patient_id"), texts, strict=True))
+        return {name: str(dataset.get(keyword) or "").strip(" \0") for name, keyword in CLEAR_TAGS.items()}
+
+    return _failing_in_words(identities)
+
+
+def _failing_in_words(read: Callable[[], Result]) -> Result:
+    """Let what the file is to blame for out as a RadiographError alone, and faults of the program as they are."""
+    failure = DicomError("a tag or table of the file is damaged: export it again")
+    try:
+        with silenced():
+            return read()
+    except RadiographError:
+        raise
+    except MemoryError:
+        failure = DicomError("the film doesn't fit into memory", reason="too large")
+    except Exception as error:  # pydicom and its codecs raise anything, with the values of tags in the text
+        if is_bug(error):
+            error.__context__ = None
+            raise
+    raise failure  # here and not above, where the original would stay reachable as its __context__
 
 
 def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
@@ -135,7 +157,7 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     photometric = code(dataset, "PhotometricInterpretation")
     bits, signed = int(dataset.BitsStored), dataset.PixelRepresentation == 1
     offsets = _decode(dataset, syntax, bits, signed)
-
+    del dataset.PixelData  # room for the film
     lowest = -(2 ** (bits - 1)) if signed else 0
     stored = np.arange(lowest, lowest + 2**bits, dtype=np.float64)
     padding = padding_values(dataset, stored)
@@ -145,10 +167,10 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     if inverted:
         values = 1 - values
     if voi == "none":
-        counts = np.bincount(inside_border(offsets).ravel(), minlength=len(values))
+        counts = counted(inside_border(offsets), len(values))
         values = robust_scale(values, np.where(padding, 0, counts))
     values[padding] = 0
-    pixels = values.astype(np.float32)[offsets]
+    pixels = looked_up(values.astype(np.float32), offsets)
 
     facts |= {
         "format": "DICOM",
@@ -172,14 +194,15 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
 def _parse(data: bytes, key: bytes | None, *, pixels: bool = True) -> tuple[Dataset, uid.UID]:
     """The allowed tags, with a key those that identify, and how the pixels are encoded."""
     has_prefix = data[128:132] == b"DICM"
-    if has_prefix:
-        _check_deflated(data)
+    if has_prefix or data.startswith(b"\2\0"):
+        _check_deflated(data, 132 if has_prefix else 0)
     tags = [*(PIXEL_TAGS if pixels else ("SOPClassUID", "PixelData")), *FACT_TAGS]
     tags += IDENTITY_TAGS.values() if key is not None else ()
     dataset = Dataset()
     failed = False
     try:
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(tags))
+        dataset = parsed = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(tags))
+        parsed.buffer = None  # for deferred reading, which isn't used: it would hold all that was inflated
         # Without the prefix anything parses somehow: a registered class of object is what tells a data set.
         is_dicom = has_prefix or str(dataset.get("SOPClassUID")).startswith("1.2.840.10008.")
     except Exception:
@@ -205,10 +228,10 @@ def _parse(data: bytes, key: bytes | None, *, pixels: bool = True) -> tuple[Data
     return dataset, syntax
 
 
-def _check_deflated(data: bytes) -> None:
-    """Refuse a deflate bomb: pydicom inflates the data set without a bound."""
+def _check_deflated(data: bytes, start: int) -> None:
+    """Refuse a deflate bomb: pydicom inflates the data set without a bound, file meta information at its start or not."""
     file = io.BytesIO(data)
-    file.seek(132)
+    file.seek(start)
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
     if meta.get("TransferSyntaxUID") == DEFLATED and not inflates_within(data[file.tell() :], MAX_BYTES):
         raise DicomError(f"the deflated data set is damaged, or larger than the {MAX_BYTES} bytes allowed")
@@ -237,6 +260,9 @@ def _admit(dataset: Dataset, facts: dict[str, object], policy: DicomPolicy) -> N
         raise DicomError("whether 0 is black or white isn't stated: PhotometricInterpretation is needed")
     if int(first(dataset.get("SamplesPerPixel")) or 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DicomRefusedError("the film is in colour: MONOCHROME1 or MONOCHROME2 is needed", reason="colour")
+    needed = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
+    if missing := [keyword for keyword in needed if first(dataset.get(keyword)) is None]:
+        raise DicomError(f"the film doesn't state its {', '.join(missing)}: export it again")
     check_size(int(dataset.Rows), int(dataset.Columns))
     if dataset.BitsAllocated not in (8, 16) or not 1 <= dataset.BitsStored <= dataset.BitsAllocated:
         raise DicomError("the film must have 8 or 16 bits allocated and no more stored")
@@ -253,7 +279,11 @@ def _decode(dataset: Dataset, syntax: uid.UID, bits: int, signed: bool) -> np.nd
             raise DicomError("the pixels end too early: copy the file again", reason="truncated")
     elif syntax not in PLUGINS:
         raise DicomError("the transfer syntax isn't one that can be decoded: convert the file to a lossless one")
-    elif syntax != uid.RLELossless:
+    elif syntax == uid.RLELossless:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        if not rle_is_sound(frame, int(dataset.BitsAllocated) // 8, int(dataset.Rows) * int(dataset.Columns)):
+            raise DicomError("the RLE segments aren't those of a picture of the size and bits that the tags declare")
+    else:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
         complete = ends_complete(frame)
         if syntax == uid.JPEGExtended12Bit and bits > 8:
@@ -264,10 +294,17 @@ def _decode(dataset: Dataset, syntax: uid.UID, bits: int, signed: bool) -> np.nd
         coded = coded_shape(frame)
         if coded is None or coded[:3] != (dataset.Rows, dataset.Columns, 1) or coded.bits > dataset.BitsAllocated:
             raise DicomError("the compressed picture isn't of the size and bits that the tags declare")
+        if syntax in JPEG_LS and not scan_ends(frame):
+            raise DicomError("the pixels are cut short: copy or export the file again", reason="truncated")
+        if not has_bounded_parts(frame):
+            raise DicomError("the compressed picture declares more tiles, blocks, layers or scans than a film has")
+    decoder = get_decoder(syntax)
+    if not native and PLUGINS[syntax] not in decoder.available_plugins:
+        raise DicomError(f"the codec of {syntax.name} ({PLUGINS[syntax]}) can't be imported: install this package anew")
     # The unused bits are left to `stored_offsets`, which also knows those below.
     options: dict[str, Any] = {"view_only": True, "correct_unused_bits": False}
     try:
-        cells, _ = get_decoder(syntax).as_array(
+        cells, _ = decoder.as_array(
             dataset,
             index=0,  # and no frame that is there beyond the one declared
             raw=True,

@@ -7,7 +7,7 @@ References:
     [1] DICOM PS3.3 C.11.1 Modality LUT Module, C.11.2 VOI LUT Module (2024).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +75,10 @@ def stored_offsets(cells: np.ndarray, bits: int, *, signed: bool, shift: int = 0
     """
     if numeric:
         lowest = -(2 ** (bits - 1)) if signed else 0
-        return (np.clip(cells.astype(np.int32), lowest, lowest + 2**bits - 1) - lowest).astype(np.uint16)
+        range_ = np.iinfo(cells.dtype)
+        clipped = np.clip(cells, max(lowest, range_.min), min(lowest + 2**bits - 1, range_.max)).astype(np.uint16)
+        clipped += np.uint16(-lowest)  # modulo 65536, in which the result fits
+        return clipped
     unsigned = np.dtype(f"u{cells.dtype.itemsize}").type
     offsets = cells.astype(cells.dtype.newbyteorder("=")).view(unsigned)
     if shift:
@@ -85,6 +88,28 @@ def stored_offsets(cells: np.ndarray, bits: int, *, signed: bool, shift: int = 0
     if signed:
         offsets ^= unsigned(2 ** (bits - 1))  # flipping the sign bit adds 2**(bits - 1)
     return offsets
+
+
+def looked_up(table: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """`table[offsets]` for a film, some rows at a time: numpy makes eight bytes of each index before it uses it."""
+    result = np.empty(offsets.shape, table.dtype)
+    for rows in _some_rows(offsets):
+        np.take(table, offsets[rows], out=result[rows], mode="clip")
+    return result
+
+
+def counted(offsets: np.ndarray, length: int) -> np.ndarray:
+    """How often each number from 0 to below a length is there, some rows at a time for the same reason."""
+    counts = np.zeros(length, np.int64)
+    for rows in _some_rows(offsets):
+        counts += np.bincount(offsets[rows].ravel(), minlength=length)
+    return counts
+
+
+def _some_rows(film: np.ndarray) -> Iterator[slice]:
+    """The rows of a film in parts of about a million pixels."""
+    step = max(1, (1 << 20) // film.shape[1])
+    return (slice(start, start + step) for start in range(0, film.shape[0], step))
 
 
 def weighted_percentiles(values: np.ndarray, counts: np.ndarray, percents: Sequence[float]) -> list[float]:

@@ -58,8 +58,13 @@ class Preprocessing:
         image = torch.from_numpy(np.ascontiguousarray(film.pixels, dtype=np.float32))[None]
         if self.aspect != "stretch":
             height, width = image.shape[-2:]
-            side = max(height, width) if self.aspect == "pad" else min(height, width)
-            image = F.center_crop(image, [side, side])  # pads with 0 where the film is smaller
+            if self.aspect == "crop":
+                square = [min(height, width)] * 2
+            else:  # the longer side is resized first, for the square around a narrow film may not fit into memory
+                side, tall = max(height, width), height >= width
+                image = F.resize(image, [self.size, width] if tall else [height, self.size], antialias=True)
+                square = [self.size, side] if tall else [side, self.size]
+            image = F.center_crop(image, square)  # pads with 0 where the film is smaller
         image = F.resize(image, [self.size, self.size], antialias=True)
         if self.intensity == "percentile":
             low, high = _grey_range(film.pixels)

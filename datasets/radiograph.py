@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +22,12 @@ from PIL import Image
 if TYPE_CHECKING:
     from datasets.dicom_policy import DicomPolicy
 
-MAX_PIXELS = 100_000_000
-"""Largest rows x columns that is decoded; the largest detectors have about 30 million."""
+MAX_PIXELS = 40_000_000
+"""Largest rows x columns that is decoded; the largest detectors have about 30 million. A few hundred bytes can declare
+as much, so this bounds what one file may cost: about 10 bytes a pixel at the worst moment."""
 
-MAX_BYTES = 1 << 28
-"""Largest file that is read, and largest deflated data set once inflated: 100 million pixels of 16 bits fit."""
+MAX_BYTES = 1 << 27
+"""Largest file that is read, and largest deflated data set once inflated: `MAX_PIXELS` of 16 bits fit."""
 
 FORMATS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -147,6 +149,25 @@ class _Silence:
     level = logging.NOTSET
 
 
+def is_bug(error: Exception) -> bool:
+    """Whether this is a fault of the program or of its installation, which no file can cause, however damaged.
+
+    Readers turn whatever else a library raises into a RadiographError, for its text may quote the file. The texts of these
+    hold names of the code alone.
+    """
+    if isinstance(error, ImportError):
+        return True
+    if isinstance(error, NameError):
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("datasets.")
+    if isinstance(error, AttributeError):  # of a module or a class of ours: one of pydicom's may lack what a file lacks
+        owner = error.obj if isinstance(error.obj, (type, ModuleType)) else type(error.obj)
+        return isinstance(owner, ModuleType) or owner.__module__.startswith("datasets.")
+    return False
+
+
 @contextmanager
 def silenced() -> Iterator[None]:
     """No Python warning and no log line of pydicom while inside: both quote the values of tags.
@@ -200,6 +221,8 @@ def _read_image(data: bytes, image_format: str) -> Radiograph:
     except MemoryError:
         failure = RadiographError("the film doesn't fit into memory", reason="too large")
     except Exception as error:  # Pillow's plug-ins raise nearly anything on a broken file
+        if is_bug(error):
+            raise
         cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
         failure = RadiographError(
             f"the {image_format} is {'truncated' if cut else 'corrupt'}: copy or export it again",

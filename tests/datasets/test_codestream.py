@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.codestream import CodedShape, coded_shape, ends_complete, inflates_within
+from datasets.codestream import (
+    CodedShape,
+    coded_shape,
+    ends_complete,
+    has_bounded_parts,
+    inflates_within,
+    rle_is_sound,
+    scan_ends,
+)
 
 FRAME = struct.pack(">BHHB", 12, 40, 30, 1) + b"\1\x11\0"
 TABLE = b"\x00" + bytes([1] + [0] * 15) + b"\x05"  # one Huffman code, for the symbol 5
@@ -64,9 +72,96 @@ def test_cut_frame_is_told() -> None:
     assert not ends_complete(jpeg()[:-2] + bytes(30))
 
 
+def test_end_of_scan() -> None:
+    assert scan_ends(jpeg())
+    assert scan_ends(jpeg() + bytes(100))
+    assert not scan_ends(jpeg()[:-2])
+    assert not scan_ends(jpeg()[:-2].replace(TABLE, TABLE[:-2] + b"\xff\xd9"))
+    assert not scan_ends(b"\xff\xd9")
+
+
 def test_inflation_is_bounded() -> None:
     packer = zlib.compressobj(wbits=-15)
     deflated = packer.compress(np.zeros(10_000, np.uint8).tobytes()) + packer.flush()
     assert inflates_within(deflated, 10_001)
     assert not inflates_within(deflated, 10_000)
     assert not inflates_within(b"\xff\xff\xff", 10)
+
+
+def test_pieces_of_inflation_add_up() -> None:
+    deflated = zlib.compress(np.random.default_rng(0).integers(0, 4, 3_000_000).astype(np.uint8).tobytes(), wbits=-15)
+    assert inflates_within(deflated, 3_000_001)
+    assert not inflates_within(deflated, 3_000_000)
+
+
+def jpeg_2000(
+    side: int = 6000,
+    *,
+    tile: int = 0,
+    layers: int = 1,
+    levels: int = 5,
+    block: int = 4,
+    precincts: list[int] | None = None,
+    more: bytes = b"",
+) -> bytes:
+    """The main header and one tile-part; `block` is the exponent less 2 of a code-block's sides."""
+    siz = struct.pack(">H8IHBBB", 0, side, side, 0, 0, tile or side, tile or side, 0, 0, 1, 11, 1, 1)
+    sizes = bytes(size * 17 for size in precincts or [])
+    cod = struct.pack(">BBHBBBBBB", bool(sizes), 0, layers, 0, levels, block, block, 0, 1) + sizes
+    main = b"\xff\x4f" + segment(0x51, siz) + segment(0x52, cod)
+    tile_part = struct.pack(">HIBB", 0, 12 + len(more) + 2 + 4, 0, 1)
+    return main + segment(0x90, tile_part) + more + b"\xff\x93" + bytes(4) + b"\xff\xd9"
+
+
+def test_parts_of_real_pictures_are_admitted() -> None:
+    for frame in (
+        jpeg_2000(),
+        jpeg_2000(tile=128),
+        jpeg_2000(layers=20, levels=6, precincts=[6] * 7),
+        jpeg_2000(block=2),
+        jpeg_2000(precincts=[7, 8, 8, 8, 8, 8]),
+        jpeg_2000(64, layers=1, levels=0, block=0),
+    ):
+        assert coded_shape(frame) is not None
+        assert has_bounded_parts(frame)
+    for progressive in (False, True):
+        buffer = io.BytesIO()
+        Image.effect_noise((64, 64), 50).save(buffer, "JPEG", progressive=progressive)
+        assert has_bounded_parts(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        jpeg_2000(tile=1),
+        jpeg_2000(tile=25),
+        jpeg_2000(layers=65535, levels=20),
+        jpeg_2000(block=0),
+        jpeg_2000(precincts=[3] * 6),
+        jpeg_2000(precincts=[15, 15, 15, 15, 15, 0]),
+        jpeg_2000(precincts=[15] * 3),  # fewer than levels
+        jpeg_2000(more=segment(0x52, bytes([0, 0, 0, 1, 0, 5, 0, 0, 0, 1]))),  # small blocks of one tile alone
+        jpeg_2000(more=segment(0x53, bytes([0, 0, 5, 0, 0, 0, 1]))),  # of one component
+        jpeg_2000(more=segment(0x53, bytes([0, 1, 5, 4, 4, 0, 1]) + bytes(6))),
+        jpeg_2000()[:24] + bytes(4) + jpeg_2000()[28:],  # tiles without width
+        b"\xff\xd8" + segment(0xC2, FRAME) + segment(0xDA, b"\1\1\0\0\0\0") * 101,
+    ],
+)
+def test_parts_that_no_film_has_are_refused(frame: bytes) -> None:
+    assert not has_bounded_parts(frame)
+
+
+def test_rle_header() -> None:
+    run = bytes([129, 0]) * 10  # 1280 pixels
+
+    def rle(count: int, *starts: int, body: bytes = run + run) -> bytes:
+        return struct.pack("<16I", count, *starts, *[0] * (15 - len(starts))) + body
+
+    assert rle_is_sound(rle(2, 64, 84), 2, 1280)
+    assert rle_is_sound(rle(1, 64), 1, 1280)
+    assert not rle_is_sound(rle(2, 64, 84), 2, 1281)
+    assert not rle_is_sound(rle(2, 64, 84), 1, 1280)
+    for starts in ((64, 64), (84, 64), (64, 104), (64, 0xFFFFFFFF), (0, 4), (64, 100)):
+        assert not rle_is_sound(rle(2, *starts), 2, 1280)
+    assert not rle_is_sound(rle(15, 64), 2, 10)
+    assert not rle_is_sound(rle(2, 64, 84)[:60], 2, 1)

@@ -3,8 +3,10 @@
 import io
 import json
 import logging
+import time
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ import pytest
 from pydicom import uid
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels import get_decoder
 from pydicom.sequence import Sequence
 
-from datasets.dicom import DicomPolicy, DicomRefusedError, read_dicom
+from datasets.dicom import DicomPolicy, DicomRefusedError, read_dicom, read_identities
 from datasets.identity import keyed_hash
 from datasets.radiograph import RadiographError, read_radiograph
 
@@ -277,6 +280,133 @@ def test_deflate_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pydicom.dcmread", lambda *args, **options: pytest.fail("inflated without a bound"))
     with pytest.raises(RadiographError, match="larger than the 1000000 bytes allowed"):
         read_dicom(data)
+
+
+def test_deflate_bomb_without_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = film(Rows=1000, Columns=1000, PixelData=bytes(2_000_000))
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    data = written(dataset)[132:]
+    assert read_dicom(data).pixels.shape == (1000, 1000)
+    monkeypatch.setattr("datasets.dicom.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("pydicom.dcmread", lambda *args, **options: pytest.fail("inflated without a bound"))
+    with pytest.raises(RadiographError, match="larger than the 1000000 bytes allowed"):
+        read_dicom(data)
+
+
+def test_inflated_data_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Dataset] = []
+    dcmread = pydicom.dcmread
+    monkeypatch.setattr("pydicom.dcmread", lambda *args, **options: read.append(dcmread(*args, **options)) or read[0])
+    dataset = film()
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    read_dicom(written(dataset))
+    assert read[0].buffer is None  # type: ignore[attr-defined]
+    assert "PixelData" not in read[0]
+
+
+def test_pictures_of_too_many_parts_are_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.dicom.get_decoder", lambda syntax: pytest.fail("decoded"))
+    coding = b"\xff\x52\0\x0c\0\0\xff\xff\0\x20\4\4\0\1"  # 65535 layers, 32 levels
+    frame = jpeg2000_header(48, 32)[:-2] + coding + b"\xff\xd9"
+    for syntax in (uid.JPEG2000, uid.HTJ2KLossless):
+        with pytest.raises(RadiographError, match="more tiles, blocks, layers or scans"):
+            read_dicom(written(compressed(syntax, frame)))
+    with pytest.raises(RadiographError, match="RLE segments"):
+        read_dicom(written(compressed(uid.RLELossless, bytes([3, 0, 0, 0]) + bytes(60))))
+
+
+def test_jpeg_ls_without_its_end_costs_no_time() -> None:
+    dataset = film()
+    dataset.compress(uid.JPEGLSLossless, encoding_plugin="pyjpegls")
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    assert read_dicom(written(compressed(uid.JPEGLSLossless, frame + bytes(40)))).pixels.shape == (32, 48)
+    start = time.process_time()
+    with pytest.raises(RadiographError, match="cut short") as caught:
+        read_dicom(written(compressed(uid.JPEGLSLossless, frame[: len(frame) // 2])))
+    assert caught.value.reason == "truncated"
+    assert time.process_time() - start < 2  # CharLS alone takes 6 s
+
+
+def test_missing_tags_are_named() -> None:
+    dataset = film()
+    del dataset.BitsStored, dataset.PixelRepresentation
+    with pytest.raises(RadiographError, match="its BitsStored, PixelRepresentation"):
+        read_dicom(written(dataset))
+
+
+def test_missing_codec_is_not_the_fault_of_the_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = film()
+    dataset.compress(uid.RLELossless, encoding_plugin="pylibjpeg")
+    monkeypatch.setitem(get_decoder(uid.RLELossless)._available, "pylibjpeg", None)
+    monkeypatch.delitem(get_decoder(uid.RLELossless)._available, "pylibjpeg")
+    with pytest.raises(RadiographError, match="codec of RLE Lossless"):
+        read_dicom(written(dataset))
+
+
+def test_identities_raise_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = written(film(PatientID="MARKER"))
+    assert read_identities(data)["patient_id"] == "MARKER"
+    rng = np.random.default_rng(4)
+    for _ in range(300):
+        damaged = bytearray(data[:900])
+        for place in rng.integers(128, 900, 6):
+            damaged[place] = rng.integers(256)
+        try:
+            read_identities(bytes(damaged))
+        except RadiographError as error:
+            assert error.__context__ is None
+    monkeypatch.setattr("datasets.dicom._parse", raising(ValueError("MARKER")))
+    with pytest.raises(RadiographError) as caught:
+        read_identities(data)
+    assert caught.value.__context__ is None
+
+
+def raising(error: BaseException | None) -> Callable[..., None]:
+    """A function that raises, while another error is being handled whose text quotes a tag."""
+
+    def function(*args: Any, **options: Any) -> None:
+        try:
+            raise ValueError(MARKER)
+        except ValueError:
+            if error is not None:
+                raise error  # noqa: B904
+            np.no_such_name  # noqa: B018
+
+    return function
+
+
+def ours_with_a_typo(*args: Any, **options: Any) -> None:
+    exec("nmae", {"__name__": "datasets.typo"})
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (ours_with_a_typo, NameError),
+        (raising(ImportError("no codec")), ImportError),
+        (raising(None), AttributeError),  # of a module
+        (raising(AttributeError("nmae", name="nmae", obj=DicomPolicy())), AttributeError),
+    ],
+)
+def test_bugs_come_through(broken: Any, expected: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.dicom.film_facts", broken)
+    with pytest.raises(expected) as caught:
+        read_dicom(written(film()))
+    assert_unmarked("".join(traceback.format_exception(caught.value)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(ValueError(MARKER), KeyError(MARKER), AssertionError(MARKER), RecursionError(MARKER), NameError(MARKER)),
+        *(AttributeError(MARKER), AttributeError(MARKER, name="x", obj=Dataset())),  # of a tag that isn't there
+    ],
+)
+def test_whatever_a_file_may_cause_does_not(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.dicom.film_facts", raising(error))
+    with pytest.raises(RadiographError) as caught:
+        read_dicom(written(film()))
+    assert_unmarked("".join(traceback.format_exception(caught.value)))
 
 
 def test_damaged_files_raise_nothing_else() -> None:

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from datasets.greyscale import (
+    counted,
     inside_border,
+    looked_up,
     looks_inverted,
     robust_scale,
     stored_offsets,
@@ -65,3 +67,26 @@ def test_polarity_hint() -> None:
     assert not looks_inverted(chest)
     assert looks_inverted(1 - chest)
     assert not looks_inverted(np.zeros((1, 1), np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, ">i2"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_numeric_offsets_are_those_of_wide_integers(dtype: str, signed: bool) -> None:
+    information = np.iinfo(dtype)
+    cells = np.linspace(information.min, information.max, 2001).astype(dtype).reshape(-1, 3)
+    for bits in range(1, information.bits + 1):
+        lowest = -(2 ** (bits - 1)) if signed else 0
+        expected = np.clip(cells.astype(np.int64), lowest, lowest + 2**bits - 1) - lowest
+        result = stored_offsets(cells, bits, signed=signed, numeric=True)
+        assert result.dtype == np.uint16
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 700_001), (1_500_000, 1), (1, 2_500_000), (1, 1)])
+def test_lookup_and_count_in_parts_are_the_whole(shape: tuple[int, int]) -> None:
+    offsets = np.random.default_rng(0).integers(0, 1000, shape).astype(np.uint16)
+    table = np.random.default_rng(1).random(1000).astype(np.float32)
+    np.testing.assert_array_equal(looked_up(table, offsets), table[offsets])
+    np.testing.assert_array_equal(counted(offsets, 1000), np.bincount(offsets.ravel(), minlength=1000))
+    view = offsets[:, shape[1] // 3 :]
+    np.testing.assert_array_equal(counted(view, 1000), np.bincount(view.ravel(), minlength=1000))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms.v2 import functional
 
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph
@@ -112,6 +113,23 @@ def test_aspect_policies() -> None:
     assert (padded[:7] == 0).all() and (padded[-7:] == 0).all() and (padded[9:-9, :7] > 0.85).all()
     np.testing.assert_allclose(cropped, 0.5, atol=1e-6)
     assert (pixels(wide.T, aspect="pad", intensity="none")[:, :7] == 0).all()
+
+
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (31, 30), (7, 300), (300, 7)])
+def test_pad_is_the_square_resized(shape: tuple[int, int]) -> None:
+    values = film(*shape)
+    square = functional.center_crop(torch.from_numpy(values)[None], [max(shape)] * 2)
+    expected = functional.resize(square, [32, 32], antialias=True)[0].numpy()
+    np.testing.assert_allclose(pixels(values, aspect="pad", intensity="none"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 65535), (65535, 1)])
+def test_pad_makes_no_square_of_a_narrow_film(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    crop = functional.center_crop
+    monkeypatch.setattr(functional, "center_crop", lambda image, size: made.append(size) or crop(image, size))
+    assert pixels(np.full(shape, 0.5, np.float32), aspect="pad").shape == (32, 32)
+    assert sorted(made[0]) == [32, 65535]  # 17 GB otherwise
 
 
 @pytest.mark.parametrize("channels", [1, 3])

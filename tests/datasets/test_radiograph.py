@@ -150,8 +150,14 @@ def test_refused_in_words(data: bytes, reason: str) -> None:
 
 def test_size_is_bounded_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.radiograph._grey", lambda image: pytest.fail("decoded"))
-    with pytest.raises(RadiographError, match="10001 x 10000"):
+    with pytest.raises(RadiographError, match="4001 x 10000"):
         read_radiograph(png_header(10000, MAX_PIXELS // 10000 + 1))
+
+
+def test_bugs_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.radiograph._grey", lambda image: np.no_such_name)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        read_radiograph(saved(GREY_8))
 
 
 def test_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ is watched, and a dead one is replaced.
 """
 
 import contextlib
+import fcntl
 import os
 import queue
 import signal
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -50,8 +51,9 @@ class WorkerPool(Generic[Item, Result]):
         self.ahead = ahead or 8 * workers
         # Forked from a server without threads, which has the imports ready: a replacement is there in milliseconds.
         self._context = get_context("forkserver")
-        self._context.set_forkserver_preload([type(task).__module__])
+        self._context.set_forkserver_preload([task.__module__])  # a class's instance has the class's
         self._workers = [_Worker(self._context, task) for _ in range(workers)]
+        self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> "WorkerPool[Item, Result]":
         return self
@@ -61,6 +63,7 @@ class WorkerPool(Generic[Item, Result]):
 
     def close(self) -> None:
         """End all processes, whatever they are at."""
+        self._stop()  # results that nobody waits for any more: else the dead would be replaced
         for worker in self._workers:
             worker.kill()
 
@@ -69,15 +72,20 @@ class WorkerPool(Generic[Item, Result]):
         done: queue.Queue[Any] = queue.Queue(self.ahead)
         stopped = threading.Event()
         thread = threading.Thread(target=self._supervise, args=(iter(items), done, stopped), daemon=True)
+
+        def stop() -> None:
+            stopped.set()
+            thread.join()
+
         thread.start()
+        self._stop = stop
         try:
             while (entry := done.get()) is not _END:
                 if isinstance(entry, _Failure):
                     raise entry.error
                 yield entry
         finally:
-            stopped.set()
-            thread.join()
+            stop()
 
     def _supervise(self, items: Iterator[Item], done: "queue.Queue[Any]", stopped: threading.Event) -> None:
         """Hand out items, collect results, bury and replace; in a thread of its own, so that no one waits for another."""
@@ -109,7 +117,7 @@ class WorkerPool(Generic[Item, Result]):
                 while taken in finished:
                     put(finished.pop(taken))
                     taken += 1
-        except Exception as error:  # of the items: it belongs to whoever takes the results
+        except BaseException as error:  # of the items: it belongs to whoever takes the results
             put(_Failure(error))
         finally:
             for place, worker in enumerate(self._workers):
@@ -173,11 +181,12 @@ class _Worker:
     def cause(self) -> str:
         """Why a dead process ended."""
         code = self.process.exitcode or 0
-        return signal.Signals(-code).name if code < 0 else f"exit {code}"
+        names = {number.value: number.name for number in signal.Signals}
+        return names.get(-code, f"signal {-code}") if code < 0 else f"exit {code}"
 
 
 class _Failure(NamedTuple):
-    error: Exception
+    error: BaseException
 
 
 _END = object()
@@ -186,6 +195,8 @@ _END = object()
 def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
     """The process: one task after the other, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    if not _end_with_parent():
+        return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):  # codecs complain there in C, and may quote the file
         if stream is not None:
@@ -207,3 +218,19 @@ def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
             connection.send(result)
         except OSError:
             return
+        except Exception as error:  # a result that can't be pickled
+            connection.send(Lost("failed", type(error).__name__))
+
+
+def _end_with_parent() -> bool:
+    """Have the kernel end this process when the parent dies, were it stuck in a codec; False if the parent has died.
+
+    The parent holds the other end of a pipe. It says nothing, so that SIGIO, which ends a process, comes when it closes.
+    """
+    parent = parent_process()
+    if parent is not None:
+        pipe = parent.sentinel
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+        return not wait([pipe], 0)
+    return True
