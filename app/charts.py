@@ -40,9 +40,9 @@ def counterfactual_bars(moves: pd.DataFrame) -> alt.Chart:
         .encode(
             y=alt.Y("part:N", title="blanked", sort=order),
             yOffset=alt.YOffset("run:N", sort=None),
-            x=alt.X("score:Q", title="model score", scale=alt.Scale(**SCORE)),
+            x=alt.X("score:Q", title="model score", scale=alt.Scale(**SCORE), axis=alt.Axis(tickCount=5)),
             color=alt.Color("run:N", title=None, sort=None, scale=alt.Scale(range=PALETTE), legend=legend),
             tooltip=["run:N", "part:N", alt.Tooltip("score:Q", format=".3f")],
         )
-        .properties(height=(12 * moves["run"].nunique() + 10) * len(order))
+        .properties(height=alt.Step(14, **{"for": "offset"}))
     )

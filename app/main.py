@@ -4,27 +4,28 @@ The router: what is on every page (notice, choice of runs), and the pages. Nothi
 is there at once.
 """
 
-import streamlit as st
+if __name__ == "__main__":  # multiprocessing runs this file in each decoding process, which needs nothing of it
+    import streamlit as st
 
-from app import services
+    from app import services
 
-st.set_page_config(page_title="EnD-CXR", page_icon=":material/radiology:", layout="wide")
+    st.set_page_config(page_title="EnD-CXR", page_icon=":material/radiology:", layout="wide")
 
-PAGES = {
-    "Films": [
-        st.Page("views/compare.py", title="Compare on a film", icon=":material/compare:", default=True),
-        st.Page("views/disagreements.py", title="Disagreements", icon=":material/call_split:"),
-        st.Page("views/batch.py", title="Batch", icon=":material/folder_open:"),
-    ],
-    "Checkpoints": [
-        st.Page("views/bias.py", title="Bias", icon=":material/balance:"),
-        st.Page("views/feature_space.py", title="Feature space", icon=":material/scatter_plot:"),
-        st.Page("views/threshold.py", title="Threshold", icon=":material/tune:"),
-        st.Page("views/runs.py", title="Runs", icon=":material/list:"),
-    ],
-}
+    PAGES = {
+        "Films": [
+            st.Page("views/compare.py", title="Compare on a film", icon=":material/compare:", default=True),
+            st.Page("views/disagreements.py", title="Disagreements", icon=":material/call_split:"),
+            st.Page("views/batch.py", title="Batch", icon=":material/folder_open:"),
+        ],
+        "Checkpoints": [
+            st.Page("views/bias.py", title="Bias", icon=":material/balance:"),
+            st.Page("views/feature_space.py", title="Feature space", icon=":material/scatter_plot:"),
+            st.Page("views/threshold.py", title="Threshold", icon=":material/tune:"),
+            st.Page("views/runs.py", title="Runs", icon=":material/list:"),
+        ],
+    }
 
-page = st.navigation(PAGES)
-st.info(services.RESEARCH_ONLY, icon=":material/science:")
-services.choose_runs()
-page.run()
+    page = st.navigation(PAGES)
+    st.info(services.RESEARCH_ONLY, icon=":material/science:")
+    services.choose_runs()
+    page.run()

@@ -6,6 +6,7 @@ from. No name, path or tag of a visitor's film is in a key. Models are used unde
 
 import hashlib
 import os
+import secrets
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,12 +16,19 @@ from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from app.audit import Audit, AuditError, places, read_audit
+from app.audit_job import AuditDesk
+from datasets.identity import KEY_FILE, hash_key
 from training.run_index import RunEntry, run_index
 
 if TYPE_CHECKING:  # torch is imported when the first film is scored
     import numpy as np
 
+    from app.batch_desk import Desk, Presence
+    from app.feature_maps import Plane, Watched
+    from app.operating_point import OperatingPoint
     from app.reading import Film, Upload
     from datasets.cohort import Cohort
     from datasets.dicom_policy import Voi
@@ -141,6 +149,70 @@ def reference(entry: RunEntry) -> "Reference | None":
     return _reference(str(entry.folder), entry.stamp)
 
 
+@st.cache_resource(max_entries=6, show_spinner="Reading the features of the run")
+def _watched(folder: str, stamp: str, positive: str) -> "Watched | str | None":
+    from app.feature_maps import FeatureError, watched
+    from training.checkpoint_header import CheckpointError
+    from training.probe_set import NAME, load_probe_set
+
+    try:
+        probe = load_probe_set(Path(folder))
+        if probe is None:
+            return None
+        return watched(probe.rows, probe.features, _predictions(folder, stamp), positive)
+    except CheckpointError as error:
+        return str(error).replace(str(Path(folder) / NAME), NAME)
+    except FeatureError as error:
+        return str(error)
+
+
+def watched(entry: RunEntry) -> "Watched | str | None":
+    """Features of the run's probe set by epoch; why they can't be used, or None where it kept none."""
+    info = entry.header["info"]
+    return _watched(str(entry.folder), entry.stamp, info["targets"][info["positive"]])
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _plane(folder: str, stamp: str, positive: str) -> "Plane":
+    from app.feature_maps import Watched, principal_plane
+
+    return principal_plane(cast(Watched, _watched(folder, stamp, positive)).sphere)
+
+
+@st.cache_data(max_entries=200, show_spinner="Arranging the films")
+def _neighbours(folder: str, stamp: str, positive: str, epoch: int) -> "np.ndarray":
+    from app.feature_maps import Watched, neighbour_map
+
+    sphere = cast(Watched, _watched(folder, stamp, positive)).sphere[epoch]
+    return neighbour_map(sphere, _plane(folder, stamp, positive).positions[epoch])
+
+
+def plane(entry: RunEntry) -> "Plane":
+    """The main components of a run's watched films; only for one that `watched` has."""
+    info = entry.header["info"]
+    return _plane(str(entry.folder), entry.stamp, info["targets"][info["positive"]])
+
+
+def neighbours(entry: RunEntry, epoch: int) -> "np.ndarray":
+    """The watched films arranged by t-SNE, films x 2."""
+    info = entry.header["info"]
+    return _neighbours(str(entry.folder), entry.stamp, info["targets"][info["positive"]], epoch)
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def _operating_point(folder: str, stamp: str, positive: str, threshold: float) -> "OperatingPoint":
+    from app.operating_point import operating_point
+
+    table = cast(pd.DataFrame, _predictions(folder, stamp))
+    return operating_point(table[(table["split"] == "validation") & table["target"].notna()], positive, threshold)
+
+
+def operating_point(entry: RunEntry, threshold: float) -> "OperatingPoint":
+    """What a threshold does on validation; only for a run that has predictions of such films; raises PredictionsError."""
+    info = entry.header["info"]
+    return _operating_point(str(entry.folder), entry.stamp, info["targets"][info["positive"]], threshold)
+
+
 @dataclass
 class OwnFilms:
     """The films that a run was trained and tested on, or why they can't be shown.
@@ -223,3 +295,89 @@ def stored_picture(content: bytes) -> "np.ndarray | str":
     """A DICOM film's stored values as they are, rows x columns of uint8."""
     found = _read(_Uploaded(content), ())
     return found if isinstance(found, str) else cast("np.ndarray", found)
+
+
+@dataclass(frozen=True)
+class FoundAudit:
+    """An audit of the chosen runs.
+
+    Attributes:
+        audit: of these runs alone.
+        file: the report.json that it was read from.
+        stale: names of runs whose checkpoint is newer than it.
+    """
+
+    audit: Audit
+    file: Path
+    stale: tuple[str, ...]
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _audit(file: str, stamp: str) -> Audit | str:
+    try:
+        return read_audit(Path(file).read_text(encoding="utf-8"))
+    except AuditError as error:
+        return str(error)
+    except (OSError, UnicodeDecodeError):
+        return "it can't be read"
+
+
+def audit(entries: Sequence[RunEntry]) -> "FoundAudit | str | None":
+    """The audit that holds all these runs, the one of them alone before others; why it can't be shown, or None."""
+    names = [entry.folder.resolve().name for entry in entries]
+    problem = None
+    for file in places([entry.folder for entry in entries]):
+        status = file.stat()
+        found = _audit(str(file), f"{status.st_size} {status.st_mtime_ns}")
+        if isinstance(found, str):
+            problem = problem or found
+        elif found.covers(names):
+            # The stamp of a run ends with the time of its checkpoint.
+            stale = [e.name for e in entries if int(e.stamp.split()[-1]) > status.st_mtime_ns]
+            return FoundAudit(found.only(names), file, tuple(stale))
+    return problem
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda desk: desk.stop())
+def audit_desk() -> AuditDesk:
+    """Where audits are made, one at a time for all users."""
+    return AuditDesk()
+
+
+@st.cache_resource(show_spinner=False)
+def batch_desk() -> "Desk":
+    """Where batch jobs wait, run and are kept for their visitors; one for the whole server."""
+    from app.batch_desk import Desk
+
+    return Desk()
+
+
+def visitor() -> str:
+    """A random name for this visit: what it started can be asked for by no other."""
+    token: str = st.session_state.setdefault("visitor", secrets.token_hex(16))
+    return token
+
+
+def presence() -> "Presence":
+    """Tells whether this visitor is still there; can be called from any thread."""
+    from app.batch_desk import Presence
+
+    context = get_script_run_ctx()
+    session = context.session_id if context is not None else ""
+    return Presence(lambda: not st.runtime.exists() or st.runtime.get_instance().is_active_session(session))
+
+
+@st.cache_data(ttl=30, max_entries=4, show_spinner="Listing the folders")
+def film_folders(root: str) -> list[str]:
+    """Sub-folders that visitors may score."""
+    from app.film_folders import sub_folders
+
+    return sub_folders(Path(root))
+
+
+def shared_key() -> bytes | None:
+    """The key of the hashes in the runs' folder; None where it has none yet."""
+    try:
+        return hash_key(runs_root()) if (runs_root() / KEY_FILE).is_file() else None
+    except (OSError, ValueError):
+        return None

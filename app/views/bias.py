@@ -1,1 +1,136 @@
-"""To come."""
+"""Bias: the audit of the chosen runs, and where there is none, a button that makes it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from app import audit_job, services
+from app.audit import PAGE
+from app.audit_parts import PARTS, verdict
+from training.run_index import RunEntry, audit_folder
+
+WHAT = (
+    "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be read "
+    "from its features, and what it says when the lungs or all but the border are blanked; each answer has its "
+    "interval."
+)
+COST = (
+    "It scores the runs' test and external films {times} and resamples patients: {films:,} films, minutes on a "
+    "computer without a graphics card. The films must still be where the runs found them."
+)
+POLL = 2.0  # seconds between two looks at an audit that is running
+PERTURBATIONS = 9  # times that each film is read, about
+
+
+def page() -> None:
+    """The audit that there is, or how to make it."""
+    st.title("Bias")
+    entries = services.require_runs()
+    folders = [entry.folder for entry in entries]
+    output = audit_folder(folders)
+    job = services.audit_desk().job()
+    if job is not None and job.state == audit_job.RUNNING:
+        watch()
+    elif job is not None and job.output == output:
+        outcome(job)
+    found = services.audit(entries)
+    running = job is not None and job.state == audit_job.RUNNING
+    if not isinstance(found, services.FoundAudit):
+        if found is not None:
+            st.warning(f"There is an audit of these runs that can't be shown: {found}.", icon=":material/error:")
+        if not running or (job is not None and job.output != output):
+            offer(entries, output, running)
+        return
+    show(found, entries, output, running)
+
+
+def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
+    """What an audit is and takes, and the button."""
+    st.subheader("No audit of " + " and ".join(entry.name for entry in entries))
+    st.write(WHAT)
+    tables = [services.predictions(entry) for entry in entries]
+    films = max((int(t["split"].isin(["test", "external"]).sum()) for t in tables if t is not None), default=0)
+    if films:
+        st.write(COST.format(times=f"about {PERTURBATIONS} times", films=films))
+    st.write("This command makes it, and so does the button:")
+    st.code(audit_job.command([entry.folder for entry in entries]), language="sh", wrap_lines=True)
+    start_button("Audit these runs", entries, output, running)
+
+
+def start_button(label: str, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
+    """The button that starts an audit; dead while one is running."""
+    note = "Another audit is running: one at a time." if running else "It runs on this server, beside the app."
+    if st.button(label, type="primary", disabled=running, help=note, icon=":material/balance:", key="start_audit"):
+        services.audit_desk().start([entry.name for entry in entries], [entry.folder for entry in entries], output)
+        st.rerun()
+
+
+@st.fragment(run_every=POLL)
+def watch() -> None:
+    """The audit that is running; the whole page is drawn again when it has ended."""
+    job = services.audit_desk().job()
+    if job is None or job.state != audit_job.RUNNING:
+        st.rerun()
+    names = " and ".join(job.names)
+    with st.status(f"Auditing {names}: {job.seconds:.0f} s", state="running", expanded=True):
+        st.write("Films are scored, then patients are resampled. You can look at other pages meanwhile.")
+        if st.button("Stop it", icon=":material/stop_circle:", key="stop_audit"):
+            services.audit_desk().stop()
+            st.rerun()
+
+
+def outcome(job: audit_job.Job) -> None:
+    """How the last audit of these runs ended."""
+    if job.state == audit_job.DONE:
+        st.success(f"The audit is finished; it took {job.seconds:.0f} s.", icon=":material/check_circle:")
+    elif job.state == audit_job.STOPPED:
+        st.info(f"The audit was stopped after {job.seconds:.0f} s; nothing of it was kept.", icon=":material/cancel:")
+    else:
+        st.error(f"The audit failed: {job.reason}.", icon=":material/error:")
+
+
+def show(found: services.FoundAudit, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
+    """The verdict, then whatever part is asked for."""
+    audit, about = found.audit, found.audit.about
+    films, splits = audit.runs[0], str(about.get("films", "films")).replace(",", " and ")
+    st.caption(
+        f"Made {about.get('made', 'at an unknown time')} on {splits}: {films.films:,} films of {films.patients:,} patients. "
+        f"Intervals hold 95 % of {about.get('resamples', 0):,} resamples of patients. “Cannot conclude” means too few "
+        "patients, fewer than ten in a class that is needed: no number is given then."
+    )
+    if found.stale:
+        st.warning(
+            f"Out of date: {' and '.join(found.stale)} was trained again after this audit. Make it again before you use it.",
+            icon=":material/history:",
+        )
+        start_button("Audit them again", entries, output, running)
+    verdict(audit)
+    part = st.segmented_control("Look closer", list(PARTS), default=next(iter(PARTS)), key="audit_part", required=True)
+    PARTS[part or next(iter(PARTS))](audit)
+    downloads(found)
+
+
+def downloads(found: services.FoundAudit) -> None:
+    """The report's own files; the notice is within them."""
+    st.divider()
+    html, json, again = st.columns([1, 1, 2])
+    file = found.file.with_name(PAGE)
+    if file.is_file():
+        html.download_button(
+            "Report as HTML", file.read_bytes, PAGE, "text/html", icon=":material/download:", width="stretch"
+        )
+    json.download_button(
+        "Report as JSON",
+        found.file.read_bytes,
+        found.file.name,
+        "application/json",
+        icon=":material/download:",
+        width="stretch",
+    )
+    covered = found.file.parent.name if found.file.parent.parent.name == "audits" else ""
+    if covered.count("+") > len(found.audit.runs) - 1:
+        again.caption("The files hold more runs than are chosen here: all that were audited together.")
+
+
+page()

@@ -64,7 +64,6 @@ def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes, str | None] | N
 
     files = st.file_uploader(
         "DICOM, PNG, JPEG or TIFF films; they stay in memory and are never written",
-        type=["dcm", "dicom", "ima", "png", "jpg", "jpeg", "tif", "tiff", ""],
         accept_multiple_files=True,
         key="uploads",
     )
@@ -164,7 +163,6 @@ def show(entries: Sequence[RunEntry], film: "Film", content: bytes | None, label
                 "called": answer.prediction,
                 "logit": answer.logit,
                 "difference": answer.score - first.score,
-                "temperature": header["temperature"],
             }
         )
     table = pd.DataFrame(rows)
@@ -182,7 +180,6 @@ def show(entries: Sequence[RunEntry], film: "Film", content: bytes | None, label
             column_config={
                 "difference": st.column_config.NumberColumn("score minus first", format="%+.3f"),
                 **{name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "threshold", "logit")},
-                "temperature": st.column_config.NumberColumn(format="%.2f"),
             },
         )
     with left:
@@ -255,7 +252,7 @@ def blanked(entries: Sequence[RunEntry], film: "Film") -> None:
         "training: read large moves, not small ones. The lungs are two ellipses, the same for all films."
     )
     st.dataframe(
-        moves.pivot(index="part", columns="run", values="score").reindex(list(images)),
+        moves.pivot(index="part", columns="run", values="score").loc[list(images), [entry.name for entry in entries]],
         column_config={entry.name: st.column_config.NumberColumn(format="%.3f") for entry in entries},
     )
 

@@ -1,1 +1,130 @@
-"""To come."""
+"""Disagreements: the films that the chosen checkpoints score most differently."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from app import pair_charts, services
+from app.pairs import ERRORS, JUDGED, Pairing, Scored, keep, pair
+from training.run_index import RunEntry
+
+OPENED_FROM = "A film of the test set"  # the choice of the page Compare on which a film of the runs opens
+SHOWN = 2000  # films in table and plot
+TABLE, PLOT = "disagreement_table", "disagreement_plot"
+# Widgets forget what was chosen when a film is opened on another page; what is kept beside them does not.
+KEPT = "disagreements"
+
+
+def page() -> None:
+    """Filters, the plot and the table; a film that is picked opens on the page Compare."""
+    st.title("Disagreements")
+    entries = services.require_runs(2)
+    pairing = pair([Scored(e.name, positive(e), services.predictions(e)) for e in entries])
+    for problem in pairing.problems:
+        st.warning(problem, icon=":material/link_off:")
+    if len(pairing.names) < 2:
+        st.write("No two of the chosen runs can be paired: choose others that were trained on the same films.")
+        return
+    if pairing.films.empty:
+        st.write("No test film is in all of these runs: choose runs of the same split.")
+        return
+    films = chosen_films(pairing.films)
+    apart = int(films["apart"].sum())
+    st.write(
+        f"**{len(films):,}** of {len(pairing.films):,} test and external films; the checkpoints call **{apart:,}** of them "
+        f"differently, each at its own threshold."
+    )
+    if films.empty:
+        st.info("No film passes these filters: choose more sources, another split or all films.")
+        return
+    if len(films) > SHOWN:
+        st.caption(f"Shown are the {SHOWN:,} with the largest differences.")
+        films = films.head(SHOWN)
+    known = {entry.name: entry for entry in entries}
+    picked = plot(films, pairing, known)
+    st.caption(
+        "A point is a film: on the diagonal both checkpoints give it the same score, far from it they disagree. "
+        "Dashed: their thresholds; in the upper left and lower right quarter they call it differently. Click a point "
+        "to open its film."
+    )
+    picked_below = table(films, pairing.names)
+    row = picked if picked is not None else picked_below
+    if row is not None:
+        open_film(row)
+
+
+def positive(entry: RunEntry) -> str:
+    """Name of the class that the run's score is for."""
+    info = entry.header["info"]
+    return str(info["targets"][info["positive"]])
+
+
+def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
+    """The films that the visitor's filters leave."""
+    kept = st.session_state.get(KEPT, {})
+    sources, splits = sorted(films["source"].unique()), [s for s in JUDGED if (films["split"] == s).any()]
+    left, middle, right = st.columns([2, 1, 1])
+    source = left.multiselect(
+        "Sources", sources, [s for s in kept.get("sources", sources) if s in sources], placeholder="choose a source"
+    )
+    split = middle.multiselect(
+        "Sets",
+        splits,
+        [s for s in kept.get("splits", splits) if s in splits],
+        help="Test: other patients of the sources that the runs were trained on. External: sources they never saw.",
+        placeholder="choose a set",
+    )
+    error = right.selectbox("Films", ERRORS, index=ERRORS.index(kept.get("error", ERRORS[0])))
+    st.session_state[KEPT] = {"sources": source, "splits": split, "error": error}
+    return keep(films, source, split, error)
+
+
+def plot(films: pd.DataFrame, pairing: Pairing, known: dict[str, RunEntry]) -> int | None:
+    """The first run's scores against another's; the row of the film that was clicked."""
+    names = pairing.names
+    other = names[1]
+    if len(names) > 2:
+        other = st.segmented_control("First run against", names[1:], default=other, required=True) or other
+    both = (names[0], other)
+    thresholds = (float(known[names[0]].header["threshold"]), float(known[other].header["threshold"]))
+    chart = pair_charts.score_against_score(films, "score_0", f"score_{names.index(other)}", both, thresholds)
+    state = st.altair_chart(chart, width="stretch", key=PLOT, on_select="rerun", selection_mode=pair_charts.PICKED)
+    found = state.selection.get(pair_charts.PICKED, [])
+    return int(found[0]["row"]) if found else None
+
+
+def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
+    """All films with all scores; the row of the film that was selected."""
+    scores = {f"score_{i}": st.column_config.NumberColumn(name, format="%.3f") for i, name in enumerate(names)}
+    wrong = films["wrong"].map(lambda count: "no label" if pd.isna(count) else f"{count:.0f} of {len(names)}")
+    shown = films[["row", "split", "source", "label", *scores, "spread"]].assign(wrong=wrong)
+    state = st.dataframe(
+        shown,
+        hide_index=True,
+        key=TABLE,
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "row": st.column_config.NumberColumn("film", format="%d", help="Its row in the data of the first run."),
+            "split": "set",
+            "spread": st.column_config.NumberColumn("largest difference", format="%.3f"),
+            "wrong": st.column_config.TextColumn(
+                "called wrong", help="How many checkpoints, each at its own threshold."
+            ),
+            **scores,
+        },
+    )
+    st.caption("Tick a row, or go to it with the arrow keys and press the space bar, to open its film.")
+    rows = state.selection.rows
+    return int(films["row"].iloc[rows[0]]) if rows and rows[0] < len(films) else None
+
+
+def open_film(row: int) -> None:
+    """Show the film on the page that compares the checkpoints on it."""
+    st.session_state["open_film"] = row
+    st.session_state["film_from"] = OPENED_FROM
+    st.switch_page("views/compare.py")
+
+
+page()

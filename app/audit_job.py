@@ -1,0 +1,141 @@
+"""An audit as a process of its own: one at a time, watched and stopped from any page of the server."""
+
+import atexit
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
+GRACE = 5.0  # seconds that a process has to end after it was asked to
+
+
+@dataclass(frozen=True)
+class Job:
+    """An audit that was started.
+
+    Attributes:
+        names: of its runs.
+        output: where its results go.
+        state: `running`, `done`, `failed` or `stopped`.
+        seconds: that it ran.
+        reason: why it failed, as a sentence without paths.
+    """
+
+    names: tuple[str, ...]
+    output: Path
+    state: str
+    seconds: float
+    reason: str = ""
+
+
+def command(runs: Sequence[Path]) -> str:
+    """What a user types to make the same audit."""
+    return shlex.join(["python", "-m", "training.evaluate", *map(str, runs)])
+
+
+class AuditDesk:
+    """Runs `training.evaluate`, one audit at a time; its methods may be called from any thread."""
+
+    def __init__(self, program: Sequence[str] = (sys.executable, "-m", "training.evaluate")) -> None:
+        """A desk without a job.
+
+        Args:
+            program: what is run, before the run folders.
+        """
+        self._program = list(program)
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: IO[bytes] | None = None
+        self._job: Job | None = None
+        self._began = 0.0
+
+    def start(self, names: Sequence[str], runs: Sequence[Path], output: Path) -> bool:
+        """Start an audit; False, and nothing done, where one is running."""
+        with self._lock:
+            if self._look() is not None and self._process is not None:
+                return False
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+            self._began = time.monotonic()
+            self._job = Job(tuple(names), output, RUNNING, 0.0)
+            try:
+                self._process = subprocess.Popen(
+                    [*self._program, *(str(run.resolve()) for run in runs), "--output", str(output)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._said,
+                    start_new_session=True,  # so that its own processes end with it
+                )
+            except OSError as error:
+                self._end(FAILED, f"it could not be started: {error.strerror}")
+                return True
+            atexit.register(self.stop)
+            return True
+
+    def job(self) -> Job | None:
+        """The audit that is running, or the last one."""
+        with self._lock:
+            return self._look()
+
+    def stop(self) -> None:
+        """End the audit that is running; nothing of it is kept."""
+        with self._lock:
+            if self._look() is None or self._process is None:
+                return
+            _signal(self._process, signal.SIGTERM)
+            try:
+                self._process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                _signal(self._process, getattr(signal, "SIGKILL", signal.SIGTERM))
+                self._process.wait()
+            self._end(STOPPED)
+
+    def _look(self) -> Job | None:
+        if self._process is not None and self._job is not None:
+            code = self._process.poll()
+            if code is None:
+                self._job = Job(self._job.names, self._job.output, RUNNING, time.monotonic() - self._began)
+            else:
+                self._end(DONE if code == 0 else FAILED, "" if code == 0 else self._why(code))
+        return self._job
+
+    def _why(self, code: int) -> str:
+        assert self._said is not None
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").splitlines()
+        for line in reversed(lines):
+            if line.startswith("error: "):
+                return without_paths(line.removeprefix("error: "))
+        if code < 0:
+            return "the system ended it, perhaps for lack of memory"
+        return "it broke off; the same command in a terminal says where"
+
+    def _end(self, state: str, reason: str = "") -> None:
+        assert self._job is not None and self._said is not None
+        self._job = Job(self._job.names, self._job.output, state, time.monotonic() - self._began, reason)
+        self._said.close()
+        self._process = self._said = None
+        atexit.unregister(self.stop)
+
+
+def without_paths(text: str) -> str:
+    """A sentence in which only the last part of each path is left: folders of a server are nobody's business."""
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:,;'\"]+)*[\\/](?=[^\s\\/:,;'\"])", "", text)
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, number)
+        else:
+            process.terminate()

@@ -1,0 +1,129 @@
+"""Films that several checkpoints scored, side by side, and how far apart their scores are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+JUDGED = ("test", "external")  # films that no checkpoint was trained or calibrated on
+ALL, APART, SOME, EVERY = "all films", "called differently", "some checkpoint is wrong", "all are wrong"
+ERRORS = (ALL, APART, SOME, EVERY)
+PLACE = ["split", "row"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one run said of its films.
+
+    Attributes:
+        name: of the run.
+        positive: name of its positive class.
+        films: its predictions; None where they are not kept.
+    """
+
+    name: str
+    positive: str
+    films: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Films of several runs side by side.
+
+    Attributes:
+        names: of the runs that could be paired, the first one first.
+        films: columns row, split, source, label, score_0, called_0, score_1, ... in the order of `names`, spread (largest
+            difference of two scores), apart (whether not all call it the same), wrong (how many do; NaN without a label).
+            Sorted by spread, the largest first.
+        problems: a sentence for each run that could not be paired, or not in full.
+    """
+
+    names: tuple[str, ...]
+    films: pd.DataFrame
+    problems: tuple[str, ...]
+
+
+def pair(runs: Sequence[Scored]) -> Pairing:
+    """Pair each run's test and external films with those of the first run.
+
+    By the hash of the file where both runs share some, which they do when both were hashed under one key; else by place in
+    the data (split and row), if both have the same films there. Either way source and label must agree on every film.
+    """
+    first, names, problems = runs[0], [runs[0].name], []
+    table = _judged(first)
+    if table is None:
+        return Pairing((), pd.DataFrame(), (f"{first.name} kept no predictions of its films.",))
+    for run in runs[1:]:
+        other = _judged(run)
+        if other is None:
+            problems.append(f"{run.name} is left out: it kept no predictions of its films.")
+        elif run.positive != first.positive:
+            problems.append(
+                f"{run.name} is left out: its score is for {run.positive}, that of {first.name} for {first.positive}."
+            )
+        elif isinstance(joined := _join(table, other, len(names)), str):
+            problems.append(f"{run.name} is left out: {joined}")
+        else:
+            if len(joined) < max(len(table), len(other)):
+                problems.append(
+                    f"{run.name} has other test films: {len(joined):,} films that no run was trained on are in both."
+                )
+            table = joined
+            names.append(run.name)
+    return Pairing(tuple(names), _measured(table, len(names)), tuple(problems))
+
+
+def keep(films: pd.DataFrame, sources: Sequence[str], splits: Sequence[str], error: str) -> pd.DataFrame:
+    """The films of a `Pairing` that pass all filters.
+
+    Args:
+        films: of the pairing.
+        sources: names.
+        splits: names.
+        error: one of `ERRORS`; a film without a label is never wrong.
+    """
+    runs = sum(str(name).startswith("score_") for name in films)
+    at_least = {SOME: 1, EVERY: runs}.get(error, 0)
+    kept = films["source"].isin(list(sources)) & films["split"].isin(list(splits))
+    kept &= films["wrong"].fillna(0) >= at_least
+    return films[kept & films["apart"]] if error == APART else films[kept]
+
+
+def _judged(run: Scored) -> pd.DataFrame | None:
+    if run.films is None:
+        return None
+    films = run.films[run.films["split"].isin(JUDGED)]
+    columns = {"target": "label", "score": "score_0", "prediction": "called_0"}
+    return films.rename(columns=columns)[["row", "split", "source", "label", "file", "score_0", "called_0"]]
+
+
+def _join(table: pd.DataFrame, other: pd.DataFrame, number: int) -> pd.DataFrame | str:
+    """Both tables side by side, the other's score as number `number`; a sentence where they don't fit."""
+    other = other.rename(columns={"score_0": f"score_{number}", "called_0": f"called_{number}"})
+    unique = table["file"].is_unique and other["file"].is_unique
+    by_file = unique and bool(set(table["file"]) & set(other["file"]))
+    key = ["file"] if by_file else PLACE
+    if not by_file:
+        places = [set(map(tuple, films[PLACE].itertuples(index=False))) for films in (table, other)]
+        if places[0] != places[1] or len(places[0]) != len(table) or len(places[1]) != len(other):
+            return "no film of it is known to be a film of the first run (other data, or hashed under another key)."
+    joined = table.merge(other, on=key, suffixes=("", "_other"))
+    for column in ("source", "label"):
+        theirs = joined[f"{column}_other"]
+        if not ((joined[column] == theirs) | (joined[column].isna() & theirs.isna())).all():
+            return f"its films have another {column} than those of the first run, so that they are not the same films."
+    return joined[[*table, f"score_{number}", f"called_{number}"]]
+
+
+def _measured(table: pd.DataFrame, runs: int) -> pd.DataFrame:
+    scores = table[[f"score_{i}" for i in range(runs)]].to_numpy(float)
+    called = table[[f"called_{i}" for i in range(runs)]].to_numpy(object)
+    label = table["label"].to_numpy(object)
+    wrong = (called != label[:, None]).sum(axis=1).astype(float)
+    films = table.drop(columns="file").assign(
+        spread=scores.max(axis=1) - scores.min(axis=1) if len(table) else np.empty(0),
+        apart=(called != called[:, :1]).any(axis=1),
+        wrong=np.where(table["label"].isna(), np.nan, wrong),
+    )
+    return films.sort_values("spread", ascending=False, kind="stable", ignore_index=True)
