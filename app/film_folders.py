@@ -1,0 +1,76 @@
+"""The one folder of the server whose films visitors may score: its sub-folders, and no way out of it.
+
+An administrator names it in the environment variable END_CXR_FILMS. Visitors see names below it, never where it lies.
+"""
+
+import os
+from collections import deque
+from pathlib import Path
+
+VARIABLE = "END_CXR_FILMS"
+WHOLE = "(all of it)"
+LISTED = 200  # folders at most in the list that visitors choose from
+DEPTH = 2
+NO_SUCH_FOLDER = "There is no such folder below the films' folder of this server."
+
+
+class FilmsFolderError(ValueError):
+    """A folder that may not be read or isn't there; one sentence for both, so that it tells nothing of the server."""
+
+
+def films_root() -> Path | None:
+    """The folder that visitors may score, links resolved; None where none is named or it isn't there."""
+    named = os.environ.get(VARIABLE, "")
+    if not named:
+        return None
+    root = Path(named).resolve()
+    return root if root.is_dir() else None
+
+
+def sub_folders(root: Path) -> list[str]:
+    """Folders below the root as `a/b`, the nearest first; links, hidden ones and what lies deep are left out."""
+    found: list[str] = []
+    waiting = deque([""])
+    while waiting and len(found) < LISTED:
+        below = waiting.popleft()
+        try:
+            with os.scandir(root / below) as children:
+                names = sorted(
+                    child.name
+                    for child in children
+                    if not child.name.startswith(".") and child.is_dir(follow_symlinks=False)
+                )
+        except OSError:
+            continue
+        for name in names:
+            try:
+                name.encode()
+            except UnicodeEncodeError:  # a name that no page can show
+                continue
+            path = f"{below}/{name}" if below else name
+            found.append(path)
+            if path.count("/") + 1 < DEPTH:
+                waiting.append(path)
+    return found[:LISTED]
+
+
+def confined(root: Path, typed: str) -> Path:
+    """The folder that a visitor asks for.
+
+    Args:
+        root: from `films_root`.
+        typed: a path below it; `WHOLE` or nothing is the root itself.
+
+    Raises:
+        FilmsFolderError: it is no folder, or lies outside once all links are followed.
+    """
+    typed = typed.strip()
+    if typed in ("", WHOLE):
+        return root
+    try:
+        folder = (root / typed).resolve(strict=True)
+        if folder.is_relative_to(root) and folder.is_dir():
+            return folder
+    except (OSError, ValueError, RuntimeError):  # not there, a name with a NUL, a circle of links
+        pass
+    raise FilmsFolderError(NO_SUCH_FOLDER)
