@@ -1,5 +1,7 @@
 """Drawing of two checkpoints' scores of the same films against each other."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import pandas as pd
 
@@ -10,7 +12,12 @@ PICKED = "film"  # name of the selection
 
 
 def score_against_score(
-    films: pd.DataFrame, x: str, y: str, names: tuple[str, str], thresholds: tuple[float, float]
+    films: pd.DataFrame,
+    x: str,
+    y: str,
+    names: tuple[str, str],
+    thresholds: tuple[float, float],
+    labels: Sequence[str],
 ) -> alt.LayerChart:
     """A point a film; those on the diagonal have the same score from both. A click picks the film.
 
@@ -20,6 +27,7 @@ def score_against_score(
         y: column of the other's.
         names: of both runs.
         thresholds: of both, dashed lines.
+        labels: that there are, also among films that are not drawn, so that each keeps its colour and shape.
     """
     unit, ends = alt.Scale(domain=[0, 1]), pd.DataFrame({"a": [0, 1], "b": [0, 1]})
     axes = [
@@ -38,13 +46,14 @@ def score_against_score(
         "label:N",
         *(alt.Tooltip(f"{c}:Q", title=n, format=".3f") for c, n in zip((x, y), names, strict=True)),
     ]
+    known = [*labels, "no label"] if films["label"].isna().any() else [*labels]
     points = (
         alt.Chart(films.assign(label=films["label"].fillna("no label")))
         .mark_point(filled=True, size=70, opacity=0.65)
         .encode(
             *axes,
-            color=alt.Color("label:N", title=None, scale=alt.Scale(range=PALETTE)),
-            shape=alt.Shape("label:N", title=None),
+            color=alt.Color("label:N", title=None, scale=alt.Scale(domain=known, range=PALETTE[: len(known)])),
+            shape=alt.Shape("label:N", title=None, scale=alt.Scale(domain=known)),
             tooltip=tips,
         )
         .add_params(picked)

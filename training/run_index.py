@@ -1,7 +1,8 @@
 """The runs below a folder, with what each says of itself or why it can't be used; read without torch."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from training.checkpoint_header import NAME, CheckpointError, read_header
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 UNFINISHED = "resume.pt"
 DEPTH = 3  # of folders below the root that are looked at
+LONGEST = 200  # bytes of a folder name that file systems and their backups take
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,21 @@ def run_index(root: Path) -> list[RunEntry]:
     Links that lead out of the root are not followed.
     """
     return sorted(_below(root, root.resolve(), ""), key=lambda entry: entry.name) if root.is_dir() else []
+
+
+def audit_folder(runs: Sequence[Path]) -> Path:
+    """Where an audit of these run folders goes by default.
+
+    `RUN/audit` for one run; for several a folder `audits` beside the first, in which a folder is named after them all, or
+    after the first and a hash where that name would be too long.
+    """
+    folders = [run.resolve() for run in runs]
+    if len(folders) == 1:
+        return folders[0] / "audit"
+    name = "+".join(folder.name for folder in folders)
+    if len(name.encode()) > LONGEST:
+        name = f"{folders[0].name}+{len(folders) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return folders[0].parent / "audits" / name
 
 
 def _below(folder: Path, root: Path, name: str) -> Iterator[RunEntry]:

@@ -17,6 +17,7 @@ from training.config import TrainConfig, from_settings
 from training.measure import positive_name
 from training.methods import METHODS
 from training.predict import Predictor, predictions_table, read_logits
+from training.run_index import audit_folder
 from training.score import Scored
 from training.train import choose_device
 
@@ -87,11 +88,8 @@ def run_key(subject: Subject) -> Path:
 
 
 def default_output(subjects: list[Subject]) -> Path:
-    """`RUN/audit` for one run; for several a folder beside the first that names them all."""
-    first = subjects[0].folder
-    if len(subjects) == 1:
-        return first / "audit"
-    return first.parent / "audits" / "+".join(subject.name for subject in subjects)
+    """Where the results go unless the user says where: see `training.run_index.audit_folder`."""
+    return audit_folder([subject.folder for subject in subjects])
 
 
 def find_key(output: Path, override: Path | None) -> bytes:

@@ -112,12 +112,12 @@ def own(entries: Sequence[RunEntry]) -> "tuple[Film, None, str | None] | None":
     from app.reading import Film
     from datasets.dicom_policy import Voi
 
+    wanted = st.session_state.pop("open_film", None)  # once, shown or not: the choice above is free again
     films, predictions = services.own_films(entries[0]), services.predictions(entries[0])
     if films.cohort is None or predictions is None:
         st.warning(films.problem or "The run kept no predictions of its films.", icon=":material/image_not_supported:")
         return None
     table = predictions[predictions["split"].isin(["test", "external"])].reset_index(drop=True)
-    wanted = st.session_state.pop("open_film", None)
     if wanted is not None and wanted in set(table["row"]):
         st.session_state["own_film"] = int(table.index[table["row"] == wanted][0])
     names = [f"{row.source} · {row.target} · film {row.row}" for row in table.itertuples()]

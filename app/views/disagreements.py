@@ -88,7 +88,8 @@ def plot(films: pd.DataFrame, pairing: Pairing, known: dict[str, RunEntry]) -> i
         other = st.segmented_control("First run against", names[1:], default=other, required=True) or other
     both = (names[0], other)
     thresholds = (float(known[names[0]].header["threshold"]), float(known[other].header["threshold"]))
-    chart = pair_charts.score_against_score(films, "score_0", f"score_{names.index(other)}", both, thresholds)
+    labels = sorted(pairing.films["label"].dropna().unique())
+    chart = pair_charts.score_against_score(films, "score_0", f"score_{names.index(other)}", both, thresholds, labels)
     state = st.altair_chart(chart, width="stretch", key=PLOT, on_select="rerun", selection_mode=pair_charts.PICKED)
     found = state.selection.get(pair_charts.PICKED, [])
     return int(found[0]["row"]) if found else None
@@ -115,9 +116,19 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
             **scores,
         },
     )
-    st.caption("Tick a row, or go to it with the arrow keys and press the space bar, to open its film.")
+    named = {film.row: f"film {film.row} · {film.source} · {film.label}" for film in films.itertuples()}
+    typed = st.selectbox(
+        "Tick a row to open its film, or choose it here",
+        list(named),
+        index=None,
+        format_func=named.__getitem__,
+        placeholder="number of a film",
+        key="disagreement_film",
+    )
     rows = state.selection.rows
-    return int(films["row"].iloc[rows[0]]) if rows and rows[0] < len(films) else None
+    if rows and rows[0] < len(films):
+        return int(films["row"].iloc[rows[0]])
+    return None if typed is None else int(typed)
 
 
 def open_film(row: int) -> None:

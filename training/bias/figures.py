@@ -61,7 +61,8 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
     y = alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=260))
     base = alt.Chart(values).encode(y=y)
     if several:
-        base = base.encode(color=_colour("run"), yOffset=alt.YOffset("run:N"))
+        runs = list(dict.fromkeys(values["run"]))
+        base = base.encode(color=_colour("run"), yOffset=alt.YOffset("run:N", sort=runs))
     colour = {} if several else {"color": PALETTE[0]}
     x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
     bars = base.mark_rule(strokeWidth=1.5, **colour).encode(x=x, x2="high:Q")
@@ -115,11 +116,12 @@ def feature_map(points: pd.DataFrame, colour: str) -> alt.Chart:
     )
 
 
-def shortcuts(table: pd.DataFrame) -> alt.LayerChart:
+def shortcuts(table: pd.DataFrame, ink: str = "#333") -> alt.LayerChart:
     """AUROC of each perturbation as bars from 0.5, with intervals.
 
     Args:
         table: columns shortcut, against, estimate, low, high.
+        ink: colour of the intervals.
     """
     table = table.assign(shortcut=table["shortcut"].str.replace("_", " "))
     order = list(dict.fromkeys(table["shortcut"]))
@@ -127,9 +129,11 @@ def shortcuts(table: pd.DataFrame) -> alt.LayerChart:
     base = alt.Chart(table).encode(y=y, yOffset="against:N")
     scale = alt.Scale(domain=[0, 1])
     bars = base.mark_bar(height=8).encode(
-        x=alt.X("estimate:Q", title="AUROC", scale=scale), x2=alt.datum(0.5), color=_colour("against")
+        x=alt.X("estimate:Q", title="AUROC", scale=scale, axis=alt.Axis(tickCount=5)),
+        x2=alt.datum(0.5),
+        color=_colour("against"),
     )
-    rules = base.mark_rule(color="#333").encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    rules = base.mark_rule(color=ink).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     half = alt.Chart(pd.DataFrame({"x": [0.5]})).mark_rule(color="#888", strokeDash=[3, 3]).encode(x="x:Q")
     return alt.layer(bars, rules, half).properties(width=WIDTH + 80, height=32 * len(order))
 
