@@ -1,6 +1,7 @@
 """Batch: a folder of the server or many uploads, scored in the background by the chosen checkpoints."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
@@ -13,12 +14,16 @@ from datasets.dicom_folder import LocalFolder
 from datasets.dicom_policy import DicomPolicy
 from training.run_index import RunEntry
 
+if TYPE_CHECKING:  # it imports torch
+    from app.batch_results import BatchResults
+
 UPLOAD, FOLDER = "Upload", "A folder of this server"
+NOT_SCORED, ALL = "Not scored", "All"
 MOST_UPLOADS = 500
 VIEWS = {
-    "PA": "PA: from back to front",
-    "AP": "AP: from front to back",
-    "FRONTAL": "frontal, not said which",
+    "PA": "PA",
+    "AP": "AP",
+    "FRONTAL": "frontal, PA or AP",
     "UNKNOWN": "not stated",
     "LATERAL": "lateral",
     "DECUBITUS": "lying on a side",
@@ -58,7 +63,7 @@ def form(entries: Sequence[RunEntry]) -> None:
     if root is not None:
         source = st.segmented_control("Films", [UPLOAD, FOLDER], default=UPLOAD, key="batch_from", required=True)
     with st.form("batch", border=False, enter_to_submit=False):
-        typed, files, own_key = "", [], True
+        typed, given, own_key = "", [], True
         if source == FOLDER and root is not None:
             typed = st.selectbox(
                 "Folder, with all that lies below it: choose one, or type its path below the films' folder",
@@ -73,7 +78,7 @@ def form(entries: Sequence[RunEntry]) -> None:
                     "its tables. Else the key is made for this job and thrown away.",
                 )  # fmt: skip
         else:
-            files = st.file_uploader(
+            given = st.file_uploader(
                 "DICOM films; they stay in memory and are never written",
                 accept_multiple_files=True,
                 key="batch_uploads",
@@ -94,7 +99,7 @@ def form(entries: Sequence[RunEntry]) -> None:
     if not wanted:
         return
     try:
-        films: Films = LocalFolder(confined(root, typed)) if source == FOLDER and root is not None else uploads(files)
+        films: Films = LocalFolder(confined(root, typed)) if source == FOLDER and root is not None else uploads(given)
         start(entries, films, policy, own_key)
     except (FilmsFolderError, JobError) as error:
         st.error(str(error), icon=":material/error:")
@@ -106,31 +111,33 @@ def options() -> DicomPolicy:
     """Which films are admitted, in plain words."""
     default = DicomPolicy()
     with st.expander("Which films are scored"):
-        left, right = st.columns(2)
-        views = left.multiselect(
-            "Views", list(VIEWS), default.views, format_func=lambda name: VIEWS[name], key="batch_views",
-            help="What the header says. The checkpoints learnt from frontal films.",
-        )  # fmt: skip
-        modalities = right.multiselect(
+        views = st.multiselect(
+            "Views, as the header says; the checkpoints learnt from frontal films",
+            list(VIEWS),
+            default.views,
+            format_func=lambda name: VIEWS[name],
+            key="batch_views",
+        )
+        modalities = st.multiselect(
             "Modalities", list(MODALITIES), default.modalities, format_func=lambda name: MODALITIES[name],
             key="batch_modalities",
         )  # fmt: skip
-        anywhere = left.checkbox("Also films that state another part of the body than the chest", key="batch_parts")
-        raw = right.checkbox(
-            "Also films marked FOR PROCESSING", key="batch_raw",
-            help="Their pixels are the detector's own and look unlike any film of the training.",
-        )  # fmt: skip
+        anywhere = st.checkbox("Also films that state another part of the body than the chest", key="batch_parts")
+        raw = st.checkbox(
+            "Also films marked FOR PROCESSING: their pixels are the detector's own, unlike any film of the training",
+            key="batch_raw",
+        )
     parts = (*default.body_parts, "OTHER") if anywhere else default.body_parts
     return DicomPolicy(modalities=tuple(modalities), views=tuple(views), body_parts=parts, for_processing=raw)
 
 
-def uploads(files: Sequence[object]) -> Uploads:
+def uploads(found: Sequence[object]) -> Uploads:
     """The visitor's files, nameless; raises JobError for none or too many."""
-    if not files:
+    if not found:
         raise JobError("Choose some films first.")
-    if len(files) > MOST_UPLOADS:
-        raise JobError(f"{len(files)} films: upload {MOST_UPLOADS} at most at a time.")
-    return Uploads([file.getvalue() for file in files])  # type: ignore[attr-defined]
+    if len(found) > MOST_UPLOADS:
+        raise JobError(f"{len(found)} films: upload {MOST_UPLOADS} at most at a time.")
+    return Uploads([file.getvalue() for file in found])  # type: ignore[attr-defined]
 
 
 def start(entries: Sequence[RunEntry], films: Films, policy: DicomPolicy, own_key: bool) -> None:
@@ -161,23 +168,22 @@ def progress() -> None:
             icon=":material/hourglass_top:",
         )
     elif job.phase == "loading":
-        st.progress(0.0, "Loading the checkpoints")
+        st.progress(0.0, f"{job.total:,} files; loading the checkpoints" if job.total else "Listing the files")
     elif job.phase == "collecting":
         st.progress(1.0, "Writing the tables")
     else:
         st.progress(job.done / max(job.total, 1), f"{job.done:,} of {job.total:,} files")
     if job.counts:
         figures(job.total, job.counts)
-    left, right = st.columns([1, 4], vertical_alignment="center")
     if job.stopping:
-        left.button("Stopping", disabled=True, icon=":material/stop:", key="batch_stopping")
-    elif left.button("Stop", icon=":material/stop:", key="batch_stop"):
+        st.button("Stopping", disabled=True, icon=":material/stop:", key="batch_stopping")
+    elif st.button("Stop", icon=":material/stop:", key="batch_stop", help="What is finished is kept."):
         desk.cancel(job)
         st.rerun()
-    right.caption("You can go to other pages and come back. Reloading the browser page or closing it gives the job up.")
+    st.caption("You can go to other pages and come back. Reloading the browser page or closing it gives the job up.")
 
 
-def figures(total: int, counts: "dict[str, int]") -> None:
+def figures(total: int, counts: dict[str, int]) -> None:
     """Counts that add up."""
     columns = st.columns(4)
     columns[0].metric("files with a result" if sum(counts.values()) != total else "files", f"{sum(counts.values()):,}")
@@ -216,15 +222,11 @@ def ended(job: BatchJob) -> None:
         positives = " or ".join(dict.fromkeys(found.positive))
         st.caption(
             f"A source is an institution, A being that of the most films. Scores are of {positives}; calls are films at or "
-            "above the threshold of the checkpoint."
+            f"above the threshold of the checkpoint. Checkpoints: {', '.join(found.runs)}."
         )
         st.subheader("Scores")
         st.dataframe(found.predictions, hide_index=True, column_config=run_columns(found.runs, "score", "called"))
-    st.subheader("Files")
-    others = found.counts[found.counts["status"] != "scored"]
-    if len(others):
-        st.dataframe(others, hide_index=True, width="content")
-    st.dataframe(found.files, hide_index=True)
+    files(found)
     where = "Films are numbered in the order of upload." if job.uploaded else "Rows count the files from 0, by name."
     key = (
         "Hashes are made with a key of this job alone, which is kept nowhere: they join with no other table."
@@ -234,31 +236,52 @@ def ended(job: BatchJob) -> None:
     st.caption(f"{where} {key}")
 
 
+def files(found: "BatchResults") -> None:
+    """What became of each file."""
+    st.subheader("Files")
+    others = found.counts[found.counts["status"] != "scored"]
+    shown = found.files
+    if len(others):
+        st.dataframe(others, hide_index=True, width="content")
+        which = st.segmented_control("Show", [NOT_SCORED, ALL], default=NOT_SCORED, key="batch_show", required=True)
+        if which == NOT_SCORED:
+            shown = shown[shown["status"] != "scored"]
+    st.dataframe(
+        shown.fillna(""), hide_index=True, column_config={"message": st.column_config.TextColumn(width="large")}
+    )
+
+
 def run_columns(runs: Sequence[str], score: str, call: str) -> dict[str, ColumnConfig]:
     """Headings of two columns a run."""
-    several = len(runs) > 1
     config: dict[str, ColumnConfig] = {}
-    for run in runs:
-        behind = f" · {run}" if several else ""
-        config[run] = st.column_config.NumberColumn(f"{score}{behind}", format="%.3f")
-        config[f"call: {run}"] = config[f"called: {run}"] = st.column_config.Column(f"{call}{behind}")
+    for run, short in zip(runs, short_names(runs), strict=True):
+        behind = f" · {short}" if short else ""
+        config[run] = st.column_config.NumberColumn(f"{score}{behind}", format="%.3f", help=run)
+        config[f"call: {run}"] = config[f"called: {run}"] = st.column_config.Column(f"{call}{behind}", help=run)
     return config
+
+
+def short_names(runs: Sequence[str]) -> list[str]:
+    """Names of runs without the parts that all have: `covid-erm-resnet18-s0` and `covid-end-resnet18-s0` are erm and end."""
+    parts = [run.split("-") for run in runs]
+    if len({len(words) for words in parts}) != 1:
+        return list(runs)
+    differs = [len(set(words)) > 1 for words in zip(*parts, strict=True)]
+    return ["-".join(word for word, kept in zip(words, differs, strict=True) if kept) for words in parts]
 
 
 def downloads(job: BatchJob) -> None:
     """The tables to take away."""
     found = job.results
     assert found is not None
-    columns = st.columns([1, 1, 1, 2])
     offers = [
         ("predictions.csv", found.predictions_csv, "text/csv", "A row a film and checkpoint"),
         ("files.csv", found.files_csv, "text/csv", "A row a file: what became of it and what is known of it"),
         ("batch-parquet.zip", found.parquet, "application/zip", "Both tables as Parquet"),
     ]
-    for (name, content, kind, what), column in zip(offers, columns, strict=False):
-        column.download_button(
-            name, content, name, kind, icon=":material/download:", help=what, on_click="ignore", width="stretch"
-        )
+    with st.container(horizontal=True):
+        for name, content, kind, what in offers:
+            st.download_button(name, content, name, kind, icon=":material/download:", help=what, on_click="ignore")
 
 
 page()
