@@ -153,7 +153,7 @@ def reference(entry: RunEntry) -> "Reference | None":
 def _watched(folder: str, stamp: str, positive: str) -> "Watched | str | None":
     from app.feature_maps import FeatureError, watched
     from training.checkpoint_header import CheckpointError
-    from training.probe_set import NAME, load_probe_set
+    from training.probe_file import NAME, load_probe_set
 
     try:
         probe = load_probe_set(Path(folder))

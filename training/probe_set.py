@@ -4,39 +4,23 @@ The films are drawn from the run's test and external films, which nothing is cho
 """
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from datasets.cohort import Cohort
 from datasets.sample import Split
 from models.classifier import Classifier
-from training.checkpoint import CheckpointError, write_aside
+from training.checkpoint import write_aside
 from training.config import TrainConfig
 from training.predict import infer
+from training.probe_file import FORMAT, FORMAT_VERSION, NAME, ProbeSet, load_probe_set
 
-NAME = "probe_set.safetensors"
-FORMAT, FORMAT_VERSION = "end-cxr-probe-set", 1
 FILMS = 400
 MOMENTS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class ProbeSet:
-    """Features of a fixed set of films, by epoch.
-
-    Attributes:
-        rows: of the films in the cohort's table, int64.
-        features: films x width, float16, by the number of epochs trained (0 is before the first).
-    """
-
-    rows: np.ndarray
-    features: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 def watch(
@@ -85,27 +69,3 @@ def save_probe_set(probe: ProbeSet, run: Path) -> None:
     arrays = {"rows": probe.rows} | {f"epoch {epoch}": values for epoch, values in probe.features.items()}
     metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps({"films": len(probe.rows)})}
     write_aside(run / NAME, lambda file: save_file(arrays, file, metadata=metadata))
-
-
-def load_probe_set(run: Path) -> ProbeSet | None:
-    """Read it from a run folder; None where the run has none.
-
-    Raises:
-        CheckpointError: a file that is not safetensors, another format or version, arrays that don't belong together.
-    """
-    file = run / NAME
-    if not file.is_file():
-        return None
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-    except (SafetensorError, OSError, TypeError) as error:
-        raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
-    if (metadata.get("format"), metadata.get("version")) != (FORMAT, str(FORMAT_VERSION)):
-        raise CheckpointError(f"{file} is no probe set of this version of the package")
-    rows = arrays.pop("rows", np.empty(0))
-    features = {int(name.removeprefix("epoch ")): values for name, values in arrays.items() if name[6:].isdigit()}
-    if rows.ndim != 1 or any(values.ndim != 2 or len(values) != len(rows) for values in features.values()):
-        raise CheckpointError(f"{file} is broken: its features are not of its films")
-    return ProbeSet(rows, dict(sorted(features.items())))

@@ -1,1 +1,156 @@
-"""To come."""
+"""Threshold: what a run would find and miss at another operating point, on validation films alone."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from app import checkpoint_charts, services
+from app.operating_point import OWN, OperatingPoint, at_prevalence, flag, in_a_thousand, presets
+from training.bias.groups import ALL_FILMS
+from training.bias.metrics import MINIMUM_PATIENTS, PredictionsError, roc_points
+from training.run_index import RunEntry
+
+METRICS = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
+CANNOT = "cannot conclude"
+
+
+def page() -> None:
+    """One run at a time; the test set stays out of sight."""
+    st.title("Threshold")
+    entries = services.require_runs()
+    entry = entries[0]
+    if len(entries) > 1:
+        names = {each.name: each for each in entries}
+        chosen = st.segmented_control("Checkpoint", list(names), default=entry.name, key="threshold_of", required=True)
+        entry = names.get(str(chosen), entry)
+    st.info(
+        "Test and external films stay locked on this page. A threshold that was chosen by looking at them would fit them, "
+        "and their results would look better than those of any film to come. Choose on validation films, then test once.",
+        icon=":material/lock:",
+    )
+    predictions = services.predictions(entry)
+    own = entry.header["threshold"]
+    info = entry.header["info"]
+    positive = info["targets"][info["positive"]]
+    if own is None or len(info["targets"]) != 2:
+        st.write(
+            f"{entry.name} tells {len(info['targets'])} classes apart and calls the most probable: it has no threshold."
+        )
+        return
+    if predictions is None:
+        st.write(f"{entry.name} kept no predictions of its films, so that no threshold can be tried.")
+        return
+    validation = predictions[(predictions["split"] == "validation") & predictions["target"].notna()]
+    try:
+        curve = roc_points(validation, positive)
+        points = presets(validation, positive, own)
+        st.fragment(controls)(entry, validation, positive, curve, points)
+    except PredictionsError as error:
+        st.write(f"The validation films of {entry.name} allow no threshold: {error}.")
+
+
+def controls(
+    entry: RunEntry, validation: pd.DataFrame, positive: str, curve: pd.DataFrame, points: Mapping[str, float]
+) -> None:
+    """The two sliders, and all that follows from them."""
+    key = f"threshold of {entry.name}"
+    st.session_state.setdefault(key, points[OWN])
+    left, right = st.columns(2)
+    threshold = float(
+        left.slider(f"Call a film {positive} from a score of", 0.0, 1.0, step=0.001, format="%.3f", key=key)
+    )
+    share = float((validation["target"] == positive).mean())
+    start = min(max(round(200 * share) / 2, 0.5), 95.0)
+    percent = right.slider(
+        f"Prevalence: how many of the films to come are {positive}",
+        0.5,
+        95.0,
+        start,
+        0.5,
+        format="%.1f %%",
+        key="prevalence",
+    )
+    right.caption(
+        f"Among the validation films it is {100 * share:.0f} %; where a model is to be used it will be another."
+    )
+    for (name, value), place in zip(points.items(), left.columns(len(points)), strict=True):
+        title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
+        place.button(title, key=f"{key} {name}", on_click=partial(use, key, value), width="stretch")
+    found = services.operating_point(entry, threshold)
+    table = at_prevalence(found, percent / 100)
+    everything = table.iloc[0]
+    left, right = st.columns([1, 1])
+    with left:
+        st.altair_chart(
+            checkpoint_charts.operating_curve(curve, marks(found)),
+            width="stretch",
+            alt="ROC curve of the validation films with the operating point marked",
+        )
+    with right:
+        for first in (0, 2):
+            for (name, title), place in zip(list(METRICS.items())[first : first + 2], st.columns(2), strict=True):
+                known = pd.notna(everything[name])
+                place.metric(title, f"{everything[name]:.3f}" if known else "–", border=True)
+                place.caption(bounds(everything, name) if known else CANNOT)
+        if everything[["sensitivity", "specificity"]].notna().all():
+            st.write(in_a_thousand(everything["sensitivity"], everything["specificity"], percent / 100))
+        st.caption(
+            "ROC of all validation films: each threshold trades false alarms against films that are missed. The large "
+            "diamond is the threshold above; smaller marks are where it puts each source that has enough patients."
+        )
+    by_source(table, positive, percent)
+    st.markdown("To train with this operating point (nothing is set or written here):")
+    st.code(f"python -m training.train ... {flag(validation, positive, threshold)}", language="sh")
+    st.caption(
+        "Training fits its threshold on validation films: Youden's J (sensitivity + specificity - 1 as large as can be), or "
+        "the highest threshold that reaches a sensitivity. The flag above is the nearest to the slider."
+    )
+
+
+def use(key: str, value: float) -> None:
+    """Put the slider on a preset, to the last digit."""
+    st.session_state[key] = value
+
+
+def bounds(row: pd.Series, metric: str) -> str:
+    """The 95 % interval of a metric in words."""
+    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
+    return f"95 %: {low:.3f} to {high:.3f}" if pd.notna(low) else "no interval"
+
+
+def marks(found: OperatingPoint) -> pd.DataFrame:
+    """Where the threshold lies on the ROC plane: over all films first, then for sources of enough patients."""
+    rates = found.rates.pivot(index="group", columns="metric", values="estimate")
+    rates = rates.reindex(found.rates["group"].unique())
+    shown = rates.assign(false_positive_rate=1 - rates["specificity"]).dropna().reset_index(names="what")
+    return shown.replace({"what": {ALL_FILMS: "this threshold"}})
+
+
+def by_source(table: pd.DataFrame, positive: str, percent: float) -> None:
+    """Every number, overall and by source."""
+    titles = {"group": "films of", "ill": f"patients with {positive}", "well": "patients without"}
+    shown = table[["group", "films", "patients", "ill", "well"]].rename(columns=titles)
+    for name, title in METRICS.items():
+        shown[title] = [
+            f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
+            if pd.notna(row[name])
+            else CANNOT
+            for _, row in table.iterrows()
+        ]
+    st.dataframe(shown, hide_index=True)
+    st.caption(
+        f"Cannot conclude: fewer than {MINIMUM_PATIENTS} patients in the class that the number is about; PPV and NPV need "
+        "both classes. In brackets 95 % intervals, by drawing patients again and again. An interval without width says that "
+        "there are too few films to see an error among, not that there are none."
+    )
+    st.caption(
+        f"Sensitivity and specificity are measured; PPV and NPV are worked out for a prevalence of {percent:g} % (Bayes' "
+        f"rule). PPV, the share of calls of {positive} that are right: sensitivity x prevalence, divided by the same plus "
+        "(1 - specificity) x (1 - prevalence). NPV, the share of other calls that are right: specificity x (1 - prevalence), "
+        "divided by the same plus (1 - sensitivity) x prevalence."
+    )
+
+
+page()
