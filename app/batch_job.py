@@ -72,7 +72,7 @@ class BatchJob:
         phase: what it is at.
         total: number of files, once they are listed.
         done: number of files with a result.
-        counts: number of files by status, so far; second copies of a film are told from first ones at the end.
+        counts: number of files by status, so far.
         cancelled: whether it ended before its time because someone asked for it.
         error: why it ended before its time, in words; else empty.
         results: of the finished part, at the end; None where no part was.
@@ -153,7 +153,7 @@ class BatchJob:
                     return
                 yield shard
 
-        predictors = []
+        predictors, counted, seen = [], Counter[str](), set[str]()
         try:
             with ShardScorer(job) as scorer:
                 predictors = scorer.predictors
@@ -161,7 +161,11 @@ class BatchJob:
                 for shard, table in scorer.tables(until_stopped()):
                     store.write(shard, table)
                     finished.append(shard.name)
-                    counted = Counter(self.counts) + Counter(table["status"].to_pylist())
+                    for status, film in zip(table["status"].to_pylist(), table["instance"].to_pylist(), strict=True):
+                        copy = status == "scored" and film is not None and film in seen
+                        counted["skipped" if copy else status] += 1
+                        if status == "scored":
+                            seen.add(film)
                     self.counts = {status: counted[status] for status in STATUSES}
                     self.done += len(shard.entries)
                     if self._stopping():

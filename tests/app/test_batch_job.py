@@ -99,6 +99,7 @@ def test_a_folder_is_scored_as_a_single_film_is(
     assert found is not None and job.error == "" and not job.cancelled
     entries = list(folder.entries())
     assert job.total == job.done == len(entries) == len(found.files) == found.counts["files"].sum()
+    assert job.counts == found.statuses, "what was shown meanwhile is what holds at the end"
     assert sum(found.statuses.values()) == len(entries) and found.statuses["failed"] == 1
     said = pd.read_csv(io.BytesIO(found.predictions_csv))
     assert len(said) == 2 * found.statuses["scored"] == 18 and (said["notice"] == NOTICE).all()
