@@ -25,6 +25,7 @@ SHAPES = [
 DASHES = [[1, 0], [6, 4]]
 QUIET = "#888888"
 POINT, BOX = "point", "box"
+MANY = 30  # picked films that would cover each other if they were drawn large
 LEGEND = {"orient": "bottom", "labelLimit": 320, "symbolOpacity": 1, "symbolSize": 90}
 
 
@@ -46,6 +47,7 @@ def linked_map(
         alt.Y("y:Q", title=f"{title} 2", axis=axis, scale=alt.Scale(domain=limits[1], nice=False)),
     )
     weights = ["all", "picked", "rest"]
+    large = 150 if (films["weight"] == "picked").sum() <= MANY else 60
     legend = alt.Legend(**LEGEND, columns=3)
     return (
         alt.Chart(films)
@@ -56,7 +58,7 @@ def linked_map(
             color=alt.Color("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=COLOURS)),
             shape=alt.Shape("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=SHAPES)),
             opacity=alt.Opacity("weight:N", legend=None, scale=alt.Scale(domain=weights, range=[0.75, 1, 0.18])),
-            size=alt.Size("weight:N", legend=None, scale=alt.Scale(domain=weights, range=[45, 150, 35])),
+            size=alt.Size("weight:N", legend=None, scale=alt.Scale(domain=weights, range=[45, large, 35])),
             tooltip=[
                 alt.Tooltip("row:N", title="film"),
                 "source:N",

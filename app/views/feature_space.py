@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from app import checkpoint_charts, services
-from app.feature_maps import OUTCOMES, RIGHT, Watched, cosines_by_epoch, same_films
+from app.feature_maps import OUTCOMES, RIGHT, Watched, cosines_by_epoch
+from app.map_sides import Side, named, named_groups, said_of, sides_of
 from training.run_index import RunEntry
 
 PCA, TSNE = "PCA", "t-SNE"
@@ -17,14 +18,6 @@ COLOURS = {"source": "source", "label": "target", "error": "outcome"}
 STEP_SECONDS = 1.5
 PICTURES = 6
 SHAPE = 1.35  # width of a map by its height
-
-
-class Side(NamedTuple):
-    """One of the maps: a run, its films (with `film`, which names a film on both sides) and its features."""
-
-    entry: RunEntry
-    run: Watched
-    films: pd.DataFrame
 
 
 def page() -> None:
@@ -43,13 +36,9 @@ def page() -> None:
         st.write("This command trains two runs on synthetic films that keep them, in minutes:")
         st.code("python -m training.train --dataset phantom --paired", language="sh")
         return
-    linked = len(runs) < 2 or same_films(runs[0][1], runs[1][1])
+    sides, linked = sides_of(runs)
     if not linked:
         st.info("The two runs watched different films: what is picked in one map is not in the other.")
-    sides = []
-    for number, (entry, run) in enumerate(runs):
-        film = run.films["row"] if linked or not number else -1 - run.films["row"]
-        sides.append(Side(entry, run, run.films.assign(film=film)))
     playing = bool(st.session_state.get("map_playing"))
     st.fragment(maps, run_every=STEP_SECONDS if playing else None)(sides)
 
@@ -72,6 +61,7 @@ def maps(sides: Sequence[Side]) -> None:
     left, right = st.columns(2)
     arrangement = left.segmented_control("Arranged by", [PCA, TSNE], default=PCA, key="map_by", required=True)
     colour = right.segmented_control("Coloured by", list(COLOURS), default="source", key="map_colour", required=True)
+    near = arrangement == PCA and st.toggle("Zoom in on this epoch; else all epochs share a scale", key="map_near")
     column = COLOURS[colour]
     kinds = sorted({str(kind) for side in sides for kind in side.films[column]})
     if column == "outcome":
@@ -79,7 +69,7 @@ def maps(sides: Sequence[Side]) -> None:
     picked = set(st.session_state.get("map_picked", []))
     for number, (side, place) in enumerate(zip(sides, st.columns(len(sides)), strict=True)):
         with place:
-            one_map(number, side, epoch, str(arrangement), column, kinds, picked)
+            one_map(number, side, epoch, str(arrangement), column, kinds, picked, near)
     if arrangement == PCA:
         st.caption(
             "Each mark is a film of the test or external set that no epoch was chosen by. PCA lays the features flat, on the "
@@ -138,23 +128,32 @@ def play(epochs: Sequence[int]) -> None:
 
 
 def one_map(
-    number: int, side: Side, epoch: int, arrangement: str, column: str, kinds: list[str], picked: set[int]
+    number: int,
+    side: Side,
+    epoch: int,
+    arrangement: str,
+    column: str,
+    kinds: list[str],
+    picked: set[int],
+    near: bool,
 ) -> None:
     """The films of one run at its last kept moment up to an epoch."""
     known = [moment for moment in side.run.sphere if moment <= epoch] or [min(side.run.sphere)]
     plane = services.plane(side.entry)
     if arrangement == PCA:
-        places, every = plane.positions[known[-1]], pd.concat([pd.DataFrame(p) for p in plane.positions.values()])
-        limits = tuple((float(every[i].min()), float(every[i].max())) for i in (0, 1))
+        places = plane.positions[known[-1]]
+        every = places if near else np.concatenate(list(plane.positions.values()))
     else:
-        places, limits = services.neighbours(side.entry, known[-1]), ((-1.0, 1.0), (-1.0, 1.0))
+        places = services.neighbours(side.entry, known[-1])
+        every = np.array([[-1.0, -1.0], [1.0, 1.0]])
     weight = side.films["film"].isin(picked).map({True: "picked", False: "rest"}) if picked else "all"
     points = side.films.assign(x=places[:, 0], y=places[:, 1], kind=side.films[column].astype(str), weight=weight)
     points = points[["film", "row", "x", "y", "kind", "weight", "source", "target", "score", "prediction"]]
-    st.markdown(f"**{side.entry.name}** · {'before training' if known[-1] == 0 else f'after epoch {known[-1]}'}")
+    moved = "" if known[-1] == epoch else f" · after epoch {known[-1]}, its last before this one"
+    st.markdown(f"**{side.entry.name}**{moved}")
     key = map_key(number, arrangement)
     st.altair_chart(
-        checkpoint_charts.linked_map(points, kinds, room(limits), arrangement),
+        checkpoint_charts.linked_map(points, kinds, room(every), arrangement),
         key=key,
         on_select=partial(pick, key, number, points),
         width="stretch",
@@ -165,9 +164,9 @@ def one_map(
         st.caption(f"The axes hold {first} and {second} of all variance of the features over all epochs.")
 
 
-def room(limits: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+def room(places: np.ndarray) -> tuple[tuple[float, float], ...]:
     """Limits of axes on which a distance looks about the same in either direction, with a margin."""
-    (left, right), (low, high) = limits
+    (left, low), (right, high) = places.min(axis=0).tolist(), places.max(axis=0).tolist()
     half = 0.54 * max(right - left, SHAPE * (high - low), 1e-6)
     x, y = (left + right) / 2, (low + high) / 2
     return (x - half, x + half), (y - half / SHAPE, y + half / SHAPE)
@@ -257,35 +256,6 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
         column_config={name: st.column_config.NumberColumn(format="%.3f") for name in columns},
     )
     pictures(sides, shown.head(PICTURES))
-
-
-def said_of(sides: Sequence[Side]) -> pd.DataFrame:
-    """All films, a row each by `film`: row, split, source, label, and the score and call of each run."""
-    known = pd.concat([side.films for side in sides]).drop_duplicates("film").set_index("film")
-    table = known[["row", "split", "source", "target"]].rename(columns={"target": "label"})
-    for what, title in (("score", "score"), ("prediction", "called")):
-        for place, side in named(sides):
-            table[title + place] = side.films.set_index("film")[what]
-    return table
-
-
-def named(sides: Sequence[Side]) -> list[tuple[str, Side]]:
-    """Each map with where it is, where there are two."""
-    return list(zip([""] if len(sides) == 1 else [", left", ", right"], sides, strict=True))
-
-
-def named_groups(sides: Sequence[Side], table: pd.DataFrame) -> dict[str, list[int]]:
-    """Films that are worth a look together, by what they have in common."""
-    groups = {}
-    if len(sides) == 2:
-        calls = table[["called, left", "called, right"]].dropna()
-        groups["called differently by the two"] = list(calls.index[calls.iloc[:, 0] != calls.iloc[:, 1]])
-    for side in sides:
-        wrong = side.films.loc[side.films["outcome"] != RIGHT, "film"]
-        groups[f"wrong in {side.entry.name}"] = [int(film) for film in wrong]
-    for source, films_of in table.groupby("source"):
-        groups[f"all from {source}"] = list(films_of.index)
-    return {f"{name} ({len(members)})": [int(film) for film in members] for name, members in groups.items() if members}
 
 
 def pictures(sides: Sequence[Side], shown: pd.DataFrame) -> None:

@@ -99,7 +99,12 @@ def settings(entries: Sequence[RunEntry]) -> None:
     if table.empty:
         st.write("These runs have the same settings.")
     else:
-        st.dataframe(table, height=min(38 + 35 * len(table), 700))
+        st.dataframe(
+            table.reset_index(),
+            hide_index=True,
+            height=min(38 + 35 * len(table), 700),
+            column_config={"setting": st.column_config.TextColumn(pinned=True, width="medium")},
+        )
         st.caption("As kept in the checkpoint, which holds no path. “read” is how a film is prepared for the network.")
 
 

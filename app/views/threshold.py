@@ -59,12 +59,12 @@ def controls(
     st.session_state.setdefault(key, points[OWN])
     left, right = st.columns(2)
     threshold = float(
-        left.slider(f"Call a film {positive} from a score of", 0.0, 1.0, step=0.001, format="%.3f", key=key)
+        left.slider(f"Score from which a film is called {positive}", 0.0, 1.0, step=0.001, format="%.3f", key=key)
     )
     share = float((validation["target"] == positive).mean())
     start = min(max(round(200 * share) / 2, 0.5), 95.0)
     percent = right.slider(
-        f"Prevalence: how many of the films to come are {positive}",
+        f"Prevalence of {positive}",
         0.5,
         95.0,
         start,
@@ -72,12 +72,11 @@ def controls(
         format="%.1f %%",
         key="prevalence",
     )
-    right.caption(
-        f"Among the validation films it is {100 * share:.0f} %; where a model is to be used it will be another."
-    )
-    for (name, value), place in zip(points.items(), left.columns(len(points)), strict=True):
-        title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
-        place.button(title, key=f"{key} {name}", on_click=partial(use, key, value), width="stretch")
+    right.caption(f"Among validation films {100 * share:.0f} %; where a model is to be used it will be another.")
+    with left.container(horizontal=True):
+        for name, value in points.items():
+            title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
+            st.button(title, key=f"{key} {name}", on_click=partial(use, key, value))
     found = services.operating_point(entry, threshold)
     table = at_prevalence(found, percent / 100)
     everything = table.iloc[0]
@@ -130,7 +129,7 @@ def marks(found: OperatingPoint) -> pd.DataFrame:
 
 def by_source(table: pd.DataFrame, positive: str, percent: float) -> None:
     """Every number, overall and by source."""
-    titles = {"group": "films of", "ill": f"patients with {positive}", "well": "patients without"}
+    titles = {"group": "films of", "ill": f"with {positive}", "well": "without"}
     shown = table[["group", "films", "patients", "ill", "well"]].rename(columns=titles)
     for name, title in METRICS.items():
         shown[title] = [

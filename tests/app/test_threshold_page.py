@@ -68,8 +68,8 @@ def test_numbers_follow_the_sliders_and_the_presets(runs: Path, monkeypatch: pyt
 def test_small_sources_allow_no_conclusion(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(runs, monkeypatch, ERM)
     shown = page.dataframe[0].value
-    assert (shown["patients with covid"] < 10).any()
-    small = shown[shown["patients with covid"] < 10]
+    assert (shown["with covid"] < 10).any()
+    small = shown[shown["with covid"] < 10]
     assert set(small["sensitivity"]) == set(small["PPV"]) == {"cannot conclude"}
     assert "fewer than 10 patients" in texts(page)
 
