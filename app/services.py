@@ -59,12 +59,17 @@ def choose_runs() -> None:
     usable = [entry for entry in runs(str(runs_root())) if entry.usable and entry.films]
     names = [entry.name for entry in usable]
     if names:
-        # A choice survives only while its widget is drawn; what is kept beside it survives any page.
-        kept = [name for name in st.session_state.get("chosen_runs", _first_pair(usable)) if name in names]
-        picked = st.sidebar.multiselect(
-            "Checkpoints", names, kept, help="Differences are from the first of them.", placeholder="choose a run"
+        # A choice survives only while its widget is drawn; what is kept beside it survives any page. It is no default: one
+        # that changes makes another widget, which forgets every second click.
+        kept = st.session_state.get("chosen_runs", _first_pair(usable))
+        st.session_state["picked_runs"] = [name for name in st.session_state.get("picked_runs", kept) if name in names]
+        st.session_state["chosen_runs"] = st.sidebar.multiselect(
+            "Checkpoints",
+            names,
+            help="Differences are from the first of them.",
+            placeholder="choose a run",
+            key="picked_runs",
         )
-        st.session_state["chosen_runs"] = picked
     if any(entry.synthetic for entry in chosen()):
         st.warning(SYNTHETIC, icon=":material/smart_toy:")
 

@@ -62,13 +62,13 @@ def audit_folder(runs: Sequence[Path]) -> Path:
     """Where an audit of these run folders goes by default.
 
     `RUN/audit` for one run; for several a folder `audits` beside the first, in which a folder is named after them all, or
-    after the first and a hash where that name would be too long.
+    after the first and a hash where that name would be too long, or would not do because one lies in another folder.
     """
     folders = [run.resolve() for run in runs]
     if len(folders) == 1:
         return folders[0] / "audit"
-    name = "+".join(folder.name for folder in folders)
-    if len(name.encode()) > LONGEST:
+    name = "+".join(os.path.relpath(folder, folders[0].parent) for folder in folders)
+    if len(name.encode()) > LONGEST or any(folder.parent != folders[0].parent for folder in folders):
         name = f"{folders[0].name}+{len(folders) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return folders[0].parent / "audits" / name
 

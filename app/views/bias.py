@@ -20,7 +20,7 @@ COST = (
     "computer without a graphics card. The films must still be where the runs found them."
 )
 POLL = 2.0  # seconds between two looks at an audit that is running
-PERTURBATIONS = 9  # times that each film is read, about
+TIMES = 7  # that each film is scored: as it is, and with each part taken away
 
 
 def page() -> None:
@@ -52,7 +52,7 @@ def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     tables = [services.predictions(entry) for entry in entries]
     films = max((int(t["split"].isin(["test", "external"]).sum()) for t in tables if t is not None), default=0)
     if films:
-        st.write(COST.format(times=f"about {PERTURBATIONS} times", films=films))
+        st.write(COST.format(times=TIMES, films=films))
     st.write("This command makes it, and so does the button:")
     st.code(audit_job.command([entry.folder for entry in entries]), language="sh", wrap_lines=True)
     start_button("Audit these runs", entries, output, running)

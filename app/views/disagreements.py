@@ -13,7 +13,7 @@ OPENED_FROM = "A film of the test set"  # the choice of the page Compare on whic
 SHOWN = 2000  # films in table and plot
 TABLE, PLOT = "disagreement_table", "disagreement_plot"
 # Widgets forget what was chosen when a film is opened on another page; what is kept beside them does not.
-KEPT = "disagreements"
+KEPT, SOURCES, SPLITS, ERROR = "disagreements", "disagreement_sources", "disagreement_sets", "disagreement_error"
 
 
 def page() -> None:
@@ -64,19 +64,22 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
     """The films that the visitor's filters leave."""
     kept = st.session_state.get(KEPT, {})
     sources, splits = sorted(films["source"].unique()), [s for s in JUDGED if (films["split"] == s).any()]
+    # What a widget starts with goes in by its key: a default that changes makes another widget, and forgets a click.
+    for key, known in ((SOURCES, sources), (SPLITS, splits)):
+        was = st.session_state.get(key, kept.get(key, known))
+        st.session_state[key] = [name for name in was if name in known] or (known if was else [])
+    st.session_state.setdefault(ERROR, kept.get(ERROR, ERRORS[0]))
     left, middle, right = st.columns([2, 1, 1])
-    source = left.multiselect(
-        "Sources", sources, [s for s in kept.get("sources", sources) if s in sources], placeholder="choose a source"
-    )
+    source = left.multiselect("Sources", sources, placeholder="choose a source", key=SOURCES)
     split = middle.multiselect(
         "Sets",
         splits,
-        [s for s in kept.get("splits", splits) if s in splits],
         help="Test: other patients of the sources that the runs were trained on. External: sources they never saw.",
         placeholder="choose a set",
+        key=SPLITS,
     )
-    error = right.selectbox("Films", ERRORS, index=ERRORS.index(kept.get("error", ERRORS[0])))
-    st.session_state[KEPT] = {"sources": source, "splits": split, "error": error}
+    error = right.selectbox("Films", ERRORS, key=ERROR)
+    st.session_state[KEPT] = {SOURCES: source, SPLITS: split, ERROR: error}
     return keep(films, source, split, error)
 
 
@@ -116,7 +119,8 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
             **scores,
         },
     )
-    named = {film.row: f"film {film.row} · {film.source} · {film.label}" for film in films.itertuples()}
+    columns = [films[name].tolist() for name in ("row", "source", "label")]
+    named = {row: f"film {row} · {source} · {label or 'no label'}" for row, source, label in zip(*columns, strict=True)}
     typed = st.selectbox(
         "Tick a row to open its film, or choose it here",
         list(named),
@@ -128,7 +132,7 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
     rows = state.selection.rows
     if rows and rows[0] < len(films):
         return int(films["row"].iloc[rows[0]])
-    return None if typed is None else int(typed)
+    return typed
 
 
 def open_film(row: int) -> None:
