@@ -46,7 +46,7 @@ def linked_map(
         alt.X("x:Q", title=f"{title} 1", axis=axis, scale=alt.Scale(domain=limits[0], nice=False)),
         alt.Y("y:Q", title=f"{title} 2", axis=axis, scale=alt.Scale(domain=limits[1], nice=False)),
     )
-    weights = ["all", "picked", "rest"]
+    weights = ["all", "picked", "rest"]  # on scales that are ordinal by name: else numbers are spread over the range
     large = 150 if (films["weight"] == "picked").sum() <= MANY else 60
     legend = alt.Legend(**LEGEND, columns=3)
     return (
@@ -57,8 +57,12 @@ def linked_map(
             y=y,
             color=alt.Color("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=COLOURS)),
             shape=alt.Shape("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=SHAPES)),
-            opacity=alt.Opacity("weight:N", legend=None, scale=alt.Scale(domain=weights, range=[0.75, 1, 0.18])),
-            size=alt.Size("weight:N", legend=None, scale=alt.Scale(domain=weights, range=[45, large, 35])),
+            opacity=alt.Opacity(
+                "weight:N", legend=None, scale=alt.Scale(type="ordinal", domain=weights, range=[0.75, 1, 0.18])
+            ),
+            size=alt.Size(
+                "weight:N", legend=None, scale=alt.Scale(type="ordinal", domain=weights, range=[45, large, 35])
+            ),
             tooltip=[
                 alt.Tooltip("row:N", title="film"),
                 "source:N",

@@ -105,12 +105,19 @@ def kept_epoch(folder: Path) -> int | None:
 
 
 def model_card(folder: Path) -> str | None:
-    """MODEL_CARD.md as Markdown that loads nothing: no front matter, images as links; None where there is none."""
+    """MODEL_CARD.md as Markdown that loads nothing: no front matter, images as links, headings below those of a page.
+
+    None where there is none.
+    """
     text = _text(folder / CARD, LONGEST_CARD)
     if text is None:
         return None
     text = re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
-    return text.replace("![", "[").strip()
+    lines, code = [], False
+    for line in text.replace("![", "[").strip().splitlines():
+        code ^= line.startswith("```")
+        lines.append("##" + line if line.startswith("#") and not code else line)
+    return "\n".join(lines)
 
 
 def settings_table(entries: Sequence[RunEntry], only_different: bool) -> pd.DataFrame:

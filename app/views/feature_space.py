@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app import checkpoint_charts, services
+from app.audit_parts import escaped
 from app.feature_maps import OUTCOMES, RIGHT, Watched, cosines_by_epoch
 from app.map_sides import Side, named, named_groups, said_of, sides_of
 from training.run_index import RunEntry
@@ -31,7 +32,7 @@ def page() -> None:
             runs.append((entry, run))
         else:
             why = run or "it kept no features of its films during training; a run trained with this version does"
-            st.warning(f"{entry.name} has no map: {why}.", icon=":material/scatter_plot:")
+            st.warning(f"{escaped(entry.name)} has no map: {why}.", icon=":material/scatter_plot:")
     if not runs:
         st.write("This command trains two runs on synthetic films that keep them, in minutes:")
         st.code("python -m training.train --dataset phantom --paired", language="sh")
@@ -150,7 +151,7 @@ def one_map(
     points = side.films.assign(x=places[:, 0], y=places[:, 1], kind=side.films[column].astype(str), weight=weight)
     points = points[["film", "row", "x", "y", "kind", "weight", "source", "target", "score", "prediction"]]
     moved = "" if known[-1] == epoch else f" · after epoch {known[-1]}, its last before this one"
-    st.markdown(f"**{side.entry.name}**{moved}")
+    st.markdown(f"**{escaped(side.entry.name)}**{moved}")
     key = map_key(number, arrangement)
     st.altair_chart(
         checkpoint_charts.linked_map(points, kinds, room(every), arrangement),
@@ -268,7 +269,7 @@ def pictures(sides: Sequence[Side], shown: pd.DataFrame) -> None:
         side = next(side for side in sides if film in set(side.films["film"]))
         own = services.own_films(side.entry)
         position = own.positions.get((str(row["split"]), int(row["row"])))
-        caption = f"film {row['row']} · {row['source']} · {row['label']}"
+        caption = escaped(f"film {row['row']} · {row['source']} · {row['label']}")
         if own.cohort is None or own.cohort.films is None or position is None:
             problems.append(own.problem or "the films of the run are not in its data any more")
             continue

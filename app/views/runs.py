@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app import checkpoint_charts, services
+from app.audit_parts import escaped
 from app.run_records import (
     HEADLINE,
     PAIRS,
@@ -47,7 +48,7 @@ def page() -> None:
             st.caption("Runs on synthetic films say nothing about any patient or hospital.")
     if len(broken):
         st.subheader("Not usable")
-        st.dataframe(broken, hide_index=True, column_config={"why": st.column_config.TextColumn(width="large")})
+        st.table(broken.map(escaped).set_index("folder"))
         st.caption(
             "These look like runs and are not opened. Only safetensors files are ever read: a pickle can run code."
         )
@@ -66,7 +67,7 @@ def curves(entries: Sequence[RunEntry]) -> None:
     """Small charts of all that was recorded, a line a run."""
     found = {entry.name: training_curves(entry.folder) for entry in entries}
     for name in [name for name, values in found.items() if values.empty]:
-        st.write(f"{name} kept no record of its training (metrics.jsonl).")
+        st.write(f"{escaped(name)} kept no record of its training (metrics.jsonl).")
         del found[name]
     if not found:
         return
@@ -76,13 +77,13 @@ def curves(entries: Sequence[RunEntry]) -> None:
     titles = panels(values)
     for start in range(0, len(titles), 3):
         for title, place in zip(titles[start : start + 3], st.columns(3), strict=False):
-            place.markdown(f"**{title}**")
+            place.markdown(f"**{escaped(title)}**")
             shown = values[values["panel"] == title]
             chart = checkpoint_charts.training_curve(shown, runs, from_zero=title in PAIRS.values())
             place.altair_chart(chart, width="stretch", alt=f"{title} over epochs, a line a run")
     kept = [name for name in runs if kept_epoch(next(e.folder for e in entries if e.name == name)) is None]
     ring = "The ring is the epoch whose weights were kept." if len(kept) < len(runs) else ""
-    unknown = f" Which epoch was kept is not known of {', '.join(kept)}." if kept else ""
+    unknown = f" Which epoch was kept is not known of {escaped(', '.join(kept))}." if kept else ""
     st.caption(
         f"{ring}{unknown} Terms are means over an epoch's batches, weighted as they enter the loss; lower is better. Pairs "
         "are those of a batch: R_perp sees films of one source, R_par films of one label from different sources; a term "
@@ -117,7 +118,7 @@ def card(entries: Sequence[RunEntry]) -> None:
         entry = names.get(str(chosen), entry)
     text = model_card(entry.folder)
     if text is None:
-        st.write(f"{entry.name} has no model card yet. The audit writes it:")
+        st.write(f"{escaped(entry.name)} has no model card yet. The audit writes it:")
         st.code(f"python -m training.evaluate {services.runs_root() / entry.name}", language="sh")
         return
     with st.container(border=True):

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import checkpoint_charts, services
+from app.audit_parts import escaped
 from app.operating_point import OWN, OperatingPoint, at_prevalence, flag, in_a_thousand, presets
 from training.bias.groups import ALL_FILMS
 from training.bias.metrics import MINIMUM_PATIENTS, PredictionsError, roc_points
@@ -36,11 +37,11 @@ def page() -> None:
     positive = info["targets"][info["positive"]]
     if own is None or len(info["targets"]) != 2:
         st.write(
-            f"{entry.name} tells {len(info['targets'])} classes apart and calls the most probable: it has no threshold."
+            f"{escaped(entry.name)} tells {len(info['targets'])} classes apart and calls the most probable: no threshold."
         )
         return
     if predictions is None:
-        st.write(f"{entry.name} kept no predictions of its films, so that no threshold can be tried.")
+        st.write(f"{escaped(entry.name)} kept no predictions of its films, so that no threshold can be tried.")
         return
     validation = predictions[(predictions["split"] == "validation") & predictions["target"].notna()]
     try:
@@ -48,7 +49,7 @@ def page() -> None:
         points = presets(validation, positive, own)
         st.fragment(controls)(entry, validation, positive, curve, points)
     except PredictionsError as error:
-        st.write(f"The validation films of {entry.name} allow no threshold: {error}.")
+        st.write(f"The validation films of {escaped(entry.name)} allow no threshold: {error}.")
 
 
 def controls(
@@ -73,7 +74,7 @@ def controls(
         key="prevalence",
     )
     right.caption(f"Among validation films {100 * share:.0f} %; where a model is to be used it will be another.")
-    with left.container(horizontal=True):
+    with st.container(horizontal=True):
         for name, value in points.items():
             title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
             st.button(title, key=f"{key} {name}", on_click=partial(use, key, value))

@@ -30,9 +30,10 @@ def page(runs: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def texts(app: AppTest) -> str:
-    return "\n".join(
+    shown = "\n".join(
         str(element.value) for kind in (app.markdown, app.caption, app.warning, app.info) for element in kind
     )
+    return shown.replace("\\", "")  # Markdown's escapes of names
 
 
 def charts(app: AppTest) -> list[str]:

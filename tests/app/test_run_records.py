@@ -42,10 +42,15 @@ def test_nothing_is_known_of_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_card_loses_its_front_matter_and_its_pictures(tmp_path: Path) -> None:
     (tmp_path / "MODEL_CARD.md").write_text(
-        "---\ntags:\n- a\n---\n\n# Card\n\n![spy](https://example.org/x.png)\n\n---\nend"
+        "---\ntags:\n- a\n---\n\n# Card\n\n![spy](https://example.org/x.png)\n```\n# x\n```\n---\nend"
     )
     text = model_card(tmp_path)
-    assert text is not None and text.startswith("# Card") and "![" not in text and text.endswith("---\nend")
+    assert (
+        text is not None
+        and text.startswith("### Card")
+        and "![" not in text
+        and text.endswith("```\n# x\n```\n---\nend")
+    )
 
 
 def test_settings_side_by_side() -> None:

@@ -26,7 +26,8 @@ def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest
 
 
 def texts(app: AppTest) -> str:
-    return "\n".join(str(element.value) for kind in (app.markdown, app.caption, app.info) for element in kind)
+    shown = "\n".join(str(element.value) for kind in (app.markdown, app.caption, app.info) for element in kind)
+    return shown.replace("\\", "")  # Markdown's escapes of names
 
 
 def values(app: AppTest) -> dict[str, str]:
