@@ -1,7 +1,6 @@
 """The parts of an audit on a page: verdict, groups, curves, leakage, shortcuts, the films behind it, differences."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -18,14 +17,10 @@ from app.audit import (
     leak_changes,
     leaks,
 )
+from app.audit_words import NOT_KNOWN, WORDS, escaped, gap_words, spaced, three_decimals
 from training.bias import figures
 
-if TYPE_CHECKING:
-    from streamlit.elements.lib.column_types import ColumnConfig
-
-WORDS = {"found": "● found", "not found": "○ not found", "cannot conclude": "? cannot conclude"}
-NOTHING = "–"  # where there is no number
-NOT_KNOWN, NO_BREAK = "cannot conclude", "\N{NO-BREAK SPACE}"
+NOTHING, NO_BREAK = "–", "\N{NO-BREAK SPACE}"  # where there is no number; where a line must not end
 
 
 def verdict(audit: Audit) -> None:
@@ -144,10 +139,13 @@ def leakage(audit: Audit) -> None:
     )
     changes = leak_changes(audit)
     if len(changes):
-        st.markdown("**Before and after: the first run against the others**")
+        st.markdown("**Before and after: the first run of this audit against the others**")
         words = changes.assign(
             attribute=changes["attribute"].map(spaced),
-            verdict=["less" if h < 0 else "more" if lo > 0 else NOT_KNOWN for lo, h in bounds(changes)],
+            verdict=[
+                "less" if h < 0 else "more" if lo > 0 else NOT_KNOWN
+                for lo, h in zip(changes["low"], changes["high"], strict=True)
+            ],
         )
         st.dataframe(
             words[["attribute", "reference", "other", "difference", "low", "high", "detectable", "verdict"]],
@@ -250,7 +248,9 @@ def paired(audit: Audit) -> None:
     metrics = [name for name in METRICS if name in set(table["metric"])]
     metric = st.selectbox("Metric", metrics, format_func=METRICS.__getitem__, key="difference_metric")
     chosen = table[table["metric"] == metric].assign(group=table["part"], estimate=table["difference"])
-    st.write(f"Each run minus **{escaped(str(chosen['reference_run'].iloc[0]))}**, the first, on the same films.")
+    st.write(
+        f"Each run minus **{escaped(str(chosen['reference_run'].iloc[0]))}**, the first run of this audit, on the same films."
+    )
     if chosen["estimate"].notna().any():
         st.altair_chart(audit_charts.forest(chosen, f"difference in {METRICS[metric]}", 0.0), width="stretch")
     first = ["part", "run"] if chosen["run"].nunique() > 1 else ["part"]
@@ -280,33 +280,3 @@ PARTS: dict[str, Callable[[Audit], None]] = {
     "Films and labels": films,
     "Paired differences": paired,
 }
-
-
-def gap_words(gap: dict) -> str:
-    """How far groups of one run are apart, in a sentence."""
-    counted = f"{gap['groups_measured']:.0f} of {gap['groups']:.0f} groups measured"
-    if pd.isna(gap["difference"]):
-        return f"{gap['note'] or NOT_KNOWN}."
-    sentence = f"{gap['worst_group']} ({gap['worst']:.3f}) and {gap['best_group']} ({gap['best']:.3f}) differ by "
-    sentence += f"{gap['difference']:.3f} ({gap['low']:.3f} to {gap['high']:.3f}); {counted}."
-    return sentence if gap["low"] > 0 else sentence + " No two groups differ demonstrably."
-
-
-def bounds(table: pd.DataFrame) -> list[tuple[float, float]]:
-    """Both ends of each interval."""
-    return list(zip(table["low"], table["high"], strict=True))
-
-
-def three_decimals(label: str, form: str = "%.3f") -> "ColumnConfig":
-    """A column of numbers."""
-    return st.column_config.NumberColumn(label, format=form)
-
-
-def spaced(name: str) -> str:
-    """A name of a column as words."""
-    return name.replace("_", " ")
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#$~|:" else letter for letter in text)

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import audit_job, services
-from app.audit import PAGE
+from app.audit import PAGE, REPORT
 from app.audit_parts import PARTS, verdict
 from training.run_index import RunEntry, audit_folder
 
@@ -16,8 +16,8 @@ WHAT = (
     "interval."
 )
 COST = (
-    "It scores the runs' test and external films {times} and resamples patients: {films:,} films, minutes on a "
-    "computer without a graphics card. The films must still be where the runs found them."
+    "It scores {films:,} test and external films about {times} times and resamples their patients: minutes, up to half an "
+    "hour for thousands of films on a computer without a graphics card. The films must still be where the runs found them."
 )
 POLL = 2.0  # seconds between two looks at an audit that is running
 TIMES = 7  # that each film is scored: as it is, and with each part taken away
@@ -73,11 +73,11 @@ def watch() -> None:
     if job is None or job.state != audit_job.RUNNING:
         st.rerun()
     names = " and ".join(job.names)
-    with st.status(f"Auditing {names}: {job.seconds:.0f} s", state="running", expanded=True):
-        st.write("Films are scored, then patients are resampled. You can look at other pages meanwhile.")
-        if st.button("Stop it", icon=":material/stop_circle:", key="stop_audit"):
-            services.audit_desk().stop()
-            st.rerun()
+    box = st.status(f"Auditing {names}: {job.seconds:.0f} s", state="running", expanded=True)
+    box.write("Films are scored, then patients are resampled. You can look at other pages meanwhile.")
+    if box.button("Stop it", icon=":material/stop_circle:", key="stop_audit"):
+        services.audit_desk().stop()
+        st.rerun()
 
 
 def outcome(job: audit_job.Job) -> None:
@@ -114,23 +114,14 @@ def show(found: services.FoundAudit, entries: Sequence[RunEntry], output: Path, 
 def downloads(found: services.FoundAudit) -> None:
     """The report's own files; the notice is within them."""
     st.divider()
-    html, json, again = st.columns([1, 1, 2])
+    row = st.container(horizontal=True)
     file = found.file.with_name(PAGE)
     if file.is_file():
-        html.download_button(
-            "Report as HTML", file.read_bytes, PAGE, "text/html", icon=":material/download:", width="stretch"
-        )
-    json.download_button(
-        "Report as JSON",
-        found.file.read_bytes,
-        found.file.name,
-        "application/json",
-        icon=":material/download:",
-        width="stretch",
-    )
+        row.download_button("Report as HTML", file.read_bytes, PAGE, "text/html", icon=":material/download:")
+    row.download_button("Report as JSON", found.file.read_bytes, REPORT, "application/json", icon=":material/download:")
     covered = found.file.parent.name if found.file.parent.parent.name == "audits" else ""
     if covered.count("+") > len(found.audit.runs) - 1:
-        again.caption("The files hold more runs than are chosen here: all that were audited together.")
+        st.caption("The files hold more runs than are chosen here: all that were audited together.")
 
 
 page()

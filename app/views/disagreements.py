@@ -69,9 +69,9 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
         was = st.session_state.get(key, kept.get(key, known))
         st.session_state[key] = [name for name in was if name in known] or (known if was else [])
     st.session_state.setdefault(ERROR, kept.get(ERROR, ERRORS[0]))
-    left, middle, right = st.columns([2, 1, 1])
-    source = left.multiselect("Sources", sources, placeholder="choose a source", key=SOURCES)
-    split = middle.multiselect(
+    source = st.multiselect("Sources", sources, placeholder="choose a source", key=SOURCES)
+    left, right = st.columns(2)
+    split = left.multiselect(
         "Sets",
         splits,
         help="Test: other patients of the sources that the runs were trained on. External: sources they never saw.",
@@ -102,7 +102,7 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
     """All films with all scores; the row of the film that was selected."""
     scores = {f"score_{i}": st.column_config.NumberColumn(name, format="%.3f") for i, name in enumerate(names)}
     wrong = films["wrong"].map(lambda count: "no label" if pd.isna(count) else f"{count:.0f} of {len(names)}")
-    shown = films[["row", "split", "source", "label", *scores, "spread"]].assign(wrong=wrong)
+    shown = films.assign(wrong=wrong)[["row", "spread", "split", "source", "label", "wrong", *scores]]
     state = st.dataframe(
         shown,
         hide_index=True,

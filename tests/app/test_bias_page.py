@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import services
 from app.audit_job import AuditDesk
-from app.audit_parts import PARTS, escaped
+from app.audit_parts import PARTS
+from app.audit_words import escaped
 from training.bias import report
 from training.evaluate import main as evaluate
 from training.evaluate import read_arguments
@@ -152,6 +153,7 @@ def test_an_audit_is_made_from_the_page(without: Path, audited: Path, start, tmp
     assert "No audit of" in text and "python -m training.evaluate" in text and "test and external films" in text
     app = fine(app.button(key="start_audit").click().run())
     assert "Auditing phantom-erm" in shown(app) and not [b for b in app.button if b.key == "start_audit"]
+    assert app.status[0].state == "running"
     app = fine(app.sidebar.multiselect[0].set_value([NAMES[0]]).run())
     assert app.button(key="start_audit").disabled, "one at a time"
     go.touch()

@@ -1,12 +1,13 @@
 """Drawings of the bias audit: frames in, Altair charts out, the same for the report and for the app.
 
 Colours: Okabe and Ito's palette, which readers with any colour vision can tell apart; marks differ in shape as well.
+Black is the last of them: on the dark pages of the app it can't be seen.
 """
 
 import altair as alt
 import pandas as pd
 
-PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#7F7F7F", "#B22222"]
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F", "#B22222", "#000000"]
 WIDTH, HEIGHT = 300, 300
 # Points of a reliability curve that fewer films make are noise.
 FILMS_OF_A_POINT = 10
@@ -87,7 +88,7 @@ def score_strips(values: pd.DataFrame, threshold: float | None = None) -> alt.La
     layers = [
         base.mark_rule(strokeWidth=1.5, color=PALETTE[0]).encode(x=_unit("p5", "model score"), x2="p95:Q"),
         base.mark_bar(height=10, color=PALETTE[5]).encode(x="p25:Q", x2="p75:Q"),
-        base.mark_tick(thickness=3, size=14, color=PALETTE[6]).encode(x="median:Q"),
+        base.mark_tick(thickness=3, size=14, color=PALETTE[-1]).encode(x="median:Q"),
     ]
     if threshold is not None:
         line = alt.Chart(pd.DataFrame({"x": [threshold]})).mark_rule(color="#888", strokeDash=[3, 3])
