@@ -12,32 +12,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal
 
-from datasets.dicom_folder import Entry, FolderError
+from datasets.dicom_folder import Entry, Folder, FolderError
 from datasets.dicom_policy import DicomPolicy
 from datasets.identity import KEY_BYTES
 from training.checkpoint_header import CheckpointError
 
 if TYPE_CHECKING:
     from app.batch_results import BatchResults
-    from datasets.dicom_folder import Folder
     from training.folder.shard import Shard
 
 Phase = Literal["waiting", "loading", "scoring", "collecting", "ended"]
 MOST_FILES = 20_000
 TIME_LIMIT = 30.0  # seconds for one file
 FEWEST, MOST = 8, 256  # files of a shard: after each the page moves and a job can be stopped
-
-
-class Films(Protocol):
-    """Where films come from: `datasets.dicom_folder.LocalFolder`, or uploads."""
-
-    def entries(self) -> Iterable[Entry]:
-        """All files, in order."""
-
-    def read(self, name: str) -> bytes:
-        """The content of one."""
 
 
 class JobError(ValueError):
@@ -57,7 +46,7 @@ class Request:
         key: of the hashes; None for one of this job alone, which is kept nowhere.
     """
 
-    films: Films
+    films: Folder
     runs: Mapping[str, Path]
     policy: DicomPolicy
     uploaded: bool
@@ -110,7 +99,7 @@ class BatchJob:
         self._stop.set()
 
     def run(self) -> None:
-        """Work it off; never raises. Films in memory and files on disk are given up at the end in any case."""
+        """Work it off; never raises. Folder in memory and files on disk are given up at the end in any case."""
         request, self._request = self._request, None
         try:
             if request is not None and not self._stopping():
@@ -136,7 +125,7 @@ class BatchJob:
         from training.folder.store import ShardStore
 
         job = Job(
-            cast("Folder", request.films),
+            request.films,
             tuple(request.runs.values()),
             request.key or secrets.token_bytes(KEY_BYTES),
             request.policy,

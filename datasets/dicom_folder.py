@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from datasets.radiograph import MAX_BYTES, RadiographError, source_bytes
 
@@ -35,6 +35,16 @@ class Entry(NamedTuple):
 
 class FolderError(ValueError):
     """A folder that can't be read at all; the message says why."""
+
+
+class Folder(Protocol):
+    """Where entries and their content come from; picklable, for it is handed to other processes."""
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries, in an order that is the same each time."""
+
+    def read(self, name: str) -> bytes:
+        """The content of an entry; raises RadiographError."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +171,6 @@ def _walk(below: Callable[[str], Iterator[Entry | str]]) -> Iterator[Entry]:
             open_folders.append(below(found))
         else:
             yield found
-
-
-Folder = LocalFolder | RemoteFolder
 
 
 def open_folder(place: str) -> Folder:

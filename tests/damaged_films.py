@@ -18,7 +18,7 @@ from datasets.dicom_policy import DicomPolicy
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import silenced, source_bytes
 from tests.small_films import written
-from training.folder.shard import Entry, ReadFilm
+from training.folder.reading import Entry, ReadFilm
 
 KEY = bytes(range(32))
 EVERYTHING = DicomPolicy(

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from app import services
-from app.batch_job import BatchJob, Films, JobError, Request
+from app.batch_job import BatchJob, Folder, JobError, Request
 from app.batch_uploads import Uploads
 from app.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root
 from datasets.dicom_folder import LocalFolder
@@ -99,7 +99,7 @@ def form(entries: Sequence[RunEntry]) -> None:
     if not wanted:
         return
     try:
-        films: Films = LocalFolder(confined(root, typed)) if source == FOLDER and root is not None else uploads(given)
+        films: Folder = LocalFolder(confined(root, typed)) if source == FOLDER and root is not None else uploads(given)
         start(entries, films, policy, own_key)
     except (FilmsFolderError, JobError) as error:
         st.error(str(error), icon=":material/error:")
@@ -140,7 +140,7 @@ def uploads(found: Sequence[object]) -> Uploads:
     return Uploads([file.getvalue() for file in found])  # type: ignore[attr-defined]
 
 
-def start(entries: Sequence[RunEntry], films: Films, policy: DicomPolicy, own_key: bool) -> None:
+def start(entries: Sequence[RunEntry], films: Folder, policy: DicomPolicy, own_key: bool) -> None:
     """Hand the job in; raises JobError."""
     if not policy.views or not policy.modalities:
         raise JobError("No film would be scored: choose a view and a modality.")

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 
 from app.batch_desk import LONGEST_LINE, Desk, Presence
-from app.batch_job import BatchJob, Films, JobError, Request
+from app.batch_job import BatchJob, Folder, JobError, Request
 from app.batch_uploads import Uploads
 from app.film_folders import FilmsFolderError, confined, films_root, sub_folders
 from datasets.dicom_folder import LocalFolder
@@ -53,7 +53,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def request(runs: Path, films: Films, **others: object) -> Request:
+def request(runs: Path, films: Folder, **others: object) -> Request:
     folders = {name: runs / name for name in NAMES}
     asked = Request(films, folders, DicomPolicy(), isinstance(films, Uploads), NOTICE)
     return replace(asked, **others)  # type: ignore[arg-type]

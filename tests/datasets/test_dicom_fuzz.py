@@ -14,7 +14,7 @@ from datasets.preprocessing import Preprocessing
 from tests.damaged_films import BOMB, DAMAGES, EVERYTHING, KEY, DamagedFolder, Outcome
 from tests.fuzz_dicom import Fuzz
 from tests.small_films import SECRET, pydicom_files, sound_films
-from training.folder.shard import Entry, Read, ReadFilm
+from training.folder.reading import Entry, Read, ReadFilm
 from training.folder.worker_pool import Lost, WorkerPool
 
 REAL = {

@@ -70,6 +70,9 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         labels = read_labels(options.labels, key, [subject.predictor.info for subject in subjects])
     check_names(options, labels)
     output.mkdir(parents=True, exist_ok=True)
+    for name in ("files.parquet", "predictions.parquet", "predictions.csv"):  # drafts of a run that was killed
+        for draft in output.glob(f".{name}.*"):
+            draft.unlink()
 
     job = Job(
         folder,
@@ -84,7 +87,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     )
     store = ShardStore(str(options.shards or output / "shards"))
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
-    shards = work_off(job, store, options.engine)
+    shards = work_off(job, store, options.engine, options.retry)
     if options.shards is None:
         store.keep_only(set(shards))
     trained = trained_on(subjects, key)
@@ -102,6 +105,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
     if options.sr is not None or options.saliency is not None:
         write_patient_files(options, job, subjects, console)
+    if not found.files["audited"].any():
+        raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
     about = about_folder(options, subjects, found)
     if options.aggregate:
         about["aggregated"] = aggregate_units(options, subjects, output)
@@ -143,8 +148,15 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip().upper() for name in text.split(",") if name.strip())
 
 
-def work_off(job: Job, store: ShardStore, engine: str) -> list[str]:
-    """Score the shards that the store lacks; returns the names of all, in the folder's order."""
+def work_off(job: Job, store: ShardStore, engine: str, retry: bool = False) -> list[str]:
+    """Score the shards that the store lacks; returns the names of all, in the folder's order.
+
+    Args:
+        job: what to do.
+        store: of the shards.
+        engine: a key of `ENGINES`.
+        retry: also score those again with files that failed for a reason that may have passed.
+    """
     names: list[str] = []
     with ERRORS.status("listing the folder"):
         total = sum(1 for _ in job.folder.entries())
@@ -155,7 +167,7 @@ def work_off(job: Job, store: ShardStore, engine: str) -> list[str]:
         def missing() -> Iterator[Shard]:
             for shard in shards_of(job, job.folder.entries()):
                 names.append(shard.name)
-                if store.has(shard):
+                if store.has(shard) and not (retry and store.may_pass(shard)):
                     advance(len(shard.entries))
                 else:
                     yield shard

@@ -98,7 +98,11 @@ def survey(
     if labels is not None:
         ambiguous = {name for name, count in names.items() if count > 1}
         table["label"] = labels.rows_of(table, ambiguous)
-        anywhere, somewhere = labels.matched(table, ambiguous), labels.matched(table[scored], ambiguous)
+        copies = table["reason"] == DUPLICATE  # what is said of a copy is said of the film
+        said = table[copies & (table["label"] >= 0)].drop_duplicates("instance").set_index("instance")["label"]
+        silent = scored & (table["label"] < 0) & table["instance"].isin(said.index)
+        table.loc[silent, "label"] = table.loc[silent, "instance"].map(said).astype(int)
+        anywhere, somewhere = labels.matched(table, ambiguous), labels.matched(table[scored | copies], ambiguous)
         several = labels.hashes["file_name"].isin(ambiguous).to_numpy() & ~anywhere
         unmatched = {
             "no file": int((~anywhere & ~several).sum()),

@@ -17,15 +17,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from datasets.dicom import read_dicom
-from datasets.dicom_facts import DicomRefusedError
-from datasets.dicom_folder import LINK, SPECIAL, Entry, Folder
+from datasets.dicom_folder import Entry, Folder
 from datasets.dicom_policy import DicomPolicy
-from datasets.identity import key_id, keyed_hash
+from datasets.identity import key_id
 from datasets.preprocessing import Preprocessing
-from datasets.radiograph import RadiographError
 from training.bias.shortcuts import SHORTCUTS
 from training.checkpoint import NAME
+from training.folder.reading import FACTS as FACTS
+from training.folder.reading import FLAGS, HASHES, NUMBERS, TEXTS, Read, ReadFilm
 from training.folder.worker_pool import Lost, WorkerPool
 from training.predict import Predictor
 from training.score import outputs
@@ -33,16 +32,6 @@ from training.score import outputs
 LAYOUT = 1  # of the tables below: a change makes all shards anew
 FILES = 512  # files of one shard at most; half as many on average
 BATCH = 32
-# Why a file is left alone, rather than being an error of the file.
-SKIPPED = {"not DICOM", "no pixel data", "too large", LINK, SPECIAL}
-HASHES = ("patient", "study", "series", "instance", "institution", "station", "accession")
-TEXTS = (
-    *("modality", "view_position", "body_part", "manufacturer", "model", "presentation_intent", "age_band"),
-    *("sex", "syntax", "photometric", "modality_lut", "voi", "scale"),
-)
-FLAGS = ("burned_in", "lossy", "signed", "padding", "voi_fallback", "inverted", "looks_inverted")
-NUMBERS = ("bits", "bits_allocated")
-FACTS = (*TEXTS, *FLAGS, *NUMBERS)
 FILE_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("file", "file_name", "status", "reason", "message", *HASHES, *TEXTS)]
     + [(name, pa.bool_()) for name in FLAGS]
@@ -131,54 +120,6 @@ def _name(job: Job, entries: list[Entry]) -> str:
     for entry in entries:
         digest.update(repr(tuple(entry)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
-
-
-class Read(NamedTuple):
-    """What a decoding process made of a file.
-
-    Attributes:
-        facts: the values of `FILE_SCHEMA`, those that are not known left out.
-        pixels: for each geometry asked for, size x size float32 in [0, 1]; empty unless the status is scored.
-    """
-
-    facts: dict[str, Any]
-    pixels: tuple[np.ndarray, ...] = ()
-
-
-@dataclass(frozen=True)
-class ReadFilm:
-    """Turn an entry into pixels and facts; what happens in the decoding processes."""
-
-    folder: Folder
-    key: bytes
-    policy: DicomPolicy
-    geometries: tuple[Preprocessing, ...]
-
-    def __call__(self, entry: Entry) -> Read:
-        """Never raises RadiographError: that a film can't be read is a result."""
-        facts: dict[str, Any] = self.named(entry)
-        if entry.problem:
-            status = "skipped" if entry.problem in SKIPPED else "failed"
-            return Read(facts | {"status": status, "reason": entry.problem, "message": f"{entry.problem}: not opened"})
-        try:
-            content = self.folder.read(entry.name)
-            # A codec's work is shared by all checkpoints unless these were trained on different greys.
-            films = {
-                voi: read_dicom(content, self.policy.reading(voi), key=self.key)
-                for voi in dict.fromkeys(geometry.voi for geometry in self.geometries)
-            }
-        except RadiographError as error:
-            refused = isinstance(error, DicomRefusedError) or error.reason in SKIPPED
-            facts |= {"status": "skipped" if refused else "failed", "reason": error.reason, "message": str(error)}
-            return Read(facts)
-        pixels = tuple(geometry.pixels(films[geometry.voi])[0].numpy() for geometry in self.geometries)
-        known = films[self.geometries[0].voi].facts
-        return Read(facts | {"status": "scored"} | {name: known[name] for name in (*HASHES, *FACTS)}, pixels)
-
-    def named(self, entry: Entry) -> dict[str, Any]:
-        """The hashes that stand for a file."""
-        name = entry.name.rpartition("/")[2]
-        return {"file": keyed_hash(self.key, entry.name), "file_name": keyed_hash(self.key, name)}
 
 
 class ShardScorer:

@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 from training.checkpoint import write_aside
 from training.folder.shard import Shard
 
+# Of the machine, the storage or the hour rather than of the file.
+PASSING = {"unreadable", "crashed", "timed out", "out of memory", "error"}
+
 
 @dataclass(frozen=True)
 class ShardStore:
@@ -32,6 +35,10 @@ class ShardStore:
         except (OSError, pa.ArrowInvalid):  # none, or one that a failing disk cut short: it is made again
             return False
         return rows == len(shard.entries)
+
+    def may_pass(self, shard: Shard) -> bool:
+        """Whether a finished shard has a file that failed for a reason that may not hold another time."""
+        return bool(set(self.read(shard.name, ["reason"])["reason"].to_pylist()) & PASSING)
 
     def write(self, shard: Shard, table: pa.Table) -> None:
         """Keep a table; raises OSError where there is no room, and then leaves nothing behind."""

@@ -15,7 +15,8 @@ import pytest
 from datasets.dicom_folder import LINK, SPECIAL, UNLISTED, Entry, LocalFolder, RemoteFolder
 from datasets.dicom_policy import DicomPolicy
 from datasets.identity import keyed_hash
-from training.folder.shard import FILE_SCHEMA, Job, ReadFilm, ShardScorer, model_columns, shards_of
+from training.folder.reading import ReadFilm
+from training.folder.shard import FILE_SCHEMA, Job, ShardScorer, model_columns, shards_of
 from training.predict import Predictor, read_logits
 
 KEY = bytes(range(32))
@@ -151,10 +152,10 @@ def test_two_checkpoints_read_each_file_once(film_folder: Path, folder_runs: tup
     scorer = ShardScorer(plain)
     scorer.pool.close()
     assert len(scorer.geometries) == 1
-    counted = ReadFilm(CountedFolder(plain.folder, tmp_path / "log"), KEY, plain.policy, scorer.geometries)  # type: ignore[arg-type]
+    counted = ReadFilm(CountedFolder(plain.folder, tmp_path / "log"), KEY, plain.policy, scorer.geometries)
     entries = list(plain.folder.entries())
     decoded = Counter[str]()
-    import training.folder.shard as module
+    import training.folder.reading as module
 
     original = module.read_dicom
 

@@ -1,0 +1,76 @@
+"""A film of the folder, from its entry to pixels and facts: what the decoding processes do.
+
+They import this module and no more than it needs, for each holds what it imports: no model, no metric.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from datasets.dicom import read_dicom
+from datasets.dicom_facts import DicomRefusedError
+from datasets.dicom_folder import LINK, SPECIAL, Entry, Folder
+from datasets.dicom_policy import DicomPolicy
+from datasets.identity import keyed_hash
+from datasets.preprocessing import Preprocessing
+from datasets.radiograph import RadiographError
+
+# Why a file is left alone, rather than being an error of the file.
+SKIPPED = {"not DICOM", "no pixel data", "too large", LINK, SPECIAL}
+HASHES = ("patient", "study", "series", "instance", "institution", "station", "accession")
+TEXTS = (
+    *("modality", "view_position", "body_part", "manufacturer", "model", "presentation_intent", "age_band"),
+    *("sex", "syntax", "photometric", "modality_lut", "voi", "scale"),
+)
+FLAGS = ("burned_in", "lossy", "signed", "padding", "voi_fallback", "inverted", "looks_inverted")
+NUMBERS = ("bits", "bits_allocated")
+FACTS = (*TEXTS, *FLAGS, *NUMBERS)
+
+
+class Read(NamedTuple):
+    """What a decoding process made of a file.
+
+    Attributes:
+        facts: the values of `FILE_SCHEMA`, those that are not known left out.
+        pixels: for each geometry asked for, size x size float32 in [0, 1]; empty unless the status is scored.
+    """
+
+    facts: dict[str, Any]
+    pixels: tuple[np.ndarray, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadFilm:
+    """Turn an entry into pixels and facts; what happens in the decoding processes."""
+
+    folder: Folder
+    key: bytes
+    policy: DicomPolicy
+    geometries: tuple[Preprocessing, ...]
+
+    def __call__(self, entry: Entry) -> Read:
+        """Never raises RadiographError: that a film can't be read is a result."""
+        facts: dict[str, Any] = self.named(entry)
+        if entry.problem:
+            status = "skipped" if entry.problem in SKIPPED else "failed"
+            return Read(facts | {"status": status, "reason": entry.problem, "message": f"{entry.problem}: not opened"})
+        try:
+            content = self.folder.read(entry.name)
+            # A codec's work is shared by all checkpoints unless these were trained on different greys.
+            films = {
+                voi: read_dicom(content, self.policy.reading(voi), key=self.key)
+                for voi in dict.fromkeys(geometry.voi for geometry in self.geometries)
+            }
+        except RadiographError as error:
+            refused = isinstance(error, DicomRefusedError) or error.reason in SKIPPED
+            facts |= {"status": "skipped" if refused else "failed", "reason": error.reason, "message": str(error)}
+            return Read(facts)
+        pixels = tuple(geometry.pixels(films[geometry.voi])[0].numpy() for geometry in self.geometries)
+        known = films[self.geometries[0].voi].facts
+        return Read(facts | {"status": "scored"} | {name: known[name] for name in (*HASHES, *FACTS)}, pixels)
+
+    def named(self, entry: Entry) -> dict[str, Any]:
+        """The hashes that stand for a file."""
+        name = entry.name.rpartition("/")[2]
+        return {"file": keyed_hash(self.key, entry.name), "file_name": keyed_hash(self.key, name)}
