@@ -8,6 +8,7 @@ times the batch evaluation of DICOM folders.
 import argparse
 import dataclasses
 import json
+import os
 import statistics
 import sys
 import time
@@ -46,6 +47,8 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
 
 
 if __name__ == "__main__":
+    if "dicom" in sys.argv[1:2]:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as training.evaluate
     OPTIONS = read_arguments(sys.argv[1:])  # before the heavy imports, so that --help answers at once
 
 import numpy as np

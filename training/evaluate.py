@@ -128,6 +128,8 @@ def add_folder_arguments(parser: Parser) -> None:
 
 def main(options: argparse.Namespace) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
+    # Threads of the models that wait by spinning would take the cores from the processes that read; read at torch's import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here, so that --help answers at once, and because each process that reads films imports this module anew.
     from training.evaluation import run
 
