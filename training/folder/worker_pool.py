@@ -199,7 +199,7 @@ def _hold_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):  # another C library has neither this name nor this habit
         allocator = ctypes.CDLL("libc.so.6").mallopt
         allocator(_MMAP_THRESHOLD, 32 << 20)
-        allocator(_TRIM_THRESHOLD, 128 << 20)
+        allocator(_TRIM_THRESHOLD, 64 << 20)
 
 
 def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
