@@ -103,7 +103,7 @@ def require_runs(least: int = 1) -> list[RunEntry]:
         st.write(
             f"There is no trained run below `{runs_root()}`. This command trains two on synthetic films, in minutes:"
         )
-        st.code("python -m training.train --dataset covid --paired", language="sh")
+        st.code("python -m training.train --dataset covid --paired", language=None)
     else:
         needed = "a checkpoint" if least == 1 else f"{least} checkpoints"
         st.write(f"Choose {needed} in the sidebar.")

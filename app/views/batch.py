@@ -90,11 +90,11 @@ def form(entries: Sequence[RunEntry]) -> None:
         policy = options()
         names = ", ".join(entry.name for entry in entries)
         st.caption(f"Checkpoints, from the sidebar: {names}.")
-        wanted = st.form_submit_button("Score", type="primary", icon=":material/play_arrow:")
+        wanted = st.form_submit_button("Score", icon=":material/play_arrow:")
     if root is None:
         st.caption(
             "Only uploads: no folder of this server is open to visitors. An administrator opens one by starting the app with "
-            f"the environment variable `{VARIABLE}` set to it; the names of its sub-folders are then shown to every visitor."
+            f"the environment variable {VARIABLE} set to it; the names of its sub-folders are then shown to every visitor."
         )
     if not wanted:
         return

@@ -54,14 +54,14 @@ def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     if films:
         st.write(COST.format(times=TIMES, films=films))
     st.write("This command makes it, and so does the button:")
-    st.code(audit_job.command([entry.folder for entry in entries]), language="sh", wrap_lines=True)
+    st.code(audit_job.command([entry.folder for entry in entries]), language=None, wrap_lines=True)
     start_button("Audit these runs", entries, output, running)
 
 
 def start_button(label: str, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     """The button that starts an audit; dead while one is running."""
     note = "Another audit is running: one at a time." if running else "It runs on this server, beside the app."
-    if st.button(label, type="primary", disabled=running, help=note, icon=":material/balance:", key="start_audit"):
+    if st.button(label, disabled=running, help=note, icon=":material/balance:", key="start_audit"):
         services.audit_desk().start([entry.name for entry in entries], [entry.folder for entry in entries], output)
         st.rerun()
 

@@ -35,7 +35,7 @@ def page() -> None:
             st.warning(f"{escaped(entry.name)} has no map: {why}.", icon=":material/scatter_plot:")
     if not runs:
         st.write("This command trains two runs on synthetic films that keep them, in minutes:")
-        st.code("python -m training.train --dataset phantom --paired", language="sh")
+        st.code("python -m training.train --dataset phantom --paired", language=None)
         return
     sides, linked = sides_of(runs)
     if not linked:

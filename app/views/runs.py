@@ -119,7 +119,7 @@ def card(entries: Sequence[RunEntry]) -> None:
     text = model_card(entry.folder)
     if text is None:
         st.write(f"{escaped(entry.name)} has no model card yet. The audit writes it:")
-        st.code(f"python -m training.evaluate {services.runs_root() / entry.name}", language="sh")
+        st.code(f"python -m training.evaluate {services.runs_root() / entry.name}", language=None)
         return
     with st.container(border=True):
         st.markdown(text)

@@ -102,7 +102,7 @@ def controls(
         )
     by_source(table, positive, percent)
     st.markdown("To train with this operating point (nothing is set or written here):")
-    st.code(f"python -m training.train ... {flag(validation, positive, threshold)}", language="sh")
+    st.code(f"python -m training.train ... {flag(validation, positive, threshold)}", language=None)
     st.caption(
         "Training fits its threshold on validation films: Youden's J (sensitivity + specificity - 1 as large as can be), or "
         "the highest threshold that reaches a sensitivity. The flag above is the nearest to the slider."
