@@ -70,6 +70,7 @@ from training.methods import METHODS, ErmParameters, build_method
 from training.methods.end import disentangling_loss, entangling_loss
 from training.report import RunResult, json_numbers, machine, mistakes_as_sentences
 from training.runs import obtain
+from training.timing import median_ms
 from training.train import prepare
 
 # batch, width, targets, biases
@@ -96,17 +97,6 @@ def main(options: argparse.Namespace, rest: list[str]) -> None:
     else:
         with mistakes_as_sentences("interrupted; the same command goes on from here"):
             _paired(options, rest)
-
-
-def median_ms(action: Callable[[], object], repeats: int) -> float:
-    """Median wall time of `action` in milliseconds, after one call to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times)
 
 
 def gram_terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:

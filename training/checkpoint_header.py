@@ -1,9 +1,10 @@
-"""The JSON header of a checkpoint, read without torch and without its weights: what a list of runs is made from."""
+"""What safetensors files hold, read without torch: the header of a checkpoint, and the arrays of what lies beside it."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 FORMAT = "end-cxr"
@@ -55,3 +56,28 @@ def read_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise CheckpointError(f"{file} has a broken header: {type(header).__name__} in place of an object")
     return header
+
+
+def read_arrays(file: Path, kind: str, version: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The metadata and the arrays of a safetensors file that a run keeps beside its checkpoint.
+
+    Args:
+        file: it.
+        kind: `format` that its metadata must have.
+        version: that it must have.
+
+    Raises:
+        CheckpointError: not safetensors, cut short, another format or version.
+    """
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: numbers that NumPy doesn't know
+        raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
+    written = metadata.get("format"), metadata.get("version")
+    if written != (kind, str(version)):
+        raise CheckpointError(
+            f"{file} has format {written[0]!r}, version {written[1]}; this package reads {kind!r}, {version}"
+        )
+    return metadata, arrays

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from training.checkpoint_header import CheckpointError
+from training.checkpoint_header import CheckpointError, read_arrays
 
 NAME = "probe_set.safetensors"
 FORMAT, FORMAT_VERSION = "end-cxr-probe-set", 1
@@ -34,14 +33,7 @@ def load_probe_set(run: Path) -> ProbeSet | None:
     file = run / NAME
     if not file.is_file():
         return None
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-    except (SafetensorError, OSError, TypeError) as error:
-        raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
-    if (metadata.get("format"), metadata.get("version")) != (FORMAT, str(FORMAT_VERSION)):
-        raise CheckpointError(f"{file} is no probe set of this version of the package")
+    _, arrays = read_arrays(file, FORMAT, FORMAT_VERSION)
     rows = arrays.pop("rows", np.empty(0))
     features = {int(name.removeprefix("epoch ")): values for name, values in arrays.items() if name[6:].isdigit()}
     if rows.ndim != 1 or any(values.ndim != 2 or len(values) != len(rows) for values in features.values()):

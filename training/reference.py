@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from sklearn.neighbors import NearestNeighbors
 
 from training.checkpoint import CheckpointError, write_aside
+from training.checkpoint_header import read_arrays
 
 NAME = "reference.safetensors"
 FORMAT = "end-cxr-reference"
@@ -146,17 +146,7 @@ def load_reference(run: Path) -> Reference | None:
     file = run / NAME
     if not file.is_file():
         return None
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
-    except (SafetensorError, OSError, TypeError) as error:  # TypeError: numbers that NumPy doesn't know
-        raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
-    written = metadata.get("format"), metadata.get("version")
-    if written != (FORMAT, str(FORMAT_VERSION)):
-        raise CheckpointError(
-            f"{file} has format {written[0]!r}, version {written[1]}; this package reads {FORMAT!r}, {FORMAT_VERSION}"
-        )
+    metadata, arrays = read_arrays(file, FORMAT, FORMAT_VERSION)
     try:
         k = json.loads(metadata["header"])["k"]
         reference = Reference(arrays["features"], arrays["rows"], arrays["validation_distances"], k)

@@ -47,7 +47,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_probe_set(tmp_path)
     save_file({"rows": np.arange(3)}, tmp_path / NAME)
-    with pytest.raises(CheckpointError, match="no probe set"):
+    with pytest.raises(CheckpointError, match="has format None"):
         load_probe_set(tmp_path)
     save_probe_set(ProbeSet(np.arange(3), {0: np.ones((2, 2), np.float16)}), tmp_path)
     with pytest.raises(CheckpointError, match="not of its films"):

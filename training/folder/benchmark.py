@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from training.checkpoint import NAME, Checkpoint, save_checkpoint
 from training.folder.shard import BATCH, Job, ShardScorer, shards_of
 from training.predict import Predictor
 from training.report import machine, versions
+from training.timing import median_ms
 
 SIDE = 2048
 MODEL, SIZE = "mobilenetv3_small_050", 224
@@ -151,17 +151,6 @@ def rate_of_monai(folder: Path, run: Path, films: int) -> float:
                 started = time.perf_counter()
             model(torch.as_tensor(transform(path))[None].expand(-1, 3, -1, -1))
     return films / (time.perf_counter() - started)
-
-
-def median_ms(action: Callable[[], object], repeats: int) -> float:
-    """Median wall time in milliseconds, after one call to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times)
 
 
 @contextlib.contextmanager

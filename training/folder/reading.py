@@ -3,7 +3,7 @@
 They import this module and no more than it needs, for each holds what it imports: no model, no metric.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ class ReadFilm:
     """Turn an entry into pixels and facts; what happens in the decoding processes."""
 
     folder: Folder
-    key: bytes
+    key: bytes = field(repr=False)
     policy: DicomPolicy
     geometries: tuple[Preprocessing, ...]
 

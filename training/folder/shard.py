@@ -7,7 +7,7 @@ killed run finds what it had finished, a changed file or another checkpoint make
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +60,7 @@ class Job:
 
     folder: Folder
     runs: tuple[Path, ...]
-    key: bytes
+    key: bytes = field(repr=False)  # an object store or a traceback may print what a job is
     policy: DicomPolicy = DicomPolicy()
     perturbations: tuple[str, ...] = ()
     workers: int = 2
