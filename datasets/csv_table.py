@@ -35,7 +35,8 @@ def read_csv(file: Path) -> pd.DataFrame:
     header, width = rows[0], len(rows[0])
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
-        raise CohortError(f"{file}, line 1: the column {twice[0]} is there twice; remove one")
+        places = ", ".join(str(place) for place, name in enumerate(header, start=1) if name == twice[0])
+        raise CohortError(f"{file}, line 1: columns {places} have the same name; remove one, or name the columns")
     for number, cells in enumerate(rows[1:], start=2):
         if any(cells[width:]):
             raise CohortError(

@@ -141,7 +141,7 @@ def _failing_in_words(read: Callable[[], Result]) -> Result:
     except RadiographError:
         raise
     except MemoryError:
-        failure = DicomError("the film doesn't fit into memory", reason="too large")
+        failure = DicomError("the film doesn't fit into memory", reason="out of memory")
     except Exception as error:  # pydicom and its codecs raise anything, with the values of tags in the text
         if is_bug(error):
             error.__context__ = None

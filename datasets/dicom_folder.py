@@ -101,7 +101,7 @@ class RemoteFolder:
         """The content of an entry; raises RadiographError."""
         content = b""
         try:
-            with self._storage.open(f"{self._root}/{name}", "rb") as file:
+            with self._storage.open(self._place(name), "rb") as file:
                 content = file.read(MAX_BYTES + 1)
         except Exception:  # each storage raises its own, with the name of the file in the text
             content = b""
@@ -130,6 +130,10 @@ class RemoteFolder:
     def _root(self) -> str:
         return self._opened[1]
 
+    def _place(self, name: str) -> str:
+        """Of an entry in the storage, whose root may have no name, as an archive's hasn't."""
+        return f"{self._root}/{name}".rstrip("/") if self._root else name.rstrip("/")
+
     def __getstate__(self) -> dict[str, str]:
         return {"url": self.url}  # a connection is opened anew in each process
 
@@ -137,14 +141,14 @@ class RemoteFolder:
         """What one folder holds; sub-folders as their names with a `/` behind."""
         storage = self._storage
         try:
-            found = storage.ls(f"{self._root}/{folder}".rstrip("/"), detail=True)
+            found = storage.ls(self._place(folder), detail=True)
         except Exception as error:
             if not folder:
                 raise FolderError(f"{self.url} can't be read: {type(error).__name__}") from None
             yield Entry(folder.rstrip("/"), 0, "", UNLISTED)
             return
         for child in sorted(found, key=lambda child: str(child["name"]).rstrip("/")):
-            name = str(child["name"]).rstrip("/")[len(self._root) + 1 :]
+            name = str(child["name"]).removeprefix(self._root).strip("/")
             if not name or name + "/" == folder:  # object stores may list the folder itself
                 continue
             if child.get("islink"):
@@ -180,7 +184,7 @@ def open_folder(place: str) -> Folder:
         FolderError: there is none.
     """
     if "://" in place and not place.startswith("file://"):
-        return RemoteFolder(place.rstrip("/"))
+        return RemoteFolder(place if place.endswith("://") else place.rstrip("/"))
     root = Path(place.removeprefix("file://"))
     if not root.is_dir():
         raise FolderError(f"{root} is no folder" if root.exists() else f"{root} does not exist")

@@ -303,7 +303,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(
         f"wrote {options.n} films and their labels.csv to {options.dicom} ({NOTICE}), and {odd} files to "
         f"{options.dicom / 'odd'} that an evaluation must skip or fail with a reason; next:\n"
-        f"python -m training.evaluate RUN --dicom-dir {options.dicom} --labels {options.dicom / 'labels.csv'}\n"
+        f"python -m training.evaluate RUN --dicom-dir {options.dicom} --labels {options.dicom / 'labels.csv'} "
+        "--output results\n"
     )
 
 

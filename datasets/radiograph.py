@@ -219,7 +219,7 @@ def _read_image(data: bytes, image_format: str) -> Radiograph:
     except Image.DecompressionBombError:  # twice Pillow's own limit; its warning at once that is below ours
         failure = RadiographError(f"the film has more than the {MAX_PIXELS} pixels allowed", reason="too large")
     except MemoryError:
-        failure = RadiographError("the film doesn't fit into memory", reason="too large")
+        failure = RadiographError("the film doesn't fit into memory", reason="out of memory")
     except Exception as error:  # Pillow's plug-ins raise nearly anything on a broken file
         if is_bug(error):
             raise

@@ -133,8 +133,11 @@ def _umask() -> int:
     return mask
 
 
-def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`."""
+def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
+    """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`.
+
+    Its mode is the process's usual one unless one is given; until it is moved only its owner can read it.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -142,7 +145,7 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

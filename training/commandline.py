@@ -26,7 +26,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Defaults beside each flag that has one, descriptions with their own line breaks."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        unset = action.default is None or action.default is argparse.SUPPRESS
+        unset = action.default in (None, argparse.SUPPRESS, []) or "(default" in (action.help or "")
         return action.help if unset else f"{action.help} (default: %(default)s)"
 
 

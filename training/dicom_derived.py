@@ -155,7 +155,7 @@ def write_derived(
         pass
     if not content:
         raise failure  # here and not above, where the original would stay reachable as its __context__
-    write_aside(path, lambda file: file.write_bytes(content))
+    write_aside(path, lambda file: file.write_bytes(content), mode=0o600)  # it holds the patient
     return path
 
 

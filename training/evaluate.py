@@ -25,7 +25,12 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     films.add_argument("--data-dir", type=Path, metavar="DIR", help="another cohort: a folder with metadata.csv")
     films.add_argument("--dicom-dir", metavar="DIR", help="a folder of DICOM files, or a URL that fsspec knows")
     films.add_argument("--split", default="test,external", help="splits of the run's own films (default: %(default)s)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where the results go (default: RUN/audit)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where the results go (default: RUN/audit, for several runs audits/ beside them; --dicom-dir needs it)",
+    )
     parser.add_argument(
         "--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable"
     )
@@ -41,7 +46,10 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of all resampling (default: 0)")
     parser.add_argument("--device", default="auto", help="cuda, cpu or auto")
     parser.add_argument(
-        "--hash-key", type=Path, metavar="FILE", help="key of the hashes (default: that of the runs' folder)"
+        "--hash-key",
+        type=Path,
+        metavar="FILE",
+        help="key of the hashes (default: the nearest above OUTPUT, else a new one there)",
     )
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)

@@ -117,15 +117,19 @@ def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
 
 def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
     """Write report.json and report.html, and the labelled predictions in the layouts of other tools."""
-    for one in evidence:
-        if one.positive is not None and one.predictions["target"].notna().any():
-            for layout, name in ((faircare_layout, "faircare"), (fmm_layout, "fmm")):
-                rows = layout(one.predictions, one.positive)
-                write_aside(output / f"{one.name}.{name}.csv", partial(rows.to_csv, index=False))
     values = report.as_json()
     text = json.dumps(values, indent=1, allow_nan=False) + "\n"
     write_aside(output / "report.json", lambda file: file.write_text(text, encoding="utf-8"))
     write_aside(output / "report.html", lambda file: write_page(report, file))
+    for one in evidence:
+        if one.positive is not None and one.predictions["target"].notna().any():
+            for layout, name in ((faircare_layout, "faircare"), (fmm_layout, "fmm")):
+                try:
+                    rows = layout(one.predictions, one.positive)
+                except ValueError as error:  # no film has or is called the positive class
+                    ERRORS.print(f"no {one.name}.{name}.csv: {error}", style="yellow", highlight=False, markup=False)
+                    continue
+                write_aside(output / f"{one.name}.{name}.csv", partial(rows.to_csv, index=False))
 
 
 def write_cards(report: BiasReport, runs: list[Path]) -> None:

@@ -79,11 +79,14 @@ def _below(folder: Path, root: Path, name: str) -> Iterator[RunEntry]:
         if child.name.startswith(".") or not child.is_dir() or not path.resolve().is_relative_to(root):
             continue
         below = f"{name}/{child.name}" if name else child.name
-        entry = _entry(below, path)
+        try:
+            entry = _entry(below, path)
+            if entry is None and below.count("/") + 1 < DEPTH:
+                yield from _below(path, root, below)
+        except OSError as error:  # not ours to read, or gone meanwhile
+            entry = RunEntry(below, path, f"it can't be read: {error.strerror}")
         if entry is not None:
             yield entry
-        elif below.count("/") + 1 < DEPTH:
-            yield from _below(path, root, below)
 
 
 def _entry(name: str, folder: Path) -> RunEntry | None:

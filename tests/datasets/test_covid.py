@@ -129,8 +129,11 @@ BROKEN_TABLES = {
         b"path,label,source\na.png,covid,x\nb.png,covid,Milan, Italy\n",
         ["line 3", "4 cells", "quote"],
     ),
-    "column twice": (b"path,label,source,label\na.png,covid,x,normal\n", ["line 1", "column label is there twice"]),
-    "column twice but for blanks": (b"path,label,source, label\na.png,covid,x,normal\n", ["label is there twice"]),
+    "column twice": (b"path,label,source,label\na.png,covid,x,normal\n", ["line 1", "columns 2, 4 have the same name"]),
+    "column twice but for blanks": (
+        b"path,label,source, label\na.png,covid,x,normal\n",
+        ["columns 2, 4 have the same name"],
+    ),
     "no film": (b"path,label,source\na.png,covid,x\n", ["no usable row", "line 2", "does not exist"]),
 }
 

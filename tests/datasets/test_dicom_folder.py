@@ -1,8 +1,10 @@
 """What a folder lists, and what it never opens or follows."""
 
+import io
 import os
 import pickle
 import socket
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,3 +207,13 @@ def test_no_folder_is_said_in_words(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="gone can't be read: No such file"):
         list(gone.entries())
     assert list(open_folder(str(tmp_path)).entries()) == [Entry("file", 0, str((tmp_path / "file").stat().st_mtime_ns))]
+
+
+def test_a_storage_whose_root_has_no_name() -> None:
+    with zipfile.ZipFile(packed := io.BytesIO(), "w") as archive:
+        archive.writestr("north/1.dcm", b"one")
+        archive.writestr("top.dcm", b"two")
+    fsspec.filesystem("memory").pipe_file("/films.zip", packed.getvalue())
+    folder = open_folder("zip://::memory://films.zip")
+    assert [entry.name for entry in folder.entries()] == ["north/1.dcm", "top.dcm"]
+    assert [folder.read(name) for name in ("north/1.dcm", "top.dcm")] == [b"one", b"two"]

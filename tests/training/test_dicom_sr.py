@@ -92,6 +92,7 @@ def test_patient_and_study_are_the_film_s_and_the_series_is_new(tmp_path: Path) 
     path = write_structured_report(film(**PATIENT), [ERM, END], tmp_path, "0f1e")
     assert path == tmp_path / "0f1e.dcm"
     assert [file.name for file in tmp_path.iterdir()] == ["0f1e.dcm"]
+    assert path.stat().st_mode & 0o777 == 0o600
     report = read(path)
     assert report.SOPClassUID == uid.ComprehensiveSRStorage
     for keyword in set(PATIENT) - {"SpecificCharacterSet", "Manufacturer", "InstitutionName", "PatientComments"}:

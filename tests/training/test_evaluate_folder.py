@@ -337,6 +337,9 @@ def assert_same_tables(ours: Path, theirs: Path) -> None:
             ["--dicom-dir", "{films}", "--labels", "{films}/labels.csv", "--by", "accession_number"],
             "--by accession_number",
         ),
+        (["--dicom-dir", "{films}", "--by", "station"], "give --labels"),
+        (["--dicom-dir", "{films}", "--fail-on", "auroc<0.5"], "--fail-on needs --labels"),
+        (["--dicom-dir", "{films}", "--labels", "{other}", "--fail-on", "auroc<0.5"], "no scored film has a label"),
         (["--dicom-dir", "{films}", "--views", "PA,SIDE"], "--views SIDE: choose from AP, DECUBITUS"),
         (["--dicom-dir", "{films}", "--views", ","], "--views : choose from"),
         (["--dicom-dir", "{films}", "--modalities", "XR"], "--modalities XR: choose from CR, CT"),
@@ -360,7 +363,9 @@ def test_mistakes_get_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "empty").mkdir()
-    filled = [text.format(films=film_folder, empty=tmp_path / "empty") for text in arguments]
+    (tmp_path / "other.csv").write_text("file,label\nno film of this folder.dcm,covid\n")
+    places = {"films": film_folder, "empty": tmp_path / "empty", "other": tmp_path / "other.csv"}
+    filled = [text.format(**places) for text in arguments]
     output = [] if "--output" in arguments else ["--output", tmp_path / "out"]
     before = sorted(film_folder.rglob("*"))
     with pytest.raises(SystemExit) as stopped:

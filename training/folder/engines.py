@@ -86,6 +86,11 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
         )
         for batch in found.iter_batches(batch_size=1):
             advance(int(batch["files"].sum()))
+    except ray.exceptions.RayError as error:  # its text holds the traceback of another machine
+        raise EngineError(
+            f"the Ray cluster gave up ({type(error).__name__}): each machine needs this package, the checkpoints under "
+            f"the same path, and access to the folder and to --shards; finished shards are kept"
+        ) from None
     finally:
         if started:
             ray.shutdown()

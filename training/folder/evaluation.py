@@ -69,6 +69,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     if options.labels is not None:
         labels = read_labels(options.labels, key, [subject.predictor.info for subject in subjects])
     check_names(options, labels)
+    if options.by and options.labels is None:
+        raise EvaluationError("--by groups what is measured against labels: give --labels")
     output.mkdir(parents=True, exist_ok=True)
     for name in ("files.parquet", "predictions.parquet", "predictions.csv"):  # drafts of a run that was killed
         for draft in output.glob(f".{name}.*"):
@@ -93,6 +95,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     trained = trained_on(subjects, key)
     found = survey(store, shards, labels, trained)
     show_files(found, console)
+    if options.fail_on and not found.labelled:
+        raise EvaluationError("--fail-on: no scored film has a label, so that nothing is measured that could fail")
     merge = Merge(job, store, shards, found, subjects, labels, options.source_tag, tuple(options.by))
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
@@ -109,7 +113,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
     about = about_folder(options, subjects, found)
     if options.aggregate:
-        about["aggregated"] = aggregate_units(options, subjects, output)
+        about["aggregated"] = aggregate_units(options, subjects, found, output)
     evidence = [evidence_of_folder(merge, number) for number in range(len(subjects))]
     with console.status("measuring"):
         if found.labelled:
@@ -241,8 +245,11 @@ def about_folder(options: argparse.Namespace, subjects: list[Subject], found: Su
     }
 
 
-def aggregate_units(options: argparse.Namespace, subjects: list[Subject], output: Path) -> list[dict[str, Any]]:
-    """Write studies.parquet and patients.parquet; returns how well each run tells them apart."""
+def aggregate_units(
+    options: argparse.Namespace, subjects: list[Subject], found: Survey, output: Path
+) -> list[dict[str, Any]]:
+    """Write studies.parquet and patients.parquet; returns how well each run tells those that are audited apart."""
+    audited = set(found.files["patient"][found.files["audited"]])
     columns = ["run", "file", "study", "patient", "target", "score"]
     predictions = pd.read_parquet(output / "predictions.parquet", columns=columns)
     rows = []
@@ -260,7 +267,7 @@ def aggregate_units(options: argparse.Namespace, subjects: list[Subject], output
             threshold = {subject.name: checkpoint.threshold if checkpoint.threshold is not None else 0.5}
             units = aggregate(own, unit, options.aggregate, positive, negative, threshold)
             parts.append(units)
-            measured = summary(units, positive, options.resamples, options.seed)
+            measured = summary(units[units["patient"].isin(audited)], positive, options.resamples, options.seed)
             rows += [{"unit": unit, "how": options.aggregate} | record for record in plain(measured)]
         if parts:
             table, name = pd.concat(parts, ignore_index=True), {"study": "studies", "patient": "patients"}[unit]

@@ -86,6 +86,8 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
     table = _read(file)
     table.columns = [str(name).strip() for name in table.columns]
     heading = {_plain(name): name for name in reversed(table.columns)}
+    if len(heading) < len(table.columns):
+        raise LabelsError(f"{file}, line 1: two columns have the same name but for case, blanks and underscores")
     columns = {kind: next((heading[name] for name in names if name in heading), None) for kind, names in KEYS.items()}
     if "label" not in heading or not any(columns.values()):
         # What stands there instead is not shown: in a table without headings it identifies a patient.
@@ -104,7 +106,7 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
             raise LabelsError(f"{file}, line {lines[unknown[0]]}: its label is none of {', '.join(allowed)}")
     texts = {kind: table[column].tolist() if column else [""] * len(table) for kind, column in columns.items()}
     paths = [text.replace("\\", "/").removeprefix("./") for text in texts["file"]]
-    texts["file"] = [path if "/" in path else "" for path in paths]
+    texts["file"] = paths
     texts["file_name"] = ["" if "/" in path else path for path in paths]
     hashes = pd.DataFrame(
         {

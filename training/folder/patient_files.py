@@ -21,6 +21,7 @@ from datasets.dicom_policy import DicomPolicy, Voi
 from datasets.identity import keyed_hash
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, RadiographError
+from models.classifier import ModelError
 from models.saliency import grad_cam
 from training.dicom_derived import DicomReportError, ModelResult
 from training.dicom_sc import write_secondary_capture
@@ -163,6 +164,10 @@ def write_saliency(
 
     def entries() -> Iterator[Entry]:
         for film in films:
+            if all((place / f"{_image_name(film, result)}.dcm").exists() for result in film.results):
+                outcome["kept"] += len(film.results)  # of an earlier run: not decoded again
+                advance(1)
+                continue
             waiting.append(film)
             yield film.entry
 
@@ -188,7 +193,7 @@ def _capture(
     made: datetime,
 ) -> str:
     """Write one image; returns what became of it."""
-    name = f"{film.file}-{result.checkpoint[:8]}"
+    name = _image_name(film, result)
     if (place / f"{name}.dcm").exists():
         return "kept"
     preprocessing: Preprocessing = subject.predictor.checkpoint.preprocessing
@@ -196,13 +201,18 @@ def _capture(
     positive = subject.predictor.info.positive
     assert positive is not None
     image = preprocessing(radiograph)[None].to(subject.predictor.device)
-    heat = grad_cam(subject.predictor.model, image, positive)[0, 0].cpu().numpy()
     try:
+        heat = grad_cam(subject.predictor.model, image, positive)[0, 0].cpu().numpy()
         content = job.folder.read(film.entry.name)
         write_secondary_capture(content, radiograph, heat, result, preprocessing, place, name, made=made)
-    except (DicomReportError, RadiographError) as error:
+    except (DicomReportError, RadiographError, ModelError) as error:
         return str(error)
     return "written"
+
+
+def _image_name(film: Scored, result: ModelResult) -> str:
+    """Of a film's image under a checkpoint: hashes alone."""
+    return f"{film.file}-{result.checkpoint[:8]}"
 
 
 @dataclass(frozen=True)

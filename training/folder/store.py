@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasets.dicom_folder import FolderError
 from training.checkpoint import write_aside
 from training.folder.shard import Shard
 
@@ -81,5 +82,8 @@ class ShardStore:
     def _remote(self) -> tuple[Any, str]:
         import fsspec
 
-        storage, root = fsspec.core.url_to_fs(self.place)
+        try:
+            storage, root = fsspec.core.url_to_fs(self.place)
+        except (ValueError, ImportError) as error:
+            raise FolderError(f"--shards {self.place} can't be opened: {error}") from None
         return storage, root.rstrip("/")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datasets.cohort import CohortError
 from datasets.identity import keyed_hash
 from datasets.sample import DatasetInfo
 from training.folder.labels import Labels, LabelsError, read_labels
@@ -151,3 +152,17 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     assert "Doe" not in str(caught.value)
     with pytest.raises(LabelsError, match=r"--labels .*none\.csv: no such file"):
         read_labels(tmp_path / "none.csv", KEY, [COVID])
+
+
+def test_a_path_at_the_top_is_exact_where_a_sub_folder_has_the_same_name(tmp_path: Path) -> None:
+    labels = read(tmp_path, "file,label\n1.dcm,covid\n")
+    found = labels.rows_of(films(("1.dcm", "1.1", None), ("s/1.dcm", "1.2", None)), TWICE)
+    assert found.tolist() == [0, -1]
+
+
+def test_headings_that_are_the_same_name_are_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LabelsError, match="two columns have the same name"):
+        read(tmp_path, "Label,label,file\ncovid,covid,a.dcm\n")
+    with pytest.raises(CohortError, match="columns 1, 2 have the same name") as caught:
+        read(tmp_path, "MARKER12345,MARKER12345,covid\n")
+    assert "MARKER" not in str(caught.value)
