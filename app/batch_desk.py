@@ -8,7 +8,7 @@ from collections.abc import Callable
 from app.batch_job import BatchJob, JobError
 
 LONGEST_LINE = 5  # jobs that wait: they may hold films in memory
-GRACE = 150.0  # seconds that a visitor may be disconnected; streamlit forgets a session after 120
+GRACE = 40.0  # seconds that a visitor may be disconnected; the session is forgotten after 30
 
 
 class Presence:

@@ -25,4 +25,5 @@ if __name__ == "__main__":  # multiprocessing runs this file in each decoding pr
     page = st.navigation(PAGES)
     st.info(services.RESEARCH_ONLY, icon=":material/science:")
     services.choose_runs()
-    page.run()
+    with services.broken_runs_in_words():
+        page.run()

@@ -16,7 +16,7 @@ def score_against_score(
     x: str,
     y: str,
     names: tuple[str, str],
-    thresholds: tuple[float, float],
+    thresholds: tuple[float | None, float | None],
     labels: Sequence[str],
 ) -> alt.LayerChart:
     """A point a film; those on the diagonal have the same score from both. A click picks the film.
@@ -26,7 +26,7 @@ def score_against_score(
         x: column of the first run's scores.
         y: column of the other's.
         names: of both runs.
-        thresholds: of both, dashed lines.
+        thresholds: of both, dashed lines; None where the most probable class is called.
         labels: that there are, also among films that are not drawn, so that each keeps its colour and shape.
     """
     unit, ends = alt.Scale(domain=[0, 1]), pd.DataFrame({"a": [0, 1], "b": [0, 1]})
@@ -38,6 +38,7 @@ def score_against_score(
     lines = [
         alt.Chart(pd.DataFrame({"a": [threshold]})).mark_rule(color=GREY, strokeDash=[4, 4]).encode(channel("a:Q"))
         for channel, threshold in zip((alt.X, alt.Y), thresholds, strict=True)
+        if threshold is not None
     ]
     picked = alt.selection_point(name=PICKED, fields=["row"], on="click", empty=True)
     tips = [

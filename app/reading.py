@@ -11,6 +11,7 @@ from datasets.dicom import read_dicom, stored_values
 from datasets.dicom_policy import DicomPolicy, Voi
 from datasets.radiograph import Radiograph, RadiographError, read_radiograph
 
+BURNED_IN = "its header says that text is burned into the picture, which may be a name: it is not shown"
 SHOWN = 640  # px on the long side of a picture on a page
 
 
@@ -52,7 +53,7 @@ class ReadUpload:
                 return _picture(stored_values(content))
             film = read_radiograph(content, policy=self.policy.reading(upload.vois[0]))
             if film.facts.get("burned_in"):
-                return "its header says that text is burned into the picture, which may be a name: it is not shown"
+                return BURNED_IN
             others = upload.vois[1:]
             if film.facts.get("format") != "DICOM":
                 return Film(dict.fromkeys(upload.vois, film))

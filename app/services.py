@@ -4,23 +4,28 @@ Caches are those of the server and so of all its users: models, tables and decod
 from. No name, path or tag of a visitor's film is in a key. Models are used under their lock: saliency hangs hooks on them.
 """
 
+import gc
 import hashlib
 import os
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.audit import Audit, AuditError, places, read_audit
 from app.audit_job import AuditDesk
+from app.held_films import HeldFilms
 from datasets.identity import KEY_FILE, hash_key
+from training.checkpoint_header import CheckpointError
 from training.run_index import RunEntry, run_index
 
 if TYPE_CHECKING:  # torch is imported when the first film is scored
@@ -32,6 +37,7 @@ if TYPE_CHECKING:  # torch is imported when the first film is scored
     from app.reading import Film, Upload
     from datasets.cohort import Cohort
     from datasets.dicom_policy import Voi
+    from datasets.radiograph import Radiograph
     from training.config import TrainConfig
     from training.folder.worker_pool import WorkerPool
     from training.predict import Predictor
@@ -40,6 +46,7 @@ if TYPE_CHECKING:  # torch is imported when the first film is scored
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
 SYNTHETIC = "SYNTHETIC images: these numbers say nothing about any patient or hospital."
 READERS, READING_SECONDS = 2, 20.0
+HELD_BYTES = 512 << 20
 
 
 def runs_root() -> Path:
@@ -111,6 +118,17 @@ def require_runs(least: int = 1) -> list[RunEntry]:
     return found
 
 
+@contextmanager
+def broken_runs_in_words() -> Iterator[None]:
+    """A checkpoint whose header is sound and whose weights or tables are not ends a page in a sentence."""
+    try:
+        yield
+    except (CheckpointError, OSError, pa.ArrowException) as error:
+        # The texts of the others name files of the server.
+        why = str(error).replace(f"{runs_root()}/", "") if isinstance(error, CheckpointError) else type(error).__name__
+        st.error(f"A file of a chosen run can't be read: {why}. Choose other checkpoints.", icon=":material/error:")
+
+
 @dataclass
 class Model:
     """A checkpoint in memory, with the lock under which it is used."""
@@ -123,7 +141,10 @@ class Model:
 def _model(folder: str, stamp: str) -> Model:
     from training.predict import Predictor
 
-    return Model(Predictor.load(Path(folder)))
+    loaded = Model(Predictor.load(Path(folder)))
+    gc.collect()
+    gc.freeze()  # torch and the models stay: later collections, one after each rerun, need not go through them
+    return loaded
 
 
 def model(entry: RunEntry) -> Model:
@@ -272,34 +293,61 @@ def _reader() -> Reader:
     return Reader(WorkerPool(ReadUpload(), READERS, READING_SECONDS))
 
 
-class _Uploaded:
-    """Bytes that a cache tells apart by their digest alone."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content, self.digest = content, hashlib.sha256(content).hexdigest()
+@st.cache_resource(show_spinner=False)
+def _held_films() -> HeldFilms:
+    return HeldFilms(HELD_BYTES)
 
 
-@st.cache_resource(max_entries=12, show_spinner=False, hash_funcs={_Uploaded: lambda uploaded: uploaded.digest})
-def _read(uploaded: _Uploaded, vois: "tuple[Voi, ...]") -> "Film | np.ndarray | str":
+def _read(contents: Sequence[bytes], vois: "tuple[Voi, ...]") -> "list[Film | np.ndarray | str]":
+    """Each upload, from what is held or by the reading processes, which share those that are not."""
     from app.reading import Upload
     from training.folder.worker_pool import Lost
 
-    reader = _reader()
-    with reader.lock:
-        (found,) = reader.pool.results([Upload(uploaded.content, vois)])
-    return f"reading it {found.how}: export it again" if isinstance(found, Lost) else found
+    held, keys = _held_films(), [(hashlib.sha256(content).hexdigest(), vois) for content in contents]
+    found = {key: film for key in keys if (film := held.get(key)) is not None}
+    missing = {key: Upload(content, vois) for key, content in zip(keys, contents, strict=True) if key not in found}
+    if missing:
+        reader = _reader()
+        with reader.lock:
+            results = list(reader.pool.results(missing.values()))
+        for key, result in zip(missing, results, strict=True):
+            film = f"reading it {result.how}: export it again" if isinstance(result, Lost) else result
+            found[key] = film
+            held.put(key, film, _weight(film))
+    return [found[key] for key in keys]
 
 
-def read_upload(content: bytes, vois: "Sequence[Voi]") -> "Film | str":
-    """Decode a film of any supported format, with each VOI policy; a sentence that names no tag where it can't be."""
-    found = _read(_Uploaded(content), tuple(vois))
-    return found if isinstance(found, str) else cast("Film", found)
+def _weight(film: "Film | np.ndarray | str") -> int:
+    if isinstance(film, str):
+        return len(film)
+    readings = getattr(film, "readings", None)
+    if readings is None:
+        return int(cast("np.ndarray", film).nbytes)
+    return sum({id(reading): reading.pixels.nbytes for reading in readings.values()}.values())
+
+
+def read_uploads(contents: Sequence[bytes], vois: "Sequence[Voi]") -> "list[Film | str]":
+    """Decode films of any supported format with each VOI policy; a sentence that names no tag for one that can't be."""
+    return cast("list[Film | str]", _read(contents, tuple(vois)))
 
 
 def stored_picture(content: bytes) -> "np.ndarray | str":
     """A DICOM film's stored values as they are, rows x columns of uint8."""
-    found = _read(_Uploaded(content), ())
-    return found if isinstance(found, str) else cast("np.ndarray", found)
+    return cast("np.ndarray | str", _read([content], ())[0])
+
+
+def read_own(films: OwnFilms, split: str, row: int) -> "Radiograph | str":
+    """A film of a run's own by its split and row; a sentence where it can't be shown."""
+    from app.reading import BURNED_IN
+
+    position = films.positions.get((split, row))
+    if films.cohort is None or films.cohort.films is None or position is None:
+        return films.problem or "it is not in the run's data any more"
+    try:
+        film = films.cohort.films.read(position)
+    except (ValueError, OSError):  # their texts may name a file
+        return "it can't be read"
+    return BURNED_IN if film.facts.get("burned_in") else film
 
 
 @dataclass(frozen=True)

@@ -94,15 +94,19 @@ def load(sessions: int, films: int) -> None:
     """Print errors and peaks of two equal loads."""
     with tempfile.TemporaryDirectory() as place:
         make_run(Path(place))
-        contents = [film(number, 512) for number in range(films)]
+        contents = [[film(films * visitor + number, 512) for number in range(films)] for visitor in range(sessions)]
         with server(Path(place), Path(place) / "log") as (address, process):
             peaks = []
             for number in range(2):
                 if number:
                     time.sleep(FORGOTTEN)
+                    with browser() as other:  # a page that closes is when the server lets go of those before
+                        other.goto(address)
+                        settle(other)
+                    time.sleep(2)
                 with Peak(process.pid) as peak:
                     began = time.perf_counter()
-                    errors = visitors(address, contents, sessions)
+                    errors = visitors(address, contents)
                     took = time.perf_counter() - began
                 peaks.append(peak.bytes / 2**20)
                 print(
@@ -115,18 +119,18 @@ def load(sessions: int, films: int) -> None:
     print(machine())
 
 
-def visitors(address: str, contents: list[dict[str, object]], sessions: int) -> int:
-    """Sessions of one Chromium, all open before the first film is given; returns the number of errors on their pages."""
+def visitors(address: str, contents: list[list[dict[str, object]]]) -> int:
+    """Sessions of one Chromium, each with its own films, all open before the first; returns errors on their pages."""
     with browser() as first:
         assert first.context.browser is not None
-        pages = [first.context.browser.new_context().new_page() for _ in range(sessions)]
+        pages = [first.context.browser.new_context().new_page() for _ in contents]
         for page in pages:
             page.set_default_timeout(600_000)
             page.goto(address)
         for page in pages:
             page.get_by_test_id("stFileUploader").wait_for()
-        for page in pages:
-            upload(page, contents)
+        for page, films in zip(pages, contents, strict=True):
+            upload(page, films)
         for page in pages:
             page.get_by_text("Orange: threshold").wait_for()
         return sum(map(wrong, pages))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # it imports torch
 
 UPLOAD, FOLDER = "Upload", "A folder of this server"
 NOT_SCORED, ALL = "Not scored", "All"
+MOST_BYTES = 2 << 30  # of a job's uploads: they wait in memory
 MOST_UPLOADS = 500
 VIEWS = {
     "PA": "PA",
@@ -137,6 +138,10 @@ def uploads(found: Sequence[object]) -> Uploads:
         raise JobError("Choose some films first.")
     if len(found) > MOST_UPLOADS:
         raise JobError(f"{len(found)} films: upload {MOST_UPLOADS} at most at a time.")
+    if sum(file.size for file in found) > MOST_BYTES:  # type: ignore[attr-defined]
+        raise JobError(
+            f"These films have more than {MOST_BYTES >> 30} GiB: upload fewer at a time, or ask for a folder."
+        )
     return Uploads([file.getvalue() for file in found])  # type: ignore[attr-defined]
 
 

@@ -10,6 +10,8 @@ from app import charts, services
 from training.run_index import RunEntry
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from app.film import Said
     from app.reading import Film
 
@@ -73,12 +75,12 @@ def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes, str | None] | N
     wanted = vois([services.model(entry).predictor for entry in entries])
     films = []
     with st.spinner("Reading"):
-        for number, file in enumerate(files, start=1):
-            film = services.read_upload(file.getvalue(), wanted)
+        contents = [file.getvalue() for file in files]
+        for number, film in enumerate(services.read_uploads(contents, wanted), start=1):
             if isinstance(film, str):
                 st.error(f"Film {number} can't be scored: {film}.", icon=":material/error:")
             else:
-                films.append((f"film {number}", film, file.getvalue()))
+                films.append((f"film {number}", film, contents[number - 1]))
     if not films:
         return None
     names = [name for name, *_ in films]
@@ -127,14 +129,17 @@ def own(entries: Sequence[RunEntry]) -> "tuple[Film, None, str | None] | None":
     if chosen is None:
         return None
     row = table.iloc[chosen]
-    position = films.positions.get((str(row["split"]), int(row["row"])))
-    if position is None or films.cohort.films is None:
-        st.warning("This film is not in the run's data any more.", icon=":material/image_not_supported:")
+    radiograph = services.read_own(films, str(row["split"]), int(row["row"]))
+    if isinstance(radiograph, str):
+        st.warning(f"This film can't be shown: {radiograph}.", icon=":material/image_not_supported:")
         return None
-    try:
-        radiograph = films.cohort.films.read(position)
-    except ValueError as error:
-        st.error(f"The film can't be read: {error}.", icon=":material/error:")
+    if (
+        radiograph.facts.get("format") == "DICOM"
+        and len({entry.header["preprocessing"].get("voi") for entry in entries}) > 1
+    ):
+        st.warning(
+            "These checkpoints read the greys of DICOM films differently: choose ones that agree, or upload the film."
+        )
         return None
     return Film(dict.fromkeys(get_args(Voi), radiograph)), None, str(row["target"])
 
@@ -197,6 +202,7 @@ def show(entries: Sequence[RunEntry], film: "Film", content: bytes | None, label
         reader(film, content)
 
 
+@st.fragment
 def view(film: "Film") -> None:
     """The film, with a window that is for the eye alone."""
     from app.film import picture
@@ -209,26 +215,38 @@ def view(film: "Film") -> None:
 
 def saliency(entries: Sequence[RunEntry], film: "Film") -> None:
     """Grad-CAM of each checkpoint over the film."""
-    from app.film import evidence, overlay, picture
+    from app.film import evidence, picture
     from models.classifier import ModelError
 
-    opacity = st.slider("Opacity of the evidence", 0.0, 1.0, 0.6, 0.05, key="opacity")
-    grey = picture(film.shown)
-    for start in range(0, len(entries), 3):
-        for entry, column in zip(entries[start : start + 3], st.columns(3), strict=False):
+    heats: dict[str, np.ndarray] = {}
+    with st.spinner("Grad-CAM"):
+        for entry in entries:
             model = services.model(entry)
             try:
-                with model.lock, st.spinner("Grad-CAM"):
-                    heat = evidence(model.predictor, film.readings[model.predictor.checkpoint.preprocessing.voi])
+                with model.lock:
+                    heats[entry.name] = evidence(
+                        model.predictor, film.readings[model.predictor.checkpoint.preprocessing.voi]
+                    )
             except ModelError as error:
-                column.warning(f"{entry.name}: {error}")
-                continue
-            column.image(overlay(grey, heat, opacity), caption=entry.name, width="stretch")
+                st.warning(f"{entry.name}: {error}")
+    overlays(picture(film.shown), heats)
     st.caption(
         "Grad-CAM: orange where the score comes from, on one scale for all: 0 is no evidence, full orange the strongest "
         "place of this film in that checkpoint. Places compare between checkpoints; how strong the evidence is, the score "
         "says."
     )
+
+
+@st.fragment
+def overlays(grey: "np.ndarray", heats: "dict[str, np.ndarray]") -> None:
+    """The maps over the film; another opacity draws them again and computes nothing."""
+    from app.film import overlay
+
+    opacity = st.slider("Opacity of the evidence", 0.0, 1.0, 0.6, 0.05, key="opacity")
+    names = list(heats)
+    for start in range(0, len(names), 3):
+        for name, column in zip(names[start : start + 3], st.columns(3), strict=False):
+            column.image(overlay(grey, heats[name], opacity), caption=name, width="stretch")
 
 
 def blanked(entries: Sequence[RunEntry], film: "Film") -> None:
@@ -284,16 +302,11 @@ def nearest(entries: Sequence[RunEntry], answers: "dict[str, Said]") -> None:
         st.markdown(f"**{source}**")
         for row, column in zip(rows.to_dict("records"), st.columns(4), strict=False):
             caption = f"{row['target']} · score {row['score']:.2f} · distance {row['distance']:.2f}"
-            position = films.positions.get(("train", int(row["row"])))
-            if films.cohort is None or films.cohort.films is None or position is None:
-                column.caption(f"film {row['row']} · {caption}")
-                continue
-            try:
-                column.image(picture(films.cohort.films.read(position)), caption=caption, width="stretch")
-            except ValueError as error:
-                column.caption(f"film {row['row']} can't be read: {error}")
-    if films.problem:
-        st.caption(f"Shown without pictures: {films.problem}.")
+            shown = services.read_own(films, "train", int(row["row"]))
+            if isinstance(shown, str):
+                column.caption(f"film {row['row']} · {caption}; without its picture: {shown}")
+            else:
+                column.image(picture(shown), caption=caption, width="stretch")
 
 
 def reader(film: "Film", content: bytes | None) -> None:

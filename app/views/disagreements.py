@@ -90,7 +90,7 @@ def plot(films: pd.DataFrame, pairing: Pairing, known: dict[str, RunEntry]) -> i
     if len(names) > 2:
         other = st.segmented_control("First run against", names[1:], default=other, required=True) or other
     both = (names[0], other)
-    thresholds = (float(known[names[0]].header["threshold"]), float(known[other].header["threshold"]))
+    thresholds = (known[names[0]].header["threshold"], known[other].header["threshold"])
     labels = sorted(pairing.films["label"].dropna().unique())
     chart = pair_charts.score_against_score(films, "score_0", f"score_{names.index(other)}", both, thresholds, labels)
     state = st.altair_chart(chart, width="stretch", key=PLOT, on_select="rerun", selection_mode=pair_charts.PICKED)

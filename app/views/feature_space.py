@@ -267,16 +267,12 @@ def pictures(sides: Sequence[Side], shown: pd.DataFrame) -> None:
     for film, place in zip(shown.index, st.columns(PICTURES), strict=False):
         row = shown.loc[film]
         side = next(side for side in sides if film in set(side.films["film"]))
-        own = services.own_films(side.entry)
-        position = own.positions.get((str(row["split"]), int(row["row"])))
         caption = escaped(f"film {row['row']} · {row['source']} · {row['label']}")
-        if own.cohort is None or own.cohort.films is None or position is None:
-            problems.append(own.problem or "the films of the run are not in its data any more")
-            continue
-        try:
-            place.image(picture(own.cohort.films.read(position)), caption=caption, width="stretch")
-        except ValueError:  # its text may name a file
-            place.caption(f"{caption}: can't be read")
+        found = services.read_own(services.own_films(side.entry), str(row["split"]), int(row["row"]))
+        if isinstance(found, str):
+            problems.append(found)
+        else:
+            place.image(picture(found), caption=caption, width="stretch")
     if problems:
         st.caption(f"Without pictures: {problems[0]}.")
 

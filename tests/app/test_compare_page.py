@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from datasets import phantom
 from datasets.dicom_write import Exam, Scanner, dicom_film
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.evaluate import main as evaluate
 from training.evaluate import read_arguments
 
@@ -159,3 +161,27 @@ def test_no_run_yet_shows_the_command(tmp_path: Path, monkeypatch: pytest.Monkey
     app = AppTest.from_file(MAIN, default_timeout=60).run()
     assert not app.exception
     assert app.code[0].value == "python -m training.train --dataset covid --paired"
+
+
+def test_a_checkpoint_whose_weights_do_not_fit_is_a_sentence(app: AppTest, runs: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "runs" / "broken"
+    broken.mkdir(parents=True)
+    checkpoint = load_checkpoint(runs / "phantom-erm-test_resnet-s0")
+    weights = {name: tensor for name, tensor in checkpoint.weights.items() if not name.startswith("head")}
+    save_checkpoint(replace(checkpoint, weights=weights), broken / "model.safetensors")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("END_CXR_RUNS", str(tmp_path / "runs"))
+        app.run()
+        app.file_uploader(key="uploads").upload("a.dcm", dicom()).run()
+    assert not app.exception
+    assert ["the weights do not fit" in error.value for error in app.error] == [True]
+
+
+def test_more_films_than_are_read_at_once(app: AppTest) -> None:
+    app.run()
+    uploader = app.file_uploader(key="uploads")
+    for number in range(14):
+        uploader = uploader.upload(f"{number}.dcm", dicom(InstanceNumber=str(number + 2)))
+    uploader.run()
+    assert not app.exception and not app.error
+    assert len(next(frame.value for frame in app.dataframe if "film" in frame.value)) == 14
