@@ -106,6 +106,17 @@ class Cohort:
         cohort = dataclasses.replace(self, images=images)
         return cohort.without(unreadable) if unreadable else cohort
 
+    @property
+    def on_device(self) -> bool:
+        """Whether the pixels are a tensor on an accelerator."""
+        return isinstance(self.images, Tensor) and self.images.device.type != "cpu"
+
+    def on(self, device: torch.device) -> "Cohort":
+        """Pixels that are one tensor move to the device, where batches are then cut and normalised; others stay."""
+        if not isinstance(self.images, Tensor):
+            return self
+        return dataclasses.replace(self, images=self.images.to(device))
+
     def without(self, reasons: dict[int, str]) -> "Cohort":
         """Leave out the films at these positions, each for its reason.
 
@@ -165,7 +176,7 @@ class CohortSamples(Dataset[Sample]):
     def __getitems__(self, keys: Sequence[int | Draw]) -> Sample:
         films = [key.film if isinstance(key, Draw) else key for key in keys]
         if isinstance(self.images, Tensor):
-            pixels = self.images[films]
+            pixels = self.images[torch.tensor(films, device=self.images.device)]
             pixels = pixels / 255 if pixels.dtype == torch.uint8 else pixels.float()
         else:
             pixels = torch.stack([self._pixels(film) for film in films])

@@ -20,10 +20,14 @@ class PairCounts(NamedTuple):
     entangling: int
 
 
+def count_groups(target: np.ndarray, bias: np.ndarray, targets: int, biases: int) -> np.ndarray:
+    """Samples by target (rows) and bias (columns), from integer labels."""
+    return np.bincount(target * biases + bias, minlength=targets * biases).reshape(targets, biases)
+
+
 def count_pairs(target: np.ndarray, bias: np.ndarray) -> PairCounts:
     """Count the pairs each term sees among samples with these integer labels."""
-    cells = np.zeros((int(target.max(initial=0)) + 1, int(bias.max(initial=0)) + 1), dtype=np.int64)
-    np.add.at(cells, (target, bias), 1)
+    cells = count_groups(target, bias, int(target.max(initial=0)) + 1, int(bias.max(initial=0)) + 1)
     by_bias, by_target = cells.sum(0), cells.sum(1)
     same_bias = int((by_bias * (by_bias - 1) // 2).sum())
     across = int(((by_target**2).sum() - (cells**2).sum()) // 2)

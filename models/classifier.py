@@ -81,12 +81,13 @@ class Classifier(nn.Module):
         self.neck = nn.BatchNorm1d(width, affine=False) if config.centred else nn.Identity()
         self.head = nn.Linear(width, config.num_classes)
 
-    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Output:
-        """Features and logits of normalised images, in one pass."""
+    def forward(self, image: Float[Tensor, "batch channels height width"], detached_head: bool = False) -> Output:
+        """Features and logits of normalised images, in one pass; `detached_head` keeps the logits' gradient to the head."""
         features = self.neck(self.backbone(image))
         if self.config.unit_norm:
             features = F.normalize(features, dim=1)
-        return Output(features, self.head(features) * self.config.logit_scale)
+        seen = features.detach() if detached_head else features
+        return Output(features, self.head(seen) * self.config.logit_scale)
 
 
 def feature_width(backbone: nn.Module) -> int:

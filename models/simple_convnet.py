@@ -1,8 +1,11 @@
-"""The convolutional network of the Biased MNIST experiments, under the name `simple_convnet` in timm.
+"""The convolutional network of the Biased MNIST experiments, under the name `simple_convnet` in timm, and its bias network.
 
 Four 7x7 convolutions of 16, 32, 64 and 128 channels, each with batch norm, ReLU after the first three and Tanh after the
 last, so that cosines of features can be negative; global average pooling. From Bahng et al., ReBias (ICML 2020), with the
 Tanh of Tartaglione et al., EnD (CVPR 2021). The unit-norm bottleneck and the last layer are `models.classifier`'s.
+
+`simple_convnet_1x1` is the same with 1x1 convolutions, ReBias's bias network: it sees one pixel at a time, hence colours or
+grey levels and no shape.
 """
 
 from itertools import pairwise
@@ -13,15 +16,15 @@ from torch import Tensor, nn
 
 
 class SimpleConvNet(nn.Module):
-    """28x28 digits or larger images to 128 features in (-1, 1)."""
+    """Images of any size to 128 features in (-1, 1)."""
 
-    def __init__(self, in_chans: int = 3, num_classes: int = 0) -> None:
+    def __init__(self, in_chans: int = 3, num_classes: int = 0, kernel_size: int = 7) -> None:
         super().__init__()
         widths = (in_chans, 16, 32, 64, 128)
         layers: list[nn.Module] = []
         for number, (before, after) in enumerate(pairwise(widths), start=1):
             layers += [
-                nn.Conv2d(before, after, kernel_size=7, padding=3),
+                nn.Conv2d(before, after, kernel_size, padding=kernel_size // 2),
                 nn.BatchNorm2d(after),
                 nn.ReLU(inplace=True) if number < 4 else nn.Tanh(),
             ]
@@ -41,7 +44,17 @@ class SimpleConvNet(nn.Module):
 @register_model
 def simple_convnet(pretrained: bool = False, **settings: Any) -> SimpleConvNet:
     """The entry that `timm.create_model` looks up; it has no pretrained weights."""
+    return _build(pretrained, settings, kernel_size=7)
+
+
+@register_model
+def simple_convnet_1x1(pretrained: bool = False, **settings: Any) -> SimpleConvNet:
+    """The bias network, with a receptive field of one pixel."""
+    return _build(pretrained, settings, kernel_size=1)
+
+
+def _build(pretrained: bool, settings: dict[str, Any], kernel_size: int) -> SimpleConvNet:
     if pretrained:
         raise ValueError("simple_convnet has no pretrained weights")
     taken = {name: value for name, value in settings.items() if name in ("in_chans", "num_classes")}
-    return SimpleConvNet(**taken)
+    return SimpleConvNet(**taken, kernel_size=kernel_size)

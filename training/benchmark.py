@@ -60,14 +60,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.sample import DatasetInfo, Sample
-from models.classifier import ModelConfig, build_classifier
+from models.classifier import ModelConfig, build_classifier, feature_width
 from training.bias.auroc import auroc_difference, auroc_interval
 from training.bias.uncertainty import Interval, seed_interval
 from training.checkpoint import load_checkpoint
 from training.config import as_settings, parse
 from training.measure import LOCAL_SETTINGS, positive_name
-from training.methods import METHODS, ErmParameters, build_method
+from training.methods import METHODS, Setup, build_method
 from training.methods.end import disentangling_loss, entangling_loss
+from training.methods.parameters import ErmParameters
 from training.report import RunResult, json_numbers, machine, mistakes_as_sentences
 from training.runs import obtain
 from training.timing import median_ms
@@ -170,7 +171,9 @@ def _training_step(
 ) -> Callable[[], None]:
     config = ModelConfig(model_name, 2, 3, batch.image.shape[-1])
     model = build_classifier(config).to(memory_format=layout)
-    method = build_method(method_name, METHODS[method_name].parameters(), info)
+    counts = np.ones((len(info.targets), len(info.biases)), dtype=np.int64)
+    setup = Setup(info, counts, feature_width(model.backbone), 3, len(batch.row), 1)
+    method = build_method(method_name, METHODS[method_name].parameters(), setup)
     optimiser = torch.optim.AdamW(model.parameters())
     image = batch.image.contiguous(memory_format=layout)
 

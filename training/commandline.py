@@ -14,12 +14,25 @@ from typing import Any, get_args, get_type_hints
 
 
 def option(
-    default: Any, help: str, *aliases: str, choices: Sequence[str] | None = None, metavar: str | None = None
+    default: Any,
+    help: str,
+    *aliases: str,
+    choices: Sequence[str] | None = None,
+    metavar: str | None = None,
+    search: tuple[float, float] | None = None,
 ) -> Any:
-    """A dataclass field that is also a flag: `help` is its text, `aliases` are short names such as `-b`."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "aliases": aliases, "choices": choices, "metavar": metavar}
-    )
+    """A dataclass field that is also a flag.
+
+    Args:
+        default: where neither preset, file nor command line says otherwise.
+        help: its text.
+        aliases: short names such as `-b`.
+        choices: the words it takes.
+        metavar: what stands for its value in `--help`.
+        search: lowest and highest value that `training.sweep` tries, on a logarithmic scale where the lowest is above 0.
+    """
+    metadata = {"help": help, "aliases": aliases, "choices": choices, "metavar": metavar, "search": search}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -30,15 +30,16 @@ from torch.utils.data import DataLoader
 
 from datasets.augmentation import Augmentation
 from datasets.cohort import Cohort, whole_batch
-from datasets.confounding import check_confounding, count_pairs
+from datasets.confounding import check_confounding, count_groups, count_pairs
 from datasets.identity import hash_key
 from datasets.sample import Sample, Split
 from datasets.samplers import EpochSampler
-from models.classifier import ModelConfig, build_classifier, require_model
+from models.classifier import ModelConfig, build_classifier, feature_width, require_model
 from training.checkpoint import load_resume, save_resume, write_aside
 from training.cohorts import cohort_of, preprocessing_of
 from training.measure import finish, validate
-from training.methods import METHODS, ErmParameters, build_method
+from training.methods import METHODS, Setup, build_method
+from training.methods.parameters import ErmParameters
 from training.probe_set import watch
 from training.report import (
     ERRORS,
@@ -93,7 +94,7 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
 
 def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
     """The loop: returns the finished run, whose folder is complete but for report.json."""
-    device = choose_device(config.device)
+    device, entry = choose_device(config.device), METHODS[config.method]
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     torch.manual_seed(config.seed)
     shape = ModelConfig(
@@ -106,20 +107,29 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
         config.logit_scale,
     )
     model = build_classifier(shape, config.pretrained, config.weights).to(device).to(memory_format=layout)
-    method = build_method(config.method, parameters, cohort.info).to(device)
-    both = nn.ModuleList([model, method])
-
     positions = cohort.positions(Split.TRAIN)
     target, bias = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
     sampler = EpochSampler(positions, target, bias, config.batch_size, config.seed, config.sampler)
+    if not config.augment and not config.workers:
+        cohort = cohort.on(device)
     loader = DataLoader(
         cohort.samples(Augmentation() if config.augment else None, config.seed),
         batch_sampler=sampler,
         collate_fn=whole_batch,
         num_workers=config.workers,
-        pin_memory=device.type == "cuda",
+        pin_memory=device.type == "cuda" and not cohort.on_device,
     )
     steps = len(sampler)
+    setup = Setup(
+        info=cohort.info,
+        counts=count_groups(target, bias, len(cohort.info.targets), len(cohort.info.biases)),
+        width=feature_width(model.backbone),
+        in_chans=config.in_chans,
+        rows=int(cohort.table["row"].max()) + 1,
+        steps=config.epochs * steps,
+    )
+    method = build_method(config.method, parameters, setup).to(device)
+    both = nn.ModuleList([model, method])
     optimiser = create_optimizer_v2(both, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay)
     scheduler, _ = create_scheduler_v2(
         optimiser,
@@ -166,7 +176,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
                 pairs += count_pairs(batch.target.numpy(), batch.bias.numpy())
                 batch = Sample(*(value.to(device, non_blocking=True) for value in batch))
                 with torch.autocast(device.type, half_precision(device), enabled=config.amp):
-                    output = model(batch.image.contiguous(memory_format=layout))
+                    output = model(batch.image.contiguous(memory_format=layout), entry.detached_head)
                 terms = method(output, batch)
                 loss = torch.stack(list(terms.values())).sum()
                 optimiser.zero_grad(set_to_none=True)
@@ -194,7 +204,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
             }
             with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
-            if METHODS[config.method].uses_bias and not pairs.all():
+            if entry.uses_bias and not pairs.all():
                 ERRORS.print(
                     f"epoch {epoch + 1}: a term of {config.method} saw no pair of images at all", style="yellow"
                 )

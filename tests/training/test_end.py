@@ -14,8 +14,9 @@ from torch import Tensor
 
 from datasets.sample import DatasetInfo, Sample
 from models.classifier import Output
-from training.methods import EndParameters
+from tests.method_setup import setup_of
 from training.methods.end import End, disentangling_loss, entangling_loss
+from training.methods.parameters import EndParameters
 
 INFO = DatasetInfo("phantom", ("no", "yes"), ("a", "b", "c"), "source", 1, synthetic=True)
 
@@ -156,7 +157,7 @@ def test_a_step_on_one_term_alone_moves_the_features_its_way(alpha: float, beta:
     layer = torch.nn.Linear(6, 5)
     image, target, bias = torch.randn(32, 6), torch.randint(2, (32,)), torch.randint(3, (32,))
     sample = Sample(image, target, bias, torch.arange(32))
-    method, name = End(EndParameters(alpha, beta), INFO), "r_perp" if alpha else "r_par"
+    method, name = End(EndParameters(alpha, beta), setup_of(INFO)), "r_perp" if alpha else "r_par"
     optimiser = torch.optim.SGD(layer.parameters(), lr=0.5)
     before = layer(image).detach()
     history = []
@@ -174,7 +175,7 @@ def test_a_step_on_one_term_alone_moves_the_features_its_way(alpha: float, beta:
 def test_terms_are_weighted_and_sum_to_the_loss() -> None:
     features, target, bias = batch(5, 16, 6, 2, 3)
     logits = torch.randn(16, 2)
-    terms = End(EndParameters(alpha=0.5, beta=2.0, form="absolute"), INFO)(
+    terms = End(EndParameters(alpha=0.5, beta=2.0, form="absolute"), setup_of(INFO))(
         Output(features.float(), logits), Sample(features, target, bias, target)
     )
     assert list(terms) == ["ce", "r_perp", "r_par"]

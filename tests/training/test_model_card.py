@@ -17,7 +17,7 @@ from models.classifier import ModelConfig
 from training.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 from training.config import PRESETS, TrainConfig, as_settings
 from training.measure import LOCAL_SETTINGS
-from training.methods import EndParameters
+from training.methods.parameters import EndParameters
 from training.model_card import NAME, model_card, write_card
 from training.report import RunResult, write_report
 

@@ -25,10 +25,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datasets.sample import DatasetInfo, Sample
+from datasets.sample import Sample
 from models.classifier import Output
 from training.distributed import gather_rows, global_batch_gradient, sum_over_ranks
-from training.methods import EndParameters
+from training.methods import Setup
+from training.methods.parameters import EndParameters
 
 
 def disentangling_loss(
@@ -109,10 +110,10 @@ def entangling_loss(
 class End(nn.Module):
     """Cross-entropy plus the two terms; takes part in training only, the classifier is unchanged."""
 
-    def __init__(self, parameters: EndParameters, info: DatasetInfo) -> None:
+    def __init__(self, parameters: EndParameters, setup: Setup) -> None:
         super().__init__()
         self.parameters_ = parameters
-        self.num_targets, self.num_biases = len(info.targets), len(info.biases)
+        self.num_targets, self.num_biases = len(setup.info.targets), len(setup.info.biases)
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `ce`, `r_perp` and `r_par`, the last two already weighted by alpha and beta."""

@@ -3,15 +3,16 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datasets.sample import DatasetInfo, Sample
+from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import ErmParameters
+from training.methods import Setup
+from training.methods.parameters import ErmParameters
 
 
 class Erm(nn.Module):
     """Cross-entropy, blind to the bias."""
 
-    def __init__(self, parameters: ErmParameters, info: DatasetInfo) -> None:
+    def __init__(self, parameters: ErmParameters, setup: Setup) -> None:
         super().__init__()
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
