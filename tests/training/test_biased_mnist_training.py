@@ -2,36 +2,13 @@
 
 import json
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 from training.config import parse
 from training.train import main
-
-
-def write_idx(path: Path, values: np.ndarray) -> None:
-    path.write_bytes(struct.pack(f">{values.ndim + 1}I", 0x800 + values.ndim, *values.shape) + values.tobytes())
-
-
-@pytest.fixture(scope="module")
-def drawn_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Digits in Pillow's own font at random places, in MNIST's files."""
-    folder, rng = tmp_path_factory.mktemp("digits"), np.random.default_rng(0)
-    for prefix, count in (("train", 1600), ("t10k", 1200)):
-        labels = np.arange(count, dtype=np.uint8) % 10
-        images = np.zeros((count, 28, 28), np.uint8)
-        for number, label in enumerate(labels):
-            page = Image.new("L", (28, 28))
-            ImageDraw.Draw(page).text(tuple(rng.integers(3, 12, 2)), str(label), fill=255, font_size=16)
-            images[number] = page
-        write_idx(folder / f"{prefix}-images-idx3-ubyte", images)
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
-    return folder
 
 
 def train(capsys: pytest.CaptureFixture[str], folder: Path, output: Path, *arguments: str) -> list[dict[str, Any]]:
