@@ -1,7 +1,7 @@
 """The order of an epoch: batches that hold the cross-source pairs EnD needs, resumable at any position.
 
-An order is a function of (seed, epoch) alone. An epoch is every training film once, in batches of one size; the films that
-would make a smaller last batch wait for the next epoch, whose order is another.
+An order is a function of (seed, epoch) alone. An epoch is every training film once (unless groups are balanced), in batches
+of one size; the films that would make a smaller last batch wait for the next epoch, whose order is another.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,8 @@ class EpochSampler(Sampler[list[Draw]]):
     `random` is a plain permutation. `paired` deals each (target, bias) group out evenly over the epoch, and where a batch
     still has no pair of one target across biases although the films have one, gives its last place to a film that makes
     one, or its last two to a pair where no single film can: those films are then seen more than once in the epoch, the
-    ones they displace not at all.
+    ones they displace not at all. `balanced` resamples: every batch shows each group that has films equally often, to
+    within one film, and draws them with replacement from the group; an epoch has as many batches as in the other orders.
 
     Set `epoch` before each pass; `start` is the first batch handed out, for going on in mid-epoch.
     """
@@ -54,6 +55,8 @@ class EpochSampler(Sampler[list[Draw]]):
     def batches(self, epoch: int) -> np.ndarray:
         """Indices into `positions` of an epoch, batches x batch size."""
         rng = np.random.default_rng([self.seed, epoch])
+        if self.order == "balanced":
+            return self._balanced(rng)
         films = len(self.positions)
         order = rng.permutation(films) if self.order == "random" else self._dealt(rng)
         batches = order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
@@ -66,12 +69,27 @@ class EpochSampler(Sampler[list[Draw]]):
     def _dealt(self, rng: np.random.Generator) -> np.ndarray:
         """Every group spread evenly: the k-th of its n films sits near fraction (k + u) / n of the epoch."""
         order = rng.permutation(len(self.positions))
-        cell = self.target * (int(self.bias.max()) + 1) + self.bias
+        cell = self._cells()
         place = np.empty(len(order))
         for value in np.unique(cell):
             members = order[cell[order] == value]
             place[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return np.argsort(place + 1e-9 * rng.random(len(place)))
+
+    def _balanced(self, rng: np.random.Generator) -> np.ndarray:
+        """Groups taken in turn, in one order for the whole epoch, so that neither a batch nor the epoch favours any."""
+        groups = [np.flatnonzero(self._cells() == value) for value in np.unique(self._cells())]
+        turns = np.resize(rng.permutation(len(groups)), len(self) * self.batch_size)
+        chosen = np.empty(len(turns), dtype=np.intp)
+        for number, members in enumerate(groups):
+            mine = turns == number
+            chosen[mine] = rng.choice(members, mine.sum())
+        return chosen.reshape(len(self), self.batch_size)
+
+    def _cells(self) -> np.ndarray:
+        """One number a target x bias group."""
+        cells: np.ndarray = self.target * (int(self.bias.max()) + 1) + self.bias
+        return cells
 
     def _pair_up(self, batch: np.ndarray, rng: np.random.Generator) -> None:
         """Put a film that makes a pair with one of the batch in its last place, else a pair in its last two."""

@@ -28,9 +28,13 @@ from training.report import RunResult, json_numbers, versions
 LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights")
 
 
-def validate(model: Classifier, cohort: Cohort, device: torch.device, channels_last: bool) -> dict[str, float | None]:
-    """Cross-entropy `ce` and the headline metrics on validation; each film is called for its most probable class."""
-    at = cohort.positions(Split.VALIDATION)
+def validate(
+    model: Classifier, cohort: Cohort, device: torch.device, channels_last: bool, split: Split = Split.VALIDATION
+) -> dict[str, float | None]:
+    """Cross-entropy `ce` and the headline metrics of a split; each film is called for its most probable class."""
+    at = cohort.positions(split)
+    if not len(at):
+        return {}
     logits = infer(model, cohort.samples(), at, device, channels_last=channels_last).logits
     films = cohort.table.iloc[at]
     target = films["target"].to_numpy()
@@ -58,8 +62,20 @@ def finish(
     folder: Path,
     device: torch.device,
     epoch: int,
+    last: dict[str, float | None],
 ) -> RunResult:
-    """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference."""
+    """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference.
+
+    Args:
+        model: with the weights of the kept epoch.
+        cohort: all its films.
+        config: of the run.
+        parameters: of its method.
+        folder: of the run.
+        device: of the model.
+        epoch: the kept one, from 1.
+        last: metrics of the last epoch on test, which no rule chose; told beside those of the kept one.
+    """
     info, table = cohort.info, cohort.table
     samples, everything = cohort.samples(), np.arange(len(table))
     features, logits = infer(model, samples, everything, device, channels_last=config.channels_last)
@@ -103,6 +119,7 @@ def finish(
             "rule": config.select,
             "epoch": epoch,
             "used_bias_labels": config.select == "worst_group_accuracy",
+            "last_epoch_on_test": last,
         },
         "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
         "training_used_bias_labels": METHODS[config.method].uses_bias,

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,20 @@ from datasets.identity import hash_key
 from training.checkpoint import RESUME_NAME
 from training.config import TrainConfig, as_settings
 from training.report import RunResult, write_report
+from training.trackers import Listener
 from training.train import train
 
 
-def obtain(config: TrainConfig, parameters: Any, cohort: Callable[[], Cohort]) -> RunResult:
+def obtain(
+    config: TrainConfig, parameters: Any, cohort: Callable[[], Cohort], listeners: Sequence[Listener] = ()
+) -> RunResult:
     """The finished run of these settings: found in the output folder, gone on with where it was interrupted, or trained.
 
     Args:
         config: of one run (not of a pair).
         parameters: of its method.
         cohort: loads the films; called only when something is to be trained.
+        listeners: see `train`.
     """
     for folder in folders_of(config, parameters):
         report = folder / "report.json"
@@ -34,17 +38,21 @@ def obtain(config: TrainConfig, parameters: Any, cohort: Callable[[], Cohort]) -
             break
     config.output.mkdir(parents=True, exist_ok=True)
     hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
-    run = train(config, parameters, cohort())
+    run = train(config, parameters, cohort(), listeners)
     write_report([run], run.folder)
     return run
 
 
 def folders_of(config: TrainConfig, parameters: Any) -> list[Path]:
-    """Run folders below the output folder whose config.yaml holds these settings, oldest name first."""
+    """Run folders below the output folder whose config.yaml holds these settings, oldest name first.
+
+    A tracker is told of a run and changes nothing of it: any will do.
+    """
     wanted = as_settings(dataclasses.replace(config, paired=False, resume=None), parameters)
     folders = sorted(config.output.glob(f"*-{config.method}-*-s{config.seed}*"))
     files = [folder / "config.yaml" for folder in folders]
-    return [f.parent for f in files if f.is_file() and yaml.safe_load(f.read_text(encoding="utf-8")) == wanted]
+    found = {f.parent: yaml.safe_load(f.read_text(encoding="utf-8")) for f in files if f.is_file()}
+    return [folder for folder, settings in found.items() if settings | {"tracker": config.tracker} == wanted]
 
 
 def read_result(report: Path) -> RunResult:

@@ -14,3 +14,18 @@ def median_ms(action: Callable[[], object], repeats: int) -> float:
         action()
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times)
+
+
+def in_turn_ms(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median wall time of each action in milliseconds, taken in turn after a round to warm up.
+
+    In turn, so that a change of the machine's speed meets all of them.
+    """
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for repeat in range(repeats + 1):
+        for name, action in actions.items():
+            started = time.perf_counter()
+            action()
+            if repeat:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return {name: statistics.median(values) for name, values in times.items()}

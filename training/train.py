@@ -10,6 +10,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,6 @@ import numpy as np
 import torch
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
@@ -37,10 +37,11 @@ from datasets.samplers import EpochSampler
 from models.classifier import ModelConfig, build_classifier, feature_width, require_model
 from training.checkpoint import load_resume, save_resume, write_aside
 from training.cohorts import cohort_of, preprocessing_of
-from training.measure import finish, validate
+from training.measure import LOCAL_SETTINGS, finish, validate
 from training.methods import METHODS, Setup, build_method
 from training.methods.parameters import ErmParameters
 from training.probe_set import watch
+from training.progress import describe, progress_bar
 from training.report import (
     ERRORS,
     RunResult,
@@ -51,12 +52,17 @@ from training.report import (
     show_results,
     write_report,
 )
+from training.trackers import Listener, require_tracker, tracking
 
 LOG_STEPS = 10
 
 
 class TrainingError(ValueError):
     """Training that can't begin or go on; the message says why and what to change."""
+
+
+class Diverged(TrainingError):
+    """A term is no number any more."""
 
 
 def main(config: TrainConfig, parameters: Any) -> None:
@@ -81,6 +87,7 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     """Load and check the films, say what they allow, and decode them, once model and device are known to exist."""
     require_model(config.model)
     choose_device(config.device)
+    require_tracker(config.tracker)
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     cohort = cohort.cached(config.cache, config.output / ".cache")
@@ -92,11 +99,20 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     return cohort
 
 
-def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
-    """The loop: returns the finished run, whose folder is complete but for report.json."""
+def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Sequence[Listener] = ()) -> RunResult:
+    """The loop: returns the finished run, whose folder is complete but for report.json.
+
+    Args:
+        config: of one run.
+        parameters: of its method.
+        cohort: as `prepare` returns it.
+        listeners: called with the epoch, from 1, and its line of metrics.jsonl once that is written; what they raise ends
+            the training.
+    """
     device, entry = choose_device(config.device), METHODS[config.method]
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     torch.manual_seed(config.seed)
+    torch.backends.cudnn.benchmark = True  # every batch has one size: the fastest convolution is worth looking for
     shape = ModelConfig(
         config.model,
         len(cohort.info.targets),
@@ -145,6 +161,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
     scaler = torch.amp.GradScaler(device.type, enabled=config.amp and device.type == "cuda")
     films = cohort.table[["row", "split", "target", "bias"]]
     digest = hashlib.sha256(films.to_csv(index=False).encode()).hexdigest()
+    settings = as_settings(dataclasses.replace(config, paired=False), parameters)
     first, best = 0, Best(float("-inf"), 0, {})
     if config.resume:
         folder = config.resume
@@ -158,12 +175,12 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
         first, best = state["epoch"], Best(*state["best"])
     else:
         folder = prepare_folder(config)
-        settings = as_settings(dataclasses.replace(config, paired=False), parameters)
         write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
 
     watch(model, cohort, config, folder, device, first)
     both.train()
-    with progress_bar() as progress:
+    told = {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS}
+    with tracking(config.tracker, folder, told) as track, progress_bar() as progress:
         task = progress.add_task(config.method, total=config.epochs * steps, completed=first * steps, note="")
         for epoch in range(first, config.epochs):
             sampler.epoch = epoch
@@ -204,6 +221,8 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
             }
             with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+            for listener in (track, *listeners):
+                listener(epoch + 1, record)
             if entry.uses_bias and not pairs.all():
                 ERRORS.print(
                     f"epoch {epoch + 1}: a term of {config.method} saw no pair of images at all", style="yellow"
@@ -222,8 +241,11 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort) -> RunResult:
             }
             state |= {"scaler": scaler.state_dict(), "generator": torch.get_rng_state(), "best": tuple(best)}
             save_resume(state, folder)
-    model.load_state_dict(best.weights)
-    return finish(model, cohort, config, parameters, folder, device, best.epoch)
+        last = validate(model, cohort, device, config.channels_last, Split.TEST)
+        model.load_state_dict(best.weights)
+        run = finish(model, cohort, config, parameters, folder, device, best.epoch, last)
+        track(config.epochs, {"final": run.metrics})
+    return run
 
 
 class Best(NamedTuple):
@@ -280,21 +302,7 @@ def require_finite(means: dict[str, float], epoch: int, step: int) -> None:
     bad = [name for name, value in means.items() if not np.isfinite(value)]
     if bad:
         where = f"{', '.join(bad)} is not finite by step {step} of epoch {epoch + 1}"
-        raise TrainingError(f"{where}: try a lower --lr, or --clip-grad 1")
-
-
-def progress_bar() -> Progress:
-    """Steps of the whole training, with the terms of the running epoch."""
-    elapsed, note = TimeElapsedColumn(), TextColumn("{task.fields[note]}")
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), elapsed, note, console=ERRORS
-    )
-
-
-def describe(means: dict[str, float], pairs: np.ndarray, rate: float) -> str:
-    """The terms, the speed, and the pairs a batch that R_perp and R_par see."""
-    terms = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-    return f"{terms} · {rate:.0f}/s · pairs {pairs[0]:.0f} + {pairs[1]:.0f}"
+        raise Diverged(f"{where}: try a lower --lr, or --clip-grad 1")
 
 
 if __name__ == "__main__":

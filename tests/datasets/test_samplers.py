@@ -94,22 +94,54 @@ def test_conflicting_films_meet_in_every_batch_without_being_repeated() -> None:
     assert len(set(films)) == size
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
+@settings(deadline=None, max_examples=100)
+@given(table=tables(), batch_size=st.integers(1, 12), seed=st.integers(0, 1000), epoch=st.integers(0, 5))
+def test_balanced_batches_show_each_group_equally_often(
+    table: tuple[np.ndarray, np.ndarray], batch_size: int, seed: int, epoch: int
+) -> None:
+    target, bias = table
+    sampler = EpochSampler(np.arange(len(target)), target, bias, batch_size, seed, order="balanced")
+    sampler.epoch = epoch
+    batches = drawn(sampler)
+    assert [len(batch) for batch in batches] == [min(batch_size, len(target))] * (len(target) // sampler.batch_size)
+    groups = set(zip(target.tolist(), bias.tolist(), strict=True))
+    for films in [*batches, [film for batch in batches for film in batch]]:
+        shown = Counter((int(target[film]), int(bias[film])) for film in films)
+        counts = [shown[group] for group in groups]
+        assert max(counts) - min(counts) <= 1
+
+
+def test_balanced_draws_reach_every_film_of_a_group() -> None:
+    """With replacement: a film comes again within an epoch, another not at all, and over epochs all have their turn."""
+    target, bias = np.repeat([0, 1], [40, 10]), np.repeat([0, 0], [40, 10])
+    sampler = EpochSampler(np.arange(50), target, bias, 10, 0, order="balanced")
+    seen = Counter[int]()
+    for sampler.epoch in range(200):
+        seen.update(film for batch in drawn(sampler) for film in batch)
+    assert set(seen) == set(range(50))
+    # 5,000 draws of each target: 125 a film of the first group, 500 of the second, give or take five deviations.
+    for film, times in seen.items():
+        expected = 125 if film < 40 else 500
+        assert abs(times - expected) < 5 * expected**0.5
+
+
+@pytest.mark.parametrize("order", ["paired", "random", "balanced"])
+def test_order_is_a_function_of_seed_and_epoch(order: str) -> None:
     rng = np.random.default_rng(0)
     target, bias = rng.integers(0, 2, 100), rng.integers(0, 3, 100)
 
-    def order(seed: int, epoch: int) -> list[list[int]]:
-        sampler = EpochSampler(np.arange(100), target, bias, 8, seed)
+    def batches(seed: int, epoch: int) -> list[list[int]]:
+        sampler = EpochSampler(np.arange(100), target, bias, 8, seed, order)
         sampler.epoch = epoch
         return drawn(sampler)
 
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    assert order(1, 4) == order(1, 4)
-    assert len({str(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+    assert batches(1, 4) == batches(1, 4)
+    assert len({str(batches(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
 
 
-@pytest.mark.parametrize("order", ["paired", "random"])
+@pytest.mark.parametrize("order", ["paired", "random", "balanced"])
 @pytest.mark.parametrize("start", [0, 1, 5, 12, 13])
 def test_resumes_from_start(order: str, start: int) -> None:
     target, bias = np.arange(100) % 2, np.arange(100) % 3

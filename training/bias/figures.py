@@ -139,13 +139,13 @@ def shortcuts(table: pd.DataFrame, ink: str = "#333") -> alt.LayerChart:
     return alt.layer(bars, rules, half).properties(width=WIDTH + 80, height=32 * len(order))
 
 
-def as_svg(chart: alt.TopLevelMixin) -> str:
+def as_svg(chart: alt.TopLevelMixin, background: str = "transparent") -> str:
     """The chart as SVG text that needs nothing from outside."""
     import vl_convert
 
     # Text is measured here and drawn by the reader's machine: a font that is the same width on both, and room to spare.
     padding = {"left": 16, "right": 16, "top": 5, "bottom": 5}
-    configured = chart.configure(font="Arial, Helvetica, sans-serif", background="transparent", padding=padding)
+    configured = chart.configure(font="Arial, Helvetica, sans-serif", background=background, padding=padding)
     configured = configured.configure_view(stroke=None).configure_legend(labelLimit=320)
     svg: str = vl_convert.vegalite_to_svg(configured.to_dict())
     return svg

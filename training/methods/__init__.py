@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from training.methods.parameters import EndParameters, ErmParameters
+from training.methods.parameters import (
+    BiasBalanceParameters,
+    EndParameters,
+    ErmParameters,
+    FairklParameters,
+    GroupDroParameters,
+    HexParameters,
+    LearnedMixinParameters,
+    RebiasParameters,
+    ReweightParameters,
+    RubiParameters,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +72,35 @@ class Entry:
 METHODS: dict[str, Entry] = {
     "erm": Entry(ErmParameters, "training.methods.erm:Erm", False, "cross-entropy alone, the baseline"),
     "end": Entry(EndParameters, "training.methods.end:End", True, "entangling and disentangling (CVPR 2021)"),
+    "bias_balance": Entry(
+        BiasBalanceParameters, "training.methods.bias_balance:BiasBalance", True, "bias-balanced logits (NeurIPS 2021)"
+    ),
+    "fairkl": Entry(
+        FairklParameters,
+        "training.methods.fairkl:Fairkl",
+        True,
+        "supervised contrast with equal spread of cosines (ICLR 2023)",
+        detached_head=True,
+    ),
+    "group_dro": Entry(
+        GroupDroParameters, "training.methods.group_dro:GroupDro", True, "worst group weighs most (ICLR 2020)"
+    ),
+    "reweight": Entry(
+        ReweightParameters, "training.methods.reweight:Reweight", True, "every target x bias group weighs the same"
+    ),
+    "hex": Entry(HexParameters, "training.methods.hex:Hex", False, "texture projected out of the logits (ICLR 2019)"),
+    "learned_mixin": Entry(
+        LearnedMixinParameters,
+        "training.methods.learned_mixin:LearnedMixin",
+        False,
+        "mixture with a bias network, and its entropy (EMNLP 2019)",
+    ),
+    "rubi": Entry(
+        RubiParameters, "training.methods.rubi:Rubi", False, "logits masked by a bias network (NeurIPS 2019)"
+    ),
+    "rebias": Entry(
+        RebiasParameters, "training.methods.rebias:Rebias", False, "HSIC to a bias network's features (ICML 2020)"
+    ),
 }
 
 

@@ -15,6 +15,10 @@ Pairs are unordered. Deviations from the released code, on purpose:
 3. Signed R_perp and R_par are computed from group sums in O(batch x width), with no Gram matrix and no loop over classes:
    the cosines of all pairs inside a set sum to (|sum of z|^2 - sum of |z|^2) / 2.
 4. A term without pairs is 0 with a zero gradient; the training loop counts pairs and warns.
+
+Beyond the paper, all off by default: `cross_entropy` takes the shifted logits of `bias_balance` in place of plain ones,
+`spread` adds FairKL's second-order constraint, whose authors hold EnD to constrain means alone (Barbano et al., ICLR 2023),
+and `warmup` lets the terms rise from 0 in the first steps. `pairs` can go back to the released mask, for comparison.
 """
 
 from typing import Literal
@@ -29,6 +33,8 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.distributed import gather_rows, global_batch_gradient, sum_over_ranks
 from training.methods import Setup
+from training.methods.bias_balance import log_prior
+from training.methods.fairkl import spread_difference
 from training.methods.parameters import EndParameters
 
 
@@ -107,21 +113,51 @@ def entangling_loss(
         return global_batch_gradient(torch.where(pairs > 0, mean, 0), group)
 
 
+def released_entangling_loss(
+    features: Float[Tensor, "batch dim"], target: Int[Tensor, " batch"], bias: Int[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """R_par of the pairs that the released mask keeps: the later sample has the lower bias. Quadratic in the batch.
+
+    Its value depends on the order of the batch, and a batch sorted by bias has none. For the ablation of `pairs` alone.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        z = _normalise(features)
+        seen = ((target[:, None] == target[None, :]) & (bias[:, None] < bias[None, :])).tril(diagonal=-1)
+        return ((1 - z @ z.T) / 2 * seen).sum() / seen.sum().clamp(min=1)
+
+
 class End(nn.Module):
     """Cross-entropy plus the two terms; takes part in training only, the classifier is unchanged."""
+
+    step: Tensor
+    log_prior: Tensor | None
 
     def __init__(self, parameters: EndParameters, setup: Setup) -> None:
         super().__init__()
         self.parameters_ = parameters
         self.num_targets, self.num_biases = len(setup.info.targets), len(setup.info.biases)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.warm_steps = parameters.warmup * setup.steps
+        prior = log_prior(setup.counts) if parameters.cross_entropy == "balanced" else None
+        self.register_buffer("log_prior", prior, persistent=False)
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `ce`, `r_perp` and `r_par`, the last two already weighted by alpha and beta."""
-        p = self.parameters_
-        r_perp = disentangling_loss(output.features, batch.bias, p.form, self.num_biases)
-        r_par = entangling_loss(output.features, batch.target, batch.bias, self.num_targets, self.num_biases)
-        ce = F.cross_entropy(output.logits.float(), batch.target)
-        return {"ce": ce, "r_perp": p.alpha * r_perp, "r_par": p.beta * r_par}
+        """Return `ce`, `r_perp`, `r_par` and, where it is asked for, `spread`, already weighted."""
+        p, (features, logits) = self.parameters_, output
+        logits = logits.float() if self.log_prior is None else logits.float() + self.log_prior[batch.bias]
+        terms = {"r_perp": p.alpha * disentangling_loss(features, batch.bias, p.form, self.num_biases)}
+        if p.pairs == "released":
+            terms["r_par"] = p.beta * released_entangling_loss(features, batch.target, batch.bias)
+        else:
+            sizes = self.num_targets, self.num_biases
+            terms["r_par"] = p.beta * entangling_loss(features, batch.target, batch.bias, *sizes)
+        if p.spread:
+            terms["spread"] = p.spread * spread_difference(features, batch.target, batch.bias)
+        if self.warm_steps:
+            share = (self.step / self.warm_steps).clamp(max=1)
+            terms = {name: share * term for name, term in terms.items()}
+            self.step += self.training
+        return {"ce": F.cross_entropy(logits, batch.target), **terms}
 
 
 def _normalise(features: Tensor) -> Tensor:

@@ -16,12 +16,84 @@ class ErmParameters:
 
 @dataclass(frozen=True)
 class EndParameters:
-    """EnD's two weights and the reading of its first term."""
+    """EnD's two weights, the reading of its first term, and what goes beyond the paper."""
 
-    alpha: float = option(1.0, "weight of R_perp, which disentangles features that share the bias", search=(0.01, 50.0))
+    alpha: float = option(1.0, "weight of R_perp, which disentangles features that share the bias", search=(0.01, 10.0))
     beta: float = option(
-        1.0, "weight of R_par, which entangles features of one target across biases", search=(0.01, 50.0)
+        1.0, "weight of R_par, which entangles features of one target across biases", search=(0.1, 50.0)
     )
     form: str = option(
         "signed", "R_perp: |sum of cosines| per bias, or mean |cosine| (quadratic)", choices=("signed", "absolute")
     )
+    pairs: str = option(
+        "all", "pairs of R_par: all, or the half that the released code sees (quadratic)", choices=("all", "released")
+    )
+    cross_entropy: str = option(
+        "plain", "plain, or balanced: of logits that are given log p(target | bias)", choices=("plain", "balanced")
+    )
+    spread: float = option(0.0, "weight of the difference of cosines' standard deviations within and across biases")
+    warmup: float = option(0.0, "share of all steps in which alpha, beta and spread rise from 0")
+
+
+@dataclass(frozen=True)
+class BiasBalanceParameters:
+    """BiasBal has none: its shift is counted from the training films."""
+
+
+@dataclass(frozen=True)
+class ReweightParameters:
+    """Inverse-frequency weights are counted from the training films."""
+
+
+@dataclass(frozen=True)
+class GroupDroParameters:
+    """Group DRO's game between network and group weights."""
+
+    step_size: float = option(0.01, "eta, step of the group weights", search=(1e-4, 1.0))
+    adjustment: float = option(0.0, "C: adds C / sqrt(films) to a group's loss when weights move", search=(0.0, 5.0))
+
+
+@dataclass(frozen=True)
+class FairklParameters:
+    """eps-SupInfoNCE and FairKL."""
+
+    temperature: float = option(0.1, "what cosines of the contrastive term are divided by", search=(0.05, 0.5))
+    epsilon: float = option(0.0, "margin of positives over negatives, after division by the temperature")
+    contrastive_weight: float = option(1.0, "weight of the contrastive term", search=(0.01, 1.0))
+    fairkl_weight: float = option(1.0, "weight of FairKL", search=(0.1, 50.0))
+    kld: float = option(1.0, "weight of differing standard deviations within FairKL", search=(0.1, 10.0))
+
+
+@dataclass(frozen=True)
+class HexParameters:
+    """How HEX reads texture, and how strictly it projects it out."""
+
+    grey_levels: int = option(16, "grey levels of the texture matrix")
+    ridge: float = option(1e-4, "ridge of the projection, relative to the texture logits", search=(1e-6, 1.0))
+
+
+@dataclass(frozen=True)
+class LearnedMixinParameters:
+    """Weight of +H, as in ReBias's comparison, and the bias network's head start."""
+
+    entropy_weight: float = option(0.36, "weight of the mixed-in bias's entropy", search=(0.01, 10.0))
+    bias_pretrain: float = option(0.06, "share of all steps, at first, in which the bias network alone learns")
+
+
+@dataclass(frozen=True)
+class RubiParameters:
+    """RUBi's one weight."""
+
+    mask_weight: float = option(1.0, "lambda, weight of the mask's own cross-entropy", search=(0.01, 10.0))
+
+
+@dataclass(frozen=True)
+class RebiasParameters:
+    """The two weights of ReBias's game and the kernel of HSIC."""
+
+    lambda_f: float = option(1.0, "weight of HSIC in the classifier's loss", search=(0.01, 100.0))
+    lambda_g: float = option(1.0, "weight of HSIC in the bias network's gain", search=(0.01, 100.0))
+    kernel: str = option(
+        "fixed", "radius of HSIC's kernels: sigma, or sigma median distances", choices=("fixed", "median")
+    )
+    sigma: float = option(1.0, "radius of HSIC's kernels, see --kernel", search=(0.1, 10.0))
