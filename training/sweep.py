@@ -35,11 +35,19 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
         "--seeds", type=int, default=1, help="seeds of each trial, counted from --seed; their mean counts"
     )
     parser.add_argument(
-        "--objective", nargs="+", default=["accuracy"], choices=tuple(DIRECTIONS), help="on validation; several give a Pareto front"
-    )  # fmt: skip
+        "--objective",
+        nargs="+",
+        default=["accuracy"],
+        choices=tuple(DIRECTIONS),
+        help="on validation; several give a Pareto front",
+    )
     parser.add_argument(
-        "--search", nargs="+", default=[], metavar="NAME", help="search this too: words to choose from, lr, weight_decay"
-    )  # fmt: skip
+        "--search",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="search this too: words to choose from, lr, weight_decay",
+    )
     parser.add_argument(
         "--storage", help="database of the study, as SQLAlchemy spells it; default study.db beside its runs"
     )
@@ -82,7 +90,7 @@ from training.runs import folders_of, obtain
 from training.sweep_figures import pareto, save, sensitivity
 from training.sweep_measures import measures
 from training.sweep_summary import Outcome, as_frame, show, summarise
-from training.train import Diverged, prepare
+from training.train import DivergenceError, prepare
 
 SCHEMA_VERSION = 1
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -167,7 +175,7 @@ class Sweep:
             listeners = [partial(prune, trial, self.options.objective[0], config.epochs)] if prunable else []
             try:
                 run = obtain(config, parameters, self.cohort, listeners)
-            except (optuna.TrialPruned, Diverged) as error:
+            except (optuna.TrialPruned, DivergenceError) as error:
                 for folder in folders_of(config, parameters):
                     if not (folder / "report.json").is_file():
                         shutil.rmtree(folder)

@@ -70,11 +70,11 @@ def _points(trials: pd.DataFrame, dimension: Dimension, objective: str, named: b
 
 
 def _marks(base: alt.Chart) -> alt.Chart:
-    kinds = ["searched", "defaults", "top"]
+    colour = alt.Scale(domain=["searched", "top"], range=[PALETTE[5], PALETTE[1]])
+    shape = alt.Scale(domain=["searched", "top"], range=["circle", "diamond"])
     return base.mark_point(filled=True, size=60, opacity=0.85).encode(
-        color=alt.Color("kind:N", title=None, sort=kinds, scale=alt.Scale(domain=kinds, range=[PALETTE[5], PALETTE[0], PALETTE[1]])),
-        shape=alt.Shape("kind:N", title=None, sort=kinds, scale=alt.Scale(domain=kinds, range=["circle", "square", "diamond"])),
-    )  # fmt: skip
+        color=alt.Color("kind:N", title=None, scale=colour), shape=alt.Shape("kind:N", title=None, scale=shape)
+    )
 
 
 def _axis(objective: str, vertical: bool = True) -> alt.X | alt.Y:

@@ -29,7 +29,7 @@ def measures(
         config: of the run.
 
     Returns:
-        seed, run (name of its folder), epoch (the kept one), synthetic, validation (the objectives) and test (`TOLD_ON_TEST`).
+        seed, run (name of its folder), epoch (the kept one), synthetic, validation (the objectives), test (`TOLD_ON_TEST`).
 
     Raises:
         ValueError: an objective is undefined.

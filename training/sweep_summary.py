@@ -40,7 +40,7 @@ class Outcome:
 
     def on_test(self) -> dict[str, float]:
         """Means over the seeds on test; undefined is NaN."""
-        runs = [{k: np.nan if v is None else v for k, v in seed["test"].items()} for seed in self.seeds]
+        runs = [_test(seed) for seed in self.seeds]
         return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
 
 
@@ -84,10 +84,9 @@ def summarise(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> dict[st
         summary["front"] = [o.number for o in order if o.number in pareto_front(outcomes, objectives)]
     if order and len(order[0].seeds) > 1:
         runs = order[0].seeds
-        validation = [{name: run["validation"][name] for name in objectives} for run in runs]
         summary["over_seeds"] = _spread(
-            [run["seed"] for run in runs], validation, [{k: np.nan if v is None else v for k, v in run["test"].items()} for run in runs], 1
-        )  # fmt: skip
+            [run["seed"] for run in runs], [run["validation"] for run in runs], list(map(_test, runs)), 1
+        )
     return summary
 
 
@@ -137,6 +136,10 @@ def show(console: Console, summary: Mapping[str, Any], objectives: Sequence[str]
         console.print(f"[bold]{words}[/bold]: {_spans(seeds, told)}", highlight=False)
     if summary["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
+
+
+def _test(seed: dict[str, Any]) -> dict[str, float]:
+    return {name: np.nan if value is None else value for name, value in seed["test"].items()}
 
 
 def _gains(outcome: Outcome, objectives: Sequence[str]) -> np.ndarray:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from training.config import TrainConfig, as_settings, parse
 
@@ -52,6 +52,7 @@ from training.report import (
     show_results,
     write_report,
 )
+from training.selection import Best, selection_value
 from training.trackers import Listener, require_tracker, tracking
 
 LOG_STEPS = 10
@@ -61,7 +62,7 @@ class TrainingError(ValueError):
     """Training that can't begin or go on; the message says why and what to change."""
 
 
-class Diverged(TrainingError):
+class DivergenceError(TrainingError):
     """A term is no number any more."""
 
 
@@ -248,14 +249,6 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Seque
     return run
 
 
-class Best(NamedTuple):
-    """The epoch kept so far: what it was chosen by, its number from 1, its weights."""
-
-    value: float
-    epoch: int
-    weights: dict[str, Tensor]
-
-
 def prepare_folder(config: TrainConfig) -> Path:
     """Make `<dataset>-<method>-<model>-s<seed>` below the output folder, with a counter when that is taken."""
     name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
@@ -267,18 +260,6 @@ def prepare_folder(config: TrainConfig) -> Path:
             continue
         return folder
     raise TrainingError(f"{config.output} holds 9,999 runs named {name}: choose another --output")
-
-
-def selection_value(rule: str, validation: dict[str, float | None], epoch: int) -> float:
-    """What the kept epoch is highest in; an undefined measure never wins over a defined one."""
-    if rule == "last":
-        return float(epoch)
-    value = validation["ce"] if rule == "loss" else validation[rule]
-    if rule == "auroc" and value is None:
-        value = validation["accuracy"]
-    if value is None:
-        return float("-inf")
-    return -value if rule == "loss" else value
 
 
 def choose_device(name: str) -> torch.device:
@@ -302,7 +283,7 @@ def require_finite(means: dict[str, float], epoch: int, step: int) -> None:
     bad = [name for name, value in means.items() if not np.isfinite(value)]
     if bad:
         where = f"{', '.join(bad)} is not finite by step {step} of epoch {epoch + 1}"
-        raise Diverged(f"{where}: try a lower --lr, or --clip-grad 1")
+        raise DivergenceError(f"{where}: try a lower --lr, or --clip-grad 1")
 
 
 if __name__ == "__main__":

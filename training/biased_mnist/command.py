@@ -154,5 +154,6 @@ class Plan:
 
 def _note(record: dict[str, Any]) -> str:
     name = record["method"] + (f":{record['variant']}" if record["variant"] else "")
-    found = record.get("failed") or f"unbiased {100 * record['unbiased_accuracy']:.1f} %"
+    split = "validation" if record["stage"] == "trial" else "unbiased"
+    found = record.get("failed") or f"{split} {100 * record[f'{split}_accuracy']:.1f} %"
     return f"{name} {record['stage']} rho {record['rho']:g} seed {record['seed']}: {found}, {record['seconds']:.0f} s"

@@ -77,8 +77,8 @@ def run_all(
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 job, record = running.pop(future), future.result()
-                yield record
                 start(then(job, record))
+                yield record
 
 
 def _devices(name: str) -> list[str]:
@@ -107,6 +107,22 @@ def _begin(devices: "Queue[str]") -> None:
     _device = devices.get()
 
 
+class _SeenEnoughError(Exception):
+    """Ends a trial after its last epoch, before test digits are looked at."""
+
+
+class _BestEpoch:
+    """The highest validation accuracy of a trial, which is all that its choice needs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.accuracy = epochs, 0.0
+
+    def __call__(self, epoch: int, record: dict[str, Any]) -> None:
+        self.accuracy = max(self.accuracy, record["validation"]["accuracy"])
+        if epoch == self.epochs:
+            raise _SeenEnoughError
+
+
 def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
     """Train and measure; a run that can't end well is recorded with its reason and without numbers."""
     import torch
@@ -123,9 +139,13 @@ def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         config = dataclasses.replace(config, output=Path(folder))
         started = time.perf_counter()
+        best = _BestEpoch(config.epochs)
         try:
-            run = train(config, parameters, cohort)
-        except ValueError as error:
+            run = train(config, parameters, cohort, (best,) if job.stage == "trial" else ())
+        except _SeenEnoughError:
+            seconds = time.perf_counter() - started
+            return record | {"validation_accuracy": best.accuracy, "seconds": round(seconds, 1), "machine": machine()}
+        except (ValueError, RuntimeError) as error:  # a term that diverged, a device out of memory
             return record | {"failed": str(error), "seconds": round(time.perf_counter() - started, 1)}
         seconds = time.perf_counter() - started
     test, last = run.metrics["test"], run.details["selection"]["last_epoch_on_test"]
