@@ -32,10 +32,8 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
     throughput.add_argument("--img-size", type=int, default=224, help="px")
     throughput.add_argument("-b", "--batch-size", type=int, default=64, help="films per step")
     throughput.add_argument("--repeats", type=int, default=5, help="steps timed of each kind, in turn")
-    epoch = commands.add_parser(
-        "epoch", help="Biased MNIST the released way and ours; other flags go to training.train"
-    )
-    epoch.add_argument("--steps", type=int, default=20, help="steps of the epoch; 0 for all of them")
+    epoch = commands.add_parser("epoch", help="Biased MNIST the released way and ours; takes training.train's flags")
+    epoch.add_argument("--steps", type=int, default=5, help="steps of the epoch; 0 for all of them")
     epoch.add_argument("--repeats", type=int, default=5, help="timings of each, in turn, of which the median counts")
     paired = commands.add_parser(
         "paired", help="a method beside ERM over seeds; flags not listed here go to training.train"
