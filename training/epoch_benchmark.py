@@ -234,8 +234,12 @@ def compare(
         times = in_turn_ms({side: partial(action, side) for side in batches}, repeats)
         found[name] = (times["ours"] / calls, times["peer"] / calls)
     ours, peer = (found["input"][side] + found["terms"][side] for side in (0, 1))
-    found["input + terms"] = (ours, peer)
-    return found
+    return {
+        "input": found["input"],
+        "terms": found["terms"],
+        "input + terms": (ours, peer),
+        "whole step": found["whole step"],
+    }
 
 
 class Learner:
