@@ -19,6 +19,7 @@ from training.bias.groups import majority_targets, split_metrics
 from training.bias.leakage import source_leak
 from training.checkpoint import NAME, RESUME_NAME, Checkpoint, save_checkpoint, write_aside
 from training.config import TrainConfig, as_settings
+from training.divergence import require_finite
 from training.methods import METHODS
 from training.predict import infer, predictions_table, read_logits
 from training.reference import Reference, save_reference
@@ -36,6 +37,7 @@ def validate(
     if not len(at):
         return {}
     logits = infer(model, cohort.samples(), at, device, channels_last=channels_last).logits
+    require_finite({"output": logits}, f"on {split} films")
     films = cohort.table.iloc[at]
     target = films["target"].to_numpy()
     info, scores = cohort.info, read_logits(logits, cohort.info.positive, 1.0, None)

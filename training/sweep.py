@@ -84,18 +84,19 @@ from rich.console import Console
 
 from datasets.cohort import Cohort
 from training.checkpoint import write_aside
+from training.divergence import DivergenceError
 from training.measure import LOCAL_SETTINGS
 from training.report import RESEARCH_ONLY, machine, mistakes_as_sentences, versions
 from training.runs import folders_of, obtain
 from training.sweep_figures import pareto, save, sensitivity
 from training.sweep_measures import measures
 from training.sweep_summary import Outcome, as_frame, show, summarise
-from training.train import DivergenceError, prepare
+from training.train import prepare
 
 SCHEMA_VERSION = 1
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Seconds between signs of life of a running trial, and after which one without them is given to somebody else.
-HEARTBEAT, GRACE = 15, 60
+HEARTBEAT, GRACE = 10, 30
 # Trials that run to their end before any is pruned.
 UNPRUNED = 5
 # Settings that change nothing of what a trial finds.
@@ -105,6 +106,7 @@ INDIFFERENT = (*LOCAL_SETTINGS, "device", "cache", "workers", "tracker", "paired
 def main(options: argparse.Namespace, rest: list[str]) -> None:
     """Go on with the study until its trials are finished, then print what it found and write it beside the runs."""
     console = Console()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # `tell` says what is to be said of a trial
     with mistakes_as_sentences("interrupted; the same command goes on from here"):
         Sweep(options, rest, console).run()
 
@@ -124,7 +126,8 @@ class Sweep:
         self.config = dataclasses.replace(config, output=self.folder, config=None)
         self.cohort: Callable[[], Cohort] = cache(partial(prepare, self.config, console))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.study = open_study(self.name, options.storage or f"sqlite:///{self.folder}/study.db", options.objective)
+        storage = options.storage or f"sqlite:///{self.folder}/study.db"
+        self.study = open_study(self.name, storage, options.objective, config.epochs)
         self.require_same_question()
 
     def require_same_question(self) -> None:
@@ -155,10 +158,7 @@ class Sweep:
         """Train until enough trials are finished, then write and print the summary."""
         if len(self.study.get_trials(deepcopy=False, states=FINISHED)) < self.options.trials:
             if "auroc" in self.options.objective and self.cohort().info.positive is None:
-                raise ValueError(
-                    f"--objective auroc: {self.cohort().info.name} has no positive class; choose accuracy or "
-                    "worst_group_accuracy"
-                )
+                raise ValueError(f"--objective auroc: {self.config.dataset} has no positive class; choose accuracy")
             enough = optuna.study.MaxTrialsCallback(self.options.trials, states=FINISHED)
             self.study.optimize(self.objective, callbacks=[self.tell, enough])
         self.write()
@@ -198,8 +198,9 @@ class Sweep:
             found = " ".join(f"{n} {v:.4f}" for n, v in zip(self.options.objective, trial.values, strict=True))
             found = f"[bold]{found}[/bold]"
         else:
-            found = f"[dim]{trial.user_attrs.get('ended', trial.state.name.lower())}[/dim]"
-        self.console.print(f"{done}/{self.options.trials} trial {trial.number}: {values} → {found}", highlight=False)
+            found = f"[dim]{trial.user_attrs.get('ended', 'failed')}[/dim]"
+        line = f"{done}/{self.options.trials} trial {trial.number}: {values} → {found}"
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def write(self) -> None:
         """Write summary.json and the drawings, and print the best trials."""
@@ -223,6 +224,7 @@ class Sweep:
             "failed": states.count(TrialState.FAIL),
             "synthetic": outcomes[0].seeds[0]["synthetic"],
             "question": self.study.user_attrs["question"],
+            "defaults": self.defaults(),
             **summarise(outcomes, names),
             "machine": machine(),
             "versions": versions() | {"optuna": optuna.__version__},
@@ -235,13 +237,11 @@ class Sweep:
             save(pareto(frame, names), self.folder / "pareto")
         self.console.print()
         show(self.console, record, names)
-        early = record["ended_early"]
-        if early:
-            self.console.print(f"{early} trial{'s' if early > 1 else ''} ended early", highlight=False)
-        self.console.print(f"written to {self.folder}: summary.json, sensitivity.svg", markup=False, highlight=False)
+        files = "summary.json, sensitivity.svg" + (", pareto.svg" if len(names) > 1 else "")
+        self.console.print(f"written to {self.folder}: {files}", markup=False, highlight=False, soft_wrap=True)
 
 
-def open_study(name: str, storage: str, objectives: list[str]) -> optuna.Study:
+def open_study(name: str, storage: str, objectives: list[str], epochs: int) -> optuna.Study:
     """The study of that name in the storage, made where there is none; a trial whose process died is tried again.
 
     Raises:
@@ -254,14 +254,14 @@ def open_study(name: str, storage: str, objectives: list[str]) -> optuna.Study:
                 storage,
                 heartbeat_interval=HEARTBEAT,
                 grace_period=GRACE,
-                failed_trial_callback=RetryHeartbeatStaleTrialCallback(),
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
             )
             return optuna.create_study(
                 study_name=name,
                 storage=database,
                 load_if_exists=True,
                 directions=[DIRECTIONS[objective] for objective in objectives],
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=1),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=max(2, epochs // 4)),
             )
         except Exception as error:  # SQLAlchemy's and every driver's own; the address may hold a password
             reason = str(error).splitlines()[0]
@@ -291,7 +291,7 @@ def prune(trial: Trial, objective: str, epochs: int, epoch: int, record: dict[st
         return
     trial.report(value, epoch)
     if epoch < epochs and trial.should_prune():
-        raise optuna.TrialPruned(f"ended early after epoch {epoch}: {objective} {value:.4f} is below the median")
+        raise optuna.TrialPruned(f"ended early after epoch {epoch}: {objective} {value:.4f} falls behind the median")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Drawings of a sweep: what each hyper-parameter does to what is sought, and what several aims cost one another."""
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -11,8 +12,10 @@ import vl_convert
 from training.bias.figures import PALETTE, as_svg
 from training.checkpoint import write_aside
 from training.sweep_space import Dimension
+from training.sweep_summary import BEST, OTHERS
 
 WIDTH, HEIGHT = 220, 180
+COLUMNS = 4
 
 
 def sensitivity(trials: pd.DataFrame, space: Sequence[Dimension], objectives: Sequence[str]) -> alt.VConcatChart:
@@ -25,7 +28,10 @@ def sensitivity(trials: pd.DataFrame, space: Sequence[Dimension], objectives: Se
     """
     return alt.vconcat(
         *(
-            alt.hconcat(*(_points(trials, dimension, name, not number) for number, dimension in enumerate(space)))
+            alt.concat(
+                *(_points(trials, dimension, name, not number % COLUMNS) for number, dimension in enumerate(space)),
+                columns=COLUMNS,
+            )
             for name in objectives
         )
     )
@@ -62,7 +68,8 @@ def _points(trials: pd.DataFrame, dimension: Dimension, objective: str, named: b
     else:
         span = [dimension.low, dimension.high]
         scale = alt.Scale(type="log" if dimension.logarithmic else "linear", domain=span, nice=False)
-        x = alt.X(f"{dimension.name}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, format="~g", grid=False))
+        ticks = {"values": _decades(*span)} if dimension.logarithmic else {"tickCount": 5}
+        x = alt.X(f"{dimension.name}:Q", title=title, scale=scale, axis=alt.Axis(format="~g", grid=False, **ticks))
     y = _axis(objective)
     if not named:
         y.title = None
@@ -70,11 +77,16 @@ def _points(trials: pd.DataFrame, dimension: Dimension, objective: str, named: b
 
 
 def _marks(base: alt.Chart) -> alt.Chart:
-    colour = alt.Scale(domain=["searched", "top"], range=[PALETTE[5], PALETTE[1]])
-    shape = alt.Scale(domain=["searched", "top"], range=["circle", "diamond"])
+    colour = alt.Scale(domain=[OTHERS, BEST], range=[PALETTE[5], PALETTE[1]])
+    shape = alt.Scale(domain=[OTHERS, BEST], range=["circle", "diamond"])
     return base.mark_point(filled=True, size=60, opacity=0.85).encode(
         color=alt.Color("kind:N", title=None, scale=colour), shape=alt.Shape("kind:N", title=None, scale=shape)
     )
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """The powers of ten within a range."""
+    return [10.0**power for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
 
 
 def _axis(objective: str, vertical: bool = True) -> alt.X | alt.Y:
@@ -82,6 +94,6 @@ def _axis(objective: str, vertical: bool = True) -> alt.X | alt.Y:
     return kind(
         f"{objective}:Q",
         title=f"{objective.replace('_', ' ')} (validation)",
-        scale=alt.Scale(zero=False, nice=True),
+        scale=alt.Scale(zero=False, padding=8),
         axis=alt.Axis(tickCount=5),
     )

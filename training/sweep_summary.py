@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from training.report import SYNTHETIC, json_numbers
-from training.sweep_measures import TOLD_ON_TEST
 from training.sweep_space import DIRECTIONS
 
 TOP = 3
+BEST, OTHERS = f"best {TOP}", "other trials"
 SHOWN = 10
+SHOWN_OF_TEST = ("accuracy", "auroc", "leak")  # what a terminal is wide enough for
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,8 @@ class Outcome:
 
 
 def ranked(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[Outcome]:
-    """Best first by the first objective; of several objectives, those on the Pareto front before the rest."""
-    front = pareto_front(outcomes, objectives) if len(objectives) > 1 else {outcome.number for outcome in outcomes}
-    return sorted(outcomes, key=lambda o: (o.number not in front, -_gains(o, objectives)[0], o.number))
+    """Best first by the first objective."""
+    return sorted(outcomes, key=lambda o: (-_gains(o, objectives)[0], o.number))
 
 
 def pareto_front(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> set[int]:
@@ -97,7 +97,7 @@ def as_frame(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> pd.DataF
     top = {o.number for o in order[:TOP]}
     rows = []
     for outcome in sorted(outcomes, key=lambda o: o.number in top):  # the best are drawn over the rest
-        kind = "top" if outcome.number in top else "searched"
+        kind = BEST if outcome.number in top else OTHERS
         place = {"trial": outcome.number, "kind": kind, "front": outcome.number in front}
         rows.append(place | outcome.parameters | outcome.values)
     return pd.DataFrame(rows)
@@ -107,33 +107,41 @@ def show(console: Console, summary: Mapping[str, Any], objectives: Sequence[str]
     """Print the best trials, the front, and both spreads."""
     trials = summary["trials"]
     names = list(trials[0]["parameters"])
-    told = [name for name in TOLD_ON_TEST if any(trial["test"].get(name) is not None for trial in trials)]
+    told = [name for name in SHOWN_OF_TEST if any(trial["test"].get(name) is not None for trial in trials)]
     front = summary.get("front", [])
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    table.title = f"Best {min(SHOWN, len(trials))} of {len(trials)} finished trials, chosen on validation"
+    early = f"; {summary['ended_early']} ended early" if summary["ended_early"] else ""
+    chosen = f"by {_heading(objectives[0])} on validation{early}"
+    table.title = f"Best {min(SHOWN, len(trials))} of {len(trials)} trials {chosen}"
     table.add_column("trial", justify="right")
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right", style="cyan")
+        table.add_column(name.replace("_", " "), justify="right", style="cyan", no_wrap=True)
     for name in objectives:
-        table.add_column(f"{_heading(name)}\nvalidation", justify="right", style="bold")
+        table.add_column(f"{_heading(name)}\nvalid.", justify="right", style="bold", no_wrap=True)
     for name in told:
-        table.add_column(f"{_heading(name)}\ntest", justify="right")
+        table.add_column(f"{_heading(name)}\ntest", justify="right", no_wrap=True)
     for trial in trials[:SHOWN]:
         number = f"{'* ' if trial['trial'] in front else ''}{trial['trial']}"
-        searched = [f"{v:.4g}" if isinstance(v, (int, float)) else str(v) for v in trial["parameters"].values()]
+        searched = [f"{v:.3g}" if isinstance(v, (int, float)) else str(v) for v in trial["parameters"].values()]
         cells = [f"{trial['validation'][name]:.4f}" for name in objectives]
         cells += ["" if trial["test"].get(name) is None else f"{trial['test'][name]:.4f}" for name in told]
         table.add_row(number, *searched, *cells)
     console.print(table)
+    for trial in trials:
+        if trial["parameters"] == summary["defaults"]:
+            found = ", ".join(f"{_heading(name)} {value:.4f}" for name, value in trial["validation"].items())
+            console.print(f"trial {trial['trial']} has the defaults: validation {found}", highlight=False)
     if front:
-        console.print(f"* on the Pareto front of {', '.join(map(_heading, objectives))}", highlight=False)
+        console.print(
+            f"* on the Pareto front of {', '.join(map(_heading, objectives))}", highlight=False, soft_wrap=True
+        )
     top, seeds = summary["top"], summary.get("over_seeds")
     count = len(top["of"])
     words = f"best {count} settings (mean ± sd of the {count})" if count > 1 else "best setting"
-    console.print(f"[bold]{words}[/bold]: {_spans(top, told)}", highlight=False)
+    console.print(f"[bold]{words}[/bold]: {_spans(top, told)}", highlight=False, soft_wrap=True)
     if seeds:
         words = f"trial {trials[0]['trial']} over {len(seeds['of'])} seeds (mean ± sample sd)"
-        console.print(f"[bold]{words}[/bold]: {_spans(seeds, told)}", highlight=False)
+        console.print(f"[bold]{words}[/bold]: {_spans(seeds, told)}", highlight=False, soft_wrap=True)
     if summary["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
 

@@ -37,6 +37,7 @@ from datasets.samplers import EpochSampler
 from models.classifier import ModelConfig, build_classifier, feature_width, require_model
 from training.checkpoint import load_resume, save_resume, write_aside
 from training.cohorts import cohort_of, preprocessing_of
+from training.divergence import require_finite
 from training.measure import LOCAL_SETTINGS, finish, validate
 from training.methods import METHODS, Setup, build_method
 from training.methods.parameters import ErmParameters
@@ -60,10 +61,6 @@ LOG_STEPS = 10
 
 class TrainingError(ValueError):
     """Training that can't begin or go on; the message says why and what to change."""
-
-
-class DivergenceError(TrainingError):
-    """A term is no number any more."""
 
 
 def main(config: TrainConfig, parameters: Any) -> None:
@@ -208,7 +205,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Seque
                     totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach()
                 if step % LOG_STEPS == 0 or step == steps:  # reading the terms waits for the device
                     means = {name: float(value) / step for name, value in totals.items()}
-                    require_finite(means, epoch, step)
+                    require_finite(means, f"by step {step} of epoch {epoch + 1}")
                     rate = step * sampler.batch_size / (time.perf_counter() - started)
                     note = f"epoch {epoch + 1}/{config.epochs} {describe(means, pairs / step, rate)}"
                     progress.update(task, completed=epoch * steps + step, note=note)
@@ -276,14 +273,6 @@ def choose_device(name: str) -> torch.device:
 def half_precision(device: torch.device) -> torch.dtype:
     """What autocast computes in: fp16 on CUDA, bf16 elsewhere."""
     return torch.float16 if device.type == "cuda" else torch.bfloat16
-
-
-def require_finite(means: dict[str, float], epoch: int, step: int) -> None:
-    """Stop where a term is no number any more."""
-    bad = [name for name, value in means.items() if not np.isfinite(value)]
-    if bad:
-        where = f"{', '.join(bad)} is not finite by step {step} of epoch {epoch + 1}"
-        raise DivergenceError(f"{where}: try a lower --lr, or --clip-grad 1")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Sweeps of Weights & Biases, for `wandb sweep FILE`; `training.sweep` needs none of them."""
