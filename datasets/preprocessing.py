@@ -75,8 +75,12 @@ class Preprocessing:
         """Repeat a single channel as needed and normalise: the last step, after augmentation."""
         if pixels.shape[-3] != self.channels:
             pixels = pixels.expand(*pixels.shape[:-3], self.channels, *pixels.shape[-2:])
-        mean, std = (pixels.new_tensor(value).view(-1, 1, 1) for value in (self.mean, self.std))
-        return (pixels - mean) / std
+        # Made on the CPU and sent without waiting: a tensor made on a GPU from numbers would hold up each batch.
+        mean, std = (
+            torch.tensor(value, dtype=pixels.dtype).view(-1, 1, 1).to(pixels.device, non_blocking=True)
+            for value in (self.mean, self.std)
+        )
+        return (pixels - mean).div_(std)
 
     def __call__(self, film: Radiograph) -> Float[Tensor, "channels size size"]:
         """A film as the model sees it."""

@@ -130,10 +130,10 @@ def peer_batches(cohort: Cohort, config: TrainConfig, positions: np.ndarray, dev
 
 
 def our_terms(parameters: EndParameters, targets: int, biases: int) -> Terms:
-    """R_perp and R_par from group sums, weighted."""
+    """R_perp and R_par, weighted; from group sums where the form is signed, as the peer's is."""
 
     def terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
-        perp = disentangling_loss(features, bias, "signed", biases)
+        perp = disentangling_loss(features, bias, parameters.form, biases)
         return parameters.alpha * perp + parameters.beta * entangling_loss(features, target, bias, targets, biases)
 
     return terms
@@ -160,7 +160,7 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
     with mistakes_as_sentences("interrupted"):
         config, parameters = parse(["--dataset", "biased-mnist", *arguments])
         plain = config.dataset == "biased-mnist" and config.method == "end" and not config.augment
-        if not plain or parameters != EndParameters(parameters.alpha, parameters.beta):
+        if not plain or parameters != EndParameters(parameters.alpha, parameters.beta, parameters.form):
             raise ValueError("epoch times the paper's EnD on Biased MNIST without augmentation: leave other wishes out")
         if steps < 0 or repeats < 1:
             raise ValueError(f"--steps {steps} --repeats {repeats}: at least 0 and 1")
@@ -175,7 +175,7 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
     console = Console()
     console.print(
         f"{config.model}, {config.img_size} px, batch {batch_size}, {steps} of {whole} steps, "
-        f"{'autocast' if config.amp else 'float32'} on {device.type}, {config.workers} loading processes of the peer, "
+        f"R_perp {parameters.form}, {'autocast' if config.amp else 'float32'} on {device.type}, {config.workers} loading processes of the peer, "
         f"median of {repeats}; {machine()}",
         highlight=False,
     )

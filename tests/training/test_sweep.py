@@ -61,7 +61,7 @@ def test_the_space_is_what_the_method_has_ranges_for_and_the_user_left_open() ->
     alpha = space[names.index("alpha")]
     assert alpha.logarithmic and alpha.within(1e9) == alpha.high and alpha.within(0.0) == alpha.low
     asked = {dimension.name: dimension for dimension in search_space(EndParameters(), set(), ["form", "lr"], "end")}
-    assert asked["form"].choices == ("signed", "absolute") and asked["lr"].low == 1e-5
+    assert asked["form"].choices == ("absolute", "signed") and asked["lr"].low == 1e-5
     config, parameters = with_values(TrainConfig(), EndParameters(), {"alpha": 3.0, "lr": 0.5})
     assert (config.lr, parameters.alpha, parameters.beta) == (0.5, 3.0, EndParameters().beta)
     assert not Dimension("share", float, 0.0, 1.0).logarithmic

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
 
 def biased_mnist(options: argparse.Namespace) -> None:
     """Run what has no record yet, then print the tables."""
-    from training.biased_mnist.table import table_of  # brings scipy, which --help does without
+    from training.biased_mnist.table import agreement, table_of  # brings scipy, which --help does without
 
     protocol = PROTOCOLS[options.protocol]
     candidates = [Candidate.parse(text) for text in options.method]
@@ -65,6 +65,7 @@ def biased_mnist(options: argparse.Namespace) -> None:
             bar.update(task, completed=plan.total - plan.left, note=_note(record))
     for rho in rhos:
         console.print(table_of(plan.records, candidates, protocol, rho))
+        console.print(agreement(plan.records, candidates, protocol, rho), highlight=False)
     console.print(
         "Mean ± standard deviation over seeds. The epoch was chosen by accuracy on validation digits of rho 0.1, as in "
         "the papers; 'last epoch' uses no such digits. rho = 0 and rho = 1: the test digits in another and in their own "

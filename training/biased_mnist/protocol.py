@@ -35,7 +35,7 @@ class Protocol:
 # Validation accuracy decides the epoch, as in the paper. AMP is autocast to half precision on CUDA and off on CPUs.
 PROTOCOLS = {
     "full": Protocol(
-        "full", (0.999, 0.997, 0.995, 0.990), None, {"select": "accuracy"},
+        "full", (0.999, 0.997, 0.995, 0.990), None, {"select": "accuracy", "channels_last": True},
         {rho: rho for rho in (0.999, 0.997, 0.995, 0.990)},
     ),
     "short": Protocol(

@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from training.biased_mnist.candidates import Candidate
+from training.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,12 @@ class Job:
         return f"{self.protocol} {self.candidate.name} {self.rho} {self.seed} {self.stage} {chosen}"
 
     def line(self) -> dict[str, Any]:
-        """The part of its record that says what was trained."""
+        """The part of its record that says what was trained; `form` is EnD's, null for other methods."""
+        own = {field.name: field.default for field in fields(METHODS[self.candidate.method].parameters)}
+        form = dict(self.candidate.fixed).get("form", own.get("form"))
         return {
             "protocol": self.protocol, "stage": self.stage, "method": self.candidate.method,
-            "variant": self.candidate.variant, "rho": self.rho, "seed": self.seed, "chosen": self.chosen,
+            "variant": self.candidate.variant, "form": form, "rho": self.rho, "seed": self.seed, "chosen": self.chosen,
         }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from scipy.stats import friedmanchisquare
 
 from training.bias.uncertainty import seed_interval
 from training.biased_mnist.candidates import Candidate
@@ -12,11 +13,11 @@ from training.biased_mnist.protocol import PUBLISHED, Protocol
 
 # Name in a record, and heading; accuracies in per cent.
 COLUMNS = (
-    ("unbiased_accuracy", "unbiased, %"),
-    ("conflicting_accuracy", "rho = 0, %"),
-    ("biased_accuracy", "rho = 1, %"),
-    ("leak", "colour leak, %"),
-    ("unbiased_accuracy_last_epoch", "unbiased, last epoch"),
+    ("unbiased_accuracy", "unbiased"),
+    ("conflicting_accuracy", "rho = 0"),
+    ("biased_accuracy", "rho = 1"),
+    ("leak", "colour leak"),
+    ("unbiased_accuracy_last_epoch", "last epoch"),
 )
 
 
@@ -37,16 +38,14 @@ def table_of(records: list[dict[str, Any]], candidates: list[Candidate], protoco
     """One correlation; the last column is the mean difference to the first candidate over the seeds that both have."""
     first = of_seeds(records, candidates[0], protocol.name, rho)
     conflicting = {record["conflicting_digits"] for record in first.values()}
-    paper = protocol.paper.get(rho)
     title = f"Biased MNIST, protocol {protocol.name}, rho {rho:g}"
-    title += f", {', '.join(map(str, sorted(conflicting)))} conflicting digits" if conflicting else ""
-    table = Table(title=title, title_justify="left")
+    title += f", {_range(conflicting)} conflicting digits" if conflicting else ""
+    paper = protocol.paper.get(rho)
+    title += f"; papers: protocol full, rho {paper:g}" if paper and protocol.name != "full" else ""
+    table = Table(title=title + "; per cent", title_justify="left")
     table.add_column("method")
-    beside = "" if protocol.name == "full" else " (full)"
-    for heading in (*(text for _, text in COLUMNS), f"paper at {paper:g}{beside}" if paper else "paper"):
-        table.add_column(heading, justify="right")
-    for heading in ("s a run", "seeds", f"unbiased, minus {candidates[0].name} (95 %)"):
-        table.add_column(heading, justify="right")
+    for heading in (*(text for _, text in COLUMNS), "paper", "s", "seeds", f"minus {candidates[0].name} (95 %)"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for candidate in candidates:
         runs = of_seeds(records, candidate, protocol.name, rho)
         if not runs:
@@ -57,6 +56,27 @@ def table_of(records: list[dict[str, Any]], candidates: list[Candidate], protoco
         cells += [f"{np.median([run['seconds'] for run in runs.values()]):.0f}", str(len(runs))]
         table.add_row(candidate.name, *cells, difference(runs, first) if candidate != candidates[0] else "")
     return table
+
+
+def agreement(records: list[dict[str, Any]], candidates: list[Candidate], protocol: Protocol, rho: float) -> str:
+    """Whether seeds rank the candidates alike: Kendall's W, 0 for no agreement and 1 for one ranking, with its p.
+
+    Kendall and Babington Smith, The problem of m rankings, 1939; W = chi2 / (seeds (candidates - 1)) of Friedman's test.
+    Empty where fewer than three candidates share two seeds.
+    """
+    runs = [of_seeds(records, candidate, protocol.name, rho) for candidate in candidates]
+    runs = [found for found in runs if found]
+    seeds = sorted(set.intersection(*(set(found) for found in runs))) if runs else []
+    if len(runs) < 3 or len(seeds) < 2:
+        return ""
+    test = friedmanchisquare(*([found[seed]["unbiased_accuracy"] for seed in seeds] for found in runs))
+    w = test.statistic / (len(seeds) * (len(runs) - 1))
+    return f"rho {rho:g}: {len(seeds)} seeds rank {len(runs)} candidates with Kendall's W {w:.2f} (p {test.pvalue:.1g})"
+
+
+def _range(counts: set[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def mean_and_sd(values: list[float]) -> str:

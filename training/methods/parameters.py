@@ -23,7 +23,9 @@ class EndParameters:
         1.0, "weight of R_par, which entangles features of one target across biases", search=(0.1, 50.0)
     )
     form: str = option(
-        "signed", "R_perp: |sum of cosines| per bias, or mean |cosine| (quadratic)", choices=("signed", "absolute")
+        "absolute",
+        "R_perp: mean |cosine| (quadratic in the batch), or the authors' |sum of cosines| per bias (linear)",
+        choices=("absolute", "signed"),
     )
     pairs: str = option(
         "all", "pairs of R_par: all, or the half that the released code sees (quadratic)", choices=("all", "released")
