@@ -43,7 +43,7 @@ def table_of(records: list[dict[str, Any]], candidates: list[Candidate], protoco
     paper = protocol.paper.get(rho)
     title += f"; papers: protocol full, rho {paper:g}" if paper and protocol.name != "full" else ""
     table = Table(title=title + "; per cent", title_justify="left")
-    table.add_column("method")
+    table.add_column("method", overflow="fold")
     for heading in (*(text for _, text in COLUMNS), "paper", "s", "seeds", f"minus {candidates[0].name} (95 %)"):
         table.add_column(heading, justify="right", no_wrap=True)
     for candidate in candidates:
