@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import charts, services
+from app.pictures import put
 from training.run_index import RunEntry
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def view(film: "Film") -> None:
     place = st.empty()
     low, high = st.slider("Window, for the eye only: scores never change", 0.0, 1.0, (0.0, 1.0), 0.01, key="window")
     width = max(high - low, 0.01)
-    place.image(picture(film.shown, (low + high) / 2, width), caption="the film as read, bone bright", width="stretch")
+    put(place, picture(film.shown, (low + high) / 2, width), "the film as read, bone bright")
 
 
 def saliency(entries: Sequence[RunEntry], film: "Film") -> None:
@@ -246,7 +247,7 @@ def overlays(grey: "np.ndarray", heats: "dict[str, np.ndarray]") -> None:
     names = list(heats)
     for start in range(0, len(names), 3):
         for name, column in zip(names[start : start + 3], st.columns(3), strict=False):
-            column.image(overlay(grey, heats[name], opacity), caption=name, width="stretch")
+            put(column, overlay(grey, heats[name], opacity), name)
 
 
 def blanked(entries: Sequence[RunEntry], film: "Film") -> None:
@@ -263,7 +264,7 @@ def blanked(entries: Sequence[RunEntry], film: "Film") -> None:
     first = services.model(entries[0]).predictor.checkpoint.preprocessing
     images = changed(first, film.readings[first.voi])
     for (name, image), column in zip(images.items(), st.columns(len(images)), strict=True):
-        column.image(image[0].numpy(), caption="as it is" if name == "nothing" else f"{name} blanked", width="stretch")
+        put(column, image[0].numpy(), "as it is" if name == "nothing" else f"{name} blanked")
     st.altair_chart(charts.counterfactual_bars(moves), width="stretch")
     st.caption(
         "A score that falls when the border or the corners go was made of them. Blanked films are unlike any film of the "
@@ -306,7 +307,7 @@ def nearest(entries: Sequence[RunEntry], answers: "dict[str, Said]") -> None:
             if isinstance(shown, str):
                 column.caption(f"film {row['row']} · {caption}; without its picture: {shown}")
             else:
-                column.image(picture(shown), caption=caption, width="stretch")
+                put(column, picture(shown), caption)
 
 
 def reader(film: "Film", content: bytes | None) -> None:
@@ -328,8 +329,8 @@ def reader(film: "Film", content: bytes | None) -> None:
     if facts.get("format") == "DICOM" and content is not None:
         before = services.stored_picture(content)
         if not isinstance(before, str):
-            middle.image(before, caption="before: the values as stored", width="stretch")
-    right.image(picture(film.shown), caption="after: what the checkpoints see", width="stretch")
+            put(middle, before, "before: the values as stored")
+    put(right, picture(film.shown), "after: what the checkpoints see")
     st.caption("No name, date or number of a patient is read for this page.")
 
 

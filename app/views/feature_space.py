@@ -12,6 +12,7 @@ from app import checkpoint_charts, services
 from app.audit_parts import escaped
 from app.feature_maps import OUTCOMES, RIGHT, Watched, cosines_by_epoch
 from app.map_sides import Side, named, named_groups, said_of, sides_of
+from app.pictures import put
 from training.run_index import RunEntry
 
 PCA, TSNE = "PCA", "t-SNE"
@@ -272,7 +273,7 @@ def pictures(sides: Sequence[Side], shown: pd.DataFrame) -> None:
         if isinstance(found, str):
             problems.append(found)
         else:
-            place.image(picture(found), caption=caption, width="stretch")
+            put(place, picture(found), caption)
     if problems:
         st.caption(f"Without pictures: {problems[0]}.")
 
