@@ -1,0 +1,88 @@
+"""What EnD can do beyond the paper, each against what it is said to be; off, it changes nothing."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from datasets.sample import Sample
+from models.classifier import Output
+from tests.method_setup import setup_of
+from training.methods.bias_balance import BiasBalance
+from training.methods.end import End, released_entangling_loss
+from training.methods.fairkl import fairkl
+from training.methods.parameters import BiasBalanceParameters, EndParameters
+
+
+def batch(seed: int = 0, size: int = 40) -> tuple[Output, Sample]:
+    rng = torch.Generator().manual_seed(seed)
+    features = torch.randn(size, 7, generator=rng).requires_grad_()
+    target, bias = torch.randint(3, (size,), generator=rng), torch.randint(4, (size,), generator=rng)
+    return Output(features, torch.randn(size, 3, generator=rng)), Sample(features, target, bias, torch.arange(size))
+
+
+def terms(output: Output, sample: Sample, **options: object) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = End(EndParameters(**options), setup_of())(output, sample)  # type: ignore[arg-type]
+    return found
+
+
+def test_released_pairs_are_those_whose_later_sample_has_the_lower_bias() -> None:
+    output, sample = batch()
+    z = F.normalize(output.features, dim=1)
+    kept = [
+        (1 - z[i] @ z[j]) / 2
+        for i, j in itertools.product(range(len(z)), repeat=2)
+        if j < i and sample.target[i] == sample.target[j] and sample.bias[i] < sample.bias[j]
+    ]
+    expected = torch.stack(kept).mean()
+    torch.testing.assert_close(terms(output, sample, beta=3.0, pairs="released")["r_par"], 3 * expected)
+    assert abs(expected - terms(output, sample)["r_par"]) > 1e-4
+
+    rising = sample.bias.argsort()
+    value = released_entangling_loss(output.features[rising], sample.target[rising], sample.bias[rising])
+    assert value == 0 and not torch.autograd.grad(value, output.features)[0].any()
+
+
+def test_balanced_cross_entropy_is_biasbals() -> None:
+    output, sample = batch()
+    expected = BiasBalance(BiasBalanceParameters(), setup_of())(output, sample)["ce"]
+    torch.testing.assert_close(terms(output, sample, cross_entropy="balanced")["ce"], expected)
+    torch.testing.assert_close(terms(output, sample)["ce"], F.cross_entropy(output.logits, sample.target))
+
+
+def test_spread_is_what_kld_adds_to_fairkl() -> None:
+    output, sample = batch()
+    with_spread, without = (fairkl(output.features, sample.target, sample.bias, kld) for kld in (1.0, 0.0))
+    found = terms(output, sample, spread=5.0)
+    torch.testing.assert_close(found["spread"], 5 * (with_spread - without), rtol=1e-3, atol=1e-6)
+    assert torch.autograd.grad(found["spread"], output.features)[0].abs().sum() > 0
+    assert "spread" not in terms(output, sample)
+
+
+def test_warm_up_rises_with_the_steps_of_training_alone() -> None:
+    output, sample = batch()
+    full = terms(output, sample, spread=1.0)
+    method = End(EndParameters(spread=1.0, warmup=0.2), setup_of(steps=10))  # rises over two steps
+    for share in (0.0, 0.5, 1.0, 1.0):
+        found = method(output, sample)
+        for name in ("r_perp", "r_par", "spread"):
+            torch.testing.assert_close(found[name], share * full[name])
+        torch.testing.assert_close(found["ce"], full["ce"])
+
+    resumed = End(EndParameters(spread=1.0, warmup=0.2), setup_of(steps=10))
+    method = End(EndParameters(spread=1.0, warmup=0.2), setup_of(steps=10))
+    method(output, sample)
+    method.eval()(output, sample)
+    resumed.load_state_dict(method.state_dict())
+    torch.testing.assert_close(resumed(output, sample)["r_par"], 0.5 * full["r_par"])
+
+
+@pytest.mark.parametrize("option", ["spread", "warmup"])
+def test_out_of_range_is_a_sentence(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from training.config import parse
+
+    with pytest.raises(SystemExit):
+        parse(["--dataset", "phantom", f"--{option}=-1"])
+    assert f"--{option}" in capsys.readouterr().err
