@@ -68,6 +68,7 @@ def test_a_film_is_scored_and_names_nobody(page: Page, app: tuple[str, Path]) ->
         page.get_by_role("radio", name=part).or_(page.get_by_role("button", name=part)).first.click()
         settle(page)
         assert page.get_by_test_id("stException").count() == 0
+        assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).length") == 0
         seen = page.content() + page.url + app[1].read_text(errors="replace")
         assert not [marker for marker in (*MARKERS, "MARKERSTATION") if marker in seen]
 
