@@ -253,18 +253,22 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
         value = getattr(config, name)
         if value is not None and value < smallest:
             raise ValueError(f"{flag_name(name)} {value}: must be {smallest} or more")
-    weights = ("alpha", "beta", "entropy_weight", "mask_weight", "lambda_f", "lambda_g")
+    weights = ["alpha", "beta", "spread", "entropy_weight", "mask_weight", "lambda_f", "lambda_g", "adjustment", "epsilon"]
+    weights += ["contrastive_weight", "fairkl_weight", "kld", "ce_weight", "reversal", "confusion_weight"]
     for name in (*weights, "lr", "weight_decay", "warmup_epochs", "workers", "clip_grad"):
         value = getattr(parameters, name, getattr(config, name, None))
         if value is not None and not 0 <= value < float("inf"):
             raise ValueError(f"{flag_name(name)} {value}: must not be negative, and finite")
-    for name in ("sigma", "ridge"):
+    for name in ("sigma", "ridge", "temperature", "step_size"):
         value = getattr(parameters, name, 1)
         if not 0 < value < float("inf"):
             raise ValueError(f"{flag_name(name)} {value}: must be above 0, and finite")
     grey_levels, bias_pretrain = getattr(parameters, "grey_levels", 2), getattr(parameters, "bias_pretrain", 0)
     if not 2 <= grey_levels <= 256:
         raise ValueError(f"--grey-levels {grey_levels}: from 2 to 256")
+    warmup = getattr(parameters, "warmup", 0)
+    if not 0 <= warmup <= 1:
+        raise ValueError(f"--warmup {warmup}: a share of the steps, from 0 to 1")
     if not 0 <= bias_pretrain < 1:
         raise ValueError(f"--bias-pretrain {bias_pretrain}: a share of the steps, from 0 to below 1")
     if config.in_chans not in (1, 3):

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from training.methods.parameters import (
     BiasBalanceParameters,
+    BiasContrastiveParameters,
     EndParameters,
     ErmParameters,
     FairklParameters,
     GroupDroParameters,
     HexParameters,
     LearnedMixinParameters,
+    LnlParameters,
     RebiasParameters,
     ReweightParameters,
     RubiParameters,
@@ -75,6 +77,12 @@ METHODS: dict[str, Entry] = {
     "bias_balance": Entry(
         BiasBalanceParameters, "training.methods.bias_balance:BiasBalance", True, "bias-balanced logits (NeurIPS 2021)"
     ),
+    "bias_contrastive": Entry(
+        BiasContrastiveParameters,
+        "training.methods.bias_contrastive:BiasContrastive",
+        True,
+        "contrast whose positives are of another bias (NeurIPS 2021)",
+    ),
     "fairkl": Entry(
         FairklParameters,
         "training.methods.fairkl:Fairkl",
@@ -88,6 +96,7 @@ METHODS: dict[str, Entry] = {
     "reweight": Entry(
         ReweightParameters, "training.methods.reweight:Reweight", True, "every target x bias group weighs the same"
     ),
+    "lnl": Entry(LnlParameters, "training.methods.lnl:Lnl", True, "a bias head behind gradient reversal (CVPR 2019)"),
     "hex": Entry(HexParameters, "training.methods.hex:Hex", False, "texture projected out of the logits (ICLR 2019)"),
     "learned_mixin": Entry(
         LearnedMixinParameters,

@@ -67,6 +67,25 @@ class FairklParameters:
 
 
 @dataclass(frozen=True)
+class BiasContrastiveParameters:
+    """BiasCon's temperature and its balance with the cross-entropy."""
+
+    temperature: float = option(0.07, "what cosines of the contrastive term are divided by", search=(0.05, 0.5))
+    ce_weight: float = option(0.01, "weight of the cross-entropy beside the contrastive term", search=(0.001, 1.0))
+    cross_entropy: str = option(
+        "plain", "plain, or balanced: of logits that are given log p(target | bias)", choices=("plain", "balanced")
+    )
+
+
+@dataclass(frozen=True)
+class LnlParameters:
+    """How hard the features work against the bias head."""
+
+    reversal: float = option(0.1, "mu, strength of the bias head's reversed gradient", search=(0.01, 10.0))
+    confusion_weight: float = option(0.01, "lambda, weight of the bias head's certainty", search=(0.001, 1.0))
+
+
+@dataclass(frozen=True)
 class HexParameters:
     """How HEX reads texture, and how strictly it projects it out."""
 

@@ -51,7 +51,7 @@ class Naive:
             if films:
                 losses[t, b] = torch.stack([logits[i].logsumexp(0) - logits[i, t] for i in films]).mean()
         for group, value in losses.items():
-            raised = float(value) + self.adjustment / math.sqrt(COUNTS[group])
+            raised = value.item() + self.adjustment / math.sqrt(COUNTS[group])
             self.q[group] *= math.exp(self.step_size * raised)
         total = sum(self.q.values())
         self.q = {group: value / total for group, value in self.q.items()}
