@@ -253,8 +253,8 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
         value = getattr(config, name)
         if value is not None and value < smallest:
             raise ValueError(f"{flag_name(name)} {value}: must be {smallest} or more")
-    weights = ["alpha", "beta", "spread", "entropy_weight", "mask_weight", "lambda_f", "lambda_g", "adjustment", "epsilon"]
-    weights += ["contrastive_weight", "fairkl_weight", "kld", "ce_weight", "reversal", "confusion_weight"]
+    weights = ["alpha", "beta", "spread", "entropy_weight", "mask_weight", "lambda_f", "lambda_g", "epsilon"]
+    weights += ["adjustment", "contrastive_weight", "fairkl_weight", "kld", "ce_weight", "reversal", "confusion_weight"]
     for name in (*weights, "lr", "weight_decay", "warmup_epochs", "workers", "clip_grad"):
         value = getattr(parameters, name, getattr(config, name, None))
         if value is not None and not 0 <= value < float("inf"):
