@@ -59,17 +59,22 @@ def biased_mnist(options: argparse.Namespace) -> None:
         console=Console(stderr=True),
     )
     with bar:
-        task = bar.add_task("runs", total=plan.total, completed=plan.total - plan.left, note="")
+        note = f"the first of {plan.left} to come" if plan.left else ""
+        task = bar.add_task("trainings", total=plan.total, completed=plan.total - plan.left, note=note)
         for record in run_all(plan.ready(), plan.after, Place(options.data_dir, options.jobs, options.device)):
             append_record(path, record)
             bar.update(task, completed=plan.total - plan.left, note=_note(record))
     for rho in rhos:
         console.print(table_of(plan.records, candidates, protocol, rho))
         console.print(agreement(plan.records, candidates, protocol, rho), highlight=False)
+    for record in plan.records:
+        if "failed" in record and record["stage"] == "run":
+            console.print(_note(record), style="yellow", markup=False)
     console.print(
         "Mean ± standard deviation over seeds. The epoch was chosen by accuracy on validation digits of rho 0.1, as in "
         "the papers; 'last epoch' uses no such digits. rho = 0 and rho = 1: the test digits in another and in their own "
-        f"colour. Colour leak: linear probe within each digit, 10 = none. Every run is in {path}.",
+        f"colour. Colour leak: linear probe within each digit, 10 = none. Every run is in {path}. Synthetic images: these "
+        "numbers say nothing about any patient or hospital.",
         highlight=False,
     )
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -62,6 +63,9 @@ def run_all(
         jobs: what can start at once.
         then: called with each finished job and its record; returns the jobs that can start now.
         place: where.
+
+    Raises:
+        OSError: a process was killed from outside.
     """
     devices = _devices(place.device)
     workers = place.jobs * len(devices)
@@ -76,7 +80,13 @@ def run_all(
         while running:
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                job, record = running.pop(future), future.result()
+                job = running.pop(future)
+                try:
+                    record = future.result()
+                except BrokenProcessPool:
+                    raise OSError(
+                        "a training process was killed, most often for memory: give fewer --jobs; what finished is kept"
+                    ) from None
                 start(then(job, record))
                 yield record
 
