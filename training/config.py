@@ -34,10 +34,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "phantom": {
         "model": "resnet10t", "img_size": 96, "in_chans": 1, "unit_norm": True, "logit_scale": 10.0,
         "epochs": 6, "batch_size": 64, "lr": 2e-3, "select": "last", "rho": 0.95, "films": 1600, "alpha": 0.1, "beta": 5.0,
+        "bias_model": "resnet10t",
     },
     "covid": {
         "model": "tf_efficientnet_lite0", "img_size": 128, "in_chans": 3, "epochs": 5, "batch_size": 32, "lr": 5e-4,
-        "alpha": 0.1, "beta": 5.0,
+        "alpha": 0.1, "beta": 5.0, "bias_model": "tf_efficientnet_lite0",
     },
     "biased-mnist": {
         "model": "simple_convnet", "img_size": 28, "in_chans": 3, "unit_norm": True, "epochs": 80, "batch_size": 256,
@@ -271,6 +272,11 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
         raise ValueError(f"--warmup {warmup}: a share of the steps, from 0 to 1")
     if not 0 <= bias_pretrain < 1:
         raise ValueError(f"--bias-pretrain {bias_pretrain}: a share of the steps, from 0 to below 1")
+    gce_power, loss_memory = getattr(parameters, "gce_power", 1), getattr(parameters, "loss_memory", 0)
+    if not 0 < gce_power <= 1:
+        raise ValueError(f"--gce-power {gce_power}: above 0, up to 1")
+    if not 0 <= loss_memory < 1:
+        raise ValueError(f"--loss-memory {loss_memory}: a share, from 0 to below 1")
     if config.in_chans not in (1, 3):
         raise ValueError(f"--in-chans {config.in_chans}: must be 1 or 3")
     if config.rho is not None and not 0 <= config.rho <= 1:

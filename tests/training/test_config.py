@@ -89,6 +89,8 @@ def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
         (["--method", "group_dro", "--adjustment", "-1"], "--adjustment -1.0: must not be negative, and finite"),
         (["--method", "bias_contrastive", "--ce-weight", "-1"], "--ce-weight -1.0: must not be negative, and finite"),
         (["--method", "lnl", "--reversal", "inf"], "--reversal inf: must not be negative, and finite"),
+        (["--method", "lff", "--gce-power", "1.5"], "--gce-power 1.5: above 0, up to 1"),
+        (["--method", "lff", "--loss-memory", "1"], "--loss-memory 1.0: a share, from 0 to below 1"),
         (["--method", "hex", "--ridge", "nan"], "--ridge nan: must be above 0, and finite"),
         (["--method", "hex", "--grey-levels", "1"], "--grey-levels 1: from 2 to 256"),
         (["--method", "learned_mixin", "--bias-pretrain", "1"], "a share of the steps, from 0 to below 1"),

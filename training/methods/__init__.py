@@ -18,10 +18,12 @@ from training.methods.parameters import (
     GroupDroParameters,
     HexParameters,
     LearnedMixinParameters,
+    LffParameters,
     LnlParameters,
     RebiasParameters,
     ReweightParameters,
     RubiParameters,
+    SoftContrastiveParameters,
 )
 
 if TYPE_CHECKING:
@@ -109,6 +111,18 @@ METHODS: dict[str, Entry] = {
     ),
     "rebias": Entry(
         RebiasParameters, "training.methods.rebias:Rebias", False, "HSIC to a bias network's features (ICML 2020)"
+    ),
+    "lff": Entry(
+        LffParameters,
+        "training.methods.lff:Lff",
+        False,
+        "films that a biased network fails on weigh most (NeurIPS 2020)",
+    ),
+    "soft_contrastive": Entry(
+        SoftContrastiveParameters,
+        "training.methods.soft_contrastive:SoftContrastive",
+        False,
+        "contrast whose positives differ to a bias network (NeurIPS 2021)",
     ),
 }
 

@@ -27,6 +27,7 @@ from training.methods.bias_balance import log_prior
 from training.methods.parameters import BiasContrastiveParameters
 
 EXCLUDED = -1e4  # stands for a sample's likeness to itself: its exponential is 0, and a batch of one stays finite
+SMALLEST = 1e-6  # a weight below is rounding, and would count in full where its anchor has no other
 
 
 def bias_contrastive_loss(
@@ -40,13 +41,26 @@ def bias_contrastive_loss(
         bias: bias of each sample.
         temperature: T, above 0.
     """
+    positives = (target[:, None] == target[None, :]) & (bias[:, None] != bias[None, :])
+    return weighted_contrast(features, positives.float(), temperature)
+
+
+def weighted_contrast(
+    features: Float[Tensor, "batch dim"], weights: Float[Tensor, "batch batch"], temperature: float
+) -> Float[Tensor, ""]:
+    """Mean over anchors (rows) of the weighted mean over positives (columns) of what BiasCon asks of a pair.
+
+    Args:
+        features: as in `bias_contrastive_loss`.
+        weights: of each pair, relative within its row, 0 or at least `SMALLEST`; the diagonal is 0.
+        temperature: T, above 0.
+    """
     with torch.autocast(features.device.type, enabled=False):
         z = F.normalize(features if features.dtype == torch.float64 else features.float(), dim=1)
-        itself = torch.eye(len(target), dtype=torch.bool, device=target.device)
+        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
         scaled = (z @ z.T / temperature).masked_fill(itself, EXCLUDED)
-        positives = (target[:, None] == target[None, :]) & (bias[:, None] != bias[None, :])
-        per_pair = (scaled.logsumexp(1, keepdim=True) - scaled).masked_fill(~positives, 0)
-        return (per_pair.sum(1) / positives.sum(1).clamp(min=1)).mean()
+        share = weights.to(z.dtype) / weights.sum(1, keepdim=True).clamp(min=SMALLEST)
+        return (share * (scaled.logsumexp(1, keepdim=True) - scaled)).sum(1).mean()
 
 
 class BiasContrastive(nn.Module):

@@ -118,3 +118,24 @@ class RebiasParameters:
         "fixed", "radius of HSIC's kernels: sigma, or sigma median distances", choices=("fixed", "median")
     )
     sigma: float = option(1.0, "radius of HSIC's kernels, see --kernel", search=(0.1, 10.0))
+
+
+@dataclass(frozen=True)
+class LffParameters:
+    """LfF's biased network, and what it is allowed to forget."""
+
+    bias_model: str = option(
+        "simple_convnet", "timm backbone of the biased network, one for any image size; best the classifier's own"
+    )
+    gce_power: float = option(
+        0.7, "q of the biased network's loss; the larger, the easier what it learns", search=(0.1, 1.0)
+    )
+    loss_memory: float = option(0.7, "share of a film's average loss that its next visit keeps")
+
+
+@dataclass(frozen=True)
+class SoftContrastiveParameters:
+    """SoftCon's temperature and its balance with the cross-entropy."""
+
+    temperature: float = option(0.07, "what cosines of the contrastive term are divided by", search=(0.05, 0.5))
+    ce_weight: float = option(0.01, "weight of the cross-entropy beside the contrastive term", search=(0.001, 1.0))
