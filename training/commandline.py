@@ -13,6 +13,40 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """The numbers that a setting takes, and the words for them.
+
+    Attributes:
+        words: what is said of a number outside.
+        low: the lowest.
+        high: the highest.
+        without_low: the lowest itself is outside.
+        without_high: the highest itself is outside.
+    """
+
+    words: str
+    low: float = 0.0
+    high: float = math.inf
+    without_low: bool = False
+    without_high: bool = True
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.without_low else value >= self.low
+        return above and (value < self.high if self.without_high else value <= self.high)
+
+
+NOT_NEGATIVE = Limits("must not be negative, and finite")
+POSITIVE = Limits("must be above 0, and finite", without_low=True)
+SHARE = Limits("a share, from 0 to 1", high=1.0, without_high=False)
+SHARE_BELOW_1 = Limits("a share, from 0 to below 1", high=1.0)
+
+
+def at_least(smallest: int) -> Limits:
+    """Counts from `smallest` on."""
+    return Limits(f"must be {smallest} or more", low=smallest)
+
+
 def option(
     default: Any,
     help: str,
@@ -20,6 +54,7 @@ def option(
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
     search: tuple[float, float] | None = None,
+    limits: Limits | None = None,
 ) -> Any:
     """A dataclass field that is also a flag.
 
@@ -29,9 +64,11 @@ def option(
         aliases: short names such as `-b`.
         choices: the words it takes.
         metavar: what stands for its value in `--help`.
+        limits: the numbers it takes; any where there are none.
         search: lowest and highest value that `training.sweep` tries, on a logarithmic scale where the lowest is above 0.
     """
-    metadata = {"help": help, "aliases": aliases, "choices": choices, "metavar": metavar, "search": search}
+    metadata: dict[str, Any] = {"help": help, "aliases": aliases, "choices": choices, "metavar": metavar}
+    metadata |= {"search": search, "limits": limits}
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.commandline import Parser, fields_of, flag_name, option, read_yaml
+from training.commandline import NOT_NEGATIVE, Limits, Parser, at_least, fields_of, flag_name, option, read_yaml
 from training.methods import METHODS
 from training.trackers import TRACKERS
+
+PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
 DATASETS = {
     "covid": "chest radiographs with a metadata.csv; synthetic phantoms where none are found",
@@ -58,14 +60,18 @@ class TrainConfig:
     config: Path | None = option(None, "YAML file with any of these settings; the command line wins over it")
     output: Path = option(Path("runs"), "where run folders are made")
     resume: Path | None = option(None, "run folder whose interrupted training goes on with its own settings")
-    seed: int = option(0, "initial weights, batch order, augmentation")
+    seed: int = option(0, "initial weights, batch order, augmentation", limits=at_least(0))
 
     data_dir: Path | None = option(
         None,
         "folder with metadata.csv (covid) or MNIST (biased-mnist); covid also looks at $END_CXR_DATA and data/covid",
     )
-    rho: float | None = option(None, "correlation of label and bias in phantom and biased-mnist, 0 to 1")
-    films: int | None = option(None, "training films of the phantom, or training digits of biased-mnist")
+    rho: float | None = option(
+        None, "correlation of label and bias in phantom and biased-mnist, 0 to 1", limits=PROBABILITY
+    )
+    films: int | None = option(
+        None, "training films of the phantom, or training digits of biased-mnist", limits=at_least(50)
+    )
     classes: str | None = option(None, "several classes, separated by commas, instead of covid against the rest")
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
     split_seed: int = option(0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set")
@@ -98,26 +104,26 @@ class TrainConfig:
     model: str = option("resnet18", "any timm backbone, or simple_convnet")
     pretrained: bool = option(False, "start from timm's weights, fetched from its hub")
     weights: Path | None = option(None, "start from this local safetensors file in timm's names")
-    img_size: int = option(224, "side of the square input, px")
+    img_size: int = option(224, "side of the square input, px", limits=at_least(8))
     in_chans: int = option(3, "input channels, 1 or 3")
     unit_norm: bool = option(False, "L2-normalise the bottleneck before the last layer")
     centred: bool = option(False, "batch-normalise the bottleneck first, so that cosines can be negative")
     logit_scale: float = option(1.0, "factor on the logits; 10 helps a unit-norm bottleneck to fit")
 
-    epochs: int = option(10, "passes over the training films")
-    batch_size: int = option(64, "films per step", "-b")
+    epochs: int = option(10, "passes over the training films", limits=at_least(1))
+    batch_size: int = option(64, "films per step", "-b", limits=at_least(2))
     opt: str = option("adamw", "any timm optimiser")
-    lr: float = option(1e-3, "peak learning rate", search=(1e-5, 1e-1))
-    weight_decay: float = option(0.05, "weight decay", search=(1e-6, 1.0))
+    lr: float = option(1e-3, "peak learning rate", search=(1e-5, 1e-1), limits=NOT_NEGATIVE)
+    weight_decay: float = option(0.05, "weight decay", search=(1e-6, 1.0), limits=NOT_NEGATIVE)
     sched: str = option(
         "cosine", "learning rate: cosine to 0, step (x 0.1 each quarter) or none", choices=("cosine", "step", "none")
     )
-    warmup_epochs: int = option(1, "epochs of linear warm-up")
-    clip_grad: float | None = option(None, "largest norm of the gradient")
+    warmup_epochs: int = option(1, "epochs of linear warm-up", limits=NOT_NEGATIVE)
+    clip_grad: float | None = option(None, "largest norm of the gradient", limits=NOT_NEGATIVE)
     amp: bool = option(False, "autocast: fp16 on CUDA, bf16 on CPU; the method's terms stay in float32")
     channels_last: bool = option(True, "channels-last memory layout, faster for most CNNs")
     device: str = option("auto", "cuda, cpu or auto")
-    workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores")
+    workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores", limits=NOT_NEGATIVE)
     select: str = option("loss", "which epoch is kept, judged on validation alone", choices=tuple(SELECTION_RULES))
     operating_point: str = option(
         "youden", "threshold fitted on validation: youden, sensitivity:0.9 or specificity:0.9"
@@ -247,40 +253,13 @@ def _found_cohort() -> Path | None:
 def _validate(config: TrainConfig, parameters: Any) -> None:
     for options in (config, parameters):
         for field in dataclasses.fields(options):
-            value, choices = getattr(options, field.name), field.metadata["choices"]
+            value, choices, limits = getattr(options, field.name), field.metadata["choices"], field.metadata["limits"]
             if choices and value is not None and value not in choices:
                 raise ValueError(f"{flag_name(field.name)} {value}: choose from {', '.join(choices)}")
-    for name, smallest in (("epochs", 1), ("batch_size", 2), ("img_size", 8), ("films", 50), ("seed", 0)):
-        value = getattr(config, name)
-        if value is not None and value < smallest:
-            raise ValueError(f"{flag_name(name)} {value}: must be {smallest} or more")
-    weights = ["alpha", "beta", "spread", "entropy_weight", "mask_weight", "lambda_f", "lambda_g", "epsilon"]
-    weights += ["adjustment", "contrastive_weight", "fairkl_weight", "kld", "ce_weight", "reversal", "confusion_weight"]
-    for name in (*weights, "lr", "weight_decay", "warmup_epochs", "workers", "clip_grad"):
-        value = getattr(parameters, name, getattr(config, name, None))
-        if value is not None and not 0 <= value < float("inf"):
-            raise ValueError(f"{flag_name(name)} {value}: must not be negative, and finite")
-    for name in ("sigma", "ridge", "temperature", "step_size"):
-        value = getattr(parameters, name, 1)
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{flag_name(name)} {value}: must be above 0, and finite")
-    grey_levels, bias_pretrain = getattr(parameters, "grey_levels", 2), getattr(parameters, "bias_pretrain", 0)
-    if not 2 <= grey_levels <= 256:
-        raise ValueError(f"--grey-levels {grey_levels}: from 2 to 256")
-    warmup = getattr(parameters, "warmup", 0)
-    if not 0 <= warmup <= 1:
-        raise ValueError(f"--warmup {warmup}: a share of the steps, from 0 to 1")
-    if not 0 <= bias_pretrain < 1:
-        raise ValueError(f"--bias-pretrain {bias_pretrain}: a share of the steps, from 0 to below 1")
-    gce_power, loss_memory = getattr(parameters, "gce_power", 1), getattr(parameters, "loss_memory", 0)
-    if not 0 < gce_power <= 1:
-        raise ValueError(f"--gce-power {gce_power}: above 0, up to 1")
-    if not 0 <= loss_memory < 1:
-        raise ValueError(f"--loss-memory {loss_memory}: a share, from 0 to below 1")
+            if limits and value is not None and value not in limits:
+                raise ValueError(f"{flag_name(field.name)} {value}: {limits.words}")
     if config.in_chans not in (1, 3):
         raise ValueError(f"--in-chans {config.in_chans}: must be 1 or 3")
-    if config.rho is not None and not 0 <= config.rho <= 1:
-        raise ValueError(f"--rho {config.rho}: a probability, from 0 to 1")
     if config.pretrained and config.weights:
         raise ValueError("--pretrained and --weights: give one of the two")
     if config.paired and config.method == "erm":

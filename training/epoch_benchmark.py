@@ -175,7 +175,8 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
     console = Console()
     console.print(
         f"{config.model}, {config.img_size} px, batch {batch_size}, {steps} of {whole} steps, "
-        f"R_perp {parameters.form}, {'autocast' if config.amp else 'float32'} on {device.type}, {config.workers} loading processes of the peer, "
+        f"R_perp {parameters.form}, {'autocast' if config.amp else 'float32'} on {device.type}, "
+        f"{config.workers} loading processes of the peer, "
         f"median of {repeats}; {machine()}",
         highlight=False,
     )

@@ -93,7 +93,7 @@ def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
         (["--method", "lff", "--loss-memory", "1"], "--loss-memory 1.0: a share, from 0 to below 1"),
         (["--method", "hex", "--ridge", "nan"], "--ridge nan: must be above 0, and finite"),
         (["--method", "hex", "--grey-levels", "1"], "--grey-levels 1: from 2 to 256"),
-        (["--method", "learned_mixin", "--bias-pretrain", "1"], "a share of the steps, from 0 to below 1"),
+        (["--method", "learned_mixin", "--bias-pretrain", "1"], "a share, from 0 to below 1"),
         (["--form", "squared"], "invalid choice"),
         (["--paired", "--method", "erm"], "choose another --method than erm"),
         (["--pretrained", "--weights", "w.safetensors"], "give one of the two"),
