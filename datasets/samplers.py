@@ -1,7 +1,8 @@
 """The order of an epoch: batches that hold the cross-source pairs EnD needs, resumable at any position.
 
-An order is a function of (seed, epoch) alone. An epoch is every training film once (unless groups are balanced), in batches
-of one size; the films that would make a smaller last batch wait for the next epoch, whose order is another.
+An order is a function of (seed, epoch) alone. An epoch is every training film once (unless groups are balanced or films
+repeated), in batches of one size; the films that would make a smaller last batch wait for the next epoch, whose order is
+another.
 """
 
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ class EpochSampler(Sampler[list[Draw]]):
     ones they displace not at all. `balanced` resamples: every batch shows each group that has films equally often, to
     within one film, and draws them with replacement from the group; an epoch has as many batches as in the other orders.
 
+    `repeats`, for `random` alone, is how often each film is dealt in an epoch, which is as much longer.
+
     Set `epoch` before each pass; `start` is the first batch handed out, for going on in mid-epoch.
     """
 
@@ -33,17 +36,21 @@ class EpochSampler(Sampler[list[Draw]]):
         batch_size: int,
         seed: int,
         order: str = "paired",
+        repeats: np.ndarray | None = None,
     ) -> None:
+        if repeats is not None and order != "random":
+            raise ValueError(f"order {order!r} deals no film more often than another: repeats need order 'random'")
         if len(positions) < 2:
             raise ValueError(f"{len(positions)} training films: at least 2 are needed")
         self.positions, self.target, self.bias = positions, target, bias
         self.batch_size = min(batch_size, len(positions))
         self.seed, self.order = seed, order
+        self.films = np.repeat(np.arange(len(positions)), 1 if repeats is None else repeats)
         self.epoch = 0
         self.start = 0
 
     def __len__(self) -> int:
-        return len(self.positions) // self.batch_size
+        return len(self.films) // self.batch_size
 
     def __iter__(self) -> Iterator[list[Draw]]:
         batches = self.batches(self.epoch)
@@ -57,8 +64,7 @@ class EpochSampler(Sampler[list[Draw]]):
         rng = np.random.default_rng([self.seed, epoch])
         if self.order == "balanced":
             return self._balanced(rng)
-        films = len(self.positions)
-        order = rng.permutation(films) if self.order == "random" else self._dealt(rng)
+        order = rng.permutation(self.films) if self.order == "random" else self._dealt(rng)
         batches = order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
         if self.order == "paired" and self.batch_size > 1 and count_pairs(self.target, self.bias).entangling:
             for batch in batches:

@@ -22,6 +22,7 @@ from training.config import TrainConfig, as_settings
 from training.divergence import require_finite
 from training.methods import METHODS
 from training.predict import infer, predictions_table, read_logits
+from training.recipes import Recipe
 from training.reference import Reference, save_reference
 from training.report import RunResult, json_numbers, versions
 
@@ -65,6 +66,7 @@ def finish(
     device: torch.device,
     epoch: int,
     last: dict[str, float | None],
+    recipe: Recipe | None = None,
 ) -> RunResult:
     """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference.
 
@@ -77,11 +79,14 @@ def finish(
         device: of the model.
         epoch: the kept one, from 1.
         last: metrics of the last epoch on test, which no rule chose; told beside those of the kept one.
+        recipe: by which another run led to this one.
     """
     info, table = cohort.info, cohort.table
     samples, everything = cohort.samples(), np.arange(len(table))
     features, logits = infer(model, samples, everything, device, channels_last=config.channels_last)
-    held = cohort.positions(Split.VALIDATION)
+    held = validation = cohort.positions(Split.VALIDATION)
+    if recipe is not None and recipe.calibrated_on is not None:
+        held = recipe.calibrated_on
     temperature = fit_temperature(logits[held], table["target"].to_numpy()[held])
     threshold = None
     if info.positive is not None and len(info.targets) == 2:
@@ -101,8 +106,9 @@ def finish(
             patient = table["patient"].to_numpy()[at]  # not their hashes: folds must not depend on the key
             leak = source_leak(features[at], source, target, patient)
             metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
-    settings = as_settings(config, parameters)
-    run = RunResult(folder, config.method, config.model, config.seed, info.synthetic, metrics)
+    settings = as_settings(config, parameters) | (recipe.settings() if recipe else {})
+    label = recipe.label if recipe else config.method
+    run = RunResult(folder, label, config.model, config.seed, info.synthetic, metrics)
     checkpoint = Checkpoint(
         model.config, cohort.preprocessing, info, threshold, temperature,
         {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS},
@@ -111,7 +117,7 @@ def finish(
     save_checkpoint(checkpoint, folder / NAME)
     seen = cohort.positions(Split.TRAIN)
     rows = table["row"].to_numpy()[seen]
-    save_reference(Reference.of(features[seen], features[held], config.seed, rows), folder)
+    save_reference(Reference.of(features[seen], features[validation], config.seed, rows), folder)
     write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
     (folder / RESUME_NAME).unlink(missing_ok=True)
     films = table.iloc[seen]
@@ -124,7 +130,8 @@ def finish(
             "last_epoch_on_test": last,
         },
         "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
-        "training_used_bias_labels": METHODS[config.method].uses_bias,
+        "recipe": recipe.settings() if recipe else None,
+        "training_used_bias_labels": METHODS[config.method].uses_bias or bool(recipe and recipe.uses_bias),
         "confounding": {
             "table": check.table.to_dict("index"),
             "cramers_v": json_numbers({"v": check.cramers_v})["v"],
@@ -132,7 +139,7 @@ def finish(
             "verdict": check.verdict,
         },
         "excluded": cohort.excluded.to_dict("records"),
-        "notes": list(cohort.notes),
+        "notes": [*cohort.notes, *(recipe.notes if recipe else ())],
         "versions": versions(),
     }
     return dataclasses.replace(run, details=details)

@@ -128,7 +128,7 @@ def _details_and_uses(c: Checkpoint, report: dict[str, Any]) -> list[tuple[str, 
         (
             "### Model Description",
             f"A classifier of {images} into {facts.classes(c)}. It was trained with `{c.settings['method']}`: "
-            f"{METHODS[c.settings['method']].summary}. {facts.bias_labels(report)}\n\n"
+            f"{METHODS[c.settings['method']].summary}. {facts.bias_labels(report)}{facts.recipe(c)}\n\n"
             f"- **Developed by:** {facts.TO_FILL}\n"
             f"- **Funded by:** {facts.TO_FILL}\n"
             f"- **Shared by:** {facts.TO_FILL}\n"

@@ -12,6 +12,7 @@ from typing import Any
 from datasets.sample import Split
 from training.checkpoint import Checkpoint
 from training.config import SELECTION_RULES
+from training.recipes import SUMMARIES
 from training.report import HEADLINE
 
 TO_FILL = "*For the user to fill.*"
@@ -48,6 +49,14 @@ def classes(c: Checkpoint) -> str:
 def bias_labels(report: dict[str, Any]) -> str:
     """Whether training read the bias of each image."""
     return f"Training {'read' if report['training_used_bias_labels'] else 'did not read'} bias labels."
+
+
+def recipe(c: Checkpoint) -> str:
+    """From which run it was made by which recipe, where it was."""
+    name = c.settings.get("recipe")
+    return (
+        f" It was made from the run `{c.settings['parent']}` by the recipe `{name}`. {SUMMARIES[name]}." if name else ""
+    )
 
 
 def architecture(c: Checkpoint) -> str:

@@ -231,7 +231,7 @@ def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, An
         "method": settings.get("method"),
         "model": checkpoint.model.name,
         "seed": settings.get("seed"),
-        "training_used_source_labels": method.uses_bias if method else None,
+        "training_used_source_labels": method.uses_bias or settings.get("recipe_used_bias", False) if method else None,
         "positive": positive_name(info),
         "classes": list(info.targets),
         "threshold": checkpoint.threshold,

@@ -43,6 +43,7 @@ from training.methods import METHODS, Setup, build_method
 from training.methods.parameters import ErmParameters
 from training.probe_set import watch
 from training.progress import describe, progress_bar
+from training.recipes import Recipe
 from training.report import (
     ERRORS,
     RunResult,
@@ -97,7 +98,13 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     return cohort
 
 
-def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Sequence[Listener] = ()) -> RunResult:
+def train(
+    config: TrainConfig,
+    parameters: Any,
+    cohort: Cohort,
+    listeners: Sequence[Listener] = (),
+    recipe: Recipe | None = None,
+) -> RunResult:
     """The loop: returns the finished run, whose folder is complete but for report.json.
 
     Args:
@@ -106,6 +113,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Seque
         cohort: as `prepare` returns it.
         listeners: called with the epoch, from 1, and its line of metrics.jsonl once that is written; what they raise ends
             the training.
+        recipe: by which another run led to this one; says how often each training film is seen.
     """
     device, entry = choose_device(config.device), METHODS[config.method]
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -123,7 +131,8 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Seque
     model = build_classifier(shape, config.pretrained, config.weights).to(device).to(memory_format=layout)
     positions = cohort.positions(Split.TRAIN)
     target, bias = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
-    sampler = EpochSampler(positions, target, bias, config.batch_size, config.seed, config.sampler)
+    repeats = None if recipe is None else recipe.repeats
+    sampler = EpochSampler(positions, target, bias, config.batch_size, config.seed, config.sampler, repeats)
     if not config.augment and not config.workers:
         cohort = cohort.on(device)
     loader = DataLoader(
@@ -160,6 +169,7 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Seque
     films = cohort.table[["row", "split", "target", "bias"]]
     digest = hashlib.sha256(films.to_csv(index=False).encode()).hexdigest()
     settings = as_settings(dataclasses.replace(config, paired=False), parameters)
+    settings |= recipe.settings() if recipe else {}
     first, best = 0, Best(float("-inf"), 0, {})
     if config.resume:
         folder = config.resume
@@ -172,7 +182,8 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Seque
         torch.set_rng_state(state["generator"])
         first, best = state["epoch"], Best(*state["best"])
     else:
-        folder = prepare_folder(config)
+        name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
+        folder = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name)
         write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
 
     watch(model, cohort, config, folder, device, first)
@@ -241,22 +252,21 @@ def train(config: TrainConfig, parameters: Any, cohort: Cohort, listeners: Seque
             save_resume(state, folder)
         last = validate(model, cohort, device, config.channels_last, Split.TEST)
         model.load_state_dict(best.weights)
-        run = finish(model, cohort, config, parameters, folder, device, best.epoch, last)
+        run = finish(model, cohort, config, parameters, folder, device, best.epoch, last, recipe)
         track(config.epochs, {"final": run.metrics})
     return run
 
 
-def prepare_folder(config: TrainConfig) -> Path:
-    """Make `<dataset>-<method>-<model>-s<seed>` below the output folder, with a counter when that is taken."""
-    name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
+def prepare_folder(output: Path, name: str) -> Path:
+    """Make the folder of a run below the output folder, with a counter when its name is taken."""
     for number in range(1, 10_000):
-        folder = config.output / (name if number == 1 else f"{name}-{number}")
+        folder = output / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir()
         except FileExistsError:
             continue
         return folder
-    raise TrainingError(f"{config.output} holds 9,999 runs named {name}: choose another --output")
+    raise TrainingError(f"{output} holds 9,999 runs named {name}: choose another --output")
 
 
 def choose_device(name: str) -> torch.device:
