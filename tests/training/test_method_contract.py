@@ -27,7 +27,7 @@ from training.cohorts import cohort_of, preprocessing_of
 from training.config import TrainConfig, as_settings, parse
 from training.methods import METHODS, Setup, build_method
 
-STEPS, BATCH = 3, 20
+STEPS, BATCH = 3, 12
 SMALL = {
     "phantom": ["--model", "resnet10t", "--films", "60", "--img-size", "32", "--rho", "0.7"],
     "biased-mnist": ["--films", "100", "--img-size", "14", "--rho", "0.7"],
