@@ -10,9 +10,9 @@ after 60 epochs of identification (Waterbirds), 50 after 1 (CelebA), 6 after 2 (
 decay, by worst-group accuracy on a validation split with bias labels: without such a search nothing is promised.
 
 Deviations: "wrong" is read at the run's own threshold where there is one, not at 0.5; the run is the epoch that its selection
-rule kept. An epoch is as much longer as films are repeated, so compare with a plain run of as many steps too. An
-interrupted second training is not resumed. It makes no sense where the first model calls no film wrong, or most (then it
-is nearly ERM with longer epochs).
+rule kept. An epoch is as much longer as films are repeated, so compare with a plain run of as many steps too. An interrupted
+second training is not resumed. It makes no sense where the first model calls most films wrong (then it is nearly ERM with
+longer epochs) or none.
 """
 
 import numpy as np
