@@ -15,6 +15,7 @@ from datasets.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from models.classifier import ModelConfig
 from training.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from training.commandline import fields_of
 from training.config import PRESETS, TrainConfig, as_settings
 from training.measure import LOCAL_SETTINGS
 from training.methods.parameters import EndParameters
@@ -43,7 +44,7 @@ def finished(
     folder: Path, info: DatasetInfo = COVID, twin: bool = True, external: bool = True, **settings: Any
 ) -> tuple[Checkpoint, dict[str, Any]]:
     """A run folder as training leaves it, its checkpoint, and the contents of its report."""
-    preset = {name: value for name, value in PRESETS[info.name].items() if name not in ("alpha", "beta")}
+    preset = {name: value for name, value in PRESETS[info.name].items() if name in fields_of(TrainConfig)}
     config = TrainConfig(**{"dataset": info.name, "output": folder, "data_dir": folder / "films"} | preset | settings)
     values = as_settings(config, EndParameters(alpha=0.25))
     runs = [
