@@ -168,14 +168,14 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
             continue
         if kind is Path and isinstance(value, str):
             settings[name] = Path(value)
-        elif kind is float and _is_number(value):
+        elif kind is float and is_number(value):
             settings[name] = float(value)
         elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise ValueError(f"--config {path}: {name} must be of type {kind.__name__}, not {value!r}")
     return settings
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     """True for numbers, also for `1e-3`, which YAML 1.1 reads as text."""
     try:
         return not isinstance(value, bool) and math.isfinite(float(value))  # type: ignore[arg-type]

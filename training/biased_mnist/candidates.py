@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from training.biased_mnist.protocol import TRIALS
-from training.commandline import fields_of
+from training.commandline import fields_of, is_number
 from training.config import TrainConfig
 from training.methods import METHODS
 
@@ -59,7 +59,8 @@ class Candidate:
             if not equals or name not in kinds:
                 raise ValueError(f"--method {text}: {part} is no SETTING=VALUE of {method} or of a run")
             read = yaml.safe_load(value)
-            read = float(read) if kinds[name] is float and isinstance(read, int | float) else read
+            if kinds[name] is float and is_number(read):
+                read = float(read)
             if not isinstance(read, kinds[name]):
                 raise ValueError(f"--method {text}: {name} must be of type {kinds[name].__name__}")
             fixed.append((name, read))

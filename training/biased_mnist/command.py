@@ -42,9 +42,14 @@ def biased_mnist(options: argparse.Namespace) -> None:
     from training.biased_mnist.table import agreement, table_of  # brings scipy, which --help does without
 
     protocol = PROTOCOLS[options.protocol]
+    for name in ("seeds", "trials", "jobs"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: must be 1 or more")
     candidates = [Candidate.parse(text) for text in options.method]
     rhos = options.rho or protocol.rhos
     path = options.record or Path("runs") / f"biased_mnist_{protocol.name}.jsonl"
+    if path.is_dir():
+        raise ValueError(f"--record {path}: this is a folder; name a file in it")
     records = read_records(path)
     plan = Plan(protocol, candidates, rhos, range(options.seeds), options.trials, records)
     for job in plan.everything():

@@ -134,9 +134,10 @@ class _BestEpoch:
 
 
 def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
-    """Train and measure; a run that can't end well is recorded with its reason and without numbers."""
+    """Train and measure; a training that diverges is recorded with its reason and without numbers."""
     import torch
 
+    from training.divergence import DivergenceError
     from training.report import ERRORS, machine
     from training.train import train
 
@@ -155,7 +156,9 @@ def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
         except _SeenEnoughError:
             seconds = time.perf_counter() - started
             return record | {"validation_accuracy": best.accuracy, "seconds": round(seconds, 1), "machine": machine()}
-        except (ValueError, RuntimeError) as error:  # a term that diverged, a device out of memory
+        except torch.OutOfMemoryError:
+            raise OSError(f"{_device} is out of memory: give fewer --jobs; what finished is kept") from None
+        except DivergenceError as error:  # of these settings, whoever runs them: an answer, not a mistake
             return record | {"failed": str(error), "seconds": round(time.perf_counter() - started, 1)}
         seconds = time.perf_counter() - started
     test, last = run.metrics["test"], run.details["selection"]["last_epoch_on_test"]

@@ -12,6 +12,7 @@ def test_a_name_says_what_is_fixed_and_is_read_back() -> None:
     assert candidate == Candidate("end", (("form", "signed"), ("beta", 2.0), ("unit_norm", False)))
     assert candidate.name == "end:form=signed,beta=2.0,unit_norm=false"
     assert Candidate.parse(candidate.name) == candidate
+    assert Candidate.parse("erm:lr=1e-3").fixed == (("lr", 0.001),)  # text to YAML 1.1
     assert Candidate.parse("erm").name == "erm" and not Candidate.parse("erm").variant
 
 

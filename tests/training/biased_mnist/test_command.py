@@ -51,6 +51,8 @@ def test_trains_tells_and_does_not_train_again(
         (["--method", "ned"], "no method ned"),
         (["--method", "end:alpha=-1"], "alpha"),
         (["--rho", "2"], "a probability"),
+        (["--jobs", "0"], "--jobs 0: must be 1 or more"),
+        (["--trials", "0"], "--trials 0: must be 1 or more"),
     ],
 )
 def test_mistakes_show_before_anything_is_trained(
@@ -60,3 +62,19 @@ def test_mistakes_show_before_anything_is_trained(
     with pytest.raises(SystemExit):
         benchmark.main(*benchmark.read_arguments(["biased-mnist", *arguments, "--record", str(record)]))
     assert expected in capsys.readouterr().err and not record.exists()
+
+
+def test_a_mistake_is_no_record(drawn_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the user can mend is trained when it is mended; only a training that diverged is an answer."""
+    small = "films=200,epochs=1,img_size=8,batch_size=64"
+    command = ["biased-mnist", "--rho", "0.9", "--method", f"erm:{small}", f"erm:{small},lr=1e30", "--seeds", "1"]
+    command += ["--data-dir", str(drawn_digits), "--record", str(tmp_path / "runs.jsonl")]
+    with pytest.raises(SystemExit):
+        benchmark.main(*benchmark.read_arguments([*command, "--device", "gpu"]))
+    assert "there is no such device here" in capsys.readouterr().err
+    assert read_records(tmp_path / "runs.jsonl") == []
+
+    benchmark.main(*benchmark.read_arguments([*command, "--device", "cpu"]))
+    good, lost = sorted(read_records(tmp_path / "runs.jsonl"), key=lambda record: "failed" in record)
+    assert "failed" not in good and "is not finite" in lost["failed"]
+    assert "is not finite" in capsys.readouterr().out
