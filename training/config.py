@@ -148,6 +148,11 @@ def parse(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
         if early.resume and len(arguments) > 2:
             raise ValueError("--resume goes on with the run's own settings: give no other flag beside it")
         path = early.resume / "config.yaml" if early.resume else early.config
+        recipe = read_yaml(path, {"recipe": str}, strict=False).get("recipe") if path else None
+        if recipe:
+            raise ValueError(
+                f"{path} is of a run that a recipe made: python -m training.recipe {recipe} RUN makes it again"
+            )
         settings = read_yaml(path, _every_setting()) if path else {}
         if early.resume:
             settings["paired"] = False  # each run of a pair goes on by itself

@@ -156,3 +156,9 @@ def test_a_command_line_mistake_answers_before_the_heavy_imports() -> None:
     done = subprocess.run([sys.executable, "-m", "training.train", "--epocs", "1"], capture_output=True, text=True)
     assert done.returncode == 2 and "did you mean --epochs?" in done.stderr and "Traceback" not in done.stderr
     assert time.perf_counter() - started < 60  # a hang, not a speed
+
+
+def test_a_recipes_run_is_made_again_by_its_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("dataset: phantom\nmethod: erm\nrecipe: jtt\nparent: run\n")
+    for arguments in (["--resume", str(tmp_path)], ["--config", str(tmp_path / "config.yaml")]):
+        assert "python -m training.recipe jtt RUN makes it again" in refused(capsys, *arguments)
