@@ -1,13 +1,19 @@
-"""Decoded, resized films kept between epochs, by MONAI: in memory or on disk, or decoded anew each time."""
+"""Decoded, resized films kept between epochs: in memory (by MONAI) or on disk, or decoded anew each time.
+
+On disk each film is a safetensors file and not one of MONAI's PersistentDataset, whose files are pickles: the folder may lie
+on a disk that others can write to.
+"""
 
 import hashlib
+import secrets
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from monai.data import CacheDataset, Dataset, PersistentDataset
+from monai.data import CacheDataset, Dataset
 from monai.transforms import Transform
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from datasets.preprocessing import Preprocessing
@@ -66,7 +72,8 @@ def on_disk(
     films: Films, preprocessing: Preprocessing, count: int, folder: Path, workers: int = 0
 ) -> tuple[Images, dict[int, str]]:
     """Decode what `folder` lacks of `count` films; returns pixels by position, and why for those that can't be read."""
-    cache = _DiskCache(range(count), _ToPixels(films, preprocessing), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = _DiskCache(_ToPixels(films, preprocessing), count, folder)
     return cache, cache.fill(workers)
 
 
@@ -79,37 +86,63 @@ class _ToPixels(Transform):
     def __call__(self, position: int) -> Tensor:
         return self.preprocessing.pixels(self.films.read(position))
 
-    def cache_name(self, position: int) -> bytes:
+    def cache_name(self, position: int) -> str:
         """A name that changes with the film and with the preprocessing, so that no stale pixels are read."""
         text = f"{self.films.fingerprint(position)} {self.preprocessing}"
-        return hashlib.sha256(text.encode()).hexdigest().encode()
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _DiskCache(PersistentDataset):
-    """Replaces a file that was cut short by a killed job or a full disk, where MONAI's own gives up."""
+class _DiskCache:
+    """Pixels by position, each film's in a file of its own; one that is no such file is replaced, however it came there."""
 
-    def __init__(self, data: Sequence[int], transform: _ToPixels, folder: Path) -> None:
-        super().__init__(data, transform, cache_dir=folder, hash_func=transform.cache_name)
+    def __init__(self, transform: _ToPixels, count: int, folder: Path) -> None:
+        self.transform, self.count, self.folder = transform, count, folder
+        self.decoded = Dataset(range(count), transform)
+        size = transform.preprocessing.size
+        self.shape = [1, size, size]
 
     def file(self, position: int) -> Path:
         """Where the pixels of a film are kept."""
-        return Path(self.cache_dir) / f"{self.hash_func(position).decode()}.pt"
+        return self.folder / f"{self.transform.cache_name(position)}.safetensors"
 
     def fill(self, workers: int) -> dict[int, str]:
         """Decode the films that are not there yet; returns why for those that can't be."""
-        missing = [position for position in self.data if not self.file(position).is_file()]
+        missing = [position for position in range(self.count) if not self.file(position).is_file()]
         results = CacheDataset(missing, _Filling(self), num_workers=workers, progress=sys.stderr.isatty())
         return {position: results[i] for i, position in enumerate(missing) if results[i]}
 
-    def _cachecheck(self, item_transformed: int) -> Tensor:
-        file = self.file(item_transformed)
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, position: int) -> Tensor:
+        file = self.file(position)
+        pixels = self._kept(file) if file.is_file() else None
+        if pixels is None:
+            pixels = self.decoded[position]
+            _keep(pixels, file)
+        return pixels
+
+    def _kept(self, file: Path) -> Tensor | None:
+        """The pixels in a file; None where it holds none of this shape."""
         try:
-            return super()._cachecheck(item_transformed)
-        except (RuntimeError, EOFError):
-            if not file.is_file():  # then the film itself can't be read
-                raise
-            file.unlink()
-            return super()._cachecheck(item_transformed)
+            with safe_open(file, "pt") as opened:
+                kept = opened.get_slice("pixels")
+                if (kept.get_shape(), kept.get_dtype()) != (self.shape, "F32"):
+                    return None
+                pixels: Tensor = opened.get_tensor("pixels")
+                return pixels
+        except (SafetensorError, FileNotFoundError):  # damaged, no safetensors, or just being replaced
+            return None
+
+
+def _keep(pixels: Tensor, file: Path) -> None:
+    """Write a film's pixels so that other processes see the whole file or none."""
+    draft = file.with_name(f".{secrets.token_hex(8)}")
+    try:
+        draft.write_bytes(save({"pixels": pixels.contiguous()}))
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 class _Filling(Transform):

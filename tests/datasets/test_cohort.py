@@ -1,8 +1,6 @@
 import dataclasses
 import os
-import pickle
 import threading
-import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -275,33 +274,7 @@ def test_files_on_disk_change_their_fingerprint(tmp_path: Path) -> None:
     assert folder.fingerprint(1) == first[1]
 
 
-class Trap:
-    """Unpickling one makes a file."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (Path(self.path),))
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("how", ["pickle", "torch"])
-def test_cache_is_read_without_unpickling_objects(tmp_path: Path, how: str) -> None:
-    file = file_of(2, tmp_path / "cache")
-    trap = Trap(str(tmp_path / "sprung"))
-    if how == "torch":
-        torch.save(trap, file)
-    else:
-        file.write_bytes(pickle.dumps(trap))
-    with pytest.warns(UserWarning, match="Corrupt cache file"):
-        batch = cohort().cached("disk", tmp_path / "cache").samples().__getitems__([2])
-    torch.testing.assert_close(batch.image[0], expected(2))
-    assert not (tmp_path / "sprung").exists()
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt cache file")
-@pytest.mark.parametrize("left", [0, 1, 200, -100])
+@pytest.mark.parametrize("left", [0, 1, 50, -100])
 def test_cache_file_cut_short_is_written_anew(tmp_path: Path, left: int) -> None:
     file = file_of(2, tmp_path)
     file.write_bytes(file.read_bytes()[:left])
@@ -310,14 +283,23 @@ def test_cache_file_cut_short_is_written_anew(tmp_path: Path, left: int) -> None
     for _ in range(2):
         torch.testing.assert_close(samples.__getitems__([2]).image[0], expected(2))
     assert films.reads == {2: 1}
-    assert zipfile.is_zipfile(file)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [torch.zeros(1, 16, 15), torch.zeros(1, 16, 16, dtype=torch.float64), torch.zeros(16, 16), torch.zeros(1)],
+)
+def test_cache_file_of_another_shape_is_written_anew(tmp_path: Path, pixels: torch.Tensor) -> None:
+    save_file({"pixels": pixels}, file_of(2, tmp_path))
+    batch = cohort().cached("disk", tmp_path).samples().__getitems__([2])
+    torch.testing.assert_close(batch.image[0], expected(2))
 
 
 def test_names_of_cache_files_tell_nothing(tmp_path: Path) -> None:
     cohort().cached("disk", tmp_path)
     names = [file.name for file in tmp_path.iterdir()]
     assert len(names) == FILMS
-    assert all(len(name) == 67 and name.endswith(".pt") and int(name[:64], 16) for name in names)
+    assert all(len(name) == 76 and name.endswith(".safetensors") and int(name[:64], 16) for name in names)
 
 
 @pytest.mark.parametrize(("mode", "folder"), [("ram", Path("x")), ("disk", None)])
