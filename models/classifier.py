@@ -1,6 +1,7 @@
 """Any timm backbone as a classifier whose bottleneck features come out beside its logits."""
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import simple_convnet  # noqa: F401  (registers itself with timm)
+from models.keywords import Keywords, plain_keywords, written
 
 
 class ModelError(ValueError):
@@ -47,6 +49,11 @@ class ModelConfig:
         centred: batch-normalise the features (no scale, no shift) first. After a last ReLU all cosines are positive and
             near 1, which leaves EnD little to hold on to; centred, they fill [-1, 1]. EnD's authors use a Tanh to this end.
         logit_scale: factor on the logits. Cosine-like logits of a unit-norm bottleneck fit slowly at 1.
+        keywords: what else `timm.create_model` is given, such as `drop_path_rate`; see `models.keywords`. A `drop_rate` drops
+            features before any method sees them.
+
+    Raises:
+        KeywordError: keywords that aren't plain values, or not free to choose.
     """
 
     name: str
@@ -56,10 +63,14 @@ class ModelConfig:
     unit_norm: bool = False
     centred: bool = False
     logit_scale: float = 1.0
+    keywords: Keywords = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keywords", plain_keywords(self.keywords))
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ModelConfig":
-        """Rebuild from the JSON object that `dataclasses.asdict` gave."""
+        """Rebuild from the JSON object that `dataclasses.asdict` gave; an older one has no keywords."""
         return cls(**values)
 
 
@@ -70,7 +81,7 @@ class Classifier(nn.Module):
         config: what to build; weights are random, drawn from torch's main generator.
 
     Raises:
-        ModelError: timm knows no such backbone, or it can't take images of this size.
+        ModelError: timm knows no such backbone, or it can't take images of this size or these keywords.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -133,16 +144,42 @@ def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
     sized = {"img_size": config.img_size} if cfg and cfg.fixed_input_size else {}
     try:
         backbone: nn.Module = timm.create_model(
-            config.name, num_classes=0, in_chans=config.in_chans, **sized, **pretrained
+            config.name, num_classes=0, in_chans=config.in_chans, **sized, **dict(config.keywords), **pretrained
         )
-    except AssertionError as error:  # some transformers check their input size when they are built, ...
-        raise ModelError(f"--img-size {config.img_size} does not fit {config.name}: {error}") from None
+        if config.keywords:
+            _require_pooled(backbone, config)
+    except Exception as error:
+        if isinstance(error, AssertionError) and not config.keywords:
+            # Some transformers check their input size when they are built, ...
+            raise ModelError(f"--img-size {config.img_size} does not fit {config.name}: {error}") from None
+        if not config.keywords or isinstance(error, OSError | ModelError):
+            raise
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown and unknown[1] in dict(config.keywords):
+            raise ModelError(f"--model-kwargs: timm's {config.name} has no keyword argument {unknown[1]}") from None
+        detail = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        raise ModelError(
+            f"--model-kwargs {written(config.keywords)}: timm's {config.name} can't be built so: {detail}"
+        ) from None
     embed = getattr(backbone, "patch_embed", None)  # ... others when they see the first image
     if isinstance(embed, PatchEmbed) and not embed.strict_img_size and not embed.dynamic_img_pad:
         patch = max(embed.patch_size)
         if config.img_size % patch:
             raise ModelError(f"--img-size {config.img_size}: {config.name} needs a multiple of its patch, {patch}")
     return backbone
+
+
+@torch.no_grad()
+def _require_pooled(backbone: nn.Module, config: ModelConfig) -> None:
+    """Refuse keywords after which the features are no vector of the expected width, `global_pool=` being the usual one."""
+    image = next(backbone.parameters()).new_zeros(1, config.in_chans, config.img_size, config.img_size)
+    found, width = tuple(backbone.eval()(image).shape[1:]), feature_width(backbone)
+    backbone.train()
+    if found != (width,):
+        raise ModelError(
+            f"--model-kwargs {written(config.keywords)}: timm's {config.name} then gives features of shape {found} where "
+            f"{width} pooled ones are needed"
+        )
 
 
 def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module:

@@ -56,5 +56,5 @@ def simple_convnet_1x1(pretrained: bool = False, **settings: Any) -> SimpleConvN
 def _build(pretrained: bool, settings: dict[str, Any], kernel_size: int) -> SimpleConvNet:
     if pretrained:
         raise ValueError("simple_convnet has no pretrained weights")
-    taken = {name: value for name, value in settings.items() if name in ("in_chans", "num_classes")}
-    return SimpleConvNet(**taken, kernel_size=kernel_size)
+    of_timm = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+    return SimpleConvNet(**{k: v for k, v in settings.items() if k not in of_timm}, kernel_size=kernel_size)

@@ -132,6 +132,56 @@ def test_config_through_json() -> None:
     assert ModelConfig.from_json(json.loads(json.dumps(dataclasses.asdict(first)))) == first
 
 
+KEYWORDS = (("drop_path_rate", 0.1), ("channels", (16, 16, 24, 32)), ("act_layer", "gelu"))
+
+
+def test_keywords_reach_the_backbone_and_rebuild_the_same_model() -> None:
+    first = config(keywords=KEYWORDS)
+    again = ModelConfig.from_json(json.loads(json.dumps(dataclasses.asdict(first))))
+    assert again == first and hash(again) == hash(first)
+    assert dict(again.keywords) == dict(KEYWORDS)
+    model, twin = Classifier(first), Classifier(again)
+    assert feature_width(model.backbone) == 32
+    assert any("GELU" in type(module).__name__ for module in model.modules())
+    assert model.training and all(module.training for module in model.modules())
+    twin.load_state_dict(model.state_dict())
+    image = torch.rand(2, 3, 64, 64)
+    assert torch.equal(twin.eval()(image).logits, model.eval()(image).logits)
+
+
+def test_checkpoints_from_before_keywords_still_load() -> None:
+    old = {name: value for name, value in dataclasses.asdict(config()).items() if name != "keywords"}
+    assert ModelConfig.from_json(old) == config()
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv3_small_050", "test_vit", "simple_convnet"])
+def test_keyword_that_the_backbone_does_not_have(name: str) -> None:
+    with pytest.raises(ModelError, match=f"--model-kwargs: timm's {name} has no keyword argument wings"):
+        Classifier(config(name, keywords=(("wings", 2),)))
+
+
+@pytest.mark.parametrize(
+    ("keywords", "said"),
+    [
+        ((("act_layer", "gelo"),), "act_layer=gelo: .* can't be built so: .*gelo"),
+        ((("drop_rate", 3),), "drop_rate=3: .* between 0 and 1"),
+        ((("global_pool", ""),), r"global_pool=: .* shape \(96, 2, 2\) where 96 pooled ones are needed"),
+    ],
+)
+def test_keywords_that_make_no_classifier(keywords: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(ModelError, match=f"--model-kwargs {said}") as caught:
+        Classifier(config(keywords=keywords))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "keywords", [{"checkpoint_path": "x.pt"}, {"pretrained": True}, [["num_classes", 9]], 3, [[1, 2]]]
+)
+def test_header_with_keywords_that_nobody_may_choose(keywords: object) -> None:
+    with pytest.raises(ValueError, match=r"can't be given here|expected names|is no name"):
+        ModelConfig.from_json({**dataclasses.asdict(config()), "keywords": keywords})
+
+
 def test_same_seed_same_weights() -> None:
     states = []
     for _ in range(2):
