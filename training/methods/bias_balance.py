@@ -21,6 +21,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import BiasBalanceParameters
+from training.precision import widen
 
 SMOOTHING = 1e-9
 
@@ -43,4 +44,4 @@ class BiasBalance(nn.Module):
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `{"ce": ...}` of the shifted logits, in nats."""
-        return {"ce": F.cross_entropy(output.logits.float() + self.log_prior[batch.bias], batch.target)}
+        return {"ce": F.cross_entropy(widen(output.logits) + self.log_prior[batch.bias], batch.target)}

@@ -22,9 +22,11 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
+from training.distributed import gather_shares
 from training.methods import Setup
 from training.methods.bias_balance import log_prior
 from training.methods.parameters import BiasContrastiveParameters
+from training.precision import widen
 
 EXCLUDED = -1e4  # stands for a sample's likeness to itself: its exponential is 0, and a batch of one stays finite
 SMALLEST = 1e-6  # a weight below is rounding, and would count in full where its anchor has no other
@@ -56,7 +58,7 @@ def weighted_contrast(
         temperature: T, above 0.
     """
     with torch.autocast(features.device.type, enabled=False):
-        z = F.normalize(features if features.dtype == torch.float64 else features.float(), dim=1)
+        z = F.normalize(widen(features), dim=1)
         itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
         scaled = (z @ z.T / temperature).masked_fill(itself, EXCLUDED)
         share = weights.to(z.dtype) / weights.sum(1, keepdim=True).clamp(min=SMALLEST)
@@ -78,6 +80,7 @@ class BiasContrastive(nn.Module):
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `ce`, already weighted, and `contrastive`."""
         p = self.parameters_
-        ce = F.cross_entropy(output.logits.float() + self.shift[batch.bias], batch.target)
-        contrastive = bias_contrastive_loss(output.features, batch.target, batch.bias, p.temperature)
+        ce = F.cross_entropy(widen(output.logits) + self.shift[batch.bias], batch.target)
+        features, target, bias = gather_shares(output.features, batch.target, batch.bias)
+        contrastive = bias_contrastive_loss(features, target, bias, p.temperature)
         return {"ce": p.ce_weight * ce, "contrastive": contrastive}

@@ -31,11 +31,12 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.distributed import gather_rows, global_batch_gradient, sum_over_ranks
+from training.distributed import gather_rows, gather_shares, sum_over_ranks
 from training.methods import Setup
 from training.methods.bias_balance import log_prior
 from training.methods.fairkl import spread_difference
 from training.methods.parameters import EndParameters
+from training.precision import widen
 
 
 def disentangling_loss(
@@ -44,6 +45,7 @@ def disentangling_loss(
     form: Literal["signed", "absolute"] | str = "signed",
     num_biases: int | None = None,
     group: dist.ProcessGroup | None = None,
+    equal_shares: bool = False,
 ) -> Float[Tensor, ""]:
     """R_perp, in [0, 1]: 0 where features that share a bias are orthogonal (`absolute`) or cancel out (`signed`).
 
@@ -59,6 +61,7 @@ def disentangling_loss(
         num_biases: number of bias values; labels then index it and nothing waits for the device. Without it labels are
             any integers.
         group: in an initialised process group the term is that of all ranks' samples.
+        equal_shares: every rank holds equally many; without it `absolute` has the host wait for their numbers.
 
     Returns:
         Scalar; 0 with zero gradient when no two samples share a bias.
@@ -66,18 +69,21 @@ def disentangling_loss(
     if form not in ("signed", "absolute"):
         raise ValueError(f"form must be signed or absolute, not {form!r}")
     with torch.autocast(features.device.type, enabled=False):
-        z = _normalise(features)
         if form == "absolute":
-            return global_batch_gradient(_mean_absolute_cosine(gather_rows(z, group), gather_rows(bias, group)), group)
+            if equal_shares:
+                features, bias = gather_shares(features, bias, group=group)
+            else:
+                features, bias = gather_rows(features, group), gather_rows(bias, group)
+            return _mean_absolute_cosine(_normalise(features), bias)
+        z = _normalise(features)
         (bias,), (biases,) = _index([bias], [num_biases], group)
-        sums = sum_over_ranks(_sum_by(z, bias, biases), group)
-        squares = sum_over_ranks(_sum_by(z.square().sum(1), bias, biases), group)
-        counts = sum_over_ranks(_sum_by(torch.ones_like(z[:, 0]), bias, biases), group)
+        parts = z, z.square().sum(1), torch.ones_like(z[:, 0])
+        sums, squares, counts = sum_over_ranks(*(_sum_by(part, bias, biases) for part in parts), group=group)
         cosines = (sums.square().sum(1) - squares) / 2
         pairs = counts * (counts - 1) / 2
         # Rounding can leave a tiny sum where a bias has one sample and no pair.
         total = torch.where(pairs > 0, cosines, 0).abs().sum()
-        return global_batch_gradient(total / pairs.sum().clamp(min=1), group)
+        return total / pairs.sum().clamp(min=1)
 
 
 def entangling_loss(
@@ -105,13 +111,12 @@ def entangling_loss(
         z = _normalise(features)
         (target, bias), (targets, biases) = _index([target, bias], [num_targets, num_biases], group)
         cell = target * biases + bias
-        sums = sum_over_ranks(_sum_by(z, cell, targets * biases), group).unflatten(0, (targets, biases))
-        counts = sum_over_ranks(_sum_by(torch.ones_like(z[:, 0]), cell, targets * biases), group)
-        counts = counts.unflatten(0, (targets, biases))
+        tables = (_sum_by(part, cell, targets * biases) for part in (z, torch.ones_like(z[:, 0])))
+        sums, counts = (table.unflatten(0, (targets, biases)) for table in sum_over_ranks(*tables, group=group))
         cosines = (sums.sum(1).square().sum() - sums.square().sum()) / 2
         pairs = (counts.sum(1).square().sum() - counts.square().sum()) / 2
         mean = (pairs - cosines) / (2 * pairs.clamp(min=1))
-        return global_batch_gradient(torch.where(pairs > 0, mean, 0), group)
+        return torch.where(pairs > 0, mean, 0)
 
 
 def released_entangling_loss(
@@ -145,15 +150,17 @@ class End(nn.Module):
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `ce`, `r_perp`, `r_par` and, where it is asked for, `spread`, already weighted."""
         p, (features, logits) = self.parameters_, output
-        logits = logits.float() if self.log_prior is None else logits.float() + self.log_prior[batch.bias]
-        terms = {"r_perp": p.alpha * disentangling_loss(features, batch.bias, p.form, self.num_biases)}
+        mine = features, batch.target, batch.bias
+        logits = widen(logits) if self.log_prior is None else widen(logits) + self.log_prior[batch.bias]
+        apart = disentangling_loss(features, batch.bias, p.form, self.num_biases, equal_shares=True)
+        terms = {"r_perp": p.alpha * apart}
         if p.pairs == "released":
-            terms["r_par"] = p.beta * released_entangling_loss(features, batch.target, batch.bias)
+            terms["r_par"] = p.beta * released_entangling_loss(*gather_shares(*mine))
         else:
             sizes = self.num_targets, self.num_biases
-            terms["r_par"] = p.beta * entangling_loss(features, batch.target, batch.bias, *sizes)
+            terms["r_par"] = p.beta * entangling_loss(*mine, *sizes)
         if p.spread:
-            terms["spread"] = p.spread * spread_difference(features, batch.target, batch.bias)
+            terms["spread"] = p.spread * spread_difference(*gather_shares(*mine))
         if self.warm_steps:
             share = (self.step / self.warm_steps).clamp(max=1)
             terms = {name: share * term for name, term in terms.items()}
@@ -162,8 +169,7 @@ class End(nn.Module):
 
 
 def _normalise(features: Tensor) -> Tensor:
-    wide = features if features.dtype == torch.float64 else features.float()
-    return F.normalize(wide, dim=1)
+    return F.normalize(widen(features), dim=1)
 
 
 def _sum_by(values: Tensor, index: Tensor, size: int) -> Tensor:

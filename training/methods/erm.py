@@ -7,6 +7,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import ErmParameters
+from training.precision import widen
 
 
 class Erm(nn.Module):
@@ -17,4 +18,4 @@ class Erm(nn.Module):
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `{"ce": ...}` in nats."""
-        return {"ce": F.cross_entropy(output.logits.float(), batch.target)}
+        return {"ce": F.cross_entropy(widen(output.logits), batch.target)}

@@ -32,8 +32,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
+from training.distributed import gather_shares
 from training.methods import Setup
 from training.methods.parameters import FairklParameters
+from training.precision import widen
 
 
 def eps_sup_info_nce(
@@ -96,10 +98,11 @@ class Fairkl(nn.Module):
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `ce`, `contrastive` and `fairkl`, the last two already weighted."""
         p = self.parameters_
-        contrastive = eps_sup_info_nce(output.features, batch.target, p.temperature, p.epsilon)
-        regulariser = fairkl(output.features, batch.target, batch.bias, p.kld)
+        features, target, bias = gather_shares(output.features, batch.target, batch.bias)
+        contrastive = eps_sup_info_nce(features, target, p.temperature, p.epsilon)
+        regulariser = fairkl(features, target, bias, p.kld)
         return {
-            "ce": F.cross_entropy(output.logits.float(), batch.target),
+            "ce": F.cross_entropy(widen(output.logits), batch.target),
             "contrastive": p.contrastive_weight * contrastive,
             "fairkl": p.fairkl_weight * regulariser,
         }
@@ -109,7 +112,7 @@ FLOOR = -1e4  # exp of it is 0: the row of an anchor without negatives has a fin
 
 
 def _cosines(features: Tensor) -> Tensor:
-    z = F.normalize(features if features.dtype == torch.float64 else features.float(), dim=1)
+    z = F.normalize(widen(features), dim=1)
     return z @ z.T
 
 

@@ -20,8 +20,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
+from training.distributed import sum_over_ranks
 from training.methods import Setup
 from training.methods.parameters import GroupDroParameters
+from training.precision import widen
 
 
 class GroupDro(nn.Module):
@@ -39,10 +41,11 @@ class GroupDro(nn.Module):
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Update q unless in eval mode, and return `{"robust_ce": ...}` under the new q, in nats."""
-        ce = F.cross_entropy(output.logits.float(), batch.target, reduction="none")
+        ce = F.cross_entropy(widen(output.logits), batch.target, reduction="none")
         group = batch.target * self.log_q.shape[1] + batch.bias
         sums = ce.new_zeros(self.log_q.numel()).index_add(0, group, ce)
         films = torch.zeros_like(sums).index_add(0, group, torch.ones_like(ce))
+        sums, films = sum_over_ranks(sums, films)
         losses = (sums / films.clamp(min=1)).view_as(self.log_q)
         if self.training:
             with torch.no_grad():

@@ -32,8 +32,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
+from training.distributed import gather_shares, range_over_ranks
 from training.methods import Setup
 from training.methods.parameters import HexParameters
+from training.precision import widen
 
 HIDDEN = 32
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -41,22 +43,24 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 def quantise(image: Float[Tensor, "batch channels height width"], levels: int) -> Int[Tensor, "batch height width"]:
     """Grey levels, 0 to `levels` - 1, over the range of the whole batch; a flat batch is all 0."""
-    grey = image.float()
+    grey = widen(image)
     if image.shape[1] == 3:
         red, green, blue = (weight * channel for weight, channel in zip(LUMA, grey.unbind(1), strict=True))
         grey = red + green + blue
     else:
         grey = grey.squeeze(1)
-    low, high = grey.aminmax()
+    low, high = range_over_ranks(*grey.aminmax())
     return ((grey - low) / (high - low).clamp(min=1e-6) * (levels - 1)).long()
 
 
-def count_cooccurrence(grey: Int[Tensor, "batch height width"], levels: int) -> Float[Tensor, "batch level difference"]:
+def count_cooccurrence(
+    grey: Int[Tensor, "batch height width"], levels: int, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "batch level difference"]:
     """Share of each (level, left neighbour minus level) in an image; differences start at 1 - `levels`."""
     here, left = grey[..., 1:], grey[..., :-1]
     differences = 2 * levels - 1
     cell = (here * differences + left - here + levels - 1).flatten(1)
-    counts = torch.zeros(len(cell), levels * differences, device=cell.device)
+    counts = torch.zeros(len(cell), levels * differences, dtype=dtype, device=cell.device)
     counts.scatter_add_(1, cell, counts.new_ones(()).expand_as(cell))
     return counts.unflatten(1, (levels, differences)) / cell.shape[1]
 
@@ -92,15 +96,15 @@ class Texture(nn.Module):
         self.hidden = nn.Linear(levels**2, HIDDEN)
         self.head = nn.Linear(HIDDEN, classes)
 
-    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """F_G."""
-        hidden = F.relu(self.hidden(self.matrix(image).flatten(1)))
+    def forward(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "all classes"]:
+        """F_G, of the images of all ranks."""
+        (hidden,) = gather_shares(F.relu(self.hidden(self.matrix(image).flatten(1))))
         logits: Tensor = self.head(F.normalize(hidden, dim=0))
         return logits
 
     def matrix(self, image: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch levels levels"]:
         """The NGLCM: rows are thresholds of the difference, columns of the level."""
-        counts = count_cooccurrence(quantise(image, self.levels), self.levels)
+        counts = count_cooccurrence(quantise(image, self.levels), self.levels, self.level_threshold.dtype)
         level = torch.arange(self.levels, device=image.device)
         difference = torch.arange(1 - self.levels, self.levels, device=image.device)
         of_difference = (difference[:, None] - self.difference_threshold).clamp(0, 1)
@@ -119,5 +123,5 @@ class Hex(nn.Module):
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `{"ce": ...}`, of F_L; everything is float32 or wider, whatever the autocast."""
         with torch.autocast(output.logits.device.type, enabled=False):
-            logits = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
-            return {"ce": F.cross_entropy(project_out(logits, self.texture(batch.image), self.ridge), batch.target)}
+            logits, target = gather_shares(widen(output.logits), batch.target)
+            return {"ce": F.cross_entropy(project_out(logits, self.texture(batch.image), self.ridge), target)}

@@ -24,6 +24,7 @@ from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
 from training.methods import Setup
 from training.methods.parameters import LearnedMixinParameters
+from training.precision import widen
 
 
 class LearnedMixin(nn.Module):
@@ -40,17 +41,17 @@ class LearnedMixin(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))  # on the device: a branch on it would wait
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `mixin` and `entropy`, both 0 while the bias network learns alone, and `bias_ce`; float32 throughout."""
+        """Return `mixin` and `entropy`, both 0 while the bias network learns alone, and `bias_ce`; float32 or wider."""
         with torch.autocast(output.logits.device.type, enabled=False):
-            biased = self.bias_network(batch.image.float()).logits
-            mixed = F.softplus(self.trust(output.features.float())) * biased.detach()
+            biased = self.bias_network(widen(batch.image)).logits
+            mixed = F.softplus(self.trust(widen(output.features))) * biased.detach()
             share = F.log_softmax(mixed, dim=1)
             entropy = -(share.exp() * share).sum(1).mean()
             together = (self.steps >= self.alone).float()
             if self.training:
                 self.steps += 1
             return {
-                "mixin": together * F.cross_entropy(output.logits.float() + mixed, batch.target),
+                "mixin": together * F.cross_entropy(widen(output.logits) + mixed, batch.target),
                 "entropy": together * self.entropy_weight * entropy,
                 "bias_ce": F.cross_entropy(biased, batch.target),
             }

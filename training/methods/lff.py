@@ -26,8 +26,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
+from training.distributed import gather_shares
 from training.methods import Setup
 from training.methods.parameters import LffParameters
+from training.precision import widen
 
 TINY = 1e-8  # of the released code; keeps 0 / 0 out
 
@@ -61,25 +63,30 @@ class Lff(nn.Module):
         self.register_buffer("target", torch.zeros(setup.rows, dtype=torch.long))
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `weighted_ce` of the classifier and `bias_gce` of the biased network; float32 throughout."""
+        """Return `weighted_ce` of the classifier and `bias_gce` of the biased network; float32 or wider throughout."""
         with torch.autocast(output.logits.device.type, enabled=False):
-            biased, logits = self.bias_network(batch.image.float()).logits, output.logits.float()
+            biased, logits = self.bias_network(widen(batch.image)).logits, widen(output.logits)
             hard = F.cross_entropy(logits, batch.target, reduction="none")
             if self.training:
-                self.remember(torch.stack([F.cross_entropy(biased, batch.target, reduction="none"), hard]), batch)
+                both = torch.stack([F.cross_entropy(biased, batch.target, reduction="none"), hard], dim=1)
+                self.remember(*gather_shares(both.detach(), batch.target, batch.row))
             return {
                 "weighted_ce": (self.weights(batch) * hard).mean(),
                 "bias_gce": generalised_cross_entropy(biased, batch.target, self.parameters_.gce_power),
             }
 
     @torch.no_grad()
-    def remember(self, losses: Float[Tensor, "2 batch"], batch: Sample) -> None:
-        """Move the averages of the batch's films; a first visit is taken as it is. Others stay to the bit."""
-        rows = batch.row.expand(2, -1)
-        latest = self.losses.scatter_reduce(1, rows, losses, "mean", include_self=False)
-        self.losses += torch.where(self.seen, 1 - self.parameters_.loss_memory, 1.0) * (latest - self.losses)
-        self.seen[batch.row] = True
-        self.target[batch.row] = batch.target
+    def remember(
+        self, losses: Float[Tensor, "batch 2"], target: Int[Tensor, " batch"], row: Int[Tensor, " batch"]
+    ) -> None:
+        """Move the averages of the batch's films, B's first; a first visit is taken as it is. Others stay to the bit."""
+        latest = self.losses.scatter_reduce(
+            1, row.expand(2, -1), losses.T.to(self.losses.dtype), "mean", include_self=False
+        )
+        step = latest - self.losses
+        self.losses += torch.where(self.seen, (1 - self.parameters_.loss_memory) * step, step)
+        self.seen[row] = True
+        self.target[row] = target
 
     @torch.no_grad()
     def weights(self, batch: Sample) -> Float[Tensor, " batch"]:

@@ -23,6 +23,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import LnlParameters
+from training.precision import widen
 
 
 def reverse_gradient(features: Tensor, strength: float) -> Tensor:
@@ -45,12 +46,12 @@ class Lnl(nn.Module):
         """Return `ce`, `bias_ce` (of the head, in its full weight) and `certainty`, already weighted by lambda."""
         p = self.parameters_
         with torch.autocast(output.features.device.type, enabled=False):
-            features = output.features.float()
+            features = widen(output.features)
             told = self.bias_head(reverse_gradient(features, p.reversal))
             frozen = {name: weight.detach() for name, weight in self.bias_head.named_parameters()}
             log_q = functional_call(self.bias_head, frozen, (features,)).log_softmax(1)
             return {
-                "ce": F.cross_entropy(output.logits.float(), batch.target),
+                "ce": F.cross_entropy(widen(output.logits), batch.target),
                 "bias_ce": F.cross_entropy(told, batch.bias),
                 "certainty": p.confusion_weight * (log_q.exp() * log_q).sum(1).mean(),
             }

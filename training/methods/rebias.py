@@ -22,8 +22,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
+from training.distributed import gather_shares
 from training.methods import Setup
 from training.methods.parameters import RebiasParameters
+from training.precision import widen
 
 
 def hsic(
@@ -61,16 +63,16 @@ class Rebias(nn.Module):
         self.bias_network = build_classifier(ModelConfig("simple_convnet_1x1", len(setup.info.targets), setup.in_chans))
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `ce`, `hsic`, `bias_ce` and `bias_hsic`, already weighted and signed; float32 throughout."""
+        """Return `ce`, `hsic`, `bias_ce` and `bias_hsic`, already weighted and signed; float32 or wider throughout."""
         p = self.parameters_
         with torch.autocast(output.logits.device.type, enabled=False):
-            biased = self.bias_network(batch.image.float())
-            features = output.features
+            biased = self.bias_network(widen(batch.image))
+            features, of_bias = gather_shares(output.features, biased.features)
             return {
-                "ce": F.cross_entropy(output.logits.float(), batch.target),
-                "hsic": p.lambda_f * hsic(features, biased.features.detach(), p.sigma, p.kernel),
+                "ce": F.cross_entropy(widen(output.logits), batch.target),
+                "hsic": p.lambda_f * hsic(features, of_bias.detach(), p.sigma, p.kernel),
                 "bias_ce": F.cross_entropy(biased.logits, batch.target),
-                "bias_hsic": -p.lambda_g * hsic(features.detach(), biased.features, p.sigma, p.kernel),
+                "bias_hsic": -p.lambda_g * hsic(features.detach(), of_bias, p.sigma, p.kernel),
             }
 
 
@@ -79,7 +81,7 @@ def _kernel(features: Tensor, sigma: float, kernel: str) -> Tensor:
 
     So written, close features lose no digits to the 1.
     """
-    wide = features if features.dtype == torch.float64 else features.float()
+    wide = widen(features)
     wide = wide - wide.mean(0)  # distances don't change, and their difference of squares is exact to more digits
     squares = wide.square().sum(1)
     distances = (squares[:, None] + squares - 2 * wide @ wide.T).clamp(min=0)

@@ -20,6 +20,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import ReweightParameters
+from training.precision import widen
 
 
 def group_weights(counts: Int[np.ndarray, "targets biases"]) -> Float[Tensor, "targets biases"]:
@@ -40,5 +41,5 @@ class Reweight(nn.Module):
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `{"weighted_ce": ...}` in nats."""
-        ce = F.cross_entropy(output.logits.float(), batch.target, reduction="none")
+        ce = F.cross_entropy(widen(output.logits), batch.target, reduction="none")
         return {"weighted_ce": (self.weights[batch.target, batch.bias] * ce).mean()}

@@ -22,6 +22,7 @@ from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier, feature_width
 from training.methods import Setup
 from training.methods.parameters import RubiParameters
+from training.precision import widen
 
 
 class Rubi(nn.Module):
@@ -35,12 +36,12 @@ class Rubi(nn.Module):
         self.mask = nn.Linear(feature_width(self.bias_network.backbone), classes)
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `masked_ce`, `mask_ce` (already weighted by lambda) and `bias_ce`; float32 throughout."""
+        """Return `masked_ce`, `mask_ce` (already weighted by lambda) and `bias_ce`; float32 or wider throughout."""
         with torch.autocast(output.logits.device.type, enabled=False):
-            biased = self.bias_network(batch.image.float())
+            biased = self.bias_network(widen(batch.image))
             mask = self.mask(biased.features.detach())
             return {
-                "masked_ce": F.cross_entropy(output.logits.float() * mask.sigmoid(), batch.target),
+                "masked_ce": F.cross_entropy(widen(output.logits) * mask.sigmoid(), batch.target),
                 "mask_ce": self.mask_weight * F.cross_entropy(mask, batch.target),
                 "bias_ce": F.cross_entropy(biased.logits, batch.target),
             }

@@ -30,9 +30,11 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
+from training.distributed import gather_shares
 from training.methods import Setup
 from training.methods.bias_contrastive import SMALLEST, weighted_contrast
 from training.methods.parameters import SoftContrastiveParameters
+from training.precision import widen
 
 
 def soft_contrastive_loss(
@@ -50,7 +52,7 @@ def soft_contrastive_loss(
         temperature: T, above 0.
     """
     with torch.autocast(features.device.type, enabled=False):
-        z = F.normalize(bias_features.detach().float(), dim=1)
+        z = F.normalize(widen(bias_features.detach()), dim=1)
         itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
         distance, positives = 1 - z @ z.T, (target[:, None] == target[None, :]) & ~itself
         return weighted_contrast(features, distance.where(positives & (distance >= SMALLEST), 0), temperature)
@@ -65,12 +67,13 @@ class SoftContrastive(nn.Module):
         self.bias_network = build_classifier(ModelConfig("simple_convnet_1x1", len(setup.info.targets), setup.in_chans))
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `ce`, already weighted, `contrastive`, and `bias_ce`; float32 throughout."""
+        """Return `ce`, already weighted, `contrastive`, and `bias_ce`; float32 or wider throughout."""
         p = self.parameters_
         with torch.autocast(output.features.device.type, enabled=False):
-            biased = self.bias_network(batch.image.float())
+            biased = self.bias_network(widen(batch.image))
+            features, target, of_bias = gather_shares(output.features, batch.target, biased.features.detach())
             return {
-                "ce": p.ce_weight * F.cross_entropy(output.logits.float(), batch.target),
-                "contrastive": soft_contrastive_loss(output.features, batch.target, biased.features, p.temperature),
+                "ce": p.ce_weight * F.cross_entropy(widen(output.logits), batch.target),
+                "contrastive": soft_contrastive_loss(features, target, of_bias, p.temperature),
                 "bias_ce": F.cross_entropy(biased.logits, batch.target),
             }

@@ -112,7 +112,8 @@ def test_a_film_that_the_biased_network_fails_on_weighs_more() -> None:
     method = lff()
     _, sample = batch([0, 1, 2, 3, 4, 5])
     sample = sample._replace(target=torch.tensor([0, 1, 1, 0, 0, 1]))
-    method.remember(torch.tensor([[0.1, 4, 4, 0.1, 2, 0.1], [1.0] * 6]), sample)
+    losses = torch.tensor([[0.1, 4, 4, 0.1, 2, 0.1], [1.0] * 6]).T
+    method.remember(losses, sample.target, sample.row)
     weights = method.weights(sample)
     assert weights[[1, 2, 4]].min() > 0.49 and weights[[0, 3, 5]].max() < 0.06
 
