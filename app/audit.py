@@ -12,6 +12,7 @@ from training.run_index import audit_folder
 
 SCHEMA_VERSION = 1  # as `training.bias.report` writes
 REPORT, PAGE = "report.json", "report.html"
+LONGEST = 1 << 26  # bytes of a report.json that is read
 ALL_FILMS = "all films"
 METRICS = {
     "auroc": "AUROC",
@@ -112,7 +113,7 @@ def read_audit(text: str) -> Audit:
         return Audit(about, runs, tuple(_compared(one) for one in values["comparisons"]))
     except AuditError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise AuditError("it is broken, or no audit") from None
 
 

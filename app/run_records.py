@@ -73,7 +73,7 @@ def training_curves(folder: Path) -> pd.DataFrame:
     for line in (_text(folder / "metrics.jsonl", LONGEST_RECORD) or "").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:  # the last line of a training that was killed
+        except (ValueError, RecursionError):  # the last line of a training that was killed
             continue
         if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
             continue
@@ -97,7 +97,7 @@ def kept_epoch(folder: Path) -> int | None:
     """The epoch whose weights the checkpoint holds; None where report.json doesn't say."""
     try:
         report = json.loads(_text(folder / "report.json", LONGEST_RECORD) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     selection = report.get("selection") if isinstance(report, dict) else None
     epoch = selection.get("epoch") if isinstance(selection, dict) else None

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
-import pyarrow as pa
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app.audit import Audit, AuditError, places, read_audit
+from app.audit import LONGEST, Audit, AuditError, places, read_audit
 from app.audit_job import AuditDesk
 from app.held_films import HeldFilms
 from datasets.identity import KEY_FILE, hash_key
+from datasets.parquet_table import TableError, read_parquet
 from training.checkpoint_header import CheckpointError
 from training.run_index import RunEntry, run_index
 
@@ -123,7 +123,7 @@ def broken_runs_in_words() -> Iterator[None]:
     """A checkpoint whose header is sound and whose weights or tables are not ends a page in a sentence."""
     try:
         yield
-    except (CheckpointError, OSError, pa.ArrowException) as error:
+    except (CheckpointError, TableError, OSError) as error:
         # The texts of the others name files of the server.
         why = str(error).replace(f"{runs_root()}/", "") if isinstance(error, CheckpointError) else type(error).__name__
         st.error(f"A file of a chosen run can't be read: {why}. Choose other checkpoints.", icon=":material/error:")
@@ -155,7 +155,7 @@ def model(entry: RunEntry) -> Model:
 @st.cache_data(max_entries=32, show_spinner=False)
 def _predictions(folder: str, stamp: str) -> pd.DataFrame | None:
     file = Path(folder) / "predictions.parquet"
-    return pd.read_parquet(file) if file.is_file() else None
+    return read_parquet(file) if file.is_file() else None
 
 
 def predictions(entry: RunEntry) -> pd.DataFrame | None:
@@ -368,6 +368,8 @@ class FoundAudit:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _audit(file: str, stamp: str) -> Audit | str:
     try:
+        if Path(file).stat().st_size > LONGEST:
+            return "it is too long to be an audit"
         return read_audit(Path(file).read_text(encoding="utf-8"))
     except AuditError as error:
         return str(error)

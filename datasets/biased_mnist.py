@@ -30,6 +30,7 @@ COLOURS = {
 }  # fmt: skip
 UNBIASED = 0.1
 VALIDATION_SHARE = 0.1
+MAX_BYTES = 1 << 26  # of an idx file, unpacked: that of the training images has 47 million
 
 
 def load_biased_mnist(
@@ -125,6 +126,11 @@ def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:
     images = _idx_file(root / f"{prefix}-images-idx3-ubyte", read_image_file)
     labels = _idx_file(root / f"{prefix}-labels-idx1-ubyte", read_label_file)
     if images is None or labels is None:
+        old = [root / "MNIST/processed" / name for name in ("training.pt", "test.pt")]
+        if all(file.is_file() for file in old):  # torchvision would read these, and they are pickles
+            raise CohortError(
+                f"{old[0].parent} is of an old torchvision and never opened: remove it, or put MNIST's four idx files into {root}"
+            )
         try:
             mnist = MNIST(str(root), train=train, download=True)
         except (RuntimeError, URLError, OSError, EOFError, AssertionError, ValueError) as error:
@@ -144,10 +150,12 @@ def _idx_file(path: Path, reader: Callable[[str], Tensor]) -> Tensor | None:
     if not found.is_file():
         return None
     try:
-        if found == path:
-            return reader(str(path))
+        with found.open("rb") if found == path else gzip.open(packed) as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError
         with tempfile.NamedTemporaryFile() as unpacked:
-            unpacked.write(gzip.decompress(packed.read_bytes()))
+            unpacked.write(content)
             unpacked.flush()
             return reader(unpacked.name)
     except (RuntimeError, OSError, EOFError, AssertionError, ValueError, KeyError, IndexError, zlib.error) as error:

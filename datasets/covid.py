@@ -249,20 +249,20 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         if empty:
             reasons[row] = f"its {empty[0]} is empty"
             continue
-        resolved = _resolved(root, path)
-        if resolved is None:
+        place = resolved(root, path)
+        if place is None:
             reasons[row] = "its path is no name of a file"
             continue
-        if not resolved.is_relative_to(root):
+        if not place.is_relative_to(root):
             raise CohortError(
                 f"{file}, line {row + 2}: the path {path} leaves the folder; put the image below {data_dir}"
             )
-        if not resolved.is_file():
+        if not place.is_file():
             reasons[row] = "its file does not exist"
-        elif resolved in seen:
-            reasons[row] = f"its file is already on line {seen[resolved] + 2}"
+        elif place in seen:
+            reasons[row] = f"its file is already on line {seen[place] + 2}"
         else:
-            seen[resolved] = row
+            seen[place] = row
     usable = table[~table["row"].isin(list(reasons))].reset_index(drop=True)
     if usable.empty:
         first = f"; the first: line {min(reasons) + 2}, {reasons[min(reasons)]}" if reasons else ""
@@ -272,11 +272,11 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     return usable, reasons
 
 
-def _resolved(root: Path, path: str) -> Path | None:
-    """Where a path leads, through every link; None where it can't be the name of a file."""
+def resolved(root: Path, path: str) -> Path | None:
+    """Where a path below a folder leads, through every link; None where it can't be the name of a file."""
     try:
-        resolved = (root / path).resolve()
-        resolved.is_file()  # raises for a name that is too long
+        place = (root / path).resolve()
+        place.is_file()  # raises for a name that is too long
     except (ValueError, OSError, RuntimeError):
         return None
-    return resolved
+    return place

@@ -8,14 +8,21 @@ import pandas as pd
 
 from datasets.cohort import CohortError
 
+MAX_BYTES = 1 << 29
+"""Largest table that is read, some millions of rows; in memory it takes ten times as much."""
+
 
 def read_csv(file: Path) -> pd.DataFrame:
     """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there.
 
     Raises:
-        CohortError: not UTF-8, not CSV, empty, a column twice or a row too wide; the message names the line.
+        CohortError: not UTF-8, not CSV, empty, a column twice, a row too wide or a file above `MAX_BYTES`; the message names
+            the line.
         OSError: it can't be opened.
     """
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise CohortError(f"{file} has {size} bytes, more than the {MAX_BYTES} allowed: split the table")
     data = file.read_bytes()
     try:
         text = data.decode("utf-8-sig")

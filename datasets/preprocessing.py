@@ -12,6 +12,8 @@ from torchvision.transforms.v2 import functional as F
 from datasets.dicom_policy import Voi
 from datasets.radiograph import Radiograph
 
+MAX_SIZE = 8192  # no detector has many more; a checkpoint's header could ask for any
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -38,6 +40,10 @@ class Preprocessing:
     voi: Voi = "lut"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or not 1 <= self.size <= MAX_SIZE:
+            raise ValueError(f"size must be a whole number from 1 to {MAX_SIZE} pixels, not {self.size!r}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {self.channels!r}")
         if self.aspect not in ("stretch", "pad", "crop"):
             raise ValueError(f"aspect must be stretch, pad or crop, not {self.aspect!r}")
         if self.intensity not in ("percentile", "none"):

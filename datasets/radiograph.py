@@ -203,9 +203,8 @@ def _read_image(data: bytes, image_format: str) -> Radiograph:
     try:
         with silenced(), Image.open(io.BytesIO(data), formats=[image_format]) as image:
             check_size(image.height, image.width)  # the header only: no pixel is decoded yet
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise RadiographError(f"{frames} frames in one {image_format}: one film a file", reason="multi-frame")
+            if getattr(image, "is_animated", False):  # n_frames would follow a chain of a million frames in a TIFF
+                raise RadiographError(f"several frames in one {image_format}: one film a file", reason="multi-frame")
             pixels, bits = _grey(image)
             facts = {
                 "format": image_format,

@@ -7,10 +7,13 @@ import argparse
 import dataclasses
 import difflib
 import math
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
+
+LONGEST_YAML = 1 << 20  # bytes; a run's own config.yaml has two thousand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +58,7 @@ def option(
     metavar: str | None = None,
     search: tuple[float, float] | None = None,
     limits: Limits | None = None,
+    words: bool = False,
 ) -> Any:
     """A dataclass field that is also a flag.
 
@@ -65,10 +69,11 @@ def option(
         choices: the words it takes.
         metavar: what stands for its value in `--help`.
         limits: the numbers it takes; any where there are none.
+        words: it takes several words, which become one text with blanks between.
         search: lowest and highest value that `training.sweep` tries, on a logarithmic scale where the lowest is above 0.
     """
     metadata: dict[str, Any] = {"help": help, "aliases": aliases, "choices": choices, "metavar": metavar}
-    metadata |= {"search": search, "limits": limits}
+    metadata |= {"search": search, "limits": limits, "words": words}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -78,6 +83,13 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         unset = action.default in (None, argparse.SUPPRESS, []) or "(default" in (action.help or "")
         return action.help if unset else f"{action.help} (default: %(default)s)"
+
+
+class _Joined(argparse.Action):
+    """Several words as one text."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, flag: str | None = None) -> None:
+        setattr(namespace, self.dest, " ".join(values))
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,6 +113,8 @@ class Parser(argparse.ArgumentParser):
                 group.add_argument(
                     *names,
                     type=kind,
+                    nargs="+" if field.metadata["words"] else None,
+                    action=_Joined if field.metadata["words"] else "store",
                     default=value,
                     choices=field.metadata["choices"],
                     metavar=field.metadata["metavar"] or (None if field.metadata["choices"] else kind.__name__.upper()),
@@ -149,9 +163,13 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
     import yaml
 
     try:
+        if path.stat().st_size > LONGEST_YAML:
+            raise ValueError(f"--config {path}: more than {LONGEST_YAML} bytes, too many for settings")
         loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"--config {path}: can't be read as YAML ({error})") from None
+    except RecursionError:
+        raise ValueError(f"--config {path}: can't be read as YAML (nested too deeply)") from None
     if not isinstance(loaded, dict):
         raise ValueError(f"--config {path}: expected lines such as `epochs: 10`, found {type(loaded).__name__}")
     settings = {str(name).replace("-", "_"): value for name, value in loaded.items()}
@@ -171,7 +189,9 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
         elif kind is float and is_number(value):
             settings[name] = float(value)
         elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ValueError(f"--config {path}: {name} must be of type {kind.__name__}, not {value!r}")
+            short = reprlib.Repr()
+            short.maxlevel = 2  # anchors make a list of lists of ... from a few lines
+            raise ValueError(f"--config {path}: {name} must be of type {kind.__name__}, not {short.repr(value)}")
     return settings
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort import Cohort, CohortError
-from datasets.covid import FilmFolder, load_unseen
+from datasets.covid import FilmFolder, load_unseen, resolved
 from datasets.identity import KEY_FILE, hash_key, keyed_hash
+from datasets.parquet_table import read_parquet
 from datasets.sample import Split
+from training.assembly import choose_device
 from training.bias.report import Evidence
 from training.cohorts import cohort_of, split_names
 from training.config import TrainConfig, from_settings
@@ -19,7 +21,6 @@ from training.methods import METHODS
 from training.predict import Predictor, predictions_table, read_logits
 from training.run_index import audit_folder
 from training.score import Scored
-from training.train import choose_device
 
 # Settings that decide which films a run has, and in which splits.
 FILM_SETTINGS = (
@@ -49,7 +50,7 @@ class Subject:
         file = self.folder / "predictions.parquet"
         if not file.is_file():
             return None
-        table = pd.read_parquet(file)
+        table = read_parquet(file)
         return table[table["split"].isin(splits)].reset_index(drop=True)
 
     def trained_in(self, data_dir: Path) -> bool:
@@ -181,13 +182,16 @@ def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
         root: folder of the cohort, or None where it has none.
 
     Raises:
-        EvaluationError: a mask that leaves the folder.
+        EvaluationError: a mask that leaves the folder, or can't be the name of a file.
     """
     table = cohort.table
     if root is None or "mask" not in table or (table["mask"] == "").any():
         return None
     for row, path in zip(table["row"], table["mask"], strict=True):
-        if not (root / path).resolve().is_relative_to(root.resolve()):
+        place = resolved(root, path)
+        if place is None:
+            raise EvaluationError(f"line {row + 2} of metadata.csv: its mask is no name of a file")
+        if not place.is_relative_to(root.resolve()):
             raise EvaluationError(f"line {row + 2} of metadata.csv: the mask {path} leaves the folder")
     return FilmFolder(root, table["mask"].tolist())
 

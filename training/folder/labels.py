@@ -10,6 +10,7 @@ from datasets.cohort import CohortError
 from datasets.covid import BINARY, LABELS
 from datasets.csv_table import read_csv
 from datasets.identity import keyed_hash
+from datasets.parquet_table import TableError, read_parquet
 from datasets.sample import DatasetInfo
 
 # Headings that name a key, without blanks and underscores. A film is looked up by the first that knows it.
@@ -140,9 +141,9 @@ def _read(file: Path) -> pd.DataFrame:
     if file.suffix.lower() not in (".parquet", ".pq"):
         return read_csv(file)
     try:
-        table = pd.read_parquet(file, dtype_backend="numpy_nullable")  # else whole numbers with gaps become 1.0, 2.0
-    except (OSError, ValueError) as error:
-        raise LabelsError(f"{file} can't be read as Parquet ({type(error).__name__})") from None
+        table = read_parquet(file, dtype_backend="numpy_nullable")  # else whole numbers with gaps become 1.0, 2.0
+    except TableError as error:
+        raise LabelsError(str(error)) from None
     return table.reset_index(drop=True).astype(object).map(_text)
 
 

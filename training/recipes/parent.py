@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort import Cohort
+from datasets.parquet_table import read_parquet
 from datasets.sample import Split
 from training.checkpoint_header import checkpoint_file
 from training.config import TrainConfig, from_settings
@@ -78,7 +79,7 @@ def own_calls(parent: Parent, cohort: Cohort, split: Split) -> pd.DataFrame:
     file = parent.folder / "predictions.parquet"
     if not file.is_file():
         raise RecipeError(f"{parent.folder} holds no predictions.parquet, which says what it called its films")
-    table = pd.read_parquet(file, columns=["row", "split", "target", "prediction"])
+    table = read_parquet(file, columns=["row", "split", "target", "prediction"])
     calls = table[table["split"] == str(split)].set_index("row")
     if not len(calls):
         raise RecipeError(f"{file} has no rows of split {split}")

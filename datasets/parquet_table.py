@@ -1,0 +1,42 @@
+"""A Parquet file as a table, bounded by what it declares before anything is decoded: a few bytes can declare many rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+MAX_CELLS = 1 << 28  # rows x columns
+MAX_BYTES = 1 << 30  # unpacked
+
+
+class TableError(ValueError):
+    """A table that can't be read; the message names the file and says why."""
+
+
+def read_parquet(file: Path, columns: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
+    """The table, or some of its columns.
+
+    Args:
+        file: it.
+        columns: the columns wanted; all by default.
+        options: of `pandas.read_parquet`.
+
+    Raises:
+        TableError: not there, not Parquet, damaged, a column missing, or more cells or bytes than are allowed.
+    """
+    try:
+        declared = pq.read_metadata(file)
+        unpacked = sum(declared.row_group(i).total_byte_size for i in range(declared.num_row_groups))
+        if declared.num_rows * declared.num_columns > MAX_CELLS or unpacked > MAX_BYTES:
+            raise TableError(
+                f"{file} declares {declared.num_rows} rows of {declared.num_columns} columns, {unpacked} bytes: "
+                f"more than the {MAX_CELLS} cells or {MAX_BYTES} bytes allowed"
+            )
+        return pd.read_parquet(file, columns=None if columns is None else list(columns), **options)
+    except TableError:
+        raise
+    except (OSError, ValueError, KeyError, MemoryError, pa.ArrowException) as error:
+        raise TableError(f"{file} can't be read as Parquet ({type(error).__name__})") from None
