@@ -7,7 +7,7 @@ the whole batch's too, and its gradient needs no further care:
   get their share of the whole batch's gradient in this way, and DDP's mean over ranks undoes the factor;
 - parameters after the reduction get the whole batch's gradient on every rank, and the mean leaves it as it is.
 
-So reduce once and compute on: a reduction of what another reduction gave would lose the gradient of other ranks' samples.
+So reduce once and compute on: a reduction of what another one gave would lose the gradient of other ranks' samples.
 A mean over samples needs none of this: the mean over ranks of their own means is the batch's, as their shares are equal.
 """
 

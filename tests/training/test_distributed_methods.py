@@ -226,6 +226,7 @@ def test_terms_are_those_of_the_whole_batch(name: str, ranks: list[dict[str, Any
     expected, found = one_process(CASES[name]), found_by(ranks, name)
     for step, terms in enumerate(expected.terms):
         for term, value in terms.items():
+            assert value.dtype == torch.float64
             each = torch.stack([rank.terms[step][term] for rank in found])
             torch.testing.assert_close(each.mean(), value, rtol=TOLERANCE, atol=1e-12)
             if term in BATCH_TERMS.get(CASES[name].method, ()):

@@ -16,6 +16,9 @@ Pairs are unordered. Deviations from the released code, on purpose:
    the cosines of all pairs inside a set sum to (|sum of z|^2 - sum of |z|^2) / 2.
 4. A term without pairs is 0 with a zero gradient; the training loop counts pairs and warns.
 
+Over several processes the terms are those of the whole batch. For 3 the group sums travel, whose size doesn't depend on the
+batch; what needs the cosine of each pair gathers the features of all.
+
 Beyond the paper, all off by default: `cross_entropy` takes the shifted logits of `bias_balance` in place of plain ones,
 `spread` adds FairKL's second-order constraint, whose authors hold EnD to constrain means alone (Barbano et al., ICLR 2023),
 and `warmup` lets the terms rise from 0 in the first steps. `pairs` can go back to the released mask, for comparison.

@@ -23,6 +23,7 @@ of a pixel, d the left neighbour's minus its own, and learned thresholds phi_a a
 It makes no sense where the batch has hardly more samples than classes: everything is projected out, and little is learned.
 On smooth films differences are seldom above 1 level, which leaves most rows of the matrix at 0.
 F_G itself is taught by CE(F_L) alone, as in the authors' code; nothing makes it predict the label.
+Over several processes each reads the texture of its own images and projects all of them: the loss is the whole batch's.
 """
 
 import torch
@@ -42,7 +43,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def quantise(image: Float[Tensor, "batch channels height width"], levels: int) -> Int[Tensor, "batch height width"]:
-    """Grey levels, 0 to `levels` - 1, over the range of the whole batch; a flat batch is all 0."""
+    """Grey levels, 0 to `levels` - 1, over the range of the whole batch, of all ranks; a flat batch is all 0."""
     grey = widen(image)
     if image.shape[1] == 3:
         red, green, blue = (weight * channel for weight, channel in zip(LUMA, grey.unbind(1), strict=True))

@@ -14,6 +14,8 @@ Deviations, on purpose:
    alone during a share of the steps and keeps learning beside the classifier, by its own cross-entropy only: all parameters
    are one optimiser's, whose weight decay would wear a frozen network away.
 2. The layer behind the trust learns. In ReBias's code it isn't handed to any optimiser and keeps its random weights.
+
+Over several processes the bias network's batch norm has the statistics of each process's own share, unless `--sync-bn`.
 """
 
 import torch

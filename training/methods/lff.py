@@ -17,6 +17,9 @@ The default is that of Biased MNIST. One pixel wide (`simple_convnet_1x1`), B se
 
 Deviations from the released code: it scales GCE by q; one optimiser updates both networks, with separate gradients as there;
 a film that is twice in a batch enters its average once, with the mean; a class whose losses are all 0 has weight 0, not nan.
+
+Over several processes each remembers the films of all, so that weights are those of one process with the whole batch; but B's
+batch norm has the statistics of each process's own share, unless `--sync-bn`.
 """
 
 import torch

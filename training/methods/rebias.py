@@ -13,6 +13,8 @@ Deviations, on purpose:
 2. The median is that of the batch, not of a quarter of the training set once an epoch.
 
 A sigma of 1 suits features of unit length. On unbounded ones every kernel value is near 0 and HSIC passes no gradient.
+Over several processes HSIC is that of the whole batch, but the bias network's batch norm has the statistics of each process's
+own share, unless `--sync-bn`.
 """
 
 import torch

@@ -12,6 +12,8 @@ paper's further layer c_q. Deviations, on purpose:
 1. Both networks take one joint step; ReBias's code updates the bias network first.
 2. The layer behind q learns by both losses, as in the paper. In ReBias's code it isn't handed to any optimiser and keeps its
    random weights.
+
+Over several processes the bias network's batch norm has the statistics of each process's own share, unless `--sync-bn`.
 """
 
 import torch

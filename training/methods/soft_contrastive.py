@@ -21,6 +21,9 @@ Deviations, on purpose:
 2. The released training draws a second batch for this term, twice augmented with colour jitter, films unlike others of
    their class up to ten times as often. Here it is the batch at hand, seen once.
 3. Weights below 1e-6 are 0: among equal biases they are rounding, which dividing by their sum would blow up.
+
+Over several processes the contrast is that of the whole batch, but the bias network's batch norm has the statistics of each
+process's own share, unless `--sync-bn`.
 """
 
 import torch
