@@ -23,11 +23,21 @@ from datasets.preprocessing import Preprocessing
 from datasets.radiograph import RadiographError
 from datasets.sample import DatasetInfo, Sample, Split
 
+STAND_INS = 20  # films tried in the place of one that can't be decoded
 REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
 
 
 class CohortError(ValueError):
     """A cohort that can't be used; the message says what to change, and where."""
+
+
+class UnreadableFilmError(CohortError):
+    """A film that can't be decoded now; `position` says which of the cohort's, where no process lies between.
+
+    It has one argument, so that a DataLoader can pass it on from its processes.
+    """
+
+    position: int | None = None
 
 
 def left_out(reasons: dict[int, str]) -> pd.DataFrame:
@@ -146,21 +156,35 @@ class Cohort:
             images=images,
         )
 
-    def samples(self, augmentation: Augmentation | None = None, seed: int = 0) -> "CohortSamples":
-        """The films as a dataset of `Sample`, addressed by position or, in training, by `Draw`."""
+    def samples(
+        self, augmentation: Augmentation | None = None, seed: int = 0, stand_ins: bool = False
+    ) -> "CohortSamples":
+        """The films as a dataset of `Sample`, addressed by position or, in training, by `Draw`.
+
+        Args:
+            augmentation: of films addressed by `Draw`.
+            seed: of augmentation and stand-ins.
+            stand_ins: whether another film takes the place of one that can't be decoded, see `CohortSamples`.
+        """
         if self.images is None:
             raise ValueError("call cached() first: the cohort has no images yet")
-        return CohortSamples(self, augmentation, seed)
+        return CohortSamples(self, augmentation, seed, stand_ins)
 
 
 class CohortSamples(Dataset[Sample]):
     """A map-style dataset that hands out whole batches, so that tensors in memory are indexed once a batch.
 
     Use it with `collate_fn=whole_batch`. Keys are positions (no augmentation) or `Draw`s.
+
+    A film that can't be decoded raises UnreadableFilmError. With stand-ins, one addressed by `Draw` is replaced by another
+    training film of its target and bias, drawn from (seed, epoch, position) alone; the sample's `row` is the other's, so
+    that whoever knows the order sees what was replaced.
     """
 
-    def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int) -> None:
+    def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int, stand_ins: bool = False) -> None:
         assert cohort.images is not None
+        self.stand_ins = stand_ins
+        self.training = torch.tensor((cohort.table["split"] == str(Split.TRAIN)).to_numpy())
         self.images, self.preprocessing = cohort.images, cohort.preprocessing
         self.augmentation, self.seed = augmentation, seed
         self.target, self.bias, self.row = (
@@ -174,24 +198,54 @@ class CohortSamples(Dataset[Sample]):
         return Sample(*(field[0] for field in self.__getitems__([key])))
 
     def __getitems__(self, keys: Sequence[int | Draw]) -> Sample:
-        films = torch.tensor([key.film if isinstance(key, Draw) else key for key in keys])
+        films = torch.tensor([key.film if isinstance(key, Draw) else key for key in keys], dtype=torch.int64)
         if isinstance(self.images, Tensor):  # index_select, for indexing of uint8 in brackets is several times slower
             pixels = self.images.index_select(0, films.to(self.images.device, non_blocking=True))
             pixels = pixels / 255 if pixels.dtype == torch.uint8 else pixels.float()
         else:
-            pixels = torch.stack([self._pixels(film) for film in films.tolist()])
+            read = [self._read(key) for key in keys]
+            films, pixels = torch.tensor([film for film, _ in read]), torch.stack([image for _, image in read])
         if self.augmentation is not None:
             pixels = torch.stack([self._augmented(image, key) for image, key in zip(pixels, keys, strict=True)])
         return Sample(self.preprocessing.normalise(pixels), self.target[films], self.bias[films], self.row[films])
 
-    def _pixels(self, film: int) -> Tensor:
+    def _read(self, key: int | Draw) -> tuple[int, Tensor]:
+        """Position and pixels of the film, or of the one that stands in for it."""
+        film = key.film if isinstance(key, Draw) else int(key)
+        try:
+            return film, self.pixels(film)
+        except UnreadableFilmError as error:
+            if not self.stand_ins or not isinstance(key, Draw):
+                raise
+            alike = self.training & (self.target == self.target[film]) & (self.bias == self.bias[film])
+            others = np.random.default_rng([self.seed, key.epoch, key.position]).permutation(alike.nonzero().flatten())
+            for other in others[others != film][:STAND_INS]:
+                try:
+                    return int(other), self.pixels(int(other))
+                except UnreadableFilmError:
+                    continue
+            raise UnreadableFilmError(f"{error}; nor can {STAND_INS} others of its label and source") from None
+
+    def why_not(self, film: int) -> str:
+        """Why the film at this position can't be decoded."""
+        try:
+            self.pixels(film)
+        except UnreadableFilmError as error:
+            return str(error)
+        return f"the film on line {int(self.row[film]) + 2} of metadata.csv could not be read at first"
+
+    def pixels(self, film: int) -> Tensor:
+        """Pixels in [0, 1] of the film at this position; raises UnreadableFilmError."""
         try:
             pixels: Tensor = self.images[film]
         except RuntimeError as error:  # MONAI's, about the transform; its cause is about the film
             if not isinstance(error.__cause__, RadiographError):
                 raise
             line = int(self.row[film]) + 2
-            raise CohortError(f"the film on line {line} of metadata.csv can't be used: {error.__cause__}") from None
+            sentence = f"the film on line {line} of metadata.csv can't be used: {error.__cause__}"
+            unreadable = UnreadableFilmError(sentence)
+            unreadable.position = film
+            raise unreadable from None
         return pixels
 
     def _augmented(self, pixels: Tensor, key: int | Draw) -> Tensor:

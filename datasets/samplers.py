@@ -25,6 +25,10 @@ class EpochSampler(Sampler[list[Draw]]):
 
     `repeats`, for `random` alone, is how often each film is dealt in an epoch, which is as much longer.
 
+    Over several processes an order is of their batches together, of which each hands out its own part: films and pairs are
+    those of one process with the whole batch. `parts` is what each process cuts its part into; batches of fewer films than
+    asked for (because there are no more) are made smaller until all parts are equal.
+
     Set `epoch` before each pass; `start` is the first batch handed out, for going on in mid-epoch.
     """
 
@@ -37,30 +41,48 @@ class EpochSampler(Sampler[list[Draw]]):
         seed: int,
         order: str = "paired",
         repeats: np.ndarray | None = None,
+        rank: int = 0,
+        ranks: int = 1,
+        parts: int = 1,
     ) -> None:
         if repeats is not None and order != "random":
             raise ValueError(f"order {order!r} deals no film more often than another: repeats need order 'random'")
         if len(positions) < 2:
             raise ValueError(f"{len(positions)} training films: at least 2 are needed")
+        if batch_size % (ranks * parts):
+            raise ValueError(
+                f"--batch-size {batch_size} is that of all processes and parts together: it can't be shared out over "
+                f"{ranks} processes of {parts} parts; take a multiple of {ranks * parts}"
+            )
+        if len(positions) < ranks * parts:
+            raise ValueError(f"{len(positions)} training films are fewer than {ranks} processes of {parts} parts")
         self.positions, self.target, self.bias = positions, target, bias
-        self.batch_size = min(batch_size, len(positions))
+        self.batch_size = min(batch_size, len(positions) // (ranks * parts) * ranks * parts)
+        self.rank, self.share = rank, self.batch_size // ranks
         self.seed, self.order = seed, order
         self.films = np.repeat(np.arange(len(positions)), 1 if repeats is None else repeats)
         self.epoch = 0
         self.start = 0
+        self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
 
     def __len__(self) -> int:
         return len(self.films) // self.batch_size
 
     def __iter__(self) -> Iterator[list[Draw]]:
+        mine = slice(self.rank * self.share, (self.rank + 1) * self.share)
         batches = self.batches(self.epoch)
         for number in range(self.start, len(batches)):
-            first = number * self.batch_size
-            films = self.positions[batches[number]]
+            first = number * self.batch_size + mine.start
+            films = self.positions[batches[number, mine]]
             yield [Draw(int(film), self.epoch, first + place) for place, film in enumerate(films)]
 
     def batches(self, epoch: int) -> np.ndarray:
-        """Indices into `positions` of an epoch, batches x batch size."""
+        """Indices into `positions` of an epoch, batches x batch size, of all processes."""
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, self._drawn(epoch)
+        return self._order[1]
+
+    def _drawn(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, epoch])
         if self.order == "balanced":
             return self._balanced(rng)

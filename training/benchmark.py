@@ -78,9 +78,8 @@ from training.methods import METHODS, Setup, build_method
 from training.methods.end import disentangling_loss, entangling_loss
 from training.methods.parameters import ErmParameters
 from training.report import RunResult, json_numbers, machine, mistakes_as_sentences
-from training.runs import obtain
 from training.timing import median_ms
-from training.train import prepare
+from training.train import obtain, prepare
 
 # batch, width, targets, biases
 COST_CASES = (

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,8 +22,6 @@ from models.classifier import Classifier, ModelConfig
 from training.checkpoint_header import FORMAT, FORMAT_VERSION, checkpoint_file, read_header
 from training.checkpoint_header import NAME as NAME
 from training.checkpoint_header import CheckpointError as CheckpointError
-
-RESUME_NAME = "resume.pt"
 
 
 @dataclass(frozen=True)
@@ -103,30 +100,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{file} has a broken header: {detail}") from None
 
 
-def save_resume(state: dict[str, Any], folder: Path) -> None:
-    """Write what an interrupted training needs to go on: tensors, numbers and text."""
-    write_aside(folder / RESUME_NAME, lambda file: torch.save(state, file))
-
-
-def load_resume(folder: Path) -> dict[str, Any]:
-    """Read it back; objects are refused (`weights_only`).
-
-    Raises:
-        CheckpointError: there is none, or it can't be read so.
-    """
-    file = folder / RESUME_NAME
-    if not file.is_file():
-        done = (folder / "report.json").is_file()
-        raise CheckpointError(
-            f"{folder} holds no {RESUME_NAME}: " + ("its training is finished" if done else "nothing to resume")
-        )
-    try:
-        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{file} can't be read without executing it ({type(error).__name__})") from None
-    return state
-
-
 def _umask() -> int:
     mask = os.umask(0o077)  # it can only be read by setting it
     os.umask(mask)
@@ -136,7 +109,8 @@ def _umask() -> int:
 def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
     """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`.
 
-    Its mode is the process's usual one unless one is given; until it is moved only its owner can read it.
+    Whatever fails, a full disk or a lost power supply, leaves the old file or the new one, whole. Its mode is the process's
+    usual one unless one is given; until it is moved only its owner can read it.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -147,5 +121,11 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         temporary.replace(path)
+        if os.name == "posix":  # the move itself is on disk when its folder is
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)

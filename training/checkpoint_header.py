@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 FORMAT = "end-cxr"
 FORMAT_VERSION = 1
 NAME = "model.safetensors"
+RESUME_PATTERN = "resume-*.pt"  # of an unfinished training; `training.resume`
 
 
 class CheckpointError(ValueError):
@@ -51,7 +52,7 @@ def read_header(path: Path) -> dict[str, Any]:
         header = json.loads(metadata["header"])
     except KeyError:
         raise CheckpointError(f"{file} has a broken header: entry 'header' is missing") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} has a broken header: {error}") from None
     if not isinstance(header, dict):
         raise CheckpointError(f"{file} has a broken header: {type(header).__name__} in place of an object")

@@ -10,10 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.commandline import NOT_NEGATIVE, Limits, Parser, at_least, fields_of, flag_name, option, read_yaml
+from models.keywords import KeywordError, parse_keywords
+from training.commandline import (
+    NOT_NEGATIVE,
+    SHARE_BELOW_1,
+    Limits,
+    Parser,
+    at_least,
+    fields_of,
+    flag_name,
+    option,
+    read_yaml,
+)
 from training.methods import METHODS
 from training.trackers import TRACKERS
 
+AUTO = Path("auto")  # --resume auto
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
 DATASETS = {
@@ -59,7 +71,12 @@ class TrainConfig:
     paired: bool = option(False, "train the ERM twin too: same split, seed, initial weights and batch order")
     config: Path | None = option(None, "YAML file with any of these settings; the command line wins over it")
     output: Path = option(Path("runs"), "where run folders are made")
-    resume: Path | None = option(None, "run folder whose interrupted training goes on with its own settings")
+    resume: Path | None = option(
+        None,
+        "run folder, or one of its resume-*.pt, whose training goes on with its own settings; auto: with all other flags "
+        "as before, the run in --output that they began, or a new one",
+        metavar="auto|PATH",
+    )
     seed: int = option(0, "initial weights, batch order, augmentation", limits=at_least(0))
 
     data_dir: Path | None = option(
@@ -104,6 +121,12 @@ class TrainConfig:
     model: str = option("resnet18", "any timm backbone, or simple_convnet")
     pretrained: bool = option(False, "start from timm's weights, fetched from its hub")
     weights: Path | None = option(None, "start from this local safetensors file in timm's names")
+    model_kwargs: str | None = option(
+        None,
+        "what else timm.create_model is given for the backbone, such as drop_path_rate=0.1 act_layer=gelu",
+        metavar="NAME=VALUE",
+        words=True,
+    )
     img_size: int = option(224, "side of the square input, px", limits=at_least(8))
     in_chans: int = option(3, "input channels, 1 or 3")
     unit_norm: bool = option(False, "L2-normalise the bottleneck before the last layer")
@@ -120,10 +143,35 @@ class TrainConfig:
     )
     warmup_epochs: int = option(1, "epochs of linear warm-up", limits=NOT_NEGATIVE)
     clip_grad: float | None = option(None, "largest norm of the gradient", limits=NOT_NEGATIVE)
-    amp: bool = option(False, "autocast: fp16 on CUDA, bf16 on CPU; the method's terms stay in float32")
+    accumulate: int = option(
+        1, "parts that a batch goes through the network in, for less memory; terms are of the whole", limits=at_least(1)
+    )
+    ema: float | None = option(
+        None,
+        "keep a moving average of the weights with this decay, validated and kept in their place",
+        limits=SHARE_BELOW_1,
+    )
+    sync_bn: bool = option(False, "batch norm over the films of all processes (CUDA)")
+    amp: bool = option(False, "autocast; the method's terms stay in float32")
+    amp_dtype: str = option(
+        "auto", "of autocast; auto is float16 on CUDA, bfloat16 on CPU", choices=("auto", "float16", "bfloat16")
+    )
+    compile: bool = option(False, "compile the training step of the network with torch.compile")
+    deterministic: bool = option(False, "on CUDA: the same numbers each time, for speed; a CPU repeats itself anyway")
     channels_last: bool = option(True, "channels-last memory layout, faster for most CNNs")
     device: str = option("auto", "cuda, cpu or auto")
     workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores", limits=NOT_NEGATIVE)
+    on_bad_image: str = option(
+        "fail",
+        "a training film that can't be decoded when it is needed (--cache none): stop, or let another of its label and "
+        "source stand in and say so",
+        choices=("fail", "skip"),
+    )
+    save_minutes: float = option(
+        10.0, "save what --resume needs after so many minutes in an epoch, beside each epoch's end; 0: at every step",
+        limits=NOT_NEGATIVE,
+    )  # fmt: skip
+    keep: int = option(1, "saved states that stay until training is finished", limits=at_least(1))
     select: str = option("loss", "which epoch is kept, judged on validation alone", choices=tuple(SELECTION_RULES))
     operating_point: str = option(
         "youden", "threshold fitted on validation: youden, sensitivity:0.9 or specificity:0.9"
@@ -145,16 +193,17 @@ def parse(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
         epilog=_epilog(),
     )
     try:
-        if early.resume and len(arguments) > 2:
-            raise ValueError("--resume goes on with the run's own settings: give no other flag beside it")
-        path = early.resume / "config.yaml" if early.resume else early.config
+        own = early.resume if early.resume != AUTO else None
+        if own and len([part for argument in arguments for part in argument.split("=", 1)]) > 2:
+            raise ValueError(f"--resume {own} goes on with the run's own settings: give no other flag beside it")
+        path = (own if own.is_dir() else own.parent) / "config.yaml" if own else early.config
         recipe = read_yaml(path, {"recipe": str}, strict=False).get("recipe") if path else None
         if recipe:
             raise ValueError(
                 f"{path} is of a run that a recipe made: python -m training.recipe {recipe} RUN makes it again"
             )
         settings = read_yaml(path, _every_setting()) if path else {}
-        if early.resume:
+        if own:
             settings["paired"] = False  # each run of a pair goes on by itself
         dataset = early.dataset or settings.get("dataset", "covid")
         method = early.method or settings.get("method", "end")
@@ -267,6 +316,10 @@ def _validate(config: TrainConfig, parameters: Any) -> None:
         raise ValueError(f"--in-chans {config.in_chans}: must be 1 or 3")
     if config.pretrained and config.weights:
         raise ValueError("--pretrained and --weights: give one of the two")
+    try:
+        parse_keywords((config.model_kwargs or "").split())
+    except KeywordError as error:
+        raise ValueError(f"--model-kwargs: {error}") from None
     if config.paired and config.method == "erm":
         raise ValueError("--paired sets a method beside its ERM twin: choose another --method than erm")
     if config.operating_point != "youden":

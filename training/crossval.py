@@ -68,8 +68,7 @@ from training.report import (
     mistakes_as_sentences,
     versions,
 )
-from training.runs import obtain
-from training.train import prepare
+from training.train import obtain, prepare
 
 SCHEMA_VERSION = 1
 

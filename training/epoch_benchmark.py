@@ -29,13 +29,13 @@ from datasets.confounding import count_pairs
 from datasets.sample import Sample, Split
 from datasets.samplers import EpochSampler
 from models.classifier import Classifier, ModelConfig, build_classifier
+from training.assembly import choose_device, half_of
 from training.cohorts import cohort_of, preprocessing_of
 from training.config import TrainConfig, parse
 from training.methods.end import disentangling_loss, entangling_loss
 from training.methods.parameters import EndParameters
 from training.report import machine, mistakes_as_sentences
 from training.timing import in_turn_ms
-from training.train import choose_device, half_precision
 
 LIMITS = {"input + terms": 0.1, "whole step": 1.0}  # ours over the peer's
 CALLS = 5  # of the terms in one timing
@@ -247,13 +247,13 @@ class Learner:
     """One step of training: forward, backward, optimiser."""
 
     def __init__(self, model: Classifier, config: TrainConfig, device: torch.device, terms: Terms) -> None:
-        self.model, self.terms, self.device, self.amp = model.train(), terms, device, config.amp
+        self.model, self.terms, self.device, self.half = model.train(), terms, device, half_of(config, device)
         self.optimiser = torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.amp and device.type == "cuda")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.half is torch.float16)
 
     def step(self, batch: Sample) -> None:
         """Learn from one batch."""
-        with torch.autocast(self.device.type, half_precision(self.device), enabled=self.amp):
+        with torch.autocast(self.device.type, self.half, enabled=self.half is not None):
             output = self.model(batch.image)
         loss = F.cross_entropy(output.logits.float(), batch.target)
         loss = loss + self.terms(output.features, batch.target, batch.bias)

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
-from datasets.cohort import Cohort
+from datasets.cohort import Cohort, CohortError
 from datasets.confounding import check_confounding
 from datasets.identity import hash_key
 from datasets.sample import DatasetInfo, Split
@@ -17,11 +17,11 @@ from models.classifier import Classifier
 from training.bias.calibration import fit_temperature, fit_threshold
 from training.bias.groups import majority_targets, split_metrics
 from training.bias.leakage import source_leak
-from training.checkpoint import NAME, RESUME_NAME, Checkpoint, save_checkpoint, write_aside
+from training.checkpoint import NAME, Checkpoint, save_checkpoint, write_aside
 from training.config import TrainConfig, as_settings
 from training.divergence import require_finite
 from training.methods import METHODS
-from training.predict import infer, predictions_table, read_logits
+from training.predict import Inference, infer, predictions_table, read_logits
 from training.recipes import Recipe
 from training.reference import Reference, save_reference
 from training.report import RunResult, json_numbers, versions
@@ -31,13 +31,21 @@ LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights
 
 
 def validate(
-    model: Classifier, cohort: Cohort, device: torch.device, channels_last: bool, split: Split = Split.VALIDATION
+    model: Classifier,
+    cohort: Cohort,
+    device: torch.device,
+    channels_last: bool,
+    split: Split = Split.VALIDATION,
+    unreadable: dict[int, str] | None = None,
 ) -> dict[str, float | None]:
     """Cross-entropy `ce` and the headline metrics of a split; each film is called for its most probable class."""
     at = cohort.positions(split)
     if not len(at):
         return {}
-    logits = infer(model, cohort.samples(), at, device, channels_last=channels_last).logits
+    logits = infer(model, cohort.samples(), at, device, channels_last=channels_last, unreadable=unreadable).logits
+    at = at[[position not in (unreadable or {}) for position in at]]
+    if not len(at):
+        raise CohortError(f"no film of split {split} can be decoded any more")
     require_finite({"output": logits}, f"on {split} films")
     films = cohort.table.iloc[at]
     target = films["target"].to_numpy()
@@ -59,31 +67,33 @@ def validate(
 
 def finish(
     model: Classifier,
+    inference: Inference,
     cohort: Cohort,
     config: TrainConfig,
     parameters: Any,
     folder: Path,
-    device: torch.device,
     epoch: int,
     last: dict[str, float | None],
     recipe: Recipe | None = None,
+    unreadable: dict[int, str] | None = None,
 ) -> RunResult:
     """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference.
 
     Args:
         model: with the weights of the kept epoch.
+        inference: what it says of every film of the cohort.
         cohort: all its films.
         config: of the run.
         parameters: of its method.
         folder: of the run.
-        device: of the model.
         epoch: the kept one, from 1.
         last: metrics of the last epoch on test, which no rule chose; told beside those of the kept one.
         recipe: by which another run led to this one.
+        unreadable: reason by row, of training films that others stood in for.
     """
     info, table = cohort.info, cohort.table
-    samples, everything = cohort.samples(), np.arange(len(table))
-    features, logits = infer(model, samples, everything, device, channels_last=config.channels_last)
+    everything = np.arange(len(table))
+    features, logits = inference
     held = validation = cohort.positions(Split.VALIDATION)
     if recipe is not None and recipe.calibrated_on is not None:
         held = recipe.calibrated_on
@@ -119,7 +129,6 @@ def finish(
     rows = table["row"].to_numpy()[seen]
     save_reference(Reference.of(features[seen], features[validation], config.seed, rows), folder)
     write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
-    (folder / RESUME_NAME).unlink(missing_ok=True)
     films = table.iloc[seen]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, info.bias_name)
     details = {
@@ -139,6 +148,7 @@ def finish(
             "verdict": check.verdict,
         },
         "excluded": cohort.excluded.to_dict("records"),
+        "stood_in_for": [{"row": row, "reason": reason} for row, reason in sorted((unreadable or {}).items())],
         "notes": [*cohort.notes, *(recipe.notes if recipe else ())],
         "versions": versions(),
     }

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import logsumexp, softmax
-from torch import nn
+from torch import Tensor, nn
 
-from datasets.cohort import Cohort, CohortSamples
+from datasets.cohort import Cohort, CohortSamples, UnreadableFilmError
 from datasets.dicom_policy import DicomPolicy
 from datasets.identity import keyed_hash
 from datasets.radiograph import read_radiograph
 from datasets.sample import DatasetInfo
+from models.classifier import feature_width
 from training.checkpoint import Checkpoint, load_checkpoint
+from training.ranks import joined, rank, ranks
 
 # Columns of a cohort that travel into the predictions table where they exist; nothing else does.
 ATTRIBUTES = ("view", "sex", "age_band", "manufacturer")
@@ -35,23 +37,74 @@ def infer(
     device: torch.device,
     batch_size: int = 128,
     channels_last: bool = False,
+    unreadable: dict[int, str] | None = None,
 ) -> Inference:
-    """Run the classifier over films of a cohort, without augmentation, leaving its mode as it was."""
+    """Run the classifier over films of a cohort, without augmentation, leaving its mode as it was.
+
+    In a training of several processes each runs its share of the films, and all get the whole; all must call it.
+
+    Args:
+        model: a classifier.
+        samples: of the cohort.
+        positions: of the films.
+        device: of the model.
+        batch_size: films at once.
+        channels_last: memory layout of the images.
+        unreadable: takes the reason, by position, of films that can't be decoded, which are then left out; without it such a
+            film raises UnreadableFilmError.
+    """
     was_training = model.training
     model.eval()
-    features, logits = [], []
-    for first in range(0, len(positions), batch_size):
-        image = samples.__getitems__(positions[first : first + batch_size].tolist()).image.to(device)
+    features, logits, done = [], [], []
+    mine = positions[rank() :: ranks()]
+    for first in range(0, len(mine), batch_size):
+        image, films = _readable(samples, mine[first : first + batch_size].tolist(), unreadable)
+        if image is None:
+            continue
+        image = image.to(device)
         if channels_last:
             image = image.contiguous(memory_format=torch.channels_last)
         output = model(image)
         features.append(output.features.float().cpu().numpy())
         logits.append(output.logits.float().cpu().numpy())
+        done += films
     model.train(was_training)
-    if not features:
-        classes = model.config.num_classes  # type: ignore[union-attr]
-        return Inference(np.empty((0, 0), np.float32), np.empty((0, classes), np.float32))  # type: ignore[arg-type]
-    return Inference(np.concatenate(features), np.concatenate(logits))
+    classes = model.config.num_classes  # type: ignore[union-attr]
+    width = feature_width(model.backbone) if ranks() > 1 else 0  # type: ignore[arg-type]
+    whole = Inference(
+        np.concatenate(features) if features else np.empty((0, width), np.float32),
+        np.concatenate(logits) if logits else np.empty((0, classes), np.float32),  # type: ignore[arg-type]
+    )
+    return whole if ranks() == 1 else _of_all_ranks(whole, np.array(done, dtype=np.int64), positions, unreadable)
+
+
+def _readable(
+    samples: CohortSamples, films: list[int], unreadable: dict[int, str] | None
+) -> tuple[Tensor | None, list[int]]:
+    """Images of these films but for those that can't be decoded, and their positions; None where there are none."""
+    while films:
+        try:
+            return samples.__getitems__(films).image, films
+        except UnreadableFilmError as error:
+            if unreadable is None or error.position is None:
+                raise
+            unreadable[error.position] = str(error)
+            films = [film for film in films if film != error.position]
+    return None, films
+
+
+def _of_all_ranks(
+    mine: Inference, done: np.ndarray, positions: np.ndarray, unreadable: dict[int, str] | None
+) -> Inference:
+    """Every process's films in the order asked for."""
+    at, features, logits = joined(done), joined(mine.features), joined(mine.logits)
+    order = pd.Series(np.arange(len(at)), index=at)
+    kept = [film for film in positions.tolist() if film in order.index]
+    if unreadable is not None:
+        for film in set(positions.tolist()) - set(kept):
+            unreadable.setdefault(film, "another process could not decode it")
+    rows = order.loc[kept].to_numpy()
+    return Inference(features[rows], logits[rows])
 
 
 class Scores(NamedTuple):

@@ -18,13 +18,20 @@ from training.checkpoint import write_aside
 from training.config import TrainConfig
 from training.predict import infer
 from training.probe_file import FORMAT, FORMAT_VERSION, NAME, ProbeSet, load_probe_set
+from training.ranks import is_first
 
 FILMS = 400
 MOMENTS = 8
 
 
 def watch(
-    model: Classifier, cohort: Cohort, config: TrainConfig, folder: Path, device: torch.device, epoch: int
+    model: Classifier,
+    cohort: Cohort,
+    config: TrainConfig,
+    folder: Path,
+    device: torch.device,
+    epoch: int,
+    unreadable: dict[int, str] | None = None,
 ) -> None:
     """Keep the features of the probe set after so many epochs, at the moments that `is_moment` names.
 
@@ -35,14 +42,22 @@ def watch(
         folder: of the run.
         device: of the model.
         epoch: number of epochs trained.
+        unreadable: see `infer`; such films are left out of the set, at the moments before too.
     """
     positions = probe_positions(cohort.table, config.split_seed)
     if not is_moment(epoch, config.epochs) or not len(positions):
         return
     rows = cohort.table["row"].to_numpy(np.int64)[positions]
+    lost = {} if unreadable is None else unreadable
+    layout = config.channels_last
+    features, _ = infer(model, cohort.samples(), positions, device, channels_last=layout, unreadable=unreadable)
+    if not is_first():
+        return
+    rows = rows[[position not in lost for position in positions]]
     before = (load_probe_set(folder) if epoch else None) or ProbeSet(rows)
-    features, _ = infer(model, cohort.samples(), positions, device, channels_last=config.channels_last)
-    save_probe_set(ProbeSet(rows, before.features | {epoch: features.astype(np.float16)}), folder)
+    kept, still = np.isin(before.rows, rows), np.isin(rows, before.rows)
+    earlier = {moment: values[kept] for moment, values in before.features.items() if moment < epoch}
+    save_probe_set(ProbeSet(rows[still], earlier | {epoch: features.astype(np.float16)[still]}), folder)
 
 
 def probe_positions(table: pd.DataFrame, seed: int) -> np.ndarray:

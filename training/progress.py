@@ -1,4 +1,8 @@
-"""The bar of a training run: how far it is, and what its terms are at."""
+"""The bar of a training run: how far it is, how fast, and what its terms are at."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -6,12 +10,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from training.report import ERRORS
 
 
-def progress_bar() -> Progress:
-    """Steps of the whole training, with the terms of the running epoch."""
+class Clock:
+    """Films a second since it was made."""
+
+    def __init__(self) -> None:
+        self.started, self.films = time.perf_counter(), 0
+
+    def count(self, films: int) -> None:
+        """So many more are done."""
+        self.films += films
+
+    @property
+    def rate(self) -> float:
+        """Films a second; 0 before the first."""
+        return self.films / (time.perf_counter() - self.started)
+
+
+@contextmanager
+def progress_bar(method: str, steps: int) -> Iterator[Callable[[int, str], None]]:
+    """Steps of the whole training; yields what moves it to a step, with a note on the terms of the running epoch."""
     elapsed, note = TimeElapsedColumn(), TextColumn("{task.fields[note]}")
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), elapsed, note, console=ERRORS
-    )
+    bar = Progress(TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), elapsed, note, console=ERRORS)
+    with bar:
+        task = bar.add_task(method, total=steps, note="")
+        yield lambda step, note: bar.update(task, completed=step, note=note)
 
 
 def describe(means: dict[str, float], pairs: np.ndarray, rate: float) -> str:

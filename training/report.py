@@ -20,6 +20,8 @@ from datasets.cohort import Cohort
 from datasets.confounding import Confounding
 from datasets.sample import DatasetInfo, Split
 from training.checkpoint import write_aside
+from training.checkpoint_header import RESUME_PATTERN
+from training.interruption import EXIT_SAVED, InterruptedTrainingError
 
 SCHEMA_VERSION = 1
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
@@ -41,7 +43,9 @@ HEADLINE = (
 
 @contextmanager
 def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
-    """End the program with the sentence of a user's mistake in place of a traceback: exit 2, or 130 when interrupted.
+    """End the program with the sentence of a user's mistake in place of a traceback: exit 2.
+
+    A training that was told to stop and is saved exits with 75 (`EXIT_SAVED`), anything else that is interrupted with 130.
 
     Args:
         interrupted: what is said after Ctrl-C.
@@ -51,6 +55,9 @@ def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
     except (ValueError, OSError) as error:  # ours are all ValueErrors; timm's and the system's are sentences too
         ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2) from None
+    except InterruptedTrainingError as stopped:
+        ERRORS.print(str(stopped), markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(EXIT_SAVED) from None
     except KeyboardInterrupt:
         ERRORS.print(interrupted, markup=False, soft_wrap=True)
         raise SystemExit(130) from None
@@ -118,10 +125,15 @@ def result_json(runs: list[RunResult]) -> dict[str, Any]:
 
 
 def write_report(runs: list[RunResult], folder: Path) -> None:
-    """Write report.json of the last of the runs; an earlier one is what it is compared with."""
+    """Write report.json of the last of the runs; an earlier one is what it is compared with.
+
+    It is the last file of a run, so whatever the run would have been resumed from goes.
+    """
     report = {"schema_version": SCHEMA_VERSION, "notice": RESEARCH_ONLY, **result_json(runs), **runs[-1].details}
     text = json.dumps(report, indent=2, allow_nan=False)
     write_aside(folder / "report.json", lambda file: file.write_text(text + "\n", encoding="utf-8"))
+    for state in folder.glob(RESUME_PATTERN):
+        state.unlink()
 
 
 def versions() -> dict[str, str]:

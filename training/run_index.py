@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint_header import NAME, CheckpointError, read_header
+from training.checkpoint_header import NAME, RESUME_PATTERN, CheckpointError, read_header
 
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
-UNFINISHED = "resume.pt"
 DEPTH = 3  # of folders below the root that are looked at
 LONGEST = 200  # bytes of a folder name that file systems and their backups take
 
@@ -104,7 +103,7 @@ def _entry(name: str, folder: Path) -> RunEntry | None:
         if missing:
             return RunEntry(name, folder, f"{NAME} has a broken header: entry {missing[0]!r} is missing")
         return RunEntry(name, folder, "", header, f"{status.st_size} {status.st_mtime_ns}")
-    if (folder / UNFINISHED).is_file():
+    if any(folder.glob(RESUME_PATTERN)):
         return RunEntry(name, folder, "its training is not finished: --resume goes on with it")
     found = [child.name for child in folder.iterdir() if child.suffix.lower() in PICKLES]
     if found:

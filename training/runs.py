@@ -3,56 +3,44 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from datasets.cohort import Cohort
-from datasets.identity import hash_key
-from training.checkpoint import RESUME_NAME
 from training.config import TrainConfig, as_settings
-from training.report import RunResult, write_report
-from training.trackers import Listener
-from training.train import train
+from training.ranks import is_first, told_by_first
+from training.report import RunResult
+from training.resume import state_files
+
+WITHOUT_EFFECT = ("tracker", "keep", "save_minutes", "workers")
 
 
-def obtain(
-    config: TrainConfig, parameters: Any, cohort: Callable[[], Cohort], listeners: Sequence[Listener] = ()
-) -> RunResult:
-    """The finished run of these settings: found in the output folder, gone on with where it was interrupted, or trained.
-
-    Args:
-        config: of one run (not of a pair).
-        parameters: of its method.
-        cohort: loads the films; called only when something is to be trained.
-        listeners: see `train`.
-    """
-    for folder in folders_of(config, parameters):
-        report = folder / "report.json"
-        if report.is_file():
-            return read_result(report)
-        if (folder / RESUME_NAME).is_file():
-            config = dataclasses.replace(config, resume=folder)
+def find_run(config: TrainConfig, parameters: Any) -> tuple[Path | None, Path | None]:
+    """A finished run of these settings, else one that was interrupted; in the output folder, the same for all processes."""
+    finished = begun = ""
+    for folder in folders_of(config, parameters) if is_first() else ():
+        if (folder / "report.json").is_file():
+            finished = folder.name
             break
-    config.output.mkdir(parents=True, exist_ok=True)
-    hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
-    run = train(config, parameters, cohort(), listeners)
-    write_report([run], run.folder)
-    return run
+        if state_files(folder):
+            begun = folder.name
+            break
+    finished, _, begun = told_by_first(f"{finished}/{begun}").partition("/")
+    return config.output / finished if finished else None, config.output / begun if begun else None
 
 
 def folders_of(config: TrainConfig, parameters: Any) -> list[Path]:
     """Run folders below the output folder whose config.yaml holds these settings, oldest name first.
 
-    A tracker is told of a run and changes nothing of it: any will do.
+    Settings that change nothing of its result (`WITHOUT_EFFECT`) may differ.
     """
     wanted = as_settings(dataclasses.replace(config, paired=False, resume=None), parameters)
+    ours = {name: wanted[name] for name in WITHOUT_EFFECT}
     folders = sorted(config.output.glob(f"*-{config.method}-*-s{config.seed}*"))
     files = [folder / "config.yaml" for folder in folders]
     found = {f.parent: yaml.safe_load(f.read_text(encoding="utf-8")) for f in files if f.is_file()}
-    return [folder for folder, settings in found.items() if settings | {"tracker": config.tracker} == wanted]
+    return [folder for folder, settings in found.items() if settings | ours == wanted]
 
 
 def read_result(report: Path) -> RunResult:

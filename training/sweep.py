@@ -87,11 +87,11 @@ from training.checkpoint import write_aside
 from training.divergence import DivergenceError
 from training.measure import LOCAL_SETTINGS
 from training.report import RESEARCH_ONLY, machine, mistakes_as_sentences, versions
-from training.runs import folders_of, obtain
+from training.runs import folders_of
 from training.sweep_figures import pareto, save, sensitivity
 from training.sweep_measures import measures
 from training.sweep_summary import Outcome, as_frame, show, summarise
-from training.train import prepare
+from training.train import obtain, prepare
 
 SCHEMA_VERSION = 1
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

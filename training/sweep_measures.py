@@ -7,12 +7,12 @@ from typing import Any
 
 from datasets.cohort import Cohort
 from datasets.sample import Split
+from training.assembly import choose_device
 from training.bias.leakage import source_leak
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig
 from training.predict import infer
 from training.report import RunResult
-from training.train import choose_device
 
 TOLD_ON_TEST = ("accuracy", "auroc", "conflicting_accuracy", "worst_group_accuracy", "leak")
 

@@ -1,20 +1,18 @@
 """Train one classifier, or a method beside its ERM twin: `python -m training.train --dataset covid --paired`.
 
-Read top to bottom: `main` reads the command line and shows the results, `prepare` loads and checks the films, `train`
-is the loop.
+Read top to bottom: `main` reads the command line and shows the results, `prepare` loads and checks the films, `obtain` looks
+for a run that is there already, `train` is the loop. `torchrun --nproc-per-node N -m training.train ...` runs it in N
+processes, which share each batch.
 """
 
 import dataclasses
-import hashlib
 import json
-import math
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.config import TrainConfig, as_settings, parse
+from training.config import AUTO, TrainConfig, as_settings, parse
 
 if __name__ == "__main__":
     CONFIG = parse(sys.argv[1:])  # before the heavy imports, so that --help and mistakes answer at once
@@ -23,26 +21,36 @@ import numpy as np
 import torch
 import yaml
 from rich.console import Console
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from datasets.augmentation import Augmentation
-from datasets.cohort import Cohort, whole_batch
-from datasets.confounding import check_confounding, count_groups, count_pairs
+from datasets.cohort import Cohort, CohortError
+from datasets.confounding import check_confounding
 from datasets.identity import hash_key
 from datasets.sample import Sample, Split
-from datasets.samplers import EpochSampler
-from models.classifier import ModelConfig, build_classifier, feature_width, require_model
-from training.checkpoint import load_resume, save_resume, write_aside
+from models.classifier import require_model
+from training.assembly import Assembly, TrainingError, assemble, choose_device
+from training.checkpoint import write_aside
 from training.cohorts import cohort_of, preprocessing_of
-from training.divergence import require_finite
+from training.divergence import DivergenceError
+from training.interruption import Interruption
+from training.joint import backward
+from training.keeper import Keeper
 from training.measure import LOCAL_SETTINGS, finish, validate
-from training.methods import METHODS, Setup, build_method
+from training.methods import METHODS
 from training.methods.parameters import ErmParameters
+from training.predict import infer
 from training.probe_set import watch
-from training.progress import describe, progress_bar
+from training.progress import Clock, describe, progress_bar
+from training.ranks import (
+    any_rank,
+    first_goes_first,
+    is_first,
+    mean_over_ranks,
+    process_group,
+    ranks,
+    stacked,
+    take_over_buffers,
+    told_by_first,
+)
 from training.recipes import Recipe
 from training.report import (
     ERRORS,
@@ -54,32 +62,36 @@ from training.report import (
     show_results,
     write_report,
 )
+from training.resume import Progress, restore, tidy
+from training.runs import find_run, read_result
 from training.selection import Best, selection_value
 from training.trackers import Listener, require_tracker, tracking
 
 LOG_STEPS = 10
-
-
-class TrainingError(ValueError):
-    """Training that can't begin or go on; the message says why and what to change."""
+ALL_RANKS = Console(stderr=True)  # for what is known in one process alone, and must be said
 
 
 def main(config: TrainConfig, parameters: Any) -> None:
     """Train, print the summary, then `--result` and one JSON object."""
-    console = Console()
-    with mistakes_as_sentences(f"interrupted; --resume takes the unfinished folder below {config.output}"):
+    with mistakes_as_sentences("interrupted before training began"), process_group():
+        console = Console(quiet=not is_first())
+        ERRORS.quiet = not is_first()
         cohort = prepare(config, console)
-        config.output.mkdir(parents=True, exist_ok=True)
-        hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
-        runs = []
-        if config.paired:
-            runs.append(train(dataclasses.replace(config, method="erm"), ErmParameters(), cohort))
-            write_report(runs, runs[0].folder)
-        runs.append(train(config, parameters, cohort))
-        write_report(runs, runs[-1].folder)
-    show_results(console, runs, cohort.info)
-    print("--result")
-    print(json.dumps(result_json(runs), allow_nan=False))
+        with first_goes_first():
+            config.output.mkdir(parents=True, exist_ok=True)
+            hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
+        pair = [(dataclasses.replace(config, method="erm"), ErmParameters())] if config.paired else []
+        runs: list[RunResult] = []
+        for one, its in [*pair, (config, parameters)]:
+            if config.resume == AUTO:
+                runs.append(obtain(dataclasses.replace(one, resume=None), its, lambda: cohort, beside=runs))
+            else:
+                runs.append(train(one, its, cohort))
+                conclude(runs)
+        if is_first():
+            show_results(console, runs, cohort.info)
+            print("--result")
+            print(json.dumps(result_json(runs), allow_nan=False))
 
 
 def prepare(config: TrainConfig, console: Console) -> Cohort:
@@ -89,13 +101,40 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     require_tracker(config.tracker)
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
-    cohort = cohort.cached(config.cache, config.output / ".cache")
+    with first_goes_first():  # a cache on disk is filled once
+        cohort = cohort.cached(config.cache, config.output / ".cache")
     films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
     show_cohort(console, cohort, check)
     if check.verdict == "not identifiable" and not config.accept_unidentifiable:
         raise TrainingError(f"not training: {check.sentence} To train all the same, pass --accept-unidentifiable")
     return cohort
+
+
+def obtain(
+    config: TrainConfig,
+    parameters: Any,
+    cohort: Callable[[], Cohort],
+    listeners: Sequence[Listener] = (),
+    beside: Sequence[RunResult] = (),
+) -> RunResult:
+    """The finished run of these settings: found in the output folder, gone on with where it was interrupted, or trained.
+
+    Args:
+        config: of one run (not of a pair).
+        parameters: of its method.
+        cohort: loads the films; called only when something is to be trained.
+        listeners: see `train`.
+        beside: an earlier run that its report compares it with.
+    """
+    finished, begun = find_run(config, parameters)
+    if finished is not None:
+        return read_result(finished / "report.json")
+    config.output.mkdir(parents=True, exist_ok=True)
+    hash_key(config.output, config.hash_key)
+    run = train(dataclasses.replace(config, resume=begun), parameters, cohort(), listeners)
+    conclude([*beside, run])
+    return run
 
 
 def train(
@@ -105,184 +144,200 @@ def train(
     listeners: Sequence[Listener] = (),
     recipe: Recipe | None = None,
 ) -> RunResult:
-    """The loop: returns the finished run, whose folder is complete but for report.json.
+    """The loop: returns the finished run, whose folder is complete but for report.json (`conclude`).
+
+    In a training of several processes all must call it; the result has metrics in the first one alone.
 
     Args:
-        config: of one run.
+        config: of one run; `resume` is the run folder, or one of its states, that it goes on from.
         parameters: of its method.
         cohort: as `prepare` returns it.
         listeners: called with the epoch, from 1, and its line of metrics.jsonl once that is written; what they raise ends
             the training.
         recipe: by which another run led to this one; says how often each training film is seen.
+
+    Raises:
+        InterruptedTrainingError: SIGINT or SIGTERM came; the state is saved.
+        DivergenceError: a term or an output is not finite.
+        UnreadableFilmError: a film can't be decoded and `on_bad_image` is `fail`; the state is saved.
     """
-    device, entry = choose_device(config.device), METHODS[config.method]
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    torch.manual_seed(config.seed)
-    torch.backends.cudnn.benchmark = True  # every batch has one size: the fastest convolution is worth looking for
-    shape = ModelConfig(
-        config.model,
-        len(cohort.info.targets),
-        config.in_chans,
-        config.img_size,
-        config.unit_norm,
-        config.centred,
-        config.logit_scale,
-    )
-    model = build_classifier(shape, config.pretrained, config.weights).to(device).to(memory_format=layout)
-    positions = cohort.positions(Split.TRAIN)
-    target, bias = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
-    repeats = None if recipe is None else recipe.repeats
-    sampler = EpochSampler(positions, target, bias, config.batch_size, config.seed, config.sampler, repeats)
-    if not config.augment and not config.workers:
-        cohort = cohort.on(device)
-    loader = DataLoader(
-        cohort.samples(Augmentation() if config.augment else None, config.seed),
-        batch_sampler=sampler,
-        collate_fn=whole_batch,
-        num_workers=config.workers,
-        pin_memory=device.type == "cuda" and not cohort.on_device,
-    )
-    steps = len(sampler)
-    setup = Setup(
-        info=cohort.info,
-        counts=count_groups(target, bias, len(cohort.info.targets), len(cohort.info.biases)),
-        width=feature_width(model.backbone),
-        in_chans=config.in_chans,
-        rows=int(cohort.table["row"].max()) + 1,
-        steps=config.epochs * steps,
-    )
-    method = build_method(config.method, parameters, setup).to(device)
-    both = nn.ModuleList([model, method])
-    optimiser = create_optimizer_v2(both, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay)
-    scheduler, _ = create_scheduler_v2(
-        optimiser,
-        sched=config.sched,
-        num_epochs=config.epochs,
-        warmup_epochs=min(config.warmup_epochs, config.epochs - 1),
-        warmup_lr=config.lr / 100,
-        decay_epochs=math.ceil(config.epochs / 4),
-        decay_rate=0.1,
-        step_on_epochs=False,
-        updates_per_epoch=steps,
-    )
-    scaler = torch.amp.GradScaler(device.type, enabled=config.amp and device.type == "cuda")
-    films = cohort.table[["row", "split", "target", "bias"]]
-    digest = hashlib.sha256(films.to_csv(index=False).encode()).hexdigest()
-    settings = as_settings(dataclasses.replace(config, paired=False), parameters)
+    training = assemble(config, parameters, cohort, recipe)
+    cohort, device = training.cohort, training.device
+    settings = as_settings(dataclasses.replace(config, paired=False, resume=None), parameters)
     settings |= recipe.settings() if recipe else {}
-    first, best = 0, Best(float("-inf"), 0, {})
     if config.resume:
-        folder = config.resume
-        state = load_resume(folder)
-        if state["films"] != digest:
-            raise TrainingError(f"{folder}: the films or their splits have changed since this run began; train anew")
-        both.load_state_dict(state["modules"])
-        optimiser.load_state_dict(state["optimiser"])
-        scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["generator"])
-        first, best = state["epoch"], Best(*state["best"])
+        folder = config.resume if config.resume.is_dir() else config.resume.parent
+        done = restore(training, config.resume)
+        tidy(folder, done.epoch)
     else:
         name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
-        folder = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name)
-        write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
-
-    watch(model, cohort, config, folder, device, first)
-    both.train()
+        folder, done = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name), Progress()
+        if is_first():
+            write_aside(
+                folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+            )
+    keeper = Keeper(training, done, folder)
+    if not config.resume:
+        watch(training.measured, cohort, config, folder, device, 0, keeper.lost)
+        keeper.save()
     told = {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS}
-    with tracking(config.tracker, folder, told) as track, progress_bar() as progress:
-        task = progress.add_task(config.method, total=config.epochs * steps, completed=first * steps, note="")
-        for epoch in range(first, config.epochs):
-            sampler.epoch = epoch
-            totals: dict[str, Tensor] = {}
-            pairs = np.zeros(2, dtype=np.int64)
-            started = time.perf_counter()
-            for step, batch in enumerate(loader, start=1):
-                if scheduler is not None:
-                    scheduler.step_update(epoch * steps + step - 1)
-                pairs += count_pairs(batch.target.numpy(), batch.bias.numpy())
-                batch = Sample(*(value.to(device, non_blocking=True) for value in batch))
-                with torch.autocast(device.type, half_precision(device), enabled=config.amp):
-                    output = model(batch.image.contiguous(memory_format=layout), entry.detached_head)
-                terms = method(output, batch)
-                loss = torch.stack(list(terms.values())).sum()
-                optimiser.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
-                if config.clip_grad is not None:
-                    scaler.unscale_(optimiser)
-                    nn.utils.clip_grad_norm_(both.parameters(), config.clip_grad)
-                scaler.step(optimiser)
-                scaler.update()
-                for name, value in terms.items():
-                    totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach()
-                if step % LOG_STEPS == 0 or step == steps:  # reading the terms waits for the device
-                    means = {name: float(value) / step for name, value in totals.items()}
-                    require_finite(means, f"by step {step} of epoch {epoch + 1}")
-                    rate = step * sampler.batch_size / (time.perf_counter() - started)
-                    note = f"epoch {epoch + 1}/{config.epochs} {describe(means, pairs / step, rate)}"
-                    progress.update(task, completed=epoch * steps + step, note=note)
-            record = {
-                "epoch": epoch + 1,
-                "lr": optimiser.param_groups[0]["lr"],
-                "terms": means,
-                "pairs_per_batch": {"disentangling": pairs[0] / steps, "entangling": pairs[1] / steps},
-                "films_per_second": rate,
-                "validation": validate(model, cohort, device, config.channels_last),
-            }
-            with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+    with (
+        Interruption() as interruption,
+        tracking(config.tracker if is_first() else None, folder, told) as track,
+        progress_bar(config.method, config.epochs * training.steps) as show,
+    ):
+        while done.epoch < config.epochs:
+            rate = run_epoch(training, done, keeper, interruption, show)
+            with keeper.leaving_when_told(interruption):
+                record, value = measure_epoch(training, done, keeper, rate)
+            if value >= done.best.value:
+                weights = {
+                    name: weight.detach().cpu().clone() for name, weight in training.measured.state_dict().items()
+                }
+                done.best = Best(value, done.epoch + 1, weights)
+            done.next_epoch()
+            if is_first():
+                with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
             for listener in (track, *listeners):
-                listener(epoch + 1, record)
-            if entry.uses_bias and not pairs.all():
-                ERRORS.print(
-                    f"epoch {epoch + 1}: a term of {config.method} saw no pair of images at all", style="yellow"
-                )
-            watch(model, cohort, config, folder, device, epoch + 1)
-            value = selection_value(config.select, record["validation"], epoch)
-            if value >= best.value:
-                best = Best(
-                    value, epoch + 1, {name: w.detach().cpu().clone() for name, w in model.state_dict().items()}
-                )
-            state = {
-                "epoch": epoch + 1,
-                "modules": both.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "films": digest,
-            }
-            state |= {"scaler": scaler.state_dict(), "generator": torch.get_rng_state(), "best": tuple(best)}
-            save_resume(state, folder)
-        last = validate(model, cohort, device, config.channels_last, Split.TEST)
-        model.load_state_dict(best.weights)
-        run = finish(model, cohort, config, parameters, folder, device, best.epoch, last, recipe)
+                listener(done.epoch, record)
+            keeper.save()
+            if any_rank(bool(interruption.asked))[0]:
+                raise keeper.stopped(interruption)
+        with keeper.leaving_when_told(interruption, save=False):  # what the last epoch left is on disk
+            model, layout = training.measured, config.channels_last
+            last = validate(model, cohort, device, layout, Split.TEST, keeper.lost)
+            model.load_state_dict(done.best.weights)
+            inference = infer(
+                model,
+                cohort.samples(),
+                np.arange(len(cohort.table)),
+                device,
+                channels_last=layout,
+                unreadable=keeper.lost,
+            )
+            if not is_first():
+                return RunResult(folder, config.method, config.model, config.seed, cohort.info.synthetic, {})
+            cohort = cohort.without(keeper.lost) if keeper.lost else cohort
+            run = finish(
+                model, inference, cohort, config, parameters, folder, done.best.epoch, last, recipe, done.unreadable
+            )
         track(config.epochs, {"final": run.metrics})
     return run
 
 
+def run_epoch(
+    training: Assembly, done: Progress, keeper: Keeper, interruption: Interruption, show: Callable[[int, str], None]
+) -> float:
+    """Do the steps of an epoch that are still to do, and count them in `done`; returns films a second."""
+    config, steps, epoch = training.config, training.steps, done.epoch
+    training.sampler.epoch, training.sampler.start = epoch, done.step
+    clock = Clock()
+    batches: Iterator[Sample] = iter(training.loader) if done.step < steps else iter(())
+    while done.step < steps:
+        try:
+            batch = next(batches)
+        except CohortError as error:
+            raise keeper.gave_up(error) from None
+        step = done.step + 1
+        if training.scheduler is not None:
+            training.scheduler.step_update(epoch * steps + step - 1)
+        tell_stand_ins(training, done, batch, step)
+        batch = Sample(*(value.to(training.device, non_blocking=True) for value in batch))
+        terms = backward(training.joint, training.wrapped, batch, training.scaler, config.accumulate)
+        training.update(epoch * steps + step)
+        done.totals.add(terms, step)
+        done.pairs += training.pairs(step)
+        done.step = step
+        clock.count(training.sampler.batch_size)
+        # Reading a number waits for the device, and asking the other processes waits for them: not at every step.
+        if step % LOG_STEPS == 0 or step == steps or (ranks() == 1 and (interruption.asked or not config.save_minutes)):
+            stop, due = any_rank(bool(interruption.asked), keeper.due())
+            means = finite_means(training, done, keeper)
+            show(
+                epoch * steps + step,
+                f"epoch {epoch + 1}/{config.epochs} {describe(means, done.pairs / step, clock.rate)}",
+            )
+            if stop or due:
+                keeper.save()
+            if stop:
+                raise keeper.stopped(interruption)
+    return clock.rate
+
+
+def finite_means(training: Assembly, done: Progress, keeper: Keeper) -> dict[str, float]:
+    """Means of the epoch's terms so far, over all processes.
+
+    Raises:
+        DivergenceError: a term was not finite; the batch's rows are in diverged.json.
+    """
+    bad = stacked(torch.tensor(done.totals.first_bad()))
+    if (bad > 0).any():
+        raise keeper.diverged(int(bad[bad > 0].min()))
+    means = mean_over_ranks(torch.stack([value.double() for value in done.totals.sums.values()]) / done.step)
+    return dict(zip(done.totals.sums, means.tolist(), strict=True))
+
+
+def measure_epoch(training: Assembly, done: Progress, keeper: Keeper, rate: float) -> tuple[dict[str, Any], float]:
+    """The epoch's line of metrics.jsonl, and what the selection rule makes of it."""
+    config, epoch = training.config, done.epoch
+    means, pairs = finite_means(training, done, keeper), done.pairs / training.steps
+    take_over_buffers(training.measured)
+    try:
+        validation = validate(
+            training.measured, training.cohort, training.device, config.channels_last, unreadable=keeper.lost
+        )
+    except DivergenceError as error:
+        raise DivergenceError(f"{error}; {keeper.last_good()}") from None
+    record = {
+        "epoch": epoch + 1,
+        "lr": training.optimiser.param_groups[0]["lr"],
+        "terms": means,
+        "pairs_per_batch": {"disentangling": pairs[0], "entangling": pairs[1]},
+        "films_per_second": rate,
+        "validation": validation,
+    }
+    if METHODS[config.method].uses_bias and not pairs.all():
+        ERRORS.print(f"epoch {epoch + 1}: a term of {config.method} saw no pair of images at all", style="yellow")
+    watch(training.measured, training.cohort, config, keeper.folder, training.device, epoch + 1, keeper.lost)
+    return record, selection_value(config.select, validation, epoch)
+
+
+def tell_stand_ins(training: Assembly, done: Progress, batch: Sample, step: int) -> None:
+    """Say which films others stand in for, each once, and remember the reason."""
+    sampler, samples = training.sampler, training.loader.dataset
+    mine = slice(sampler.rank * sampler.share, (sampler.rank + 1) * sampler.share)
+    wanted, found = training.rows(step)[mine], batch.row.numpy()
+    for place in np.flatnonzero(wanted != found):
+        row = int(wanted[place])
+        if row not in done.unreadable:
+            film = int(sampler.positions[sampler.batches(sampler.epoch)[step - 1][mine][place]])
+            done.unreadable[row] = reason = samples.why_not(film)  # type: ignore[attr-defined]
+            ALL_RANKS.print(
+                f"epoch {done.epoch + 1}, step {step}: {reason}; line {found[place] + 2} stands in for it",
+                style="yellow", markup=False, highlight=False,
+            )  # fmt: skip
+
+
 def prepare_folder(output: Path, name: str) -> Path:
-    """Make the folder of a run below the output folder, with a counter when its name is taken."""
-    for number in range(1, 10_000):
+    """Make the folder of a run below the output folder, with a counter when its name is taken; one for all processes."""
+    for number in range(1, 10_000) if is_first() else ():
         folder = output / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir()
         except FileExistsError:
             continue
-        return folder
+        return output / told_by_first(folder.name)
+    folder_name = told_by_first("")
+    if folder_name:
+        return output / folder_name
     raise TrainingError(f"{output} holds 9,999 runs named {name}: choose another --output")
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one; raises TrainingError for a device that isn't there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.partition(":")[0] not in ("cpu", "cuda") or (name != "cpu" and not torch.cuda.is_available()):
-        raise TrainingError(
-            f"--device {name}: there is no such device here; auto takes CUDA where there is one, else cpu"
-        )
-    return torch.device(name)
-
-
-def half_precision(device: torch.device) -> torch.dtype:
-    """What autocast computes in: fp16 on CUDA, bf16 elsewhere."""
-    return torch.float16 if device.type == "cuda" else torch.bfloat16
+def conclude(runs: Sequence[RunResult]) -> None:
+    """Write the last run's report, beside an earlier one of a pair; its training is then over and has nothing to resume."""
+    if is_first():
+        write_report(list(runs), runs[-1].folder)
 
 
 if __name__ == "__main__":

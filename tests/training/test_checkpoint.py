@@ -16,13 +16,10 @@ from datasets.sample import DatasetInfo
 from models.classifier import Classifier, ModelConfig
 from training.checkpoint import (
     NAME,
-    RESUME_NAME,
     Checkpoint,
     CheckpointError,
     load_checkpoint,
-    load_resume,
     save_checkpoint,
-    save_resume,
     write_aside,
 )
 
@@ -110,36 +107,21 @@ class Planted:
         return (Path.touch, (self.trace,))
 
 
-@pytest.mark.parametrize("name", [NAME, RESUME_NAME])
-def test_a_planted_pickle_is_never_executed(name: str, tmp_path: Path) -> None:
+def test_a_planted_pickle_is_never_executed(tmp_path: Path) -> None:
     trace = tmp_path / "executed"
     for write in (
         lambda f: f.write_bytes(pickle.dumps(Planted(trace))),
         lambda f: torch.save({"x": Planted(trace)}, f),
     ):
-        write(tmp_path / name)
+        write(tmp_path / NAME)
         with pytest.raises(CheckpointError):
-            (load_checkpoint if name == NAME else load_resume)(tmp_path)
+            load_checkpoint(tmp_path)
         assert not trace.exists()
 
 
 def test_missing_files_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="give a run folder"):
         load_checkpoint(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match="nothing to resume"):
-        load_resume(tmp_path)
-    (tmp_path / "report.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="its training is finished"):
-        load_resume(tmp_path)
-
-
-def test_resume_state_round_trip(tmp_path: Path) -> None:
-    state = {"epoch": 3, "modules": {"w": torch.arange(3)}, "best": {"value": -0.5, "weights": {}}}
-    save_resume(state, tmp_path)
-    again = load_resume(tmp_path)
-    assert (
-        again["epoch"] == 3 and torch.equal(again["modules"]["w"], torch.arange(3)) and again["best"]["value"] == -0.5
-    )
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

@@ -170,36 +170,6 @@ def test_several_classes(folder_of_films: Path, no_cohort_around: Path, capsys: 
     np.testing.assert_array_equal(predictions["score"], predictions["score_covid"])
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(
-    no_cohort_around: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ["--dataset", "phantom", "--films", "64", "--epochs", "3", "--select", "loss"]
-    whole, _ = run(capsys, *arguments, "--output", "whole")
-
-    from training import train as module
-
-    kept = module.save_resume
-
-    def interrupt(state: dict[str, Any], folder: Path) -> None:
-        kept(state, folder)
-        if state["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "save_resume", interrupt)
-    with pytest.raises(SystemExit) as stopped:
-        run(capsys, *arguments, "--output", "cut")
-    assert stopped.value.code == 130 and "--resume takes" in capsys.readouterr().err
-    monkeypatch.setattr(module, "save_resume", kept)
-    (folder,) = Path("cut").glob("phantom-*")
-    main(*parse(["--resume", str(folder)]))
-    first, second = load_checkpoint(Path(whole["runs"][0]["folder"])), load_checkpoint(folder)
-    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
-    assert first.metrics == second.metrics
-    with pytest.raises(SystemExit):
-        main(*parse(["--resume", str(folder)]))
-    assert "its training is finished" in capsys.readouterr().err
-
-
 def test_source_equal_to_label_is_refused_unless_accepted(
     tmp_path: Path, no_cohort_around: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

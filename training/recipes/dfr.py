@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from datasets.cohort import Cohort
 from datasets.sample import Split
 from models.classifier import Classifier
+from training.assembly import choose_device
 from training.checkpoint import load_checkpoint, write_aside
 from training.config import as_settings
 from training.measure import finish
@@ -36,7 +37,7 @@ from training.predict import infer
 from training.recipes import Recipe
 from training.recipes.parent import Parent, RecipeError, own_calls
 from training.report import RunResult
-from training.train import choose_device, prepare_folder
+from training.train import prepare_folder
 
 STRENGTHS = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)  # of C, the paper's
 
@@ -108,7 +109,8 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
     settings = as_settings(config, parent.parameters) | recipe.settings()
     write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
     epoch, last = (parent.selection[name] for name in ("epoch", "last_epoch_on_test"))  # of the features
-    return finish(model, cohort, config, parent.parameters, folder, device, epoch, last, recipe)
+    said = infer(model, cohort.samples(), everything, device, channels_last=config.channels_last)
+    return finish(model, said, cohort, config, parent.parameters, folder, epoch, last, recipe)
 
 
 def validation_halves(cohort: Cohort, group: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
