@@ -138,14 +138,17 @@ def require_model(name: str) -> None:
         raise ModelError(f"timm has no model {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
 
 
-def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
-    require_model(config.name)
+def timm_arguments(config: ModelConfig) -> dict[str, Any]:
+    """What `timm.create_model` is given beside the backbone's name and the number of classes."""
     cfg = get_pretrained_cfg(config.name)
     sized = {"img_size": config.img_size} if cfg and cfg.fixed_input_size else {}
+    return {"in_chans": config.in_chans, **sized, **dict(config.keywords)}
+
+
+def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
+    require_model(config.name)
     try:
-        backbone: nn.Module = timm.create_model(
-            config.name, num_classes=0, in_chans=config.in_chans, **sized, **dict(config.keywords), **pretrained
-        )
+        backbone: nn.Module = timm.create_model(config.name, num_classes=0, **timm_arguments(config), **pretrained)
         if config.keywords:
             _require_pooled(backbone, config)
     except Exception as error:

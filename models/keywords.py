@@ -69,7 +69,7 @@ def plain_keywords(values: object) -> Keywords:
 
     Raises:
         KeywordError: a name that isn't a Python name or that isn't free to choose, or a value that is more than a finite
-            number, a truth value, text, or a tuple of these.
+            number, a truth value, letters and digits, or a tuple of these.
     """
     try:
         pairs: dict[Any, Any] = dict(values)  # type: ignore[call-overload]
@@ -91,6 +91,7 @@ def written(keywords: Keywords) -> str:
 def _plain(name: str, value: Any) -> Plain:
     if isinstance(value, list | tuple):
         return tuple(_plain(name, part) for part in value)
-    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+    text, number = isinstance(value, str), isinstance(value, bool | int | float)
+    if not (text and re.fullmatch(r"[\w .\-]*", value)) and not (number and math.isfinite(value)):
         raise KeywordError(f"{name}={value!r}: give a number, True, False, a word or a tuple of these")
     return value

@@ -1,0 +1,86 @@
+"""Give a finished run to other software: `python -m training.export {monai,timm,onnx} RUN --output PLACE`.
+
+For research; not a medical device.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from training.commandline import Parser
+
+CLOSING = "For research; not a medical device. Scores are model scores, not diagnoses."
+SUMMARIES = {
+    "monai": "MONAI bundle: a folder that MONAI runs with timm and without this package",
+    "timm": "plain timm weights: a .safetensors file for timm.create_model(..., checkpoint_path=FILE)",
+    "onnx": "ONNX: a .onnx file with features and logits for any batch (pip install 'end-cxr[export]')",
+}
+SUFFIXES = {"monai": "", "timm": ".safetensors", "onnx": ".onnx"}
+
+
+def read_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command line as a namespace; exits with a sentence on a bad one."""
+    parser = Parser(prog="python -m training.export", description=__doc__, epilog=CLOSING)
+    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
+    parsers = {
+        name: formats.add_parser(name, help=text, description=text, epilog=CLOSING) for name, text in SUMMARIES.items()
+    }
+    for name, of in parsers.items():
+        of.set_defaults(format=name)
+        of.add_argument("run", type=Path, metavar="RUN", help="finished run folder, or its model.safetensors")
+        kind = f"{SUFFIXES[name]} file" if SUFFIXES[name] else "folder"
+        of.add_argument(
+            "--output", type=Path, metavar="PLACE", required=True, help=f"{kind} to make; it must not exist"
+        )
+    parsers["timm"].add_argument("--backbone", action="store_true", help="without the last layer: features, no logits")
+    if not arguments or arguments[0] not in parsers:
+        return parser.parse_strictly(arguments)
+    own = parsers[arguments[0]]
+    options = own.parse_strictly(arguments[1:], {"--backbone": "--backbone belongs to timm"})
+    suffix = SUFFIXES[options.format]
+    if options.output.suffix != suffix and suffix:
+        own.error(f"--output {options.output}: must end in {suffix}")
+    if options.output.exists():
+        own.error(f"--output {options.output} exists already: give a new place")
+    if not options.output.absolute().parent.is_dir():
+        own.error(f"--output {options.output}: its folder does not exist")
+    return options
+
+
+def main(options: argparse.Namespace) -> None:
+    """Export, and say what was measured and how it is loaded."""
+    # Imported here, so that --help and mistakes answer at once.
+    from rich.console import Console
+
+    from training.checkpoint import load_checkpoint
+    from training.checkpoint_header import checkpoint_file
+    from training.export.facts import ExportError, notice, reading
+    from training.report import mistakes_as_sentences
+
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    place: Path = options.output.absolute()
+    with mistakes_as_sentences("interrupted; nothing was written"):
+        checkpoint, run = load_checkpoint(options.run), checkpoint_file(options.run).resolve().parent.name
+        if options.format == "monai":
+            from training.export.monai_bundle import export_monai
+
+            found = export_monai(checkpoint, run, place)
+            lines = [f"logits differ by at most {found:.1e} on random images", f"see {options.output}/docs/README.md"]
+        elif options.format == "timm":
+            from training.export.timm_weights import export_timm
+
+            lines = [export_timm(checkpoint, run, place, options.backbone)]
+        else:
+            try:
+                from training.export.onnx_model import export_onnx
+            except ModuleNotFoundError as error:
+                raise ExportError(f"{error.name} is not installed: pip install 'end-cxr[export]'") from None
+            found = export_onnx(checkpoint, run, place)
+            lines = [f"features and logits differ by at most {found:.1e} on random images"]
+        console.print(f"wrote {options.output}")
+        for line in (*lines, reading(checkpoint), notice(checkpoint)):
+            console.print(line)
+
+
+if __name__ == "__main__":
+    main(read_arguments(sys.argv[1:]))

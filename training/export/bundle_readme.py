@@ -1,0 +1,63 @@
+"""The README of a MONAI bundle: what the model is, how to run it, and how its scores are read."""
+
+import json
+
+from training.checkpoint import Checkpoint
+from training.export.facts import facts, notice, reading
+from training.run_facts import architecture, bullets, plain
+
+
+def bundle_readme(checkpoint: Checkpoint, run: str) -> str:
+    """docs/README.md as Markdown."""
+    c, info, p = checkpoint, checkpoint.info, checkpoint.preprocessing
+    values = facts(c, run)
+    lines = [
+        f"classes, in the order of the logits: {', '.join(map(plain, info.targets))}",
+        f"positive class: {plain(str(values['positive_class']))}",
+        f"values of {info.bias_name} that it was trained and tested on: {', '.join(map(plain, info.biases))}",
+        f"temperature: {c.temperature:.6g}",
+        f"threshold: {'none' if c.threshold is None else f'{c.threshold:.6g}'}",
+        f"input: {p.channels} x {p.size} x {p.size}; aspect {p.aspect}, intensity {p.intensity}",
+        f"network: {architecture(c)}",
+    ]
+    return f"""\
+# {run}
+
+**{notice(c)}**
+
+{bullets(lines)}
+
+{reading(c)}
+
+## Run it
+
+It needs MONAI with timm, pytorch-ignite and fire (`pip install monai timm pytorch-ignite fire`), and not end-cxr. Paths are
+relative to the folder where the command is given:
+
+```sh
+python -m monai.bundle run --config_file configs/inference.json --bundle_root . --dataset_dir FOLDER_OF_FILMS
+```
+
+reads the PNG, JPEG and TIFF films below the folder and writes `eval/predictions.csv`: the path of each film, then a score a
+class in the order above. The paths are those of your machine: look at them before you pass the table on.
+
+```python
+from monai.bundle import load
+network = load("BUNDLE", bundle_dir="FOLDER_OF_BUNDLES", workflow_type="inference")  # gives logits
+```
+
+DICOM films are not read here: MONAI's readers don't apply the greyscale pipeline that the model was trained behind. Score
+them with `python -m training.evaluate --dicom-dir` of end-cxr.
+
+`scripts/film.py` prepares a film as in training. MONAI's `Resized` and `ScaleIntensityRangePercentilesd` would not do: they
+filter otherwise before they shrink, and take padding and burnt-out markers into the percentiles.
+
+A bundle is code: `configs/inference.json` and `scripts/film.py` are run. Use it only from where you trust. `models/model.pt`
+holds tensors alone (`torch.load(..., weights_only=True)`).
+
+## All of it
+
+```json
+{json.dumps(values, indent=2)}
+```
+"""

@@ -1,0 +1,52 @@
+"""What every exported model says of itself, whatever its format."""
+
+import dataclasses
+from typing import Any
+
+from training.checkpoint import Checkpoint
+from training.measure import positive_name
+from training.report import RESEARCH_ONLY, SYNTHETIC
+
+
+class ExportError(ValueError):
+    """A run that can't be exported so, or a place that can't be written to; the message says why and what would do."""
+
+
+def facts(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
+    """Plain values for a header: no path, no patient.
+
+    Args:
+        checkpoint: of the run.
+        run: name of its folder.
+    """
+    c, info = checkpoint, checkpoint.info
+    return {
+        "notice": notice(c),
+        "run": run,
+        "classes": list(info.targets),
+        "positive_class": positive_name(info),
+        "bias": info.bias_name,
+        "bias_values": list(info.biases),
+        "temperature": c.temperature,
+        "threshold": c.threshold,
+        "score": "softmax(logits / temperature)",
+        "preprocessing": dataclasses.asdict(c.preprocessing),
+        "model": dataclasses.asdict(c.model),
+        "versions": c.versions,
+    }
+
+
+def notice(checkpoint: Checkpoint) -> str:
+    """For what it is not."""
+    return RESEARCH_ONLY + (SYNTHETIC.rstrip() if checkpoint.info.synthetic else "")
+
+
+def reading(checkpoint: Checkpoint) -> str:
+    """How the logits become a score and a call, in a sentence."""
+    c, positive = checkpoint, positive_name(checkpoint.info)
+    text = f"Score = softmax(logits / {c.temperature:.6g})"
+    if positive is None or c.threshold is None:
+        return f"{text}; an image is called for its most probable class."
+    return (
+        f"{text}; an image is called {positive} from a score of {c.threshold:.6g} on, which was chosen on validation."
+    )

@@ -1,0 +1,85 @@
+"""An ONNX model: input `image` (batch x channels x size x size, normalised), outputs `features` and `logits`, any batch.
+
+What the header of a checkpoint says travels in `metadata_props`, a JSON value each.
+"""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from models.classifier import Classifier
+from training.checkpoint import Checkpoint, write_aside
+from training.export.facts import ExportError, facts
+
+TOLERANCE = 1e-4  # on features and logits
+
+
+def export_onnx(checkpoint: Checkpoint, run: str, file: Path) -> float:
+    """Write the file, and return the largest difference between its outputs and the classifier's on random images.
+
+    Args:
+        checkpoint: of the run.
+        run: name of its folder.
+        file: to write.
+
+    Raises:
+        ExportError: torch can't trace the backbone, or the ONNX model gives other numbers.
+    """
+    model = checkpoint.build()
+    given = facts(checkpoint, run)
+    write_aside(file, lambda place: _write(model, place, {name: json.dumps(value) for name, value in given.items()}))
+    found = parity(model, file)
+    if found > TOLERANCE:
+        file.unlink()
+        raise ExportError(
+            f"the ONNX model of {checkpoint.model.name} differs by {found:.2g} from the classifier: not kept"
+        )
+    return found
+
+
+def _write(model: Classifier, place: Path, props: dict[str, str]) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's exporter, about itself
+            program = torch.onnx.export(
+                model,
+                (_images(model, 2),),
+                dynamo=True,
+                input_names=["image"],
+                output_names=["features", "logits"],
+                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        detail = str(error).strip().splitlines()[0]
+        raise ExportError(f"torch can't write {model.config.name} as ONNX: {detail}") from None
+    assert program is not None
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, props)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, place)
+
+
+def parity(model: Classifier, file: Path) -> float:
+    """Largest difference of features and logits between the file and the classifier, for one image and for three."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    differences = []
+    for count in (1, 3):
+        image = _images(model, count)
+        with torch.inference_mode():
+            expected = model(image)
+        for found, wanted in zip(session.run(["features", "logits"], {"image": image.numpy()}), expected, strict=True):
+            differences.append(float(np.abs(found - wanted.numpy()).max()))
+    return max(differences)
+
+
+def _images(model: Classifier, count: int) -> torch.Tensor:
+    shape = (count, model.config.in_chans, model.config.img_size, model.config.img_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(count))
