@@ -142,6 +142,16 @@ def test_degenerate_films_get_a_page_and_no_traceback(what: str, tmp_path: Path)
         assert all(outcome.failed and "no evidence" in outcome.sentence for outcome in outcomes)
 
 
+def test_names_with_markup_are_text_in_the_page(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    one = evidence(4.0, films=200, name=evil)
+    one.predictions["source"] = one.predictions["source"] + evil
+    one.predictions["sex"] = evil
+    write_page(report(one, evidence(0.0, films=200, name="fair"), by=("sex",)), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "<img src=x" not in page and "&lt;script&gt;" in page
+
+
 def test_what_cannot_be_audited_is_a_sentence() -> None:
     one = evidence(0.0, films=40)
     with pytest.raises(PredictionsError, match="no column 'ward'"):
