@@ -1,0 +1,76 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.small_checkpoint import small_run
+from training.export.__main__ import main, read_arguments
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_run(tmp_path_factory.mktemp("runs") / "a-run")
+
+
+@pytest.mark.parametrize("form", ["monai", "timm", "onnx"])
+def test_export(run: Path, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / {"monai": "bundle", "timm": "x.safetensors", "onnx": "x.onnx"}[form]
+    main(read_arguments([form, str(run), "--output", str(place)]))
+    said = capsys.readouterr().out
+    assert place.exists()
+    assert f"wrote {place}" in said and "Not a medical device" in said and "called covid from a score of 0.4375" in said
+    assert ("timm.create_model('test_resnet', num_classes=2, in_chans=1" in said) == (form == "timm")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "FORMAT"),
+        (["tflite", "RUN"], "tflite"),
+        (["onnx", "RUN"], "--output"),
+        (["onnx", "RUN", "--output", "x.pt"], "must end in .onnx"),
+        (["timm", "RUN", "--output", "x.pt"], "must end in .safetensors"),
+        (["onnx", "RUN", "--output", "x.onnx", "--backbone"], "--backbone belongs to timm"),
+        (["onnx", "RUN", "--output", "none/x.onnx"], "its folder does not exist"),
+        (["monai", "RUN", "--output", "."], "exists already"),
+        (["timm", "RUN", "--output", "x.safetensors", "--back"], "did you mean --backbone"),
+    ],
+)
+def test_bad_command_line(
+    given: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        read_arguments(given)
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unit = small_run(tmp_path / "unit", unit_norm=True)
+    for given, said in ((tmp_path / "none", "does not exist"), (unit, "features of unit length")):
+        with pytest.raises(SystemExit) as left:
+            main(read_arguments(["timm", str(given), "--output", str(tmp_path / "x.safetensors")]))
+        assert left.value.code == 2
+        assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_without_the_extra(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "training.export.onnx_model", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(SystemExit):
+        main(read_arguments(["onnx", str(run), "--output", str(tmp_path / "x.onnx")]))
+    assert "onnxruntime is not installed: pip install 'end-cxr[export]'" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_help_is_quick() -> None:
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "training.export", "monai", "--help"], capture_output=True, text=True
+    )
+    assert "not a medical device" in done.stdout
+    assert "torch" not in done.stderr and time.monotonic() - begun < 5
