@@ -62,7 +62,8 @@ class Keeper:
         """What is raised once a signal is answered and the state is saved."""
         done, steps = self.done, self.training.steps
         where = f"step {done.step} of {steps} of epoch {done.epoch + 1}" if done.step else f"epoch {done.epoch}"
-        return InterruptedTrainingError(f"stopped by {interruption.asked} after {where}, and saved; {self._way_on()}")
+        why = interruption.asked or "a signal to another process"
+        return InterruptedTrainingError(f"stopped by {why} after {where}, and saved; {self._way_on()}")
 
     def gave_up(self, error: CohortError) -> UnreadableFilmError:
         """What is raised when a film can't be decoded, after the steps before it are saved.

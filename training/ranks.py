@@ -18,6 +18,10 @@ from torch import Tensor, nn
 LONGEST_WAIT = timedelta(hours=2)
 
 
+class LostProcessError(ValueError):
+    """A training of several processes that lost one; the message says how to go on."""
+
+
 @contextmanager
 def process_group() -> Iterator[None]:
     """Join the ranks that torchrun started, if it did, and leave them at the end.
@@ -31,6 +35,14 @@ def process_group() -> Iterator[None]:
     dist.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
         yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            reason = str(error).strip().splitlines()[0]
+            raise LostProcessError(
+                f"another process of this training has ended, or can't be reached ({reason}); the last saved state stays: "
+                "give the same command with --resume auto"
+            ) from None
+        raise
     finally:
         dist.destroy_process_group()
 

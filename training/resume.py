@@ -157,9 +157,10 @@ def set_generators(device: torch.device, states: dict[str, Tensor]) -> None:
     """Give torch's main generators, of this process, what they had; with another number of processes they stay fresh."""
     if len(states["cpu"]) != ranks():
         return
-    torch.set_rng_state(states["cpu"][rank()])
+    # Cloned: torch reads a view from the start of its memory, which is another rank's state.
+    torch.set_rng_state(states["cpu"][rank()].clone())
     if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"][rank()], device)
+        torch.cuda.set_rng_state(states["cuda"][rank()].clone(), device)
 
 
 def digest(cohort: Cohort) -> str:
