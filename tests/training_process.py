@@ -22,7 +22,11 @@ class Disturbance:
 
 
 def start(
-    arguments: list[str], ranks: int = 1, disturbance: Disturbance | None = None, double: bool = False
+    arguments: list[str],
+    ranks: int = 1,
+    disturbance: Disturbance | None = None,
+    double: bool = False,
+    errors: Path | None = None,
 ) -> list[BaseProcess]:
     """Start `training.train` with these arguments, one process a rank; imports are done once, by a server.
 
