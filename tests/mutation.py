@@ -36,7 +36,8 @@ FILES = {
     "training/bias/groups.py": ("bias/test_groups", "bias/test_compare", "bias/test_report"),
     "datasets/dicom.py": (
         "../datasets/test_dicom", "../datasets/test_dicom_edges", "../datasets/test_dicom_privacy",
-        "../datasets/test_dicom_greys", "../datasets/test_dicom_facts", "../datasets/test_dicom_write", "../datasets/test_dicom_fuzz",
+        "../datasets/test_dicom_greys", "../datasets/test_dicom_facts", "../datasets/test_dicom_write",
+        "../datasets/test_dicom_fuzz",
     ),
     "training/methods/end.py": ("test_end", "methods/test_end_options"),
 }  # fmt: skip

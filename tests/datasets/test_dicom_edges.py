@@ -150,6 +150,7 @@ def test_what_no_check_foresees_is_corrupt(native: bool, monkeypatch: pytest.Mon
 
 def test_three_samples_are_colour_whatever_the_tag_says() -> None:
     assert refused(film(SamplesPerPixel=3)).reason == "colour"
+    assert refused(film(SamplesPerPixel=None)).reason != "colour"
 
 
 @pytest.mark.parametrize("frames", [0, None, 1])
