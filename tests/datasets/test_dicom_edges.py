@@ -171,3 +171,13 @@ def test_a_data_set_that_cannot_be_parsed_says_so() -> None:
     assert data[136:138] == b"UL"  # the kind of the first element, now one that there isn't
     error = refused(data[:136] + b"TL" + data[138:])
     assert isinstance(error, DicomError) and "can't be parsed" in str(error)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_without_meta_information_the_encoding_is_recognised(implicit: bool) -> None:
+    dataset, buffer = film(), io.BytesIO()
+    del dataset.file_meta
+    dataset.save_as(buffer, implicit_vr=implicit, little_endian=True)
+    found = read_dicom(buffer.getvalue())
+    assert found.facts["syntax"] == ("Implicit" if implicit else "Explicit") + " VR Little Endian"
+    np.testing.assert_array_equal(found.pixels, read_dicom(written(film())).pixels)
