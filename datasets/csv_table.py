@@ -12,8 +12,12 @@ MAX_BYTES = 1 << 29
 """Largest table that is read, some millions of rows; in memory it takes ten times as much."""
 
 
-def read_csv(file: Path) -> pd.DataFrame:
+def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there.
+
+    Args:
+        file: the table.
+        separator: what stands between cells.
 
     Raises:
         CohortError: not UTF-8, not CSV, empty, a column twice, a row too wide or a file above `MAX_BYTES`; the message names
@@ -31,7 +35,7 @@ def read_csv(file: Path) -> pd.DataFrame:
         raise CohortError(f"{file}, line {line}: not in UTF-8; save the table as CSV UTF-8") from None
     rows: list[list[str]] = []
     try:
-        for cells in csv.reader(io.StringIO(text, newline=""), strict=True):
+        for cells in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator):
             rows.append([cell.strip() for cell in cells])
     except csv.Error as error:
         raise CohortError(f"{file}, line {len(rows) + 1}: can't be read as CSV ({error}); check its quotes") from None

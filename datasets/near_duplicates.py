@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from datasets.cache import Films
-from datasets.radiograph import RadiographError
+from datasets.radiograph import Radiograph, RadiographError
 
 SIDE = 16
 # Of 1.4 million pairs of different public chest films none was nearer than 54 bits. Of 150 films, 95 % lay within 8 after
@@ -21,6 +21,7 @@ SIDE = 16
 # lay beyond 46, so crops are found only in part.
 DISTANCE = 40
 _ROWS = 1024  # of the distance matrix at a time
+_CELLS = 1 << 25  # and no more of its cells: 100,000 films take some hundred megabytes
 
 
 def hashes(films: Films, count: int) -> np.ndarray:
@@ -28,11 +29,16 @@ def hashes(films: Films, count: int) -> np.ndarray:
     bits = np.zeros((count, SIDE * SIDE), dtype=bool)
     for position in range(count):
         try:
-            pixels = films.read(position).pixels
+            bits[position] = film_hash(films.read(position))
         except RadiographError:
             continue
-        image = Image.fromarray((pixels * 255).astype(np.uint8))
-        bits[position] = imagehash.phash(image, hash_size=SIDE).hash.ravel()
+    return bits
+
+
+def film_hash(film: Radiograph) -> np.ndarray:
+    """The 256 bits of one film, as booleans."""
+    image = Image.fromarray((film.pixels * 255).astype(np.uint8))
+    bits: np.ndarray = imagehash.phash(image, hash_size=SIDE).hash.ravel()
     return bits
 
 
@@ -49,12 +55,14 @@ def near_duplicates(bits: np.ndarray, distance: int = DISTANCE) -> pd.DataFrame:
     known = np.flatnonzero(bits.any(axis=1))
     signs = np.where(bits[known], 1, -1).astype(np.float32)
     found = []
-    for start in range(0, len(known), _ROWS):
-        apart = (bits.shape[1] - signs[start : start + _ROWS] @ signs.T) / 2
-        first, second = np.nonzero(apart <= distance)
-        later = second > first + start
+    rows = max(1, min(_ROWS, _CELLS // max(1, len(known))))
+    for start in range(0, len(known), rows):
+        agreement = signs[start : start + rows] @ signs[start:].T  # bits that agree minus bits that differ
+        first, second = np.nonzero(agreement >= bits.shape[1] - 2 * distance)
+        later = second > first
         first, second = first[later], second[later]
-        found.append(np.column_stack([known[first + start], known[second], apart[first, second]]))
+        apart = (bits.shape[1] - agreement[first, second]) / 2
+        found.append(np.column_stack([known[first + start], known[second + start], apart]))
     pairs = np.concatenate(found) if found else np.empty((0, 3))
     table = pd.DataFrame(pairs.astype(np.int64), columns=["first", "second", "bits"])
     return table.sort_values(["bits", "first", "second"], ignore_index=True)

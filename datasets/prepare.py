@@ -1,0 +1,193 @@
+"""A public chest X-ray data set, as it lies on disk after the download, becomes a cohort that can be trained on.
+
+python -m datasets.prepare cohen data/covid-chestxray-dataset --out data/cohort
+python -m datasets.prepare nih data/ChestX-ray14 --out data/cohort
+
+The second command adds to the first: the folder --out holds one metadata.csv of all data sets put there. Given again for
+a data set, the command replaces its rows.
+"""
+
+import argparse
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datasets.layouts import LAYOUTS, reader
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from datasets.placing import Placing
+
+RESEARCH_ONLY = "For research. Not a medical device."
+REQUIRED = ("path", "label", "source", "patient_id", "view", "sex", "age", "licence", "finding")
+OPTIONAL = ("manufacturer", "original_split", "location", "url")
+MARKS = ("dataset", "origin")  # last columns, by which a metadata.csv is known as this command's
+LEFT_OUT = ("dataset", "origin", "file", "reason")
+METADATA, LEFT_OUT_FILE, COPIES = "metadata.csv", "left_out.csv", "near_copies.csv"
+
+
+def prepare(name: str, src: Path, out: Path) -> "tuple[pd.DataFrame, pd.DataFrame, Placing]":
+    """Put a data set's films below `out` and its rows into metadata.csv and left_out.csv there.
+
+    Args:
+        name: of a layout.
+        src: the data set's folder.
+        out: the cohort's folder; made if it isn't there. Rows of other data sets stay, this one's are replaced.
+
+    Returns:
+        The cohort's table, what was left out of all its data sets, and how this one's films were placed.
+
+    Raises:
+        LayoutError: `src` is not that data set, `out` is another's folder, or no film is usable.
+        CohortError: a table can't be read.
+    """
+    import pandas as pd
+    from rich.console import Console
+    from rich.progress import track
+
+    from datasets.layouts.film import Film, LayoutError, LeftOut
+    from datasets.placing import Placing, PlacingError
+
+    layout = LAYOUTS[name]
+    if not src.is_dir():
+        raise LayoutError(f"{src} is no folder; expected is {layout.title}: {layout.expects}")
+    if out.resolve() != src.resolve() and out.resolve().is_relative_to(src.resolve()):
+        raise LayoutError(f"--out {out} lies inside {src}: name a folder beside it, so that films are not found twice")
+    others, others_left_out = _earlier(out, name)
+    placing, films, left_out = Placing(src, out, name), [], []
+    console = Console(stderr=True)
+    rows = track(reader(name)(src), f"{name}: films", console=console, disable=not console.is_terminal)
+    try:
+        for row in rows:
+            if isinstance(row, Film):
+                try:
+                    films.append(row._replace(file=placing.put(row)))
+                except PlacingError as error:
+                    row = LeftOut(row.file, row.origin, str(error))
+            if isinstance(row, LeftOut):
+                left_out.append((name, row.origin, row.file, row.reason))
+    except LayoutError as error:
+        raise LayoutError(f"{src} is not {layout.title}: {error}. Expected are {layout.expects}") from None
+    own_left_out = pd.DataFrame(left_out, columns=list(LEFT_OUT), dtype=str)
+    if not films:
+        why = own_left_out["reason"].value_counts()
+        most = f"; most often: {why.index[0]} ({why.iloc[0]} of {len(own_left_out)} rows)" if len(why) else ""
+        raise LayoutError(f"no film of {src} is usable{most}. Expected are {layout.expects}")
+    own = pd.DataFrame(films, dtype=str).rename(columns={"file": "path"}).drop(columns="sidecar").assign(dataset=name)
+    table = pd.concat([others, own], ignore_index=True).fillna("")
+    dropped = pd.concat([others_left_out, own_left_out], ignore_index=True).fillna("")
+    write(out, table, dropped)
+    return table, dropped, placing
+
+
+def without_unreadable(
+    table: "pd.DataFrame", left_out: "pd.DataFrame", problems: dict[int, str]
+) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Move the films at these positions to what is left out, each with its reason."""
+    import pandas as pd
+
+    gone = table.iloc[sorted(problems)]
+    rows = gone.assign(file=gone["path"], reason=[problems[i] for i in sorted(problems)])[list(LEFT_OUT)]
+    return table.drop(index=gone.index).reset_index(drop=True), pd.concat([left_out, rows], ignore_index=True)
+
+
+def write(out: Path, table: "pd.DataFrame", left_out: "pd.DataFrame") -> None:
+    """Write metadata.csv and left_out.csv, each whole or not at all."""
+    known = [column for column in OPTIONAL if column in table and (table[column] != "").any()]
+    write_csv(out / METADATA, table[[*REQUIRED, *known, *MARKS]])
+    write_csv(out / LEFT_OUT_FILE, left_out)
+
+
+def write_csv(file: Path, table: "pd.DataFrame") -> None:
+    """Write a table so that a reader sees the old one or the new one."""
+    draft = file.with_name(f".{secrets.token_hex(8)}")
+    try:
+        table.to_csv(draft, index=False)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _earlier(out: Path, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The rows of other data sets in a cohort that this command made."""
+    import pandas as pd
+
+    from datasets.csv_table import read_csv
+    from datasets.layouts.film import LayoutError
+
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / METADATA).exists():
+        return pd.DataFrame(), pd.DataFrame()
+    table = read_csv(out / METADATA)
+    if tuple(table.columns[-len(MARKS) :]) != MARKS:
+        raise LayoutError(f"{out / METADATA} was not written by this command: name another folder with --out")
+    left_out = read_csv(out / LEFT_OUT_FILE) if (out / LEFT_OUT_FILE).exists() else pd.DataFrame(columns=list(LEFT_OUT))
+    return table[table["dataset"] != name], left_out[left_out["dataset"] != name]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prepare the data set that the command line names, and say what became of it."""
+    folders = "\n".join(f"  {name:9} {layout.title}: {layout.expects}" for name, layout in LAYOUTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets.prepare",
+        description=f"{(__doc__ or '').strip()}\n\n{RESEARCH_ONLY}",
+        epilog=f"what SRC must hold:\n{folders}\n\ndocs/data.md says where they come from and what becomes of their labels.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("dataset", choices=LAYOUTS, help="which data set SRC is")
+    parser.add_argument("src", type=Path, metavar="SRC", help="its folder, as downloaded and unpacked; is not changed")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the cohort; may hold others already"
+    )
+    parser.add_argument(
+        "--no-copies",
+        action="store_true",
+        help="don't look for near-copies, which decodes every film once (some 20 ms each)",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="threads that decode (default: all cores)"
+    )
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error("--workers must be 1 or more")
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from datasets.cohort import CohortError
+    from datasets.layouts.film import LayoutError
+    from datasets.prepare_report import report
+
+    errors = Console(stderr=True)
+    try:
+        table, left_out, placing = prepare(options.dataset, options.src, options.out)
+        found = None
+        if not options.no_copies:
+            from datasets.copies import copies_across_patients, hashed
+
+            columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
+                task = bar.add_task("", total=len(table))
+                bits, problems = hashed(options.out, table["path"].tolist(), options.workers, lambda: bar.advance(task))
+            if problems:
+                bits = bits[[i for i in range(len(table)) if i not in problems]]
+                table, left_out = without_unreadable(table, left_out, problems)
+                write(options.out, table, left_out)
+            found = copies_across_patients(table, bits)
+            write_csv(options.out / COPIES, found)
+    except (LayoutError, CohortError, OSError) as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on", markup=False)
+        raise SystemExit(130) from None
+    report(Console(file=sys.stdout), options.dataset, options.out, table, left_out, placing, found)
+
+
+if __name__ == "__main__":
+    main()
