@@ -103,9 +103,9 @@ def _confounding(console: Console, table: pd.DataFrame) -> None:
         listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         _say(
             console,
-            f"{single['size'].sum()} of {len(table)} films come from sources with one class alone ({listed}): a model can get "
-            f"them right by knowing the source. A random split measures that too; judge on sources with both classes, or on "
-            f"one left out (--external-sources).",
+            f"{single['size'].sum()} of {len(table)} films come from sources with one class alone ({listed}): a model can "
+            f"get them right by knowing the source. A random split measures that too; judge on sources with both classes, or "
+            f"on one left out (--external-sources).",
             "bold",
         )
 
