@@ -44,7 +44,7 @@ FILES = {
 """Files, and what tests each, relative to tests/training and its own tests first."""
 
 ROOMS = ("app", "datasets", "models", "training", "tests")
-MEMORY = 16 << 30  # of addresses; a mutant may ask for any size
+MEMORY = 16 << 30  # a mutant may ask for any size
 KILLED, SURVIVED, TIMED_OUT, NO_MODULE = "killed", "survived", "timed out", "can't be imported"
 
 
@@ -105,7 +105,7 @@ def in_child(work: Callable[[], int], limit: float, log: Path) -> int | None:
         code = 70
         try:
             os.setsid()
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
             file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, 1)
             os.dup2(file, 2)
