@@ -44,7 +44,7 @@ FILES = {
 """Files, and what tests each, relative to tests/training and its own tests first."""
 
 ROOMS = ("app", "datasets", "models", "training", "tests")
-MEMORY = 16 << 30  # a mutant may ask for any size
+MEMORY = 8 << 30  # a mutant may ask for any size
 KILLED, SURVIVED, TIMED_OUT, NO_MODULE = "killed", "survived", "timed out", "can't be imported"
 
 
