@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ import pytest
 
 from tests.small_checkpoint import small_run
 from training.export.__main__ import main, read_arguments
+from training.hub import read_arguments as hub_arguments
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +76,14 @@ def test_help_is_quick() -> None:
     )
     assert "not a medical device" in done.stdout
     assert "torch" not in done.stderr and time.monotonic() - begun < 5
+
+
+def test_commands_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    (tmp_path / "RUN").mkdir()
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^python -m training\.(export|hub) ([^#\n]+)", text, re.MULTILINE)
+    assert len(commands) == 5
+    for module, given in commands:
+        (read_arguments if module == "export" else hub_arguments)(given.split())
