@@ -116,7 +116,11 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
+        try:
+            write(temporary)
+        except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a full disk
+            reason = str(error).strip().splitlines()[0]
+            raise OSError(f"{path} can't be written, is the disk full? ({reason})") from None
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask() if mode is None else mode)
