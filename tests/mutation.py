@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 FILES = {
     "training/bias/uncertainty.py": (
-        "bias/test_uncertainty", "bias/test_groups", "bias/test_compare", "bias/test_simulation",
+        "bias/test_uncertainty", "bias/test_auroc", "bias/test_groups", "bias/test_compare", "bias/test_simulation",
     ),
     "training/bias/groups.py": ("bias/test_groups", "bias/test_compare", "bias/test_report"),
     "datasets/dicom.py": (

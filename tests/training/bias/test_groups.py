@@ -194,6 +194,27 @@ def test_worse_is_higher_for_calibration_error() -> None:
         assert row["worst_low"] < row["worst"] < row["worst_high"]
 
 
+def test_a_group_that_is_nearly_always_wrong_has_the_mirrored_interval() -> None:
+    table = films()
+    wrong = (table["source"] == "b") & (table["patient"] % 5 > 0)
+    table.loc[wrong, "score"] = np.where(table.loc[wrong, "target"] == "covid", 0.05, 0.95)
+    found = group_metrics(table, "covid", ["source"], resamples=300)
+    row, own = found.gaps.set_index("metric").loc["brier"], value(found.values, "b", "brier")
+    assert row["worst"] == own["estimate"] > 0.6 and row["worst_high"] < 1
+    assert row["worst_high"] - row["worst"] == pytest.approx(row["worst"] - row["worst_low"])
+    assert 0.5 < (row["worst_high"] - row["worst_low"]) / (own["high"] - own["low"]) < 2
+
+
+def test_two_groups_have_a_gap_and_the_defaults_are_the_documented_ones() -> None:
+    table = films(size=120).assign(sex=["F", "F", "M", "M"] * 30)
+    found, again = group_metrics(table, "covid", ["sex"]), group_metrics(table, "covid", ["sex"], 2000, 0)
+    pd.testing.assert_frame_equal(found.values, again.values)
+    gap = found.gaps.set_index("metric").loc["accuracy"]
+    assert gap["difference"] == pytest.approx(gap["best"] - gap["worst"]) and gap["note"] == ""
+    assert {gap["best_group"], gap["worst_group"]} == {"F", "M"} and gap["high"] > gap["difference"]
+    assert within_source_auroc(table, "covid") == within_source_auroc(table, "covid", 2000, 0)
+
+
 def test_small_groups_are_said_to_be_too_small_and_missing_values_are_a_group() -> None:
     table = films()
     sex = pd.Series("F", index=table.index, dtype=object)

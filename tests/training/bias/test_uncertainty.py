@@ -6,10 +6,8 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
-from scipy.stats import norm, rankdata, ttest_1samp
-from sklearn.metrics import roc_auc_score
+from scipy.stats import norm, ttest_1samp
 
-from training.bias.auroc import StratifiedAuroc, auroc_difference, auroc_interval, auroc_permutation_p
 from training.bias.uncertainty import (
     bca,
     bootstrap,
@@ -18,21 +16,12 @@ from training.bias.uncertainty import (
     intervals,
     jackknife,
     lowest_interval,
+    over_chunks,
     permutation,
     permutation_p,
     resampling_strata,
     seed_interval,
-    swapped_difference,
 )
-
-
-def films(seed: int = 0, patients: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(1, 5, patients)
-    positive = (np.arange(patients) % 2 == 0).repeat(counts)
-    level = rng.normal(0, 1, patients).repeat(counts)
-    score = np.round(positive * 1.0 + level + rng.normal(0, 0.3, len(level)), 1)  # rounded: ties
-    return positive, score, np.arange(patients).repeat(counts)
 
 
 def mean_of(values: np.ndarray):
@@ -76,6 +65,9 @@ def test_small_cells_become_strata_and_large_or_tiny_ones_do_not() -> None:
     assert len(set(strata[:15])) == len(set(strata[15:])) == 1 and strata[0] != strata[15]
     assert not resampling_strata(patient, (patient < 9).astype(int), alike(200)).any()
     assert not resampling_strata(patient, (patient < 30).astype(int), alike(200)).any()
+    for few in (10, 29):
+        strata = resampling_strata(patient, (patient < few).astype(int), alike(200))
+        assert len(strata) == 200 and len(set(strata[:few])) == len(set(strata[few:])) == 1 and strata[0] != strata[-1]
 
 
 def test_patients_of_several_cells_have_profiles_and_rare_profiles_are_one_stratum() -> None:
@@ -84,6 +76,30 @@ def test_patients_of_several_cells_have_profiles_and_rare_profiles_are_one_strat
     strata = resampling_strata(patient, alike(68), target)
     assert len(set(strata[4:15])) == 1 and len(set(strata[15:56])) == 1
     assert len(set(strata[:4]) | set(strata[56:])) == 1 and strata[0] not in (strata[4], strata[15])
+
+
+def test_a_profile_of_ten_patients_is_a_stratum_and_those_of_nine_are_one() -> None:
+    patient, target = np.r_[np.arange(62), np.arange(10)], np.r_[np.arange(62) >= 40, np.ones(10)].astype(int)
+    target[52:62] = 2
+    strata = resampling_strata(patient, alike(72), target)
+    # Targets 0 and 1: ten patients; 0 alone: thirty; 1 alone: twelve; 2 alone: ten.
+    assert [len(set(strata[part])) for part in (slice(10), slice(10, 40), slice(40, 52), slice(52, 62))] == [1] * 4
+    assert len(set(strata)) == 4
+    nine = resampling_strata(patient[:-1], alike(71), target[:-1])
+    assert len(set(nine)) == 4 and len(set(nine[:9])) == 1 and nine[9] == nine[10]
+
+
+def test_weights_are_made_a_cache_s_worth_at_a_time_and_put_together_in_order() -> None:
+    for patients, largest in ((1, 64), (2**13, 64), (2**16, 8), (2**17, 4), (2**24, 4)):
+        asked: list[tuple[int, int]] = []
+
+        def draw(first: int, count: int, asked: list[tuple[int, int]] = asked) -> np.ndarray:
+            asked.append((first, count))
+            return np.arange(first, first + count)[None]
+
+        found = over_chunks(lambda weights: np.concatenate([weights, -weights]), draw, patients, 150)
+        np.testing.assert_array_equal(found, [np.arange(150), -np.arange(150)])
+        assert max(count for _, count in asked) == largest and sum(count for _, count in asked) == 150
 
 
 def test_bca_is_that_of_scipy() -> None:
@@ -116,80 +132,11 @@ def test_percentile_where_bca_is_undefined_or_too_dear() -> None:
     assert 0.4 <= some.low < some.high <= 0.6
 
 
-def test_auroc_of_resamples_is_that_of_repeated_films() -> None:
-    positive, score, patient = films()
-    statistic = StratifiedAuroc(positive, score[:, None], patient, alike(len(patient)))
-    weights = np.random.default_rng(1).integers(0, 4, (80, 20))
-    expected = [roc_auc_score(positive.repeat(w), score.repeat(w)) for w in weights[patient].T]
-    np.testing.assert_allclose(statistic(weights.astype(float))[0], expected, rtol=1e-12)
-
-
-def test_the_auroc_interval_agrees_with_scipy_over_patients() -> None:
-    positive, score, patient = films()
-    found = auroc_interval(positive, score, patient, resamples=4000)
-    groups = [np.flatnonzero(patient == p) for p in np.unique(patient)]
-
-    def statistic(chosen: np.ndarray) -> float:
-        at = np.concatenate([groups[int(i)] for i in chosen])
-        return roc_auc_score(positive[at], score[at])
-
-    oracle = scipy_bootstrap((np.arange(80),), statistic, vectorized=False, n_resamples=600, method="BCa", rng=0)
-    assert found.estimate == pytest.approx(roc_auc_score(positive, score))
-    assert found.low == pytest.approx(oracle.confidence_interval.low, abs=0.02)
-    assert found.high == pytest.approx(oracle.confidence_interval.high, abs=0.02)
-
-
-def test_serial_films_widen_the_interval() -> None:
-    positive, score, patient = films()
-    by_patient, by_film = (auroc_interval(positive, score, p) for p in (patient, np.arange(len(patient))))
-    assert by_patient.high - by_patient.low > 1.2 * (by_film.high - by_film.low)
-
-
-def test_strata_on_different_scales_do_not_matter_within_strata() -> None:
-    positive, score, patient = films(patients=120)
-    source = np.where(patient % 3 == 0, "b", "a")
-    shifted = score + 10 * (source == "b")
-    found = auroc_interval(positive, shifted, patient, stratum=source)
-    assert found == auroc_interval(positive, score, patient, stratum=source)
-    assert found.estimate != pytest.approx(auroc_interval(positive, shifted, patient).estimate, abs=0.01)
-    one_class = source.astype(object)
-    one_class[positive & (patient % 4 == 0)] = "only positive"
-    kept = one_class != "only positive"
-    assert auroc_interval(positive, score, patient, stratum=one_class) == auroc_interval(
-        positive[kept], score[kept], patient[kept], stratum=one_class[kept]
-    )
-    assert auroc_permutation_p(positive, shifted, score, patient, stratum=source) == 1
-
-
-def test_a_difference_pairs_and_averages_seeds() -> None:
-    positive, score, patient = films()
-    better = score + 0.8 * positive
-    gap, detectable = auroc_difference(positive, np.stack([better, score], 1), np.stack([score, score], 1), patient)
-    assert gap.estimate == pytest.approx((roc_auc_score(positive, better) - roc_auc_score(positive, score)) / 2)
-    assert 0 < gap.low < gap.estimate < gap.high and detectable > 0
-    same, none = auroc_difference(positive, score, score, patient)
-    assert same == (0, 0, 0) and none == 0
-
-
 def test_detectable_is_power_80_at_two_sided_5_percent() -> None:
     drawn = np.random.default_rng(0).normal(0, 0.1, 100_000)
     found = detectable_difference(drawn)
     assert norm.sf(norm.ppf(0.975) - found / 0.1) == pytest.approx(0.8, abs=0.01)
-
-
-def test_swaps_are_real_swaps_of_mid_ranks() -> None:
-    positive, score, patient = films(patients=12)
-    other = np.exp(score) + np.random.default_rng(1).normal(0, 2, len(score))
-    ranks = rankdata(score), rankdata(other)
-    both = StratifiedAuroc(
-        np.tile(positive, 2), np.concatenate(ranks)[:, None], np.r_[patient, patient + 12], alike(2 * len(patient))
-    )
-    swaps = np.random.default_rng(2).integers(0, 2, (12, 30))
-    found = swapped_difference(both)(swaps.astype(float))[0]
-    for column, difference in zip(swaps.T, found, strict=True):
-        swapped = column[patient] == 1
-        first, second = np.where(swapped, ranks[1], ranks[0]), np.where(swapped, ranks[0], ranks[1])
-        assert difference == pytest.approx(roc_auc_score(positive, second) - roc_auc_score(positive, first), abs=1e-12)
+    assert detectable_difference(np.array([0.0, 1.0, np.nan, 2.0])) == pytest.approx(2.8016, abs=1e-4)
 
 
 def test_p_follows_the_exact_permutation_distribution() -> None:
@@ -202,18 +149,12 @@ def test_p_follows_the_exact_permutation_distribution() -> None:
         return (gaps @ (1 - 2 * swapped))[None]
 
     assert permutation_p(gaps.sum(), permutation(statistic, 6, 20_000, 0)[0]) == pytest.approx(share, abs=0.01)
-    assert permutation_p(1.0, np.zeros(99)) == 0.01 and permutation_p(0.0, np.zeros(99)) == 1
-
-
-def test_permutation_finds_a_planted_difference_and_ignores_the_scale() -> None:
-    positive, score, patient = films(patients=160)
-    worse = score + np.random.default_rng(3).normal(0, 3, len(score))
-    assert auroc_permutation_p(positive, score, worse, patient) < 0.01
-    assert auroc_permutation_p(positive, np.exp(score), score, patient) == 1
-    seeds = np.stack([score, score], 1)
-    assert auroc_permutation_p(positive, seeds, np.stack([worse, worse], 1), patient) == auroc_permutation_p(
-        positive, score, worse, patient
+    assert (
+        permutation_p(0.3, np.array([0.1, -0.5, 0.3, 0.2]))
+        == permutation_p(-0.3, np.array([0.1, -0.5, 0.3, 0.2]))
+        == 0.6
     )
+    assert permutation_p(1.0, np.zeros(99)) == 0.01 and permutation_p(0.0, np.zeros(99)) == 1
 
 
 def test_two_groups_have_the_symmetric_interval_of_their_difference() -> None:
@@ -249,13 +190,25 @@ def test_the_larger_of_two_families_counts_and_constant_groups_have_no_width() -
     assert gap_interval((smaller, np.repeat(smaller[:, None], 50, axis=1)), (constant, drawn)).estimate == 0.4
 
 
-def test_few_patients_are_nan() -> None:
-    positive, score, patient = films(patients=18)
-    assert all(math.isnan(value) for value in auroc_interval(positive, score, patient))
-    gap, detectable = auroc_difference(positive, score, score, patient)
-    assert math.isnan(gap.estimate) and math.isnan(detectable)
-    assert math.isnan(auroc_permutation_p(positive, score, score, patient))
-    assert math.isnan(auroc_interval(positive, score, patient, stratum=positive).estimate)
+def test_bounds_stay_within_0_and_1() -> None:
+    drawn = np.array([[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0]])
+    assert gap_interval((np.array([0.95, 0.05]), drawn)) == pytest.approx((0.9, 0, 1))
+    assert lowest_interval(np.array([0.95, 0.9]), drawn) == pytest.approx((0.9, 0, 1))
+
+
+def test_groups_share_one_margin_in_standard_errors() -> None:
+    """By hand: the largest deviation of each resample in standard errors is 2, so each bound is 2 of its own away."""
+    estimate = np.array([0.5, 0.3])
+    drawn = estimate[:, None] + np.array([[0.02, -0.02] * 20, [0.05, -0.05] * 20])
+    drawn[:, ::4] = estimate[:, None]  # in a quarter of them nothing moves
+    spread = drawn.std(axis=1)
+    margin = np.abs(drawn - estimate[:, None]).max(axis=1) / spread  # the same for both
+    assert margin[0] == pytest.approx(margin[1])
+    low, high = estimate - margin * spread, estimate + margin * spread
+    assert lowest_interval(estimate, drawn) == pytest.approx((0.3, low.min(), high.min()))
+    difference = drawn[1] - drawn[0]
+    away = np.quantile(np.abs(difference + 0.2) / difference.std(), 0.95) * difference.std()
+    assert gap_interval((estimate, drawn)) == pytest.approx((0.2, 0.2 - away, 0.2 + away))
 
 
 def test_seed_interval_is_student_s() -> None:
@@ -263,4 +216,7 @@ def test_seed_interval_is_student_s() -> None:
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
     found = seed_interval(values)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert math.isnan(seed_interval(values[:1]).low)
+    assert math.isnan(seed_interval(values[:1]).low) and seed_interval(values[:1]).estimate == 0.1
+    assert math.isnan(seed_interval(np.array([0.1, np.nan, 0.2])).high)
+    two = ttest_1samp(values[:2], 0).confidence_interval(0.95)
+    assert seed_interval(values[:2])[1:] == pytest.approx((two.low, two.high))
