@@ -45,6 +45,19 @@ def test_released_pairs_are_those_whose_later_sample_has_the_lower_bias() -> Non
     assert value == 0 and not torch.autograd.grad(value, output.features)[0].any()
 
 
+def test_released_pairs_are_computed_in_float32_under_autocast() -> None:
+    output, sample = batch(size=200)
+    exact = released_entangling_loss(output.features.double(), sample.target, sample.bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = released_entangling_loss(output.features, sample.target, sample.bias)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=0)
+
+
+def test_only_the_steps_are_kept_with_a_checkpoint() -> None:
+    for options in ({}, {"cross_entropy": "balanced"}, {"warmup": 0.2}):
+        assert list(End(EndParameters(**options), setup_of()).state_dict()) == ["step"]  # type: ignore[arg-type]
+
+
 def test_balanced_cross_entropy_is_biasbals() -> None:
     output, sample = batch()
     expected = BiasBalance(BiasBalanceParameters(), setup_of())(output, sample)["ce"]
