@@ -127,6 +127,8 @@ def test_groups_and_gaps_are_those_of_fairlearn(seed: int) -> None:
             pytest.approx(oracle.group_min()[metric]),
             oracle.by_group[metric].astype(float).idxmin(),
         )
+        assert gap["best"] == pytest.approx(oracle.by_group.loc[gap["best_group"], metric])
+        assert gap["best"] == pytest.approx(oracle.group_max()[metric])
     odds = equalized_odds_difference(target, call, sensitive_features=table["source"])
     assert found.gaps.set_index("metric").loc["equalised_odds", "difference"] == pytest.approx(odds)
 
