@@ -192,10 +192,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--file", nargs="*", choices=FILES, default=list(FILES), help="only these, with the same share")
     options = parser.parse_args()
+    started, here = time.monotonic(), str(Path.cwd())
     root, found = copied_tree(), dict[Mutant, str]()
     drawn = {file: list(mutants(file, options.seed)) for file in FILES}
     places = sum(map(len, drawn.values()))
-    print(f"python -m tests.mutation --n {options.n} --seed {options.seed}: {places} places in {len(FILES)} files")
+    commit = subprocess.run(
+        ["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    print(f"python -m tests.mutation --n {options.n} --seed {options.seed}, commit {commit}: {places} places")
     print(
         f"Cosmic Ray {version('cosmic-ray')}, Python {platform.python_version()}, {platform.machine()}, one core",
         flush=True,
@@ -207,6 +211,7 @@ def main() -> None:
     finally:
         shutil.rmtree(root)
     summary(found)
+    print(f"{(time.monotonic() - started) / 60:.0f} minutes")
 
 
 def work_through(file: str, candidates: list[Mutant], n: int, log: Path) -> dict[Mutant, str]:
