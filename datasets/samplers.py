@@ -50,9 +50,9 @@ class EpochSampler(Sampler[list[Draw]]):
         if len(positions) < 2:
             raise ValueError(f"{len(positions)} training films: at least 2 are needed")
         if batch_size % (ranks * parts):
+            processes, pieces = f" over {ranks} processes" * (ranks > 1), f" in {parts} parts each" * (parts > 1)
             raise ValueError(
-                f"--batch-size {batch_size} is that of all processes and parts together: it can't be shared out over "
-                f"{ranks} processes of {parts} parts; take a multiple of {ranks * parts}"
+                f"--batch-size {batch_size} can't be shared out evenly{processes}{pieces}: take a multiple of {ranks * parts}"
             )
         if len(positions) < ranks * parts:
             raise ValueError(f"{len(positions)} training films are fewer than {ranks} processes of {parts} parts")

@@ -196,6 +196,10 @@ def parse(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
         own = early.resume if early.resume != AUTO else None
         if own and len([part for argument in arguments for part in argument.split("=", 1)]) > 2:
             raise ValueError(f"--resume {own} goes on with the run's own settings: give no other flag beside it")
+        if own and not (own if own.is_dir() else own.parent).joinpath("config.yaml").is_file():
+            raise ValueError(
+                f"--resume {own}: give the folder of a run, which holds config.yaml, or a resume-*.pt in it"
+            )
         path = (own if own.is_dir() else own.parent) / "config.yaml" if own else early.config
         recipe = read_yaml(path, {"recipe": str}, strict=False).get("recipe") if path else None
         if recipe:

@@ -120,7 +120,7 @@ def test_torchrun_passes_a_signal_on_and_a_dead_rank_ends_the_job(tmp_path: Path
 
 def test_a_batch_that_can_not_be_shared_out_is_a_sentence() -> None:
     positions, label = np.arange(40), np.arange(40) % 2
-    with pytest.raises(ValueError, match="over 2 processes of 3 parts; take a multiple of 6"):
+    with pytest.raises(ValueError, match="over 2 processes in 3 parts each: take a multiple of 6"):
         EpochSampler(positions, label, label, 16, 0, ranks=2, parts=3)
     with pytest.raises(ValueError, match="40 training films are fewer than 50 processes"):
         EpochSampler(positions, label, label, 100, 0, ranks=50)
