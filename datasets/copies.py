@@ -5,6 +5,7 @@ added hashes only what is new. It holds paths, sizes, times and hashes.
 """
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,6 +42,8 @@ def hashed(
         out = csv.writer(opened)
         if fresh:
             out.writerow(COLUMNS)
+        elif not _ends_in_a_line(file):
+            opened.write("\n")  # what a killed run began is no line of the next film
         for start in range(0, len(paths), _TOGETHER):
             part = [(path, _stamp(root / path)) for path in paths[start : start + _TOGETHER]]
             missing = [name for name in part if name not in kept]
@@ -92,6 +95,12 @@ def _kept(root: Path) -> dict[tuple[str, str], tuple[str, str]]:
     if tuple(table.columns) != COLUMNS:
         return {}
     return {(path, stamp): (code, why) for path, stamp, code, why in _rows(table) if why or _is_hash(code)}
+
+
+def _ends_in_a_line(file: Path) -> bool:
+    with file.open("rb") as opened:
+        opened.seek(-1, os.SEEK_END)
+        return opened.read() == b"\n"
 
 
 def _rows(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:

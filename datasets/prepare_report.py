@@ -47,7 +47,7 @@ def report(
         (placing.in_place, "in place"),
     )
     how = ", ".join(f"{count} {way}" for count, way in ways if count)
-    _say(console, f"{LAYOUTS[name].title}: {own} films ({how}); the cohort {out} has {len(table)}.")
+    _say(console, f"{LAYOUTS[name].title}: {own} films (files: {how}); the cohort {out} has {len(table)}.")
     _counts(console, table)
     _confounding(console, table)
     for note in LAYOUTS[name].notes:
@@ -143,11 +143,11 @@ def _copies(console: Console, out: Path, copies: pd.DataFrame) -> None:
         shown.add_row(escape(where), str(size), str(two))
     console.print(shown)
     across = int((copies["source_1"] != copies["source_2"]).sum())
+    pairs = "1 pair" if len(copies) == 1 else f"{len(copies)} pairs"
     _say(
         console,
-        f"{len(copies)} pairs, {across} of them across sources, are in {out / 'near_copies.csv'}. A copy in training of a "
-        f"film in the test set is a leak: train with --separate-copies, which keeps them on one side, or delete one of each "
-        f"pair's rows from metadata.csv.",
+        f"{pairs}, {across} across sources: {out / 'near_copies.csv'}. A copy in training of a film in the test set is a leak: "
+        f"train with --separate-copies, which keeps them on one side, or delete one of each pair's rows from metadata.csv.",
         "bold",
     )
 

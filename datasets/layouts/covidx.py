@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from datasets.layouts.bimcv import LICENCE as BIMCV
-from datasets.layouts.film import Film, LayoutError, LeftOut, one_file, text
+from datasets.layouts.film import Film, LayoutError, LeftOut, lines, one_file, text
 from datasets.layouts.rsna import LICENCE as RSNA
 
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -31,7 +31,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
     for folder, file in lists.items():
         if not (src / folder).is_dir():
             raise LayoutError(f"{file.name} is there, but the folder {folder}/ with its images is missing")
-        for number, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(lines(file), start=1):
             if line.strip():
                 yield _film(folder, line.split(), f"{file.relative_to(src).as_posix()} line {number}")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from datasets.csv_table import read_csv
+from datasets.csv_table import MAX_BYTES, read_csv
 
 LONGEST = 200  # characters of a text that is taken over
 FRONTAL = frozenset(["PA", "AP", "AP SUPINE", "AP ERECT", "AP SEMI ERECT", "FRONTAL"])
@@ -98,6 +98,22 @@ def one_file(src: Path, *patterns: str) -> Path | None:
         if found:
             return found[0]
     return None
+
+
+def content(file: Path) -> bytes:
+    """The whole of a list or mapping, bounded as a table is.
+
+    Raises:
+        LayoutError: it is too large.
+    """
+    if file.stat().st_size > MAX_BYTES:
+        raise LayoutError(f"{file} is larger than the {MAX_BYTES} bytes allowed")
+    return file.read_bytes()
+
+
+def lines(file: Path) -> list[str]:
+    """The lines of a list; what is no UTF-8 becomes a mark, which fits no name."""
+    return content(file).decode("utf-8-sig", errors="replace").splitlines()
 
 
 def by_name(src: Path, files: Iterable[Path]) -> dict[str, str]:

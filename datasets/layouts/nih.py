@@ -7,7 +7,7 @@ use, with a link to the download, the citation and the NIH Clinical Center named
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.layouts.film import Film, LayoutError, LeftOut, age, by_name, column, one_file, sex, table, text
+from datasets.layouts.film import Film, LayoutError, LeftOut, age, by_name, column, lines, one_file, sex, table, text
 
 LICENCE = "NIH Clinical Center: no restrictions on use; link, citation and acknowledgement required"
 SPLITS = {"train_val_list.txt": "train", "test_list.txt": "test"}
@@ -62,5 +62,5 @@ def _splits(folder: Path) -> dict[str, str]:
         name.strip(): split
         for file, split in SPLITS.items()
         if (folder / file).is_file()
-        for name in (folder / file).read_text("utf-8", errors="replace").splitlines()
+        for name in lines(folder / file)
     }

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.layouts.film import Film, LayoutError, LeftOut, by_name, one_file, table, text
+from datasets.layouts.film import Film, LayoutError, LeftOut, by_name, content, one_file, table, text
 from datasets.layouts.header import header, view_problem
 
 LICENCE = "RSNA: academic, commercial and non-commercial use with attribution"
@@ -71,7 +71,7 @@ def _patients(src: Path) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        entries = json.loads(file.read_bytes())
+        entries = json.loads(content(file))
         return {str(entry["subset_img_id"]): f"nih_{_patient(str(entry['img_id']))}" for entry in entries}
     except (ValueError, KeyError, TypeError, RecursionError):
         raise LayoutError(f"{file} is no list of entries with img_id and subset_img_id") from None
