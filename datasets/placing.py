@@ -25,14 +25,14 @@ class Placing:
     """Places films of one data set.
 
     Attributes:
-        linked, copied, written, in_place: how many films were placed in which way.
+        linked, copied, written, kept, in_place: how many films were placed in which way; `kept` from an earlier run.
     """
 
     def __init__(self, src: Path, out: Path, name: str) -> None:
         """Take films below `src` to `out`/images/`name`, unless `src` is a part of `out`."""
         self.src, self.out, self.folder = src.resolve(), out.resolve(), out.resolve() / "images" / name
         self.below = self.src.is_relative_to(self.out)
-        self.linked = self.copied = self.written = self.in_place = 0
+        self.linked = self.copied = self.written = self.kept = self.in_place = 0
         self.seen: set[Path] = set()
 
     def put(self, film: Film) -> str:
@@ -79,7 +79,7 @@ class Placing:
     def _link(self, place: Path, target: Path) -> None:
         """A hard link, else a copy; a target that is there is replaced and not written into, for it may be an original."""
         if _same(place, target):
-            self.linked += 1
+            self.kept += 1
             return
         draft = target.with_name(f".{secrets.token_hex(8)}")
         try:
@@ -96,7 +96,9 @@ class Placing:
     def _render(self, place: Path, sidecar: Path, target: Path) -> None:
         """A film written anew, unless an earlier run did; a target of before the film is written again."""
         newest = max(place.stat().st_mtime_ns, sidecar.stat().st_mtime_ns)
-        if not (target.is_file() and target.stat().st_mtime_ns > newest):
+        if target.is_file() and target.stat().st_mtime_ns > newest:
+            self.kept += 1
+        else:
             try:
                 image = Image.fromarray(rendered(place, sidecar))
             except RadiographError as error:
@@ -107,7 +109,7 @@ class Placing:
                 draft.replace(target)
             finally:
                 draft.unlink(missing_ok=True)
-        self.written += 1
+            self.written += 1
 
 
 def _same(place: Path, target: Path) -> bool:

@@ -96,7 +96,9 @@ def without_unreadable(
 
 
 def write(out: Path, table: "pd.DataFrame", left_out: "pd.DataFrame") -> None:
-    """Write metadata.csv and left_out.csv, each whole or not at all."""
+    """Write metadata.csv and left_out.csv, each whole or not at all; near_copies.csv, which is then of no use, goes."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / COPIES).unlink(missing_ok=True)  # its lines are those of another metadata.csv
     known = [column for column in OPTIONAL if column in table and (table[column] != "").any()]
     write_csv(out / METADATA, table[[*REQUIRED, *known, *MARKS]])
     write_csv(out / LEFT_OUT_FILE, left_out)
@@ -119,7 +121,6 @@ def _earlier(out: Path, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
     from datasets.csv_table import read_csv
     from datasets.layouts.film import LayoutError
 
-    out.mkdir(parents=True, exist_ok=True)
     if not (out / METADATA).exists():
         return pd.DataFrame(), pd.DataFrame()
     table = read_csv(out / METADATA)

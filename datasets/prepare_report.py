@@ -44,6 +44,7 @@ def report(
         (placing.linked, "hard-linked"),
         (placing.copied, "copied"),
         (placing.written, "written anew"),
+        (placing.kept, "there already"),
         (placing.in_place, "in place"),
     )
     how = ", ".join(f"{count} {way}" for count, way in ways if count)
@@ -143,10 +144,10 @@ def _copies(console: Console, out: Path, copies: pd.DataFrame) -> None:
         shown.add_row(escape(where), str(size), str(two))
     console.print(shown)
     across = int((copies["source_1"] != copies["source_2"]).sum())
-    pairs = "1 pair" if len(copies) == 1 else f"{len(copies)} pairs"
+    number = "1 pair" if len(copies) == 1 else f"{len(copies)} pairs"
     _say(
         console,
-        f"{pairs}, {across} across sources: {out / 'near_copies.csv'}. A copy in training of a film in the test set is a leak: "
+        f"{number}, {across} across sources: {out / 'near_copies.csv'}. A copy in training of a test film is a leak: "
         f"train with --separate-copies, which keeps them on one side, or delete one of each pair's rows from metadata.csv.",
         "bold",
     )

@@ -4,8 +4,8 @@ A study is read as one of four appearances. Typical appearance becomes covid and
 Indeterminate and atypical appearance say of no film whether it shows COVID-19, and are left out. No table names the
 patient; the DICOM header does.
 
-Lakhani et al., The 2021 SIIM-FISABIO-RSNA Machine Learning COVID-19 Challenge, Journal of Digital Imaging 36, 2023. Its
-licence is in the rules of the competition, which are not public: unknown.
+Lakhani et al., The 2021 SIIM-FISABIO-RSNA Machine Learning COVID-19 Challenge, Journal of Digital Imaging 36, 2023. The
+rules of the competition hold, which could not be read here: unknown.
 """
 
 from collections.abc import Iterator
