@@ -112,7 +112,10 @@ def _is_hash(code: str) -> bool:
 
 
 def _stamp(file: Path) -> str:
-    status = file.stat()
+    try:
+        status = file.stat()
+    except OSError:  # gone: read_radiograph says so
+        return ""
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

@@ -68,3 +68,11 @@ def test_a_film_that_cannot_be_read_has_a_reason_and_no_copy(tmp_path: Path) -> 
     for _ in range(2):  # the second time from the file
         bits, problems = hashed(tmp_path, ["a.png", "b.png"], 1, lambda: None)
         assert not bits.any() and problems == {0: "can't be read: not a film", 1: "can't be read: not a film"}
+
+
+def test_a_film_that_is_gone_is_one_that_cannot_be_read(tmp_path: Path) -> None:
+    paths = cohort(tmp_path)["path"].tolist()
+    hashed(tmp_path, paths, 1, lambda: None)
+    (tmp_path / paths[2]).unlink()
+    bits, problems = hashed(tmp_path, paths, 1, lambda: None)
+    assert problems == {2: "can't be read: unreadable"} and not bits[2].any() and bits[3].any()
