@@ -57,7 +57,8 @@ LAYOUTS = {
     ),
     "bimcv": Layout(
         "BIMCV-COVID19+ and BIMCV-COVID19-",
-        "the folders sub-*/ses-*/mod-rx/ with PNG and JSON files, and derivatives/labels/ with a table of labels (TSV)",
+        "the folders sub-*/ses-*/mod-rx/ with PNG and JSON files, and derivatives/labels/ with a table of labels (TSV), "
+        "or two folders that are such sets",
         (
             "Films of the positive set are covid because their patients had a positive test, whatever the film shows.",
             "Its PNG files hold raw detector values; they are written anew, 8 bits, as their JSON files say.",

@@ -1,7 +1,6 @@
-"""BIMCV-COVID19+ and BIMCV-COVID19-: sub-*/ses-*/mod-rx/*.png, a JSON file with DICOM attributes beside each, labels as
-TSV.
+"""BIMCV-COVID19+ and BIMCV-COVID19-: sub-*/ses-*/mod-rx/*.png, DICOM attributes beside each as JSON, labels as TSV.
 
-The folder is one of the two sets, told apart by its table of labels. All patients of the positive set had a positive
+A set is the positive or the negative one, told apart by its table of labels. All patients of the positive set had a positive
 test, so all its films are covid. Films of the negative set are labelled by the words of their report.
 
 De la Iglesia Vayá et al., BIMCV COVID-19+, arXiv:2006.01174, 2020. Licence by its LICENSE.md: a research use agreement
@@ -23,10 +22,17 @@ IMAGES = (".png", ".nii", ".gz", ".dcm")
 
 
 def read(src: Path) -> Iterator[Film | LeftOut]:
-    """The films of one of the two sets; CT, lateral views and, in the negative set, reports without a label are left out."""
-    root = next(
-        (src / name for name in (".", "covid19_posi", "covid19_neg") if (src / name / "derivatives").is_dir()), src
-    )
+    """The films of one set, or of all sets that lie below `src`, each in a folder of its own.
+
+    CT, lateral views and, in a negative set, reports without a label are left out.
+    """
+    below = [folder for folder in sorted(src.iterdir()) if (folder / "derivatives").is_dir()]
+    for root in [src] if (src / "derivatives").is_dir() else below or [src]:
+        yield from _read_set(src, root)
+
+
+def _read_set(src: Path, root: Path) -> Iterator[Film | LeftOut]:
+    """The films of one set."""
     file = one_file(root, "derivatives/labels/[Ll]abels*.tsv")
     if file is None:
         raise LayoutError("there is no table derivatives/labels/labels*.tsv")

@@ -107,3 +107,14 @@ def test_a_folder_without_labels_or_images_is_refused(tmp_path: Path) -> None:
     labels(tmp_path, "labels_covid19_posi.tsv", ("S1", "E1", "[]"))
     with pytest.raises(LayoutError, match="no image in sub-"):
         list(read_bimcv(tmp_path))
+
+
+def test_both_sets_in_one_folder(tmp_path: Path) -> None:
+    for name, file in (("posi", "labels_covid19_posi.tsv"), ("nega", "labels_SARS-cov-2_nega.tsv")):
+        labels(tmp_path / name, file, ("S1", "E1", "['normal']"))
+        image(tmp_path / name, "S1", "E1", "bp-chest_vp-pa_dx.png", TAGS)
+    films, _ = read("bimcv", tmp_path)
+    assert [(film.file.split("/")[0], film.label, film.source) for film in films] == [
+        ("nega", "normal", "bimcv"),
+        ("posi", "covid", "bimcv"),
+    ]
