@@ -88,6 +88,9 @@ def test_split_metrics_divide_the_films() -> None:
     conflicting = table[table["source"].isin(["a", "b"]) & (table["source"].map(majority) != table["target"])]
     assert found["conflicting_accuracy"] == pytest.approx((conflicting["prediction"] == conflicting["target"]).mean())
     assert (found["n"], found["patients"]) == (400, 200)
+    whole = (accuracy(table), auroc(table, "covid"), worst_group_accuracy(table))
+    assert (found["accuracy"], found["auroc"], found["worst_group_accuracy"]) == whole
+    assert math.isnan(split_metrics(table, None, majority)["auroc"])
 
 
 def test_an_empty_split_is_all_nan() -> None:
