@@ -1,6 +1,7 @@
 """What becomes of a film at the edge of the standard: lengths just too short, tags at odds with each other, odd fragments."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
 
-from datasets.dicom import DicomError, read_dicom, stored_values
+from datasets.dicom import DicomError, read_dicom, read_header, stored_values
 from datasets.dicom_policy import DicomPolicy, Voi
 from datasets.radiograph import RadiographError
 
@@ -181,3 +182,17 @@ def test_without_meta_information_the_encoding_is_recognised(implicit: bool) -> 
     found = read_dicom(buffer.getvalue())
     assert found.facts["syntax"] == ("Implicit" if implicit else "Explicit") + " VR Little Endian"
     np.testing.assert_array_equal(found.pixels, read_dicom(written(film())).pixels)
+
+
+def test_a_header_is_of_dicom_and_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "film"
+    file.write_bytes(written(film(PatientID="p 1 ")))
+    facts, patient = read_header(file)
+    assert patient == "p 1" and facts["modality"] == "DX"
+    for other in (b"DICL", b"DICN", b"\0\0\0\0"):  # just below and just above the four letters
+        file.write_bytes(written(film())[:128] + other + written(film())[132:])
+        with pytest.raises(DicomError, match="no DICOM data set"):
+            read_header(file)
+    with pytest.raises(RadiographError, match="can't be opened: No such file") as caught:
+        read_header(tmp_path / "Doe_Jane.dcm")
+    assert caught.value.reason == "unreadable" and "Doe" not in str(caught.value)
