@@ -196,3 +196,22 @@ def test_a_header_is_of_dicom_and_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(RadiographError, match="can't be opened: No such file") as caught:
         read_header(tmp_path / "Doe_Jane.dcm")
     assert caught.value.reason == "unreadable" and "Doe" not in str(caught.value)
+
+
+def test_no_more_than_the_first_mebibyte_is_a_header(tmp_path: Path) -> None:
+    for size, patient in ((1 << 19, "p"), (3 << 19, "")):
+        dataset = film(PatientID="p")
+        dataset.add_new(0x00090010, "LO", "OURS")
+        dataset.add_new(0x00091001, "OB", bytes(size))
+        (tmp_path / "film").write_bytes(written(dataset))
+        assert read_header(tmp_path / "film")[1] == patient
+
+
+def test_a_header_is_inflated_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = film(np.zeros((1000, 1000), int))
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    (tmp_path / "film").write_bytes(written(dataset))
+    assert read_header(tmp_path / "film")[0]["modality"] == "DX"
+    monkeypatch.setattr("datasets.dicom.MAX_BYTES", 1_000_000)
+    with pytest.raises(DicomError, match="larger than the 1000000 bytes allowed"):
+        read_header(tmp_path / "film")
