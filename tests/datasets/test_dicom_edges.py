@@ -154,6 +154,11 @@ def test_three_samples_are_colour_whatever_the_tag_says() -> None:
     assert refused(film(SamplesPerPixel=None)).reason != "colour"
 
 
+def test_only_the_shape_that_inverts_inverts() -> None:
+    for shape, inverted in (("INVERSE", True), ("IDENTITY", False), ("LIN OD", False)):
+        assert read_dicom(written(film(PresentationLUTShape=shape))).facts["inverted"] is inverted
+
+
 @pytest.mark.parametrize("frames", [0, None, 1])
 def test_one_frame_in_other_words(frames: int | None) -> None:
     read_dicom(written(film(NumberOfFrames=frames)))
