@@ -13,10 +13,9 @@ from training import trackers
 from training.commandline import fields_of, flag_name
 from training.config import TrainConfig, from_settings, parse
 from training.methods import METHODS
-from training.runs import obtain
 from training.sweeps import __file__ as sweeps
 from training.trackers import TRACKERS, TrackerError, numbers_of, require_tracker, tracking
-from training.train import main, prepare, train
+from training.train import main, obtain, prepare, train
 
 SMALL = ["--dataset", "phantom", "--films", "120", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1"]
 SWEEP = Path(sweeps).parent / "biased_mnist.yaml"
