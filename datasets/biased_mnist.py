@@ -129,7 +129,8 @@ def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:
         old = [root / "MNIST/processed" / name for name in ("training.pt", "test.pt")]
         if all(file.is_file() for file in old):  # torchvision would read these, and they are pickles
             raise CohortError(
-                f"{old[0].parent} is of an old torchvision and never opened: remove it, or put MNIST's four idx files into {root}"
+                f"{old[0].parent} is of an old torchvision and never opened: remove it, or put MNIST's four idx files "
+                f"into {root}"
             )
         try:
             mnist = MNIST(str(root), train=train, download=True)

@@ -1,8 +1,9 @@
-"""Regenerate the tables of the README: `python -m training.benchmark {cost,throughput,epoch,paired,dicom,biased-mnist}`.
+"""Regenerate the tables of the README: `python -m training.benchmark COMMAND`.
 
-`cost` times EnD's terms against a Gram-matrix version and a training step, `throughput` training with and without them,
-`epoch` an epoch of Biased MNIST against the released code's way, `dicom` the batch evaluation of DICOM folders. `paired` sets
-a method beside ERM over seeds, with intervals of the differences; `biased-mnist` compares every method on Biased MNIST.
+`cost` times EnD's terms against a Gram-matrix version and a training step; `throughput` training with and without them;
+`train` training against timm's own; `epoch` an epoch of Biased MNIST against the released code's way; `dicom` the batch
+evaluation of DICOM folders. `paired` sets a method beside ERM over seeds, with intervals of the differences; `biased-mnist`
+compares every method on Biased MNIST.
 """
 
 import argparse
@@ -32,6 +33,18 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
     throughput.add_argument("--img-size", type=int, default=224, help="px")
     throughput.add_argument("-b", "--batch-size", type=int, default=64, help="films per step")
     throughput.add_argument("--repeats", type=int, default=5, help="steps timed of each kind, in turn")
+    speed = commands.add_parser(
+        "train", help="training with EnD against timm's own recipe, and where a step's time goes"
+    )
+    speed.add_argument(
+        "--data-dir", type=Path, help="folder of films with metadata.csv (default: phantom films as PNG)"
+    )
+    speed.add_argument("--films", type=int, default=400, help="phantom films to train on")
+    speed.add_argument("--model", default="tf_efficientnet_lite0", help="timm backbone")
+    speed.add_argument("--img-size", type=int, default=128, help="px")
+    speed.add_argument("-b", "--batch-size", type=int, default=32, help="films per step")
+    speed.add_argument("--repeats", type=int, default=5, help="epochs of each, in turn, of which the median counts")
+    speed.add_argument("--workers", type=int, default=2, help="processes of those that decode at each epoch")
     epoch = commands.add_parser("epoch", help="Biased MNIST the released way and ours; takes training.train's flags")
     epoch.add_argument("--steps", type=int, default=5, help="steps of the epoch; 0 for all of them")
     epoch.add_argument("--repeats", type=int, default=5, help="timings of each, in turn, of which the median counts")
@@ -105,6 +118,11 @@ def main(options: argparse.Namespace, rest: list[str]) -> None:
         from training.folder.benchmark import dicom  # pydicom and its codecs are for this one alone
 
         dicom(options.repeats, options.workers)
+    elif options.command == "train":
+        from training.train_benchmark import train
+
+        with mistakes_as_sentences("interrupted"):
+            train(**{name: value for name, value in vars(options).items() if name != "command"})
     elif options.command == "epoch":
         from training.epoch_benchmark import epoch
 

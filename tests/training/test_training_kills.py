@@ -65,9 +65,8 @@ def kill(count: int, place: Path, say: Callable[[str], object]) -> None:
             continue
         assert process.exitcode == -9
         killed += 1
-        say(
-            f"kill {killed:3d} ({'after a time' if early else 'after a step'}): {max(progress_of(output), 0)} of {STEPS} steps"
-        )
+        when = "after a time" if early else "after a step"
+        say(f"kill {killed:3d} ({when}): {max(progress_of(output), 0)} of {STEPS} steps")
     say(f"{killed} kills, {compared} trainings came to their end: all with the weights of the undisturbed one")
 
 
