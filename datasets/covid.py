@@ -5,6 +5,8 @@ film counts as its own patient), `split` (train, validation, test, external; it 
 `sex`, `age` and any others. Films are PNG, JPEG, TIFF or DICOM.
 """
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -237,10 +239,10 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
             raise CohortError(f"{file} has a column {column}, a name that is used here: call it something else{hint}")
     table.insert(0, "row", range(len(table)))
     table["label"] = table["label"].str.lower()
-    root = data_dir.resolve()
+    places = Places(data_dir)
     reasons: dict[int, str] = {}
     seen: dict[Path, int] = {}
-    blank = (table.drop(columns="row") == "").all(axis=1)
+    blank = (table.drop(columns="row") == "").all(axis=1).tolist()
     for row, path, label, source in table[["row", "path", "label", "source"]].itertuples(index=False):
         if blank[row]:
             reasons[row] = "the line is empty"
@@ -249,11 +251,11 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         if empty:
             reasons[row] = f"its {empty[0]} is empty"
             continue
-        place = resolved(root, path)
+        place = places.of(path)
         if place is None:
             reasons[row] = "its path is no name of a file"
             continue
-        if not place.is_relative_to(root):
+        if not place.is_relative_to(places.root):
             raise CohortError(
                 f"{file}, line {row + 2}: the path {path} leaves the folder; put the image below {data_dir}"
             )
@@ -270,6 +272,33 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     own = "film " + usable["row"].astype(str)
     usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", own) if "patient_id" in usable else own
     return usable, reasons
+
+
+class Places:
+    """Where paths below one folder lead, as `resolved`, for many: each folder among them is followed once.
+
+    Attributes:
+        root: the folder, through every link.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.folders: dict[str, Path | None] = {}
+
+    def of(self, path: str) -> Path | None:
+        """Where a path leads; None where it can't be the name of a file."""
+        head, name = os.path.split(path)
+        if head not in self.folders:
+            self.folders[head] = resolved(self.root, head)
+        folder = self.folders[head]
+        if folder is None:
+            return resolved(self.root, path)
+        place = folder / name
+        try:
+            plain = name not in ("", ".", "..") and stat.S_ISREG(place.lstat().st_mode)
+        except (ValueError, OSError):
+            plain = False
+        return place if plain else resolved(self.root, path)  # a link, or nothing that is there
 
 
 def resolved(root: Path, path: str) -> Path | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasets.cohort import Cohort, CohortError
-from datasets.covid import load_covid
+from datasets.covid import Places, load_covid, resolved
 from datasets.preprocessing import Preprocessing
 from datasets.sample import Split
 
@@ -441,3 +441,25 @@ def test_real_films() -> None:
         pixels = cohort.preprocessing(cohort.films.read(position))
         assert pixels.shape == (1, 8, 8)
         assert pixels.isfinite().all() and pixels.std() > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/1.png", "./a/../a/1.png", "a//1.png", "a", "a/", "a/.", "a/..", "", ".", "..", "none/1.png", "a/none.png",
+        "link.png", "folder/1.png", "folder/../1.png", "out/secret.png", "../secret.png", "/etc/passwd", "loop", "loop/1.png",
+        "a/1.png/2", "a\0b", "a\0/1.png", "a/\0", "x" * 5000, "x" * 300 + "/1.png", "a/" + "x" * 300,
+    ],
+)  # fmt: skip
+def test_a_path_is_followed_alike_alone_and_among_many(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    for file in (root / "a/1.png", tmp_path / "secret.png"):
+        file.write_bytes(b"")
+    (root / "link.png").symlink_to("a/1.png")
+    (root / "folder").symlink_to("a")
+    (root / "out").symlink_to(tmp_path)
+    (root / "loop").symlink_to("loop")
+    places = Places(root)
+    for _ in range(2):
+        assert places.of(name) == resolved(root.resolve(), name)

@@ -3,10 +3,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
-from datasets.splits import patients_in_two_splits, split_by_patient
+from datasets.splits import patients_in_two_splits, split_by_patient, stratified_folds
 
 
 def films(patients: int, most: int, sources: int, seed: int, one_source: bool = True) -> pd.DataFrame:
@@ -101,3 +102,29 @@ def test_patients_in_two_splits() -> None:
     patient = pd.Series(["b", "b", "a", "a", "c"])
     assert patients_in_two_splits(patient, pd.Series(["train", "test", "test", "train", "test"])) == ["a", "b"]
     assert patients_in_two_splits(patient, pd.Series(["train", "train", "test", "test", "test"])) == []
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    patients=st.integers(3, 150),
+    most=st.integers(1, 5),
+    cells=st.integers(1, 12),
+    folds=st.integers(2, 20),
+    seed=st.integers(0, 2**32 - 1),
+    one_cell=st.booleans(),
+)
+def test_folds_are_those_of_scikit_learn(
+    patients: int, most: int, cells: int, folds: int, seed: int, one_cell: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    of = np.repeat(np.arange(patients), rng.integers(1, most + 1, patients))
+    cell = (rng.integers(0, cells, patients)[of] if one_cell else rng.integers(0, cells, len(of))).astype(str)
+    folds = min(folds, patients, int(np.unique(cell, return_counts=True)[1].max()))
+    assume(folds >= 2)
+    expected = np.empty(len(of), dtype=int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of small cells
+        cutter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        for number, (_, members) in enumerate(cutter.split(cell, cell, of)):
+            expected[members] = number
+    assert (stratified_folds(cell, of, folds, seed) == expected).all()
