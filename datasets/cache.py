@@ -18,6 +18,7 @@ from torch import Tensor
 
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import Radiograph, RadiographError
+from datasets.room import require_disk, require_memory
 
 
 class Films(Protocol):
@@ -62,7 +63,12 @@ def uncached(films: Films, preprocessing: Preprocessing, count: int) -> Images:
 
 
 def in_memory(films: Films, preprocessing: Preprocessing, count: int, workers: int) -> tuple[Images, dict[int, str]]:
-    """Decode `count` films now; returns their pixels by position, and why for those that can't be read."""
+    """Decode `count` films now; returns their pixels by position, and why for those that can't be read.
+
+    Raises:
+        RoomError: they are more than memory has room for.
+    """
+    require_memory(count, preprocessing.size)
     transform = _Tolerant(_ToPixels(films, preprocessing))
     images = CacheDataset(range(count), transform, num_workers=workers, progress=sys.stderr.isatty(), copy_cache=False)
     return images, {i: str(item) for i in range(count) if isinstance(item := images[i], RadiographError)}
@@ -71,7 +77,11 @@ def in_memory(films: Films, preprocessing: Preprocessing, count: int, workers: i
 def on_disk(
     films: Films, preprocessing: Preprocessing, count: int, folder: Path, workers: int = 0
 ) -> tuple[Images, dict[int, str]]:
-    """Decode what `folder` lacks of `count` films; returns pixels by position, and why for those that can't be read."""
+    """Decode what `folder` lacks of `count` films; returns pixels by position, and why for those that can't be read.
+
+    Raises:
+        RoomError: they are more than its disk has room for.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     cache = _DiskCache(_ToPixels(films, preprocessing), count, folder)
     return cache, cache.fill(workers)
@@ -108,6 +118,7 @@ class _DiskCache:
     def fill(self, workers: int) -> dict[int, str]:
         """Decode the films that are not there yet; returns why for those that can't be."""
         missing = [position for position in range(self.count) if not self.file(position).is_file()]
+        require_disk(len(missing), self.shape[-1], self.folder)
         results = CacheDataset(missing, _Filling(self), num_workers=workers, progress=sys.stderr.isatty())
         return {position: results[i] for i, position in enumerate(missing) if results[i]}
 

@@ -21,6 +21,7 @@ from datasets.cache import Films, Images, Subset, in_memory, on_disk, uncached
 from datasets.dicom_facts import age_band
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import RadiographError
+from datasets.room import RoomError
 from datasets.sample import DatasetInfo, Sample, Split
 
 STAND_INS = 20  # films tried in the place of one that can't be decoded
@@ -100,7 +101,7 @@ class Cohort:
             workers: decoding threads.
 
         Raises:
-            CohortError: a split that training needs has no readable film left.
+            CohortError: a split that training needs has no readable film left, or the films do not fit.
             ValueError: an unknown mode, or `disk` without a folder.
         """
         if mode not in ("memory", "disk", "none") or (mode == "disk" and folder is None):
@@ -109,10 +110,13 @@ class Cohort:
             return self
         if mode == "none":
             return dataclasses.replace(self, images=uncached(self.films, self.preprocessing, len(self.table)))
-        if folder is not None and mode == "disk":
-            images, unreadable = on_disk(self.films, self.preprocessing, len(self.table), folder, workers)
-        else:
-            images, unreadable = in_memory(self.films, self.preprocessing, len(self.table), workers)
+        try:
+            if folder is not None and mode == "disk":
+                images, unreadable = on_disk(self.films, self.preprocessing, len(self.table), folder, workers)
+            else:
+                images, unreadable = in_memory(self.films, self.preprocessing, len(self.table), workers)
+        except RoomError as error:
+            raise CohortError(str(error)) from None
         cohort = dataclasses.replace(self, images=images)
         return cohort.without(unreadable) if unreadable else cohort
 

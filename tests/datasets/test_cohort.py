@@ -3,6 +3,7 @@ import os
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -337,3 +338,16 @@ def test_age_bands(age: str | float | None, band: str) -> None:
 def test_age_bands_of_a_column_with_gaps() -> None:
     assert age_bands(pd.Series([43.0, np.nan])).tolist() == ["40-49", ""]
     assert age_bands(pd.Series([], dtype=str)).tolist() == []
+
+
+@pytest.mark.parametrize("mode", ["memory", "disk"])
+def test_films_that_do_not_fit_are_refused_before_one_is_decoded(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.room.free_memory", lambda: 1000)
+    monkeypatch.setattr("datasets.room.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    films = Counted()
+    with pytest.raises(CohortError, match=f"--cache {mode}: .* are free"):
+        cohort(films).cached(mode, tmp_path)
+    assert not films.reads
+    assert len(cohort(films).cached("none").samples()) == len(cohort().table)
