@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -26,6 +25,7 @@ from datasets.parquet_table import read_parquet
 from datasets.preprocessing import Preprocessing
 from datasets.radiograph import read_radiograph
 from models.classifier import ModelConfig, build_classifier
+from tests.planted import Planted
 from training.checkpoint import load_checkpoint
 from training.config import from_settings
 from training.folder.labels import read_labels
@@ -38,16 +38,6 @@ ROOT = Path(__file__).parent.parent
 KEY = bytes(range(32))
 SMALL = Preprocessing(8, intensity="none")
 YAML_TAG = "!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{}']]"
-
-
-class Planted:
-    """Unpickling this leaves a file behind."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.trace,))
 
 
 def _numpy(planted: Planted) -> bytes:

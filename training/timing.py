@@ -16,8 +16,8 @@ def median_ms(action: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def in_turn_ms(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median wall time of each action in milliseconds, taken in turn after a round to warm up.
+def in_turn(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Wall times of each action in seconds, taken in turn after a round to warm up.
 
     In turn, so that a change of the machine's speed meets all of them.
     """
@@ -27,5 +27,10 @@ def in_turn_ms(actions: dict[str, Callable[[], object]], repeats: int) -> dict[s
             started = time.perf_counter()
             action()
             if repeat:
-                times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def in_turn_ms(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median of `in_turn` in milliseconds."""
+    return {name: 1000 * statistics.median(times) for name, times in in_turn(actions, repeats).items()}

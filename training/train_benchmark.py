@@ -42,13 +42,13 @@ from training.interruption import Interruption
 from training.keeper import Keeper
 from training.report import machine
 from training.resume import Progress
+from training.timing import in_turn
 from training.train import run_epoch
 
 SIDE = 512  # px, of the phantom films
 AT_LEAST = {"timm": 1.0, "erm": 0.98}  # EnD's speed over theirs
 PROFILED = 3  # steps
 SHOWN = 12  # operations of the profile
-Epoch = Callable[[], None]
 
 
 def train(
@@ -76,7 +76,7 @@ def train(
         decoding = time.perf_counter() - started
         count = len(kept.positions(Split.TRAIN))
         undecoded = kept.cached("none")
-        epochs: dict[str, Epoch] = {
+        epochs: dict[str, Callable[[], object]] = {
             "timm": timm_epoch(image_folder(folder, kept.table, Path(place) / "timm"), config, workers),
             "erm": our_epoch(flags, "erm", kept, Path(place)),
             "end": our_epoch(flags, "end", kept, Path(place)),
@@ -126,7 +126,7 @@ def image_folder(films: Path, table: pd.DataFrame, place: Path) -> Path:
     return place
 
 
-def timm_epoch(folder: Path, config: TrainConfig, workers: int) -> Epoch:
+def timm_epoch(folder: Path, config: TrainConfig, workers: int) -> Callable[[], None]:
     """An epoch of timm's recipe; its folder may hold films that ours left out."""
     dataset = create_dataset("", root=str(folder), is_training=True)
     size = (config.in_chans, config.img_size, config.img_size)
@@ -156,7 +156,7 @@ def timm_epoch(folder: Path, config: TrainConfig, workers: int) -> Epoch:
     return epoch
 
 
-def our_epoch(flags: list[str], method: str, cohort: Cohort, place: Path) -> Epoch:
+def our_epoch(flags: list[str], method: str, cohort: Cohort, place: Path) -> Callable[[], None]:
     """An epoch of `training.train`, without what comes between epochs."""
     config, parameters = parse([*flags, "--method", method, "--epochs", "1000"])
     training = assemble(config, parameters, cohort)
@@ -168,18 +168,6 @@ def our_epoch(flags: list[str], method: str, cohort: Cohort, place: Path) -> Epo
         done.next_epoch()
 
     return epoch
-
-
-def in_turn(epochs: dict[str, Epoch], repeats: int) -> dict[str, list[float]]:
-    """Seconds of so many epochs of each, taken in turn, after one that isn't counted."""
-    times: dict[str, list[float]] = {name: [] for name in epochs}
-    for repeat in range(repeats + 1):
-        for name, epoch in epochs.items():
-            started = time.perf_counter()
-            epoch()
-            if repeat:
-                times[name].append(time.perf_counter() - started)
-    return times
 
 
 def show_profile(console: Console, flags: list[str], cohort: Cohort, place: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from datasets.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from models.classifier import Classifier, ModelConfig
+from tests.planted import Planted
 from training.checkpoint import (
     NAME,
     Checkpoint,
@@ -95,16 +96,6 @@ def test_weights_that_do_not_fit_are_refused(checkpoint: Checkpoint) -> None:
     weights = {name: tensor for name, tensor in checkpoint.weights.items() if name != "head.bias"}
     with pytest.raises(CheckpointError, match=r"head\.bias"):
         dataclasses.replace(checkpoint, weights=weights).build()
-
-
-class Planted:
-    """Unpickling this leaves a file behind."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.trace,))
 
 
 def test_a_planted_pickle_is_never_executed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from datasets.cohort import Cohort
+from tests.planted import Planted
 from training import train as loop
 from training.assembly import Assembly, assemble
 from training.checkpoint import CheckpointError, load_checkpoint
@@ -181,16 +182,6 @@ def test_a_state_that_is_no_state_is_passed_over_for_the_one_before(cohort: Coho
     state_files(folder)[0].unlink()
     with pytest.raises(CheckpointError, match="holds no state of a training"):
         restore(training, folder)
-
-
-class Planted:
-    """Unpickling this leaves a file behind."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.trace,))
 
 
 def test_a_planted_pickle_is_never_executed(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from training.config import parse
-from training.train_benchmark import image_folder, in_turn, phantom_folder, timm_epoch, train
+from training.timing import in_turn
+from training.train_benchmark import image_folder, phantom_folder, timm_epoch, train
 
 
 def test_both_sides_are_timed_and_the_step_is_taken_apart(capsys: pytest.CaptureFixture[str]) -> None:
