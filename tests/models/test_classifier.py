@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models import classifier
 from models.classifier import Classifier, ModelConfig, ModelError, build_classifier, feature_width, normalisation
+from tests.planted import Planted
 
 # A CNN, one whose pooled width is not `num_features`, a transformer of fixed input size, and our own.
 BACKBONES = {"resnet10t": 512, "mobilenetv3_small_050": 1024, "test_vit": 64, "simple_convnet": 128}
@@ -260,17 +261,9 @@ def test_file_that_is_no_safetensors(tmp_path: Path, content: bytes) -> None:
     assert f"--weights {path} does not fit" in complaint(weights=path)
 
 
-class Trap:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Path.touch, (self.path,))
-
-
 @pytest.mark.parametrize("name", ["model.pth", "model.pt", "model.bin", "model.safetensors"])
 def test_nothing_is_unpickled(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    (tmp_path / name).write_bytes(pickle.dumps(Planted(tmp_path / "sprung")))
     message = complaint(weights=tmp_path / name)
     assert ("give an existing .safetensors file" in message) == (not name.endswith(".safetensors"))
     assert not (tmp_path / "sprung").exists()
