@@ -1,7 +1,8 @@
 """Near-copies in a whole cohort: each film hashed once, hashes kept beside metadata.csv, pairs of patients as a table.
 
 The file of hashes grows as films are hashed, so that a run that was stopped goes on, and a cohort to which a data set is
-added hashes only what is new. It holds paths, sizes, times and hashes.
+added hashes only what is new. It holds paths, sizes, times and hashes. A film that could not be read is tried again each
+time, for rights, memory and codecs change without the file.
 """
 
 import csv
@@ -19,7 +20,7 @@ from datasets.near_duplicates import SIDE, film_hash, near_duplicates
 from datasets.radiograph import RadiographError, read_radiograph
 
 HASHES = ".film-hashes.csv"
-COLUMNS = ("path", "stamp", "hash", "problem")
+COLUMNS = ("path", "stamp", "hash")
 BITS = SIDE * SIDE
 _TOGETHER = 256  # films handed to the threads at a time, so that a cohort of 100,000 keeps no queue of them
 
@@ -47,20 +48,33 @@ def hashed(
         for start in range(0, len(paths), _TOGETHER):
             part = [(path, _stamp(root / path)) for path in paths[start : start + _TOGETHER]]
             missing = [name for name in part if name not in kept]
-            for (path, stamp), (code, problem) in zip(
+            failed = {}
+            for name, (code, problem) in zip(
                 missing, pool.map(lambda name: _hash(root / name[0]), missing), strict=True
             ):
-                kept[path, stamp] = (code, problem)
-                out.writerow((path, stamp, code, problem))
+                if problem:
+                    failed[name] = problem
+                else:
+                    kept[name] = code
+                    out.writerow((*name, code))
             opened.flush()
             for i, name in enumerate(part, start=start):
-                code, problem = kept[name]
-                if problem:
-                    problems[i] = problem
+                if name in failed:
+                    problems[i] = failed[name]
                 else:
-                    bits[i] = np.unpackbits(np.frombuffer(bytes.fromhex(code), np.uint8))
+                    bits[i] = _bits(kept[name])
                 advance()
     return bits, problems
+
+
+def kept_hashes(root: Path, paths: list[str]) -> np.ndarray:
+    """Hashes that an earlier run left for these films, films x 256 bits; rows of only False for films that it did not see."""
+    kept, bits = _kept(root), np.zeros((len(paths), BITS), dtype=bool)
+    for i, path in enumerate(paths) if kept else ():
+        code = kept.get((path, _stamp(root / path)))
+        if code is not None:
+            bits[i] = _bits(code)
+    return bits
 
 
 def copies_across_patients(table: pd.DataFrame, bits: np.ndarray) -> pd.DataFrame:
@@ -86,7 +100,7 @@ def copies_across_patients(table: pd.DataFrame, bits: np.ndarray) -> pd.DataFram
     return found
 
 
-def _kept(root: Path) -> dict[tuple[str, str], tuple[str, str]]:
+def _kept(root: Path) -> dict[tuple[str, str], str]:
     """The hashes of earlier runs; a file that was cut or is none is begun anew."""
     try:
         table = read_csv(root / HASHES)
@@ -94,7 +108,7 @@ def _kept(root: Path) -> dict[tuple[str, str], tuple[str, str]]:
         return {}
     if tuple(table.columns) != COLUMNS:
         return {}
-    return {(path, stamp): (code, why) for path, stamp, code, why in _rows(table) if why or _is_hash(code)}
+    return {(path, stamp): code for path, stamp, code in _rows(table) if _is_hash(code)}
 
 
 def _ends_in_a_line(file: Path) -> bool:
@@ -103,8 +117,12 @@ def _ends_in_a_line(file: Path) -> bool:
         return opened.read() == b"\n"
 
 
-def _rows(table: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
+def _rows(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     yield from table.itertuples(index=False, name=None)
+
+
+def _bits(code: str) -> np.ndarray:
+    return np.unpackbits(np.frombuffer(bytes.fromhex(code), np.uint8)).astype(bool)
 
 
 def _is_hash(code: str) -> bool:

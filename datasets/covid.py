@@ -10,10 +10,10 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from datasets.cohort import Cohort, CohortError, age_bands, left_out
+from datasets.copies import kept_hashes
 from datasets.csv_table import read_csv
 from datasets.dicom_policy import DEFAULT, DicomPolicy
 from datasets.near_duplicates import hashes, joined_by_copies, near_duplicates
@@ -62,8 +62,8 @@ def load_covid(
         classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
         external_sources: sources that form the external test set.
         split_seed: of the patient-grouped split.
-        separate_copies: decode all films once, to find copies of one film under several patients by perceptual hash and
-            keep them in one split.
+        separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
+            that `datasets.prepare` left no hash of are decoded for it.
 
     Raises:
         CohortError: a missing file or column, an unknown label or source, a path that leaves the folder, a patient in two
@@ -85,8 +85,9 @@ def load_covid(
         )
     policy = DicomPolicy(voi=preprocessing.voi)
     films, together, notes = FilmFolder(data_dir, table["path"].tolist(), policy), table["patient"], []
-    copies = near_duplicates(hashes(films, len(table))) if separate_copies else near_duplicates(np.empty((0, 1), bool))
     if separate_copies:
+        known = kept_hashes(data_dir, films.paths) if policy == DEFAULT else None
+        copies = near_duplicates(hashes(films, len(table), known))
         together = joined_by_copies(table["patient"], copies)
         notes.append(_describe_copies(table, copies))
     if "split" in table and (table["split"] != "").any():

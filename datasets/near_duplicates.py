@@ -24,10 +24,16 @@ _ROWS = 1024  # of the distance matrix at a time
 _CELLS = 1 << 25  # and no more of its cells: 100,000 films take some hundred megabytes
 
 
-def hashes(films: Films, count: int) -> np.ndarray:
-    """Hash `count` films, count x 256 bits as booleans; a row of a film that can't be read has only False."""
-    bits = np.zeros((count, SIDE * SIDE), dtype=bool)
-    for position in range(count):
+def hashes(films: Films, count: int, known: np.ndarray | None = None) -> np.ndarray:
+    """Hash `count` films, count x 256 bits as booleans; a row of a film that can't be read has only False.
+
+    Args:
+        films: them.
+        count: how many.
+        known: hashes from before, of the same shape; films whose row has only False are read.
+    """
+    bits = np.zeros((count, SIDE * SIDE), dtype=bool) if known is None else known.copy()
+    for position in np.flatnonzero(~bits.any(axis=1)).tolist():
         try:
             bits[position] = film_hash(films.read(position))
         except RadiographError:

@@ -11,7 +11,8 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from datasets.layouts import LAYOUTS, reader
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from datasets.placing import Placing
 
@@ -49,7 +51,7 @@ def prepare(name: str, src: Path, out: Path) -> "tuple[pd.DataFrame, pd.DataFram
     from rich.console import Console
     from rich.progress import track
 
-    from datasets.layouts.film import Film, LayoutError, LeftOut
+    from datasets.layouts.film import Film, LayoutError, LeftOut, no_formula
     from datasets.placing import Placing, PlacingError
 
     layout = LAYOUTS[name]
@@ -69,7 +71,7 @@ def prepare(name: str, src: Path, out: Path) -> "tuple[pd.DataFrame, pd.DataFram
                 except PlacingError as error:
                     row = LeftOut(row.file, row.origin, str(error))
             if isinstance(row, LeftOut):
-                left_out.append((name, row.origin, row.file, row.reason))
+                left_out.append((name, row.origin, no_formula(row.file), row.reason))
     except LayoutError as error:
         raise LayoutError(f"{src} is not {layout.title}: {error}. Expected are {layout.expects}") from None
     own_left_out = pd.DataFrame(left_out, columns=list(LEFT_OUT), dtype=str)
@@ -114,6 +116,41 @@ def write_csv(file: Path, table: "pd.DataFrame") -> None:
         draft.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep a second command out of the cohort's folder while the block runs, for each would undo what the other adds.
+
+    The folder is made, and goes again if it stays empty. The system lifts the lock when the process ends, however it does.
+
+    Raises:
+        LayoutError: another command is at work there, or it is a file.
+    """
+    import fcntl
+
+    from datasets.layouts.film import LayoutError
+
+    if out.exists() and not out.is_dir():
+        raise LayoutError(f"--out {out} is a file: name a folder, which is made if it isn't there")
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LayoutError(
+                f"another run of this command is at work in {out}: start this one when it has ended"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(folder)
+        if made:
+            with suppress(OSError):  # it holds something
+                out.rmdir()
+
+
 def _earlier(out: Path, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """The rows of other data sets in a cohort that this command made."""
     import pandas as pd
@@ -128,6 +165,38 @@ def _earlier(out: Path, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
         raise LayoutError(f"{out / METADATA} was not written by this command: name another folder with --out")
     left_out = read_csv(out / LEFT_OUT_FILE) if (out / LEFT_OUT_FILE).exists() else pd.DataFrame(columns=list(LEFT_OUT))
     return table[table["dataset"] != name], left_out[left_out["dataset"] != name]
+
+
+def _with_copies(
+    out: Path, table: "pd.DataFrame", left_out: "pd.DataFrame", workers: int, console: "Console"
+) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]":
+    """Write near_copies.csv; films that can't be decoded are left out. Returns both tables, and the pairs.
+
+    Raises:
+        LayoutError: none can be decoded.
+    """
+    import pandas as pd
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from datasets.copies import copies_across_patients, hashed
+    from datasets.layouts.film import LayoutError
+
+    columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(table))
+        bits, problems = hashed(out, table["path"].tolist(), workers, lambda: bar.advance(task))
+    if problems:
+        bits = bits[[i for i in range(len(table)) if i not in problems]]
+        table, left_out = without_unreadable(table, left_out, problems)
+        write(out, table, left_out)
+    if table.empty:
+        why = pd.Series(list(problems.values())).value_counts()
+        raise LayoutError(
+            f"no film of the cohort can be decoded; most often: {why.index[0]} ({why.iloc[0]} of {len(problems)})"
+        )
+    found = copies_across_patients(table, bits)
+    write_csv(out / COPIES, found)
+    return table, left_out, found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -158,7 +227,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--workers must be 1 or more")
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from datasets.cohort import CohortError
     from datasets.layouts.film import LayoutError
@@ -166,21 +234,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     errors = Console(stderr=True)
     try:
-        table, left_out, placing = prepare(options.dataset, options.src, options.out)
-        found = None
-        if not options.no_copies:
-            from datasets.copies import copies_across_patients, hashed
-
-            columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
-                task = bar.add_task("", total=len(table))
-                bits, problems = hashed(options.out, table["path"].tolist(), options.workers, lambda: bar.advance(task))
-            if problems:
-                bits = bits[[i for i in range(len(table)) if i not in problems]]
-                table, left_out = without_unreadable(table, left_out, problems)
-                write(options.out, table, left_out)
-            found = copies_across_patients(table, bits)
-            write_csv(options.out / COPIES, found)
+        with alone(options.out):
+            table, left_out, placing = prepare(options.dataset, options.src, options.out)
+            found = None
+            if not options.no_copies:
+                table, left_out, found = _with_copies(options.out, table, left_out, options.workers, errors)
     except (LayoutError, CohortError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

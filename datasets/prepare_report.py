@@ -50,7 +50,7 @@ def report(
     how = ", ".join(f"{count} {way}" for count, way in ways if count)
     _say(console, f"{LAYOUTS[name].title}: {own} films (files: {how}); the cohort {out} has {len(table)}.")
     _counts(console, table)
-    _confounding(console, table)
+    verdict = _confounding(console, table)
     for note in LAYOUTS[name].notes:
         _say(console, f"- {note}")
     if name == "rsna" and table.loc[table["dataset"] == name, "patient_id"].str.startswith("rsna_").any():
@@ -65,8 +65,11 @@ def report(
         _copies(console, out, copies)
     else:
         _say(console, "Near-copies were not looked for, nor was any film decoded.")
-    separate = " --separate-copies" if copies is None or len(copies) else ""
-    _say(console, f"Next: python -m training.train --data-dir {shlex.quote(str(out))}{separate}")
+    place, separate = shlex.quote(str(out)), " --separate-copies" if copies is None or len(copies) else ""
+    if verdict == "not identifiable":
+        _say(console, f"Next: add a data set: python -m datasets.prepare NAME SRC --out {place}", whole=True)
+    else:
+        _say(console, f"Next: python -m training.train --data-dir {place}{separate}", whole=True)
     _say(console, "For research. Not a medical device.", "dim")
 
 
@@ -88,12 +91,15 @@ def _counts(console: Console, table: pd.DataFrame) -> None:
     console.print(shown)
 
 
-def _confounding(console: Console, table: pd.DataFrame) -> None:
-    """How far the source gives the label away, with covid against the rest, as training has it unless told otherwise."""
+def _confounding(console: Console, table: pd.DataFrame) -> str:
+    """How far the source gives the label away, with covid against the rest, as training has it unless told otherwise.
+
+    Returns the verdict of `check_confounding`; training refuses what is not identifiable.
+    """
     target = (table["label"] == "covid").map({True: "covid", False: "not covid"})
     if target.nunique() == 1:
         _say(console, f"All films are {target.iloc[0]}: add a data set with others before training.", "bold")
-        return
+        return "not identifiable"
     checked = check_confounding(target, table["source"], BATCH)
     v = "" if checked.cramers_v != checked.cramers_v else f" Cramer's V of source and label is {checked.cramers_v:.2f}."
     _say(console, f"Covid against the rest: {checked.sentence}{v}", "" if checked.verdict == "identifiable" else "bold")
@@ -109,6 +115,7 @@ def _confounding(console: Console, table: pd.DataFrame) -> None:
             f"on one left out (--external-sources).",
             "bold",
         )
+    return checked.verdict
 
 
 def _reasons(console: Console, left_out: pd.DataFrame) -> None:
@@ -125,7 +132,8 @@ def _reasons(console: Console, left_out: pd.DataFrame) -> None:
         shown.add_row(escape(str(dataset)), escape(str(reason)), str(size), escape(str(example)))
     console.print(shown)
     more = f", {len(groups) - MOST} reasons more" if len(groups) > MOST else ""
-    _say(console, f"{len(left_out)} rows were left out{more}: left_out.csv has each with its reason.")
+    number = "1 row was" if len(left_out) == 1 else f"{len(left_out)} rows were"
+    _say(console, f"{number} left out{more}: left_out.csv has each with its reason.")
 
 
 def _copies(console: Console, out: Path, copies: pd.DataFrame) -> None:
@@ -153,5 +161,7 @@ def _copies(console: Console, out: Path, copies: pd.DataFrame) -> None:
     )
 
 
-def _say(console: Console, sentence: str, style: str = "") -> None:
-    console.print(sentence, style=style or None, markup=False, highlight=False, soft_wrap=True)
+def _say(console: Console, sentence: str, style: str = "", whole: bool = False) -> None:
+    """Print a sentence; on a terminal it is wrapped between words, but for a command, which is to be copied `whole`."""
+    soft = whole or not console.is_terminal
+    console.print(sentence, style=style or None, markup=False, highlight=False, soft_wrap=soft)

@@ -126,8 +126,12 @@ def by_name(src: Path, files: Iterable[Path]) -> dict[str, str]:
 
 def text(value: str) -> str:
     """A text from a foreign table in one line, cut, and none that a spreadsheet would take for a formula."""
-    line = " ".join(value.split())[:LONGEST]
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+    return no_formula(" ".join(value.split())[:LONGEST])
+
+
+def no_formula(value: str) -> str:
+    """The same text, after an apostrophe where a spreadsheet would take it for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
 
 
 def sex(value: str) -> str:

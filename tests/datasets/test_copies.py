@@ -8,6 +8,7 @@ from PIL import Image
 
 from datasets import copies
 from datasets.copies import HASHES, copies_across_patients, hashed
+from datasets.radiograph import Radiograph, RadiographError
 from tests.datasets.public_films import png
 
 
@@ -47,7 +48,7 @@ def test_hashes_are_kept_until_a_film_changes(tmp_path: Path, monkeypatch: pytes
     assert read == [*paths, "1.png"] and (changed[1] != first[1]).any()
 
 
-@pytest.mark.parametrize("damage", [b"", b"path,stamp\n", b"\xff", b'path,stamp,hash,problem\n"', None])
+@pytest.mark.parametrize("damage", [b"", b"path,stamp\n", b"\xff", b'path,stamp,hash\n"', None])
 def test_a_damaged_file_of_hashes_costs_no_more_than_what_is_damaged(
     tmp_path: Path, damage: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +66,7 @@ def test_a_damaged_file_of_hashes_costs_no_more_than_what_is_damaged(
 def test_a_film_that_cannot_be_read_has_a_reason_and_no_copy(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(b"no film")
-    for _ in range(2):  # the second time from the file
+    for _ in range(2):
         bits, problems = hashed(tmp_path, ["a.png", "b.png"], 1, lambda: None)
         assert not bits.any() and problems == {0: "can't be read: not a film", 1: "can't be read: not a film"}
 
@@ -76,3 +77,15 @@ def test_a_film_that_is_gone_is_one_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / paths[2]).unlink()
     bits, problems = hashed(tmp_path, paths, 1, lambda: None)
     assert problems == {2: "can't be read: unreadable"} and not bits[2].any() and bits[3].any()
+
+
+def test_a_film_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(file: Path) -> Radiograph:
+        raise RadiographError("the file can't be opened: Permission denied", reason="unreadable")
+
+    paths = cohort(tmp_path)["path"].tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(copies, "read_radiograph", refused)
+        assert len(hashed(tmp_path, paths, 1, lambda: None)[1]) == len(paths)
+    bits, problems = hashed(tmp_path, paths, 1, lambda: None)
+    assert not problems and bits.any(axis=1).all()

@@ -1,14 +1,16 @@
 """From the folders of public data sets to one cohort that training reads, with nothing lost on the way."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from datasets.covid import load_covid
 from datasets.layouts import LAYOUTS
-from datasets.prepare import MARKS, main
+from datasets.prepare import MARKS, alone, main
 from datasets.preprocessing import Preprocessing
 from tests.datasets.public_films import png, table
 
@@ -181,3 +183,72 @@ def test_names_with_markup_are_text(cohen: Path, tmp_path: Path, capsys: pytest.
     )
     run("cohen", cohen, "--out", tmp_path / "out", "--no-copies")
     assert "view [bold]X[/]" in capsys.readouterr().out
+
+
+def test_a_file_is_no_folder_for_a_cohort(cohen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit) as stopped:
+        run("cohen", cohen, "--out", tmp_path / "file")
+    assert stopped.value.code == 2 and "is a file: name a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_two_commands_do_not_write_one_cohort_at_a_time(
+    cohen: Path, hannover: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    with alone(out):
+        with pytest.raises(SystemExit):
+            run("cohen", cohen, "--out", out)
+        assert "another run of this command is at work in" in capsys.readouterr().err
+    assert not out.exists()
+    run("cohen", cohen, "--out", out, "--no-copies")
+
+
+def test_where_no_film_can_be_decoded_none_is_usable(
+    cohen: Path, hannover: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for file in (hannover / "png").iterdir():
+        file.write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    with pytest.raises(SystemExit) as stopped:
+        run("hannover", hannover, "--out", out)
+    assert stopped.value.code == 2
+    assert (
+        "no film of the cohort can be decoded; most often: can't be read: truncated (4 of 4)" in capsys.readouterr().err
+    )
+    run("cohen", cohen, "--out", out)  # what is left is no obstacle
+    assert len(read(out / "metadata.csv")) == 16
+
+
+def test_names_of_files_are_no_formulas(cohen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(1, "COVID-19", "PA", "1.png", "images"), (2, "COVID-19", "PA", "2.png", "=cmd|' /C calc'!A0")]
+    table(cohen / "metadata.csv", ("patientid", "finding", "view", "filename", "folder"), rows)
+    run("cohen", cohen, "--out", tmp_path / "out", "--no-copies")
+    assert read(tmp_path / "out/left_out.csv")["file"].tolist() == ["'=cmd|' /C calc'!A0/2.png"]
+    assert "1 row was left out" in capsys.readouterr().out
+
+
+def test_what_training_would_refuse_is_not_named_as_the_next_command(
+    cohen: Path, hannover: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("hannover", hannover, "--out", tmp_path / "out", "--no-copies")
+    said = capsys.readouterr().out
+    assert "Next: add a data set: python -m datasets.prepare NAME SRC --out" in said and "training.train" not in said
+    run("cohen", cohen, "--out", tmp_path / "out", "--no-copies")
+    assert "Next: python -m training.train" in capsys.readouterr().out
+
+
+def test_sentences_are_wrapped_between_words_on_a_terminal_and_whole_elsewhere(
+    cohen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / ("a folder with quite a long name " * 4).strip()
+    run("cohen", cohen, "--out", out, "--no-copies")
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 120
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(Console, "is_terminal", True)
+    run("cohen", cohen, "--out", out, "--no-copies")
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    (command,) = (line for line in lines if line.startswith("Next: "))
+    assert str(out) in command  # to be copied
+    assert all(len(line) <= 80 for line in lines if line != command)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from datasets.covid import RESERVED, load_covid
+from datasets.copies import HASHES
+from datasets.covid import RESERVED, FilmFolder, load_covid
 from datasets.layouts import LAYOUTS
 from datasets.layouts.siim import READINGS
 from datasets.prepare import main
@@ -118,3 +120,15 @@ def test_raw_greys_come_out_as_they_were_meant(cohort: Path) -> None:
 def test_films_that_two_data_sets_share_are_found(cohort: Path) -> None:
     pairs = pd.read_csv(cohort / "near_copies.csv")
     assert set(zip(pairs["dataset_1"], pairs["dataset_2"], strict=True)) == {("nih", "rsna")} and len(pairs) == FILMS
+
+
+def test_hashes_of_the_command_spare_training_a_second_look(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = partial(load_covid, cohort, Preprocessing(32), separate_copies=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(FilmFolder, "read", lambda *_: pytest.fail("a film was decoded"))
+        found = load()
+    (cohort / HASHES).rename(cohort / "hashes")
+    anew = load()
+    (cohort / "hashes").rename(cohort / HASHES)
+    pd.testing.assert_frame_equal(found.table, anew.table)
+    assert found.notes == anew.notes and "8 pairs of films" in found.notes[0]
