@@ -226,26 +226,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.workers < 1:
         parser.error("--workers must be 1 or more")
 
+    try:
+        _run(options.dataset, options.src, options.out, 0 if options.no_copies else options.workers)
+    except KeyboardInterrupt:  # also while torch is being imported
+        sys.stderr.write("stopped; the same command goes on\n")
+        raise SystemExit(130) from None
+
+
+def _run(name: str, src: Path, out: Path, workers: int) -> None:
+    """Prepare, look for copies with so many threads (0: not at all), and report; a user's mistake exits with 2."""
     from rich.console import Console
 
     from datasets.cohort import CohortError
     from datasets.layouts.film import LayoutError
     from datasets.prepare_report import report
 
-    errors = Console(stderr=True)
+    errors, found = Console(stderr=True), None
     try:
-        with alone(options.out):
-            table, left_out, placing = prepare(options.dataset, options.src, options.out)
-            found = None
-            if not options.no_copies:
-                table, left_out, found = _with_copies(options.out, table, left_out, options.workers, errors)
+        with alone(out):
+            table, left_out, placing = prepare(name, src, out)
+            if workers:
+                table, left_out, found = _with_copies(out, table, left_out, workers, errors)
     except (LayoutError, CohortError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        errors.print("stopped; the same command goes on", markup=False)
-        raise SystemExit(130) from None
-    report(Console(file=sys.stdout), options.dataset, options.out, table, left_out, placing, found)
+    report(Console(file=sys.stdout), name, out, table, left_out, placing, found)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def _confounding(console: Console, table: pd.DataFrame) -> str:
     """
     target = (table["label"] == "covid").map({True: "covid", False: "not covid"})
     if target.nunique() == 1:
-        _say(console, f"All films are {target.iloc[0]}: add a data set with others before training.", "bold")
+        every = "All films are covid" if target.iloc[0] == "covid" else "No film is covid"
+        _say(console, f"{every}: add a data set with others before training.", "bold")
         return "not identifiable"
     checked = check_confounding(target, table["source"], BATCH)
     v = "" if checked.cramers_v != checked.cramers_v else f" Cramer's V of source and label is {checked.cramers_v:.2f}."

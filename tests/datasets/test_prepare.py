@@ -252,3 +252,24 @@ def test_sentences_are_wrapped_between_words_on_a_terminal_and_whole_elsewhere(
     (command,) = (line for line in lines if line.startswith("Next: "))
     assert str(out) in command  # to be copied
     assert all(len(line) <= 80 for line in lines if line != command)
+
+
+@pytest.mark.parametrize("place", ["datasets.prepare.prepare", "datasets.copies.hashed", "datasets.prepare._run"])
+def test_ctrl_c_is_answered_in_a_sentence_whenever_it_comes(
+    place: str, cohen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        run("cohen", cohen, "--out", tmp_path / "out")
+    assert stopped.value.code == 130 and capsys.readouterr().err == "stopped; the same command goes on\n"
+
+
+def test_films_without_covid_are_said_to_need_some(
+    cohen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table(cohen / "metadata.csv", COHEN[:4], [(n, "SARS", "PA", f"{n}.png") for n in range(4)])
+    run("cohen", cohen, "--out", tmp_path / "out", "--no-copies")
+    assert "No film is covid: add a data set with others" in capsys.readouterr().out
