@@ -43,7 +43,7 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("training.runs.train", refuse)
+    monkeypatch.setattr("training.train.train", refuse)
     benchmark.main(*benchmark.read_arguments(command))
     assert json.loads(record.read_text())["rows"] == first["rows"]
     assert "difference" in capsys.readouterr().out

@@ -13,6 +13,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+import training.assembly
 import training.train
 from datasets.cohort import Cohort
 from datasets.sample import Split
@@ -112,7 +113,7 @@ def test_jtt_sees_the_errors_more_often(
                 seen.extend(draw.film for draw in batch)
                 yield batch
 
-    monkeypatch.setattr(training.train, "EpochSampler", Recorded)
+    monkeypatch.setattr(training.assembly, "EpochSampler", Recorded)
     main(read_arguments(["jtt", str(run), "--upweight", "7", "--seed", "3"]))
     child = run.parent / f"{run.name}-jtt"
     calls = pd.read_parquet(run / "predictions.parquet").query("split == 'train'").set_index("row")
