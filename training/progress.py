@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from training.report import ERRORS
 
@@ -29,8 +30,10 @@ class Clock:
 @contextmanager
 def progress_bar(method: str, steps: int) -> Iterator[Callable[[int, str], None]]:
     """Steps of the whole training; yields what moves it to a step, with a note on the terms of the running epoch."""
-    elapsed, note = TimeElapsedColumn(), TextColumn("{task.fields[note]}")
-    bar = Progress(TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), elapsed, note, console=ERRORS)
+    whole = Column(no_wrap=True, min_width=2 * len(str(steps)) + 1)
+    counted, elapsed = MofNCompleteColumn(table_column=whole), TimeElapsedColumn(table_column=Column(min_width=7))
+    note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    bar = Progress(TextColumn("{task.description}"), BarColumn(10), counted, elapsed, note, console=ERRORS, expand=True)
     with bar:
         task = bar.add_task(method, total=steps, note="")
         yield lambda step, note: bar.update(task, completed=step, note=note)
