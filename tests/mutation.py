@@ -247,14 +247,14 @@ def summary(found: dict[Mutant, str]) -> None:
     """Killed of all that can be imported, by file and in all, with Wilson's 95 % interval."""
     from scipy.stats import binomtest
 
-    print(f"\n{'':32}{'mutants':>8}{KILLED:>8}{TIMED_OUT:>11}{SURVIVED:>10}   {'noticed (95 %)':24}{NO_MODULE}")
+    print(f"\n{'':32}{'mutants':>8}{KILLED:>8}{TIMED_OUT:>11}{SURVIVED:>10}   {'noticed (95 %)':26}{NO_MODULE}")
     for file in (*dict.fromkeys(mutant.file for mutant in found), "all"):
         outcomes = [outcome for mutant, outcome in found.items() if file in ("all", mutant.file)]
         counts = {name: outcomes.count(name) for name in (KILLED, TIMED_OUT, SURVIVED, NO_MODULE)}
         n, noticed = len(outcomes) - counts[NO_MODULE], counts[KILLED] + counts[TIMED_OUT]
         low, high = binomtest(noticed, n).proportion_ci(method="wilson")
         share = f"{noticed / n:.1%} ({low:.1%} to {high:.1%})"
-        row = f"{file:32}{n:8}{counts[KILLED]:8}{counts[TIMED_OUT]:11}{counts[SURVIVED]:10}   {share:24}{counts[NO_MODULE]}"
+        row = f"{file:32}{n:8}{counts[KILLED]:8}{counts[TIMED_OUT]:11}{counts[SURVIVED]:10}   {share:26}{counts[NO_MODULE]}"
         print(row, flush=True)
 
 
