@@ -31,6 +31,8 @@ from training.methods import METHODS, Setup, build_method
 from training.ranks import local_rank, rank, ranks
 from training.recipes import Recipe
 
+FUSED = ("adam", "adamw", "sgd", "momentum")  # timm's names of torch's own optimisers
+
 
 class TrainingError(ValueError):
     """Training that can't begin or go on; the message says why and what to change."""
@@ -87,6 +89,12 @@ class Assembly:
         """Pairs that each term sees in the whole batch of a step, over all processes; a stand-in changes none."""
         batch = self.sampler.batches(self.sampler.epoch)[step - 1]
         return count_pairs(self.sampler.target[batch], self.sampler.bias[batch])
+
+    def close(self) -> None:
+        """End the DataLoader's processes: no signal ends them, and the program would wait for them at its exit."""
+        iterator = self.loader._iterator
+        if iterator is not None and self.loader.num_workers:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
 
     def update(self, step: int) -> None:
         """Move the parameters by their gradients, which are then forgotten.
@@ -165,7 +173,10 @@ def assemble(config: TrainConfig, parameters: Any, cohort: Cohort, recipe: Recip
     joint = Joint(model, method, METHODS[config.method].detached_head, layout, half_of(config, device), config.compile)
     if config.sync_bn:
         joint = convert_sync_batchnorm(joint)
-    optimiser = create_optimizer_v2(joint, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay)
+    scaled = joint.precision is torch.float16
+    # Fused steps look on the device whether a gradient overflowed; for others the host would wait for it at every step.
+    fused = {"fused": True} if scaled and config.opt in FUSED else {}
+    optimiser = create_optimizer_v2(joint, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay, **fused)
     scheduler, _ = create_scheduler_v2(
         optimiser,
         sched=config.sched,
@@ -177,7 +188,6 @@ def assemble(config: TrainConfig, parameters: Any, cohort: Cohort, recipe: Recip
         step_on_epochs=False,
         updates_per_epoch=len(sampler),
     )
-    scaled = joint.precision is torch.float16
     average = ModelEmaV3(model, config.ema, use_warmup=True) if config.ema is not None else None
     joint.train()
     if ranks() > 1:

@@ -106,13 +106,16 @@ def _umask() -> int:
     return mask
 
 
+ASIDE = ".aside"  # how the names of files end that are not moved to their place yet
+
+
 def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
     """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`.
 
     Whatever fails, a full disk or a lost power supply, leaves the old file or the new one, whole. Its mode is the process's
     usual one unless one is given; until it is moved only its owner can read it.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -1,7 +1,8 @@
 """Ctrl-C, `kill` and a scheduler's pre-emption: the training is saved, and the program ends with a code of its own.
 
-The first SIGINT or SIGTERM is remembered, and the loop answers it where it has something whole to save. A second one, a
-moment later, kills at once. The moment is there because schedulers and torchrun pass one signal on several times.
+The first SIGINT or SIGTERM is remembered, and the loop answers it where it has something whole to save; outside of the loop
+there is nothing to save, and it ends the program at once with the same code. A second one, a moment later, kills. The
+moment is there because schedulers and torchrun pass one signal on several times.
 """
 
 import signal
@@ -23,6 +24,8 @@ class InterruptedTrainingError(KeyboardInterrupt):
 class Interruption:
     """Catches the signals while its block runs, in the main thread; elsewhere it does nothing.
 
+    A signal that the block came to its end without answering is passed on to whoever listened before.
+
     Attributes:
         asked: name of the signal that came; empty while there was none.
     """
@@ -39,6 +42,8 @@ class Interruption:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
+        if self.handlers and self.asked and exception[0] is None:
+            signal.raise_signal(signal.Signals[self.asked])
 
     @contextmanager
     def raising(self) -> Iterator[None]:
@@ -46,7 +51,7 @@ class Interruption:
         self.at_once = True
         try:
             if self.asked:
-                raise InterruptedTrainingError(self.asked)
+                raise self._at_once()
             yield
         finally:
             self.at_once = False
@@ -59,10 +64,23 @@ class Interruption:
             return
         self.asked, self.since = signal.Signals(number).name, time.monotonic()
         if self.at_once:
-            raise InterruptedTrainingError(self.asked)
+            raise self._at_once()
+
+    def _at_once(self) -> InterruptedTrainingError:
+        return InterruptedTrainingError(
+            f"stopped by {self.asked} outside of the training itself; the same command with --resume auto goes on from what "
+            "is saved, or begins"
+        )
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """A signal ends the block with InterruptedTrainingError: for all that is not the loop, and has nothing to save."""
+    with Interruption() as interruption, interruption.raising():
+        yield
 
 
 def ignore_signals(worker: int) -> None:
-    """For the processes of a DataLoader, which a terminal or a scheduler signals too: they end with their parent."""
+    """For the processes of a DataLoader, which a terminal or a scheduler signals too: they end when their parent says so."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

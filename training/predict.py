@@ -50,9 +50,11 @@ def infer(
         device: of the model.
         batch_size: films at once.
         channels_last: memory layout of the images.
-        unreadable: takes the reason, by position, of films that can't be decoded, which are then left out; without it such a
-            film raises UnreadableFilmError.
+        unreadable: takes the reason, by position, of films that can't be decoded, which are then left out, as are those that
+            it names already; without it such a film raises UnreadableFilmError.
     """
+    if unreadable:  # one that can be read again is left out all the same, so that what is measured stays comparable
+        positions = positions[~np.isin(positions, list(unreadable))]
     was_training = model.training
     model.eval()
     features, logits, done = [], [], []

@@ -60,7 +60,7 @@ def main(options: argparse.Namespace) -> None:
     from training.train import prepare
 
     console = Console()
-    with mistakes_as_sentences("interrupted; give the same command again to begin anew"):
+    with mistakes_as_sentences("interrupted; give the same command again"):
         given = {name: getattr(options, name) for name in ("data_dir", "output", "device")}
         parent = read_parent(options.run, given)
         config = second_config(parent, options.seed, options.epochs) if options.recipe == "jtt" else parent.config

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from datasets.cohort import Cohort
 from training.assembly import Assembly
-from training.checkpoint import CheckpointError, write_aside
+from training.checkpoint import ASIDE, CheckpointError, write_aside
 from training.checkpoint_header import RESUME_PATTERN
 from training.divergence import Totals
-from training.ranks import is_first, rank, ranks, stacked
+from training.ranks import any_rank, is_first, joined, rank, ranks, stacked
 from training.selection import Best
 
 VERSION = 2
@@ -58,8 +58,16 @@ def state_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(RESUME_PATTERN))
 
 
+def state_name(training: Assembly, progress: Progress) -> str:
+    """Of the file that holds this state; states are ordered by name."""
+    return RESUME_PATTERN.replace("*", f"{progress.epoch * training.steps + progress.step:09d}")
+
+
 def save_progress(training: Assembly, progress: Progress, folder: Path, keep: int) -> None:
     """Write the state aside, flush it to disk and move it in place; every process must call this, the first one writes.
+
+    All leave when it is there, for torchrun ends the others once one process has ended; and with one list of the films that
+    any of them could not read.
 
     Args:
         training: as it is after a step.
@@ -74,9 +82,14 @@ def save_progress(training: Assembly, progress: Progress, folder: Path, keep: in
     generators = {"cpu": stacked(torch.get_rng_state())}
     if cuda:
         generators["cuda"] = stacked(torch.cuda.get_rng_state(training.device))
-    if not is_first():
-        return
-    number = progress.epoch * training.steps + progress.step
+    for row in joined(np.array(list(progress.unreadable), dtype=np.int64)).tolist():
+        progress.unreadable.setdefault(row, "another process could not decode it")
+    if is_first():
+        _write(training, progress, folder, keep, generators)
+    any_rank(False)
+
+
+def _write(training: Assembly, progress: Progress, folder: Path, keep: int, generators: dict[str, Tensor]) -> None:
     state = {
         "version": VERSION,
         "films": digest(training.cohort),
@@ -93,7 +106,7 @@ def save_progress(training: Assembly, progress: Progress, folder: Path, keep: in
         "unreadable": progress.unreadable,
         "best": tuple(progress.best),
     }
-    write_aside(folder / RESUME_PATTERN.replace("*", f"{number:09d}"), lambda file: torch.save(state, file))
+    write_aside(folder / state_name(training, progress), lambda file: torch.save(state, file))
     for old in state_files(folder)[: -max(keep, 1)]:
         old.unlink()
 
@@ -107,7 +120,7 @@ def restore(training: Assembly, place: Path) -> Progress:
     state, file = load_state(place)
     if state.get("version") != VERSION:
         raise CheckpointError(f"{file} was written by another version of this package: go on with that one")
-    if state["films"] != digest(training.cohort):
+    if state.get("films") != digest(training.cohort):
         raise CheckpointError(f"{file}: the films or their splits have changed since this run began; train anew")
     try:
         training.joint.load_state_dict(state["joint"])
@@ -169,14 +182,17 @@ def digest(cohort: Cohort) -> str:
     return hashlib.sha256(films.to_csv(index=False).encode()).hexdigest()
 
 
-def tidy(folder: Path, epochs: int) -> None:
-    """Undo what came after a state, or was cut short: half-written files, and lines of metrics.jsonl past so many epochs."""
+def tidy(folder: Path, training: Assembly, progress: Progress) -> None:
+    """Undo what came after a state, or was cut short: later states, half-written files, later lines of metrics.jsonl.
+
+    A later state would be taken for the newest, and what is saved from here on for older ones, which go.
+    """
     if not is_first():
         return
-    for leftover in folder.glob(".*.?*"):
-        if leftover.is_file() and leftover.name.startswith((".resume-", ".metrics.", ".model.", ".probe_set.")):
-            leftover.unlink()
-    file = folder / "metrics.jsonl"
+    later = [file for file in state_files(folder) if file.name > state_name(training, progress)]
+    for leftover in (*later, *folder.glob(f".*{ASIDE}"), folder / "diverged.json"):
+        leftover.unlink(missing_ok=True)
+    epochs, file = progress.epoch, folder / "metrics.jsonl"
     if file.is_file():
         kept = []
         for line in file.read_text(encoding="utf-8").splitlines()[:epochs]:

@@ -7,14 +7,18 @@ processes, which share each batch.
 
 import dataclasses
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from training.config import AUTO, TrainConfig, as_settings, parse
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens, Ctrl-C needs no traceback
     CONFIG = parse(sys.argv[1:])  # before the heavy imports, so that --help and mistakes answer at once
 
 import numpy as np
@@ -31,7 +35,7 @@ from training.assembly import Assembly, TrainingError, assemble, choose_device
 from training.checkpoint import write_aside
 from training.cohorts import cohort_of, preprocessing_of
 from training.divergence import DivergenceError
-from training.interruption import Interruption
+from training.interruption import Interruption, stopping_at_once
 from training.joint import backward
 from training.keeper import Keeper
 from training.measure import LOCAL_SETTINGS, finish, validate
@@ -47,7 +51,6 @@ from training.ranks import (
     mean_over_ranks,
     process_group,
     ranks,
-    stacked,
     take_over_buffers,
     told_by_first,
 )
@@ -62,7 +65,7 @@ from training.report import (
     show_results,
     write_report,
 )
-from training.resume import Progress, restore, tidy
+from training.resume import Progress, digest, restore, state_files, tidy
 from training.runs import find_run, read_result
 from training.selection import Best, selection_value
 from training.trackers import Listener, require_tracker, tracking
@@ -73,7 +76,7 @@ ALL_RANKS = Console(stderr=True)  # for what is known in one process alone, and 
 
 def main(config: TrainConfig, parameters: Any) -> None:
     """Train, print the summary, then `--result` and one JSON object."""
-    with mistakes_as_sentences("interrupted before training began"), process_group():
+    with mistakes_as_sentences("interrupted"), stopping_at_once(), own_mistakes(), process_group():
         console = Console(quiet=not is_first())
         ERRORS.quiet = not is_first()
         cohort = prepare(config, console)
@@ -94,6 +97,16 @@ def main(config: TrainConfig, parameters: Any) -> None:
             print(json.dumps(result_json(runs), allow_nan=False))
 
 
+@contextmanager
+def own_mistakes() -> Iterator[None]:
+    """The first process alone prints, but for mistakes: they may be another one's own, as a film that it can't read."""
+    try:
+        yield
+    except (ValueError, OSError):
+        ERRORS.quiet = False
+        raise
+
+
 def prepare(config: TrainConfig, console: Console) -> Cohort:
     """Load and check the films, say what they allow, and decode them, once model and device are known to exist."""
     require_model(config.model)
@@ -103,6 +116,10 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     show_notices(console, cohort)
     with first_goes_first():  # a cache on disk is filled once
         cohort = cohort.cached(config.cache, config.output / ".cache")
+    if ranks() > 1 and any_rank(told_by_first(digest(cohort)) != digest(cohort))[0]:
+        raise TrainingError(
+            "the processes read other films than the first: --data-dir must hold the same for all of them"
+        )
     films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
     show_cohort(console, cohort, check)
@@ -129,6 +146,8 @@ def obtain(
     """
     finished, begun = find_run(config, parameters)
     if finished is not None:
+        for state in state_files(finished) if is_first() else ():  # killed after the report, before they were deleted
+            state.unlink()
         return read_result(finished / "report.json")
     config.output.mkdir(parents=True, exist_ok=True)
     hash_key(config.output, config.hash_key)
@@ -168,26 +187,31 @@ def train(
     if config.resume:
         folder = config.resume if config.resume.is_dir() else config.resume.parent
         done = restore(training, config.resume)
-        tidy(folder, done.epoch)
+        tidy(folder, training, done)
     else:
         name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
         folder, done = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name), Progress()
-        if is_first():
-            write_aside(
-                folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-            )
-    keeper = Keeper(training, done, folder)
+    if is_first():
+        write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
+    again = f"go on with --resume {folder}, or with the same command and --resume auto"
+    keeper = Keeper(training, done, folder, "the same command goes on" if recipe else again)
     if not config.resume:
-        watch(training.measured, cohort, config, folder, device, 0, keeper.lost)
         keeper.save()
     told = {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS}
     with (
         Interruption() as interruption,
+        closing(training),
         tracking(config.tracker if is_first() else None, folder, told) as track,
         progress_bar(config.method, config.epochs * training.steps) as show,
     ):
+        if done.epoch == done.step == 0:
+            with keeper.leaving_when_told(interruption, save=False):
+                watch(training.measured, cohort, config, folder, device, 0, keeper.lost)
         while done.epoch < config.epochs:
-            rate = run_epoch(training, done, keeper, interruption, show)
+            try:
+                rate = run_epoch(training, done, keeper, interruption, show)
+            except RuntimeError as error:
+                raise keeper.broke_off(error) from None
             with keeper.leaving_when_told(interruption):
                 record, value = measure_epoch(training, done, keeper, rate)
             if value >= done.best.value:
@@ -199,6 +223,8 @@ def train(
             if is_first():
                 with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())  # a state that counts the line is not on disk before it
             for listener in (track, *listeners):
                 listener(done.epoch, record)
             keeper.save()
@@ -251,7 +277,8 @@ def run_epoch(
         done.step = step
         clock.count(training.sampler.batch_size)
         # Reading a number waits for the device, and asking the other processes waits for them: not at every step.
-        if step % LOG_STEPS == 0 or step == steps or (ranks() == 1 and (interruption.asked or not config.save_minutes)):
+        at_once = not config.save_minutes or (ranks() == 1 and interruption.asked)
+        if step % LOG_STEPS == 0 or step == steps or at_once:
             stop, due = any_rank(bool(interruption.asked), keeper.due())
             means = finite_means(training, done, keeper)
             show(
@@ -269,11 +296,9 @@ def finite_means(training: Assembly, done: Progress, keeper: Keeper) -> dict[str
     """Means of the epoch's terms so far, over all processes.
 
     Raises:
-        DivergenceError: a term was not finite; the batch's rows are in diverged.json.
+        DivergenceError: a term or a weight is not finite; the batch's rows are in diverged.json.
     """
-    bad = stacked(torch.tensor(done.totals.first_bad()))
-    if (bad > 0).any():
-        raise keeper.diverged(int(bad[bad > 0].min()))
+    keeper.require_finite()
     means = mean_over_ranks(torch.stack([value.double() for value in done.totals.sums.values()]) / done.step)
     return dict(zip(done.totals.sums, means.tolist(), strict=True))
 

@@ -11,13 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from PIL import Image
+from rich.console import Console
 
 from datasets.samplers import EpochSampler
 from tests.training_process import Disturbance, codes, start
+from training import train as loop
 from training.assembly import TrainingError, assemble
 from training.checkpoint import load_checkpoint
 from training.config import parse
-from training.resume import state_files
+from training.resume import Progress, save_progress, state_files
 
 # GroupNorm in place of batch norm, nothing random in the network.
 SMALL = [
@@ -116,6 +121,55 @@ def test_torchrun_passes_a_signal_on_and_a_dead_rank_ends_the_job(tmp_path: Path
         assert "and saved; go on with --resume" in said or number == signal.SIGKILL
         (file,) = tmp_path.glob("*/resume-*.pt")
         assert torch.load(file, weights_only=True)["epoch"] < 300
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """PNG files, of which the one that the second process needs last in the first step is broken."""
+    folder, rng, rows = tmp_path / "films", np.random.default_rng(0), []
+    folder.mkdir()
+    for number in range(64):
+        Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(folder / f"{number}.png")
+        split = ("train", "train", "validation", "test")[number // 4 % 4]
+        rows.append((f"{number}.png", ("covid", "normal")[number % 2], "ab"[number // 2 % 2], f"p{number}", split))
+    columns = ["path", "label", "source", "patient_id", "split"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "metadata.csv", index=False)
+    at = np.array([number for number in range(64) if number // 4 % 4 < 2])
+    broken = at[EpochSampler(at, at % 2, at // 2 % 2, 16, 0).batches(0)[0][-1]]
+    (folder / f"{broken}.png").write_bytes(b"no PNG")
+    return folder
+
+
+def test_a_film_that_the_second_process_can_not_read_is_told(films: Path, tmp_path: Path) -> None:
+    flags = [*SMALL[2:], "--data-dir", str(films), "--cache", "none", "--method", "erm", "--resume", "auto"]
+    flags = [flag for flag in flags if flag not in ("--films", "64")] + ["--output", str(tmp_path / "runs")]
+    assert codes(start(flags, 2, errors=tmp_path / "said")) == [2, 2]
+    assert "of metadata.csv can't be used" in (tmp_path / "said").read_text()
+    assert codes(start([*flags, "--on-bad-image", "skip"], 2, errors=tmp_path / "said")) == [0, 0]
+    report = json.loads((folder_of(tmp_path / "runs") / "report.json").read_text())
+    assert len(report["stood_in_for"]) == 1
+
+
+def _save_slowly(rank: int, folder: str) -> None:
+    """The first process takes its time to save; then the two have other films."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    config, parameters = parse([*SMALL, "--output", folder])
+    training = assemble(config, parameters, loop.prepare(config, Console(quiet=True)))
+    whole = torch.save
+    torch.save = lambda *arguments: (time.sleep(2), whole(*arguments))  # type: ignore[assignment]
+    done = Progress(unreadable={5: "it is torn"} if rank else {})
+    save_progress(training, done, Path(folder), keep=1)
+    assert len(state_files(Path(folder))) == 1 and list(done.unreadable) == [5]
+    loop.digest = lambda cohort: f"those of {rank}"
+    with pytest.raises(TrainingError, match="the processes read other films than the first"):
+        loop.prepare(config, Console(quiet=True))
+    dist.destroy_process_group()
+
+
+def test_no_process_leaves_before_the_state_is_saved_or_trains_on_films_of_its_own(tmp_path: Path) -> None:
+    """torchrun ends the others, the one that writes among them, when one has ended."""
+    mp.start_processes(_save_slowly, (str(tmp_path),), nprocs=2, start_method="spawn")
 
 
 def test_a_batch_that_can_not_be_shared_out_is_a_sentence() -> None:

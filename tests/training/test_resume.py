@@ -13,6 +13,7 @@ from rich.console import Console
 
 from datasets.cohort import Cohort
 from tests.planted import Planted
+from training import trackers
 from training import train as loop
 from training.assembly import Assembly, assemble
 from training.checkpoint import CheckpointError, load_checkpoint
@@ -20,8 +21,11 @@ from training.config import parse
 from training.interruption import InterruptedTrainingError
 from training.methods import METHODS
 from training.probe_file import load_probe_set
+from training.recipes.jtt import just_train_twice, second_config
+from training.recipes.parent import Parent, read_parent
 from training.report import RunResult
-from training.resume import Progress, load_state, restore, save_progress, state_files
+from training.resume import Progress, load_state, restore, save_progress, state_files, tidy
+from training.runs import find_run
 
 SMALL = [
     "--dataset", "phantom", "--films", "64", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1", "-b", "16",
@@ -126,6 +130,25 @@ def test_interrupted_at_every_step_in_turn(cohort: Cohort, monkeypatch: pytest.M
     assert_same(whole, run(cohort, "cut", *flags))
 
 
+@pytest.mark.parametrize("flags", [["--amp", "--amp-dtype", "float16"], ["--accumulate", "2"]], ids=" ".join)
+def test_a_loss_scale_and_parts_of_batches_go_on(
+    flags: list[str], cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*EVERYTHING, *flags]
+    whole = run(cohort, "whole", *flags)
+    with monkeypatch.context() as patched:
+        told_to_stop(patched, "update", 6)
+        with pytest.raises(InterruptedTrainingError):
+            run(cohort, "cut", *flags)
+    assert_same(whole, run(cohort, "cut", *flags))
+
+
+def test_a_loss_scale_makes_no_step_wait_for_the_device() -> None:
+    config, parameters = parse([*SMALL, "--amp", "--amp-dtype", "float16"])
+    optimiser = assemble(config, parameters, loop.prepare(config, Console(quiet=True))).optimiser
+    assert optimiser._step_supports_amp_scaling  # type: ignore[attr-defined]
+
+
 def test_saving_changes_nothing(cohort: Cohort) -> None:
     assert_same(run(cohort, "seldom"), run(cohort, "often", "--save-minutes", "0"))
 
@@ -162,6 +185,104 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
     for folder in sorted(Path("whole").glob("phantom-*")):
         first, second = load_checkpoint(folder), load_checkpoint(Path("cut") / folder.name)
         assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+
+
+def test_an_earlier_state_takes_the_place_of_later_ones(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lest what is saved from there on goes, as older than they are."""
+    whole = run(cohort, "whole")
+    config, parameters = parse([*SMALL, "--output", "cut", "--keep", "9"])
+    for last, keep, place in ((7, 9, None), (2, 1, "resume-000000004.pt")):
+        folder = next(Path("cut").glob("phantom-*"), Path())
+        config = loop.dataclasses.replace(config, keep=keep, resume=place and folder / place)
+        with monkeypatch.context() as patched, pytest.raises(InterruptedTrainingError):
+            told_to_stop(patched, "update", last)
+            Path("cut").mkdir(exist_ok=True)
+            loop.train(config, parameters, cohort)
+    (state,) = state_files(folder)
+    assert state.name == "resume-000000006.pt"
+    assert_same(whole, run(cohort, "cut"))
+
+
+def test_what_was_cut_short_is_swept_up(cohort: Cohort) -> None:
+    training, folder = begun(cohort)
+    save_progress(training, Progress(epoch=1), folder, keep=1)
+    for name in (".report.json.abc.aside", ".predictions.parquet.abc.aside", "diverged.json"):
+        (folder / name).write_text("half")
+    (folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"ep')
+    tidy(folder, training, Progress(epoch=1))
+    assert sorted(file.name for file in folder.iterdir()) == ["metrics.jsonl", "resume-000000004.pt"]
+    assert (folder / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
+
+
+def test_states_that_outlived_the_report_go(cohort: Cohort) -> None:
+    whole = run(cohort, "whole")
+    (whole.folder / "resume-000000008.pt").write_bytes(b"killed before this was deleted")
+    assert run(cohort, "whole").folder == whole.folder  # which looks for states
+
+
+@pytest.mark.parametrize("place", ["prepare", "assemble", "read_result"])
+def test_a_signal_outside_of_the_loop_has_the_same_code(
+    place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [*SMALL[: SMALL.index("--hash-key")], "--epochs", "1", "--resume", "auto"]
+    if place == "read_result":
+        loop.main(*parse(flags))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
+            told_to_stop(patched, place, 1, number)
+            loop.main(*parse(flags))
+        said = " ".join(capsys.readouterr().err.split())
+        assert stopped.value.code == 75 and f"stopped by {number.name} outside of the training itself" in said
+
+
+def test_a_signal_that_comes_when_all_is_measured_is_not_lost(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tracker is told the last numbers and closed, which may take a while; the second run of the pair would begin."""
+    flags = [*SMALL[: SMALL.index("--hash-key")], "--paired", "--resume", "auto", "--tracker", "tensorboard"]
+
+    def close(self: trackers.TensorBoard, failed: bool) -> None:
+        self.writer.close()
+        signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
+        patched.setattr(trackers.TensorBoard, "close", close)
+        loop.main(*parse(flags))
+    (folder,) = Path("runs").glob("phantom-*")
+    assert stopped.value.code == 75 and "-erm-" in folder.name and state_files(folder)
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+    loop.main(*parse(flags))
+    assert [(path / "report.json").is_file() for path in Path("runs").glob("phantom-*")] == [True, True]
+
+
+def test_a_recipe_goes_on_too(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(cohort, "runs", "--method", "erm")
+
+    def twice(output: str) -> tuple[Parent, RunResult]:
+        Path(output).mkdir(exist_ok=True)
+        parent = read_parent(first.folder, {"output": Path(output), "hash_key": Path("key")})
+        return parent, just_train_twice(parent, cohort, second_config(parent, 3, None), 2)
+
+    _, whole = twice("whole")
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(InterruptedTrainingError, match="saved; the same command goes on"),
+    ):
+        told_to_stop(patched, "update", 6)
+        twice("cut")
+    cut = twice("cut")[1]
+    assert cut.folder.name == whole.folder.name
+    for one in (whole, cut):
+        loop.conclude([one])
+    assert_same(whole, cut)
+
+
+def test_folders_that_hold_no_settings_are_passed_over(place: Path) -> None:
+    config, parameters = parse([*SMALL, "--method", "erm"])
+    for number, text in enumerate(("a: [", "", "- 1", "\0")):
+        (place / "runs" / f"phantom-erm-test_resnet-s0-{number}").mkdir(parents=True)
+        (place / "runs" / f"phantom-erm-test_resnet-s0-{number}" / "config.yaml").write_text(text)
+    assert find_run(config, parameters) == (None, None)
 
 
 def begun(cohort: Cohort, **changes: Any) -> tuple[Assembly, Path]:

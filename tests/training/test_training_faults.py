@@ -1,6 +1,7 @@
 """What goes wrong in the middle of a training: numbers that are none, films that can't be read, signals, a full disk."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,10 +17,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datasets.cohort import CohortSamples, UnreadableFilmError
 from datasets.sample import Sample, Split
 from models.classifier import Output
+from training.assembly import Assembly
 from training.config import parse
-from training.interruption import ECHO, InterruptedTrainingError, Interruption, ignore_signals
+from training.interruption import ECHO, InterruptedTrainingError, Interruption, ignore_signals, stopping_at_once
 from training.methods.erm import Erm
 from training.train import main
 
@@ -107,6 +110,47 @@ def test_a_loss_that_is_no_number_names_step_films_and_state(
     assert record["rows"] == cohort.table["row"].to_numpy()[at[batch]].tolist()
 
 
+def finite_states(folder: Path) -> list[str]:
+    """Names of the states, none of which is poisoned."""
+    files = sorted(folder.glob("resume-*.pt"))
+    for file in files:
+        assert all(value.isfinite().all() for value in torch.load(file, weights_only=True)["joint"].values())
+    return [file.name for file in files]
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slope of a finite loss may be none; the state before would be deleted for one that can't be gone on from."""
+    calls, whole = [0], Assembly.update
+
+    def update(self: Assembly, step: int) -> None:
+        calls[0] += 1
+        if calls[0] == 6:
+            next(p for p in self.joint.parameters() if p.grad is not None).grad.fill_(torch.nan)  # type: ignore[union-attr]
+        whole(self, step)
+
+    monkeypatch.setattr(Assembly, "update", update)
+    said = refused(capsys, *PHANTOM, "--method", "erm", "--save-minutes", "0")
+    (folder,) = Path("runs").glob("phantom-*")
+    assert "a weight is not finite at step 2 of epoch 2, on the films of rows " in said
+    assert finite_states(folder) == ["resume-000000005.pt"] and f"{folder.name}/resume-000000005.pt" in said
+
+
+def test_a_film_that_breaks_after_a_loss_that_is_no_number_saves_nothing(
+    films: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(self: Erm, output: Output, batch: Sample) -> dict[str, Tensor]:
+        for row in range(120):
+            break_film(films, row)
+        return {"ce": output.logits.sum() * float("nan")}
+
+    monkeypatch.setattr(Erm, "forward", forward)
+    said = refused(capsys, *SMALL, "--data-dir", str(films), "--cache", "none", "--method", "erm")
+    (folder,) = Path("runs").glob("covid-*")
+    assert "ce is not finite at step 1 of epoch 1" in said and finite_states(folder) == ["resume-000000000.pt"]
+
+
 def break_film(folder: Path, row: int) -> None:
     (folder / f"{row}.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
 
@@ -121,6 +165,7 @@ def test_a_film_that_breaks_stops_the_training_which_goes_on_once_it_is_mended(
     said = refused(capsys, *flags)
     assert "error: the film on line 2 of metadata.csv can't be used: it is not a whole PNG" in said or "PNG" in said
     assert "--on-bad-image skip" in said and "Traceback" not in said and "DataLoader" not in said
+    assert not multiprocessing.active_children()  # the program would wait for them for ever
     (films / "0.png").write_bytes(whole)
     (folder,) = Path("runs").glob("covid-*")
     main(*parse(["--resume", str(folder)]))
@@ -138,7 +183,8 @@ def test_others_stand_in_for_films_that_break_and_it_is_said(
     flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--workers", workers, "--on-bad-image", "skip"]
     main(*parse([*flags, "--method", "erm"]))
     said = " ".join(capsys.readouterr().err.split())
-    assert said.count("can't be used") == 2 and said.count("stands in for it") == 2
+    assert said.count("can't be used") == 7 and said.count("stands in for it") == 2
+    assert said.count("it is left out of what is measured") == 5
     (folder,) = Path("runs").glob("covid-*")
     report = json.loads((folder / "report.json").read_text())
     assert [entry["row"] for entry in report["stood_in_for"]] == [0, 1]
@@ -147,6 +193,86 @@ def test_others_stand_in_for_films_that_break_and_it_is_said(
     assert len(predictions) == 115 and not set(predictions["row"]) & {0, 1, 8, 12, 13}
     again = json.loads((folder / "report.json").read_text())["runs"][0]["metrics"]["test"]
     assert again["n"] == (predictions["split"] == "test").sum()
+
+
+def test_a_film_of_validation_that_breaks_stops_the_training_too(
+    films: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (films / "8.png").read_bytes()
+    break_film(films, 8)
+    said = refused(capsys, *SMALL, "--data-dir", str(films), "--cache", "none", "--method", "erm")
+    assert "the film on line 10 of metadata.csv can't be used" in said and "--on-bad-image skip" in said
+    (folder,) = Path("runs").glob("covid-*")
+    assert finite_states(folder) == ["resume-000000004.pt"]
+    (films / "8.png").write_bytes(whole)
+    main(*parse(["--resume", str(folder)]))
+    assert json.loads((folder / "report.json").read_text())["excluded"] == []
+
+
+def test_stand_ins_take_over_where_the_training_stopped(films: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    break_film(films, 0)
+    flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--method", "erm", "--resume", "auto"]
+    refused(capsys, *flags)
+    main(*parse([*flags, "--on-bad-image", "skip"]))
+    (folder,) = Path("runs").glob("covid-*")
+    assert [entry["row"] for entry in json.loads((folder / "report.json").read_text())["stood_in_for"]] == [0]
+    assert "on_bad_image: skip" in (folder / "config.yaml").read_text()
+
+
+def test_a_film_that_can_be_read_again_stays_left_out(
+    films: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epochs are compared on the same films."""
+    tries, whole = [0], CohortSamples.pixels
+
+    def pixels(self: CohortSamples, film: int) -> Tensor:
+        if int(self.row[film]) == 8:
+            tries[0] += 1
+            if tries[0] == 1:
+                error = UnreadableFilmError("the disk was away")
+                error.position = film
+                raise error
+        return whole(self, film)
+
+    monkeypatch.setattr(CohortSamples, "pixels", pixels)
+    flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--on-bad-image", "skip"]
+    main(*parse([*flags, "--method", "erm"]))
+    assert "the disk was away; it is left out of what is measured" in " ".join(capsys.readouterr().err.split())
+    (folder,) = Path("runs").glob("covid-*")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["validation"]["n"] for line in lines] == [27, 27] and tries == [1]
+    assert [row["row"] for row in json.loads((folder / "report.json").read_text())["excluded"]] == [8]
+
+
+def test_a_worker_that_is_killed_and_memory_that_is_full_are_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Assembly.update
+
+    def kill_worker(self: Assembly, step: int) -> None:
+        whole(self, step)
+        if step == 2:
+            os.kill(self.loader._iterator._workers[0].pid, signal.SIGKILL)  # type: ignore[union-attr]
+            time.sleep(0.5)
+
+    def out_of_memory(self: Assembly, step: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    for number, (broken, expected) in enumerate(
+        ((kill_worker, "of --workers was killed"), (out_of_memory, "--accumulate 2"))
+    ):
+        monkeypatch.setattr(Assembly, "update", broken)
+        said = refused(capsys, *PHANTOM, "--workers", "2", "--output", f"runs{number}")
+        assert expected in said and "/resume-000000000.pt" in said
+
+
+def test_ctrl_c_during_the_imports_needs_no_traceback(place: Path) -> None:
+    job = subprocess.Popen([sys.executable, "-m", "training.train", *PHANTOM], stderr=subprocess.PIPE, text=True)
+    while "libtorch" not in Path(f"/proc/{job.pid}/maps").read_text() and job.poll() is None:
+        time.sleep(0.005)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert "Traceback" not in said and job.returncode in (-signal.SIGINT, 75)
 
 
 def test_a_stand_in_is_of_the_same_label_and_source_and_always_the_same(films: Path) -> None:
@@ -176,7 +302,7 @@ def test_a_stand_in_is_of_the_same_label_and_source_and_always_the_same(films: P
 
 
 def test_a_second_signal_kills_but_not_an_echo() -> None:
-    with Interruption() as interruption:
+    with pytest.raises(InterruptedTrainingError), stopping_at_once(), Interruption() as interruption:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)  # as torchrun and a scheduler pass it on once more
         assert interruption.asked == "SIGTERM"

@@ -9,11 +9,13 @@ by plain cross-entropy over films of which those in the error set occur lambda_u
 after 60 epochs of identification (Waterbirds), 50 after 1 (CelebA), 6 after 2 (text), and chooses both, and a strong weight
 decay, by worst-group accuracy on a validation split with bias labels: without such a search nothing is promised.
 
-Deviations: "wrong" is read at the run's own threshold where there is one, not at 0.5; the run is the epoch that its selection
-rule kept. An epoch is as much longer as films are repeated, so compare with a plain run of as many steps too. An interrupted
-second training is not resumed. It makes no sense where the first model calls most films wrong (then it is nearly ERM with
-longer epochs) or none.
+Deviations: "wrong" is read at the run's own threshold where there is one, not at 0.5; the run is the epoch that its
+selection rule kept. An epoch is as much longer as films are repeated, so compare with a plain run of as many steps too.
+An interrupted second training goes on with the same command. It makes no sense where the first model calls most films
+wrong (then it is nearly ERM with longer epochs) or none.
 """
+
+import dataclasses
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from training.methods.parameters import ErmParameters
 from training.recipes import Recipe
 from training.recipes.parent import Parent, RecipeError, own_calls, with_given
 from training.report import RunResult
+from training.runs import find_run
 from training.train import train
 
 
@@ -70,4 +73,5 @@ def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweig
         repeats=np.where(wrong, upweight, 1),
         notes=(f"{share} {upweight} times an epoch.",),
     )
-    return train(config, ErmParameters(), cohort, recipe=recipe)
+    _, begun = find_run(config, ErmParameters(), recipe)
+    return train(dataclasses.replace(config, resume=begun), ErmParameters(), cohort, recipe=recipe)
