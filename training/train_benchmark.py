@@ -161,7 +161,7 @@ def our_epoch(flags: list[str], method: str, cohort: Cohort, place: Path) -> Cal
     config, parameters = parse([*flags, "--method", method, "--epochs", "1000"])
     training = assemble(config, parameters, cohort)
     done = Progress()
-    keeper = Keeper(training, done, place)
+    keeper = Keeper(training, done, place, "")
 
     def epoch() -> None:
         run_epoch(training, done, keeper, Interruption(), lambda step, note: None)
@@ -177,7 +177,7 @@ def show_profile(console: Console, flags: list[str], cohort: Cohort, place: Path
     for name, module in (("forward", training.joint.classifier), ("terms", training.joint.method)):
         mark(module, name)
     done = Progress()
-    keeper = Keeper(training, done, place)
+    keeper = Keeper(training, done, place, "")
     run_epoch(training, done, keeper, Interruption(), lambda step, note: None)
     done.next_epoch()
     steps = min(PROFILED, training.steps)
