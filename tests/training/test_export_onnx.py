@@ -61,8 +61,19 @@ def test_what_it_says_of_itself(exported: tuple[Predictor, Path]) -> None:
     assert not list(file.parent.glob("*.data"))  # one file
 
 
+def test_it_names_no_file_of_this_machine(exported: tuple[Predictor, Path]) -> None:
+    _, file = exported
+    content = file.read_bytes()
+    for place in (str(Path(onnx_model.__file__).parents[2]), str(Path(torch.__file__).parent), str(Path.home()), ".py"):
+        assert place.encode() not in content
+    # What torch's exporter writes otherwise.
+    program = torch.onnx.export(torch.nn.ReLU().eval(), (torch.zeros(2),), dynamo=True, verbose=False)
+    assert program is not None and b'File "' in program.model_proto.SerializeToString()
+
+
 def test_a_model_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_model, "parity", lambda model, file: 0.01)
-    with pytest.raises(ExportError, match=r"differs by 0\.01 from the classifier: not kept"):
-        export_onnx(small_checkpoint(), "a-run", tmp_path / "x.onnx")
+    for found, said in ((0.01, r"0\.01"), (float("nan"), "nan")):
+        monkeypatch.setattr(onnx_model, "parity", lambda model, file, found=found: found)
+        with pytest.raises(ExportError, match=f"differs by {said} from the classifier: not kept"):
+            export_onnx(small_checkpoint(), "a-run", tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
