@@ -88,6 +88,8 @@ def hub_server() -> Iterator[Hub]:
 
         def about(self, name: str, repository: Repository, rest: str, body: bytes) -> None:
             sizes = {file: repository.sizes.get(file, len(data)) for file, data in repository.files.items()}
+            if rest.startswith("revision") and rest.partition("/")[2] not in ("main", repository.sha):
+                return self.answer(404, {"error": "none"}, {"X-Error-Code": "RevisionNotFound"})
             if rest.startswith("preupload"):
                 asked = [one["path"] for one in json.loads(body)["files"]]
                 modes = [{"path": one, "uploadMode": "regular", "shouldIgnore": False, "oid": None} for one in asked]

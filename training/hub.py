@@ -70,7 +70,11 @@ def pull(repo: str, folder: Path, api: "HfApi", revision: str | None = None) -> 
     from training.model_card import NAME as CARD
     from training.shared_run import README, ShareError, check_arrived, check_size, refusal
 
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside:
+    try:
+        workplace = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.")
+    except OSError as error:
+        raise ShareError(f"{folder} can't be made: {error.strerror or error}") from None
+    with workplace as aside:
         fetched, place = Path(aside) / "fetched", Path(aside) / "run"
         place.mkdir()
         with _mistakes_of_the_hub(repo):
@@ -96,7 +100,12 @@ def pull(repo: str, folder: Path, api: "HfApi", revision: str | None = None) -> 
 @contextmanager
 def _mistakes_of_the_hub(repo: str) -> Iterator[None]:
     """What can go wrong between here and the hub, as sentences."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     from training.shared_run import ShareError
 
@@ -110,6 +119,8 @@ def _mistakes_of_the_hub(repo: str) -> Iterator[None]:
         raise ShareError(
             f"{repo}: there is no such repository, or it is private: sign in with `hf auth login`"
         ) from None
+    except RevisionNotFoundError:
+        raise ShareError(f"{repo} has no such branch, tag or commit: leave --revision out for the newest") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
         hint = (
@@ -145,6 +156,8 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     own, other = parsers[arguments[0]], "pull" if arguments[0] == "push" else "push"
     foreign = parsers[other]._option_string_actions.keys() - own._option_string_actions.keys()
     options = own.parse_strictly(arguments[1:], {flag: f"{flag} belongs to {other}" for flag in foreign})
+    if options.repo.count("/") != 1:
+        own.error(f"{options.repo!r} is no name of a repository: give user/name")
     if options.command == "push" and not options.run.is_dir():
         own.error(f"{options.run} is no folder: give the folder of a finished run")
     if options.command == "pull" and options.output.exists():

@@ -6,7 +6,7 @@ of reference and probe films) travels only when that is asked for, though patien
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -65,31 +65,32 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
             raise ShareError(f"{run} holds no {name}: only the folder of a finished run can be shared")
     settings = _mapping(run / "config.yaml", yaml.safe_load)
     report = _mapping(run / "report.json", json.loads)
-    local = [
-        run.resolve(),
-        run.resolve().parent,
-        *(Path(str(settings[name])) for name in LOCAL_SETTINGS if settings.get(name)),
-    ]
+    places = [run.resolve(), run.resolve().parent]
+    places += [Path(str(settings[name])) for name in LOCAL_SETTINGS if settings.get(name)]
+    local = [path for path in places if path.is_absolute() and path.name]  # not the root: it is part of every path
     try:
         for told in report["runs"]:
             told["folder"] = PurePath(told["folder"]).name
-        report["excluded"] = [{"reason": row["reason"]} for row in report.get("excluded", [])]
-    except (KeyError, TypeError):
+        for name in ("excluded", "stood_in_for"):
+            report[name] = [{"reason": row["reason"]} for row in report.get(name, [])]
+        given = run / CARD
+        card = given.read_text(encoding="utf-8") if given.is_file() else model_card(checkpoint, report)
+    except (KeyError, TypeError, IndexError, AttributeError):
         raise ShareError(f"{run / 'report.json'} is not what a run writes under this name") from None
-    given = run / CARD
-    card = given.read_text(encoding="utf-8") if given.is_file() else model_card(checkpoint, report)
     kept = {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS}
+    # Taken out of the values, not of the files: YAML folds a path that holds a blank, JSON escapes one that holds an accent.
     texts = {
-        "config.yaml": yaml.safe_dump(kept, allow_unicode=True),
-        "report.json": json.dumps(report, indent=2, allow_nan=False) + "\n",
-        README: card,
+        "config.yaml": yaml.safe_dump(_without(kept, local, run / "config.yaml"), allow_unicode=True),
+        "report.json": json.dumps(_without(report, local, run / "report.json"), indent=2, allow_nan=False) + "\n",
+        README: _without(card, local, given),
     }
-    if (run / "metrics.jsonl").is_file():
-        texts["metrics.jsonl"] = (run / "metrics.jsonl").read_text(encoding="utf-8")
+    lines = run / "metrics.jsonl"
+    if lines.is_file():
+        rows = _readable(lines.name, lambda: list(map(json.loads, lines.read_text(encoding="utf-8").splitlines())))
+        texts[lines.name] = "".join(json.dumps(_without(row, local, lines)) + "\n" for row in rows)
     for name, text in texts.items():
-        (place / name).write_text(_without(text, local, run / name), encoding="utf-8")
-    header = read_header(run)
-    if _names_a_place(json.dumps(header), local):
+        (place / name).write_text(text, encoding="utf-8")
+    if any(_names_a_place(text, local) for text in _texts(read_header(run))):
         raise ShareError(f"the header of {run / NAME} names a place on this machine; train again to share it")
     whole = [NAME, *(name for name in FILM_FILES if films and (run / name).is_file())]
     for name in whole:
@@ -172,16 +173,31 @@ def _mapping(file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     return found
 
 
-def _without(text: str, local: list[Path], file: Path) -> str:
-    """The text with the last part of each local path in its place."""
-    for path in sorted({str(path) for path in local if path.is_absolute()}, key=len, reverse=True):
-        text = text.replace(path, PurePath(path).name)
-    if _names_a_place(text, local):
+def _without(value: Any, local: list[Path], file: Path) -> Any:
+    """The value with the last part of each local path in its place, in each of its texts."""
+    if isinstance(value, dict):
+        return {_without(name, local, file): _without(part, local, file) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without(part, local, file) for part in value]
+    if not isinstance(value, str):
+        return value
+    for path in sorted(map(str, local), key=len, reverse=True):
+        value = value.replace(path, PurePath(path).name)
+    if _names_a_place(value, local):
         raise ShareError(f"{file} names a place on this machine: take it out to share the run")
-    return text
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    elif isinstance(value, str):
+        yield value
 
 
 def _names_a_place(text: str, local: list[Path]) -> bool:
     """Whether one of these absolute paths or the user's own folder is named."""
-    places = {str(path) for path in local if path.is_absolute()} | {str(Path.home())}
-    return any(place in text for place in places if place != "/")
+    return any(str(path) in text for path in (*local, Path.home()) if path.name)

@@ -37,7 +37,8 @@ def run(tmp_path: Path) -> Path:
     own = {"folder": str(folder), "metrics": metrics}
     excluded = [{"row": 7, "reason": "its file does not exist"}]
     notes = [f"films were read from {secret / 'data_dir'}"]
-    (folder / "report.json").write_text(json.dumps({"runs": [twin, own], "excluded": excluded, "notes": notes}))
+    report = {"runs": [twin, own], "excluded": excluded, "stood_in_for": excluded, "notes": notes}
+    (folder / "report.json").write_text(json.dumps(report))
     (folder / "metrics.jsonl").write_text('{"epoch": 1}\n')
     (folder / "MODEL_CARD.md").write_text(CARD)
     pd.DataFrame({"patient": ["0123456789abcdef"], "score": [0.5]}).to_parquet(folder / "predictions.parquet")
@@ -86,8 +87,40 @@ def test_nothing_of_this_machine_goes_along(run: Path, hub: Hub, api: HfApi, tmp
     assert yaml.safe_load(files["config.yaml"]) == {"method": "erm", "seed": 3}
     report = json.loads(files["report.json"])
     assert [told["folder"] for told in report["runs"]] == ["twin", "a-run"]
-    assert report["excluded"] == [{"reason": "its file does not exist"}]
+    assert report["excluded"] == report["stood_in_for"] == [{"reason": "its file does not exist"}]
     assert report["notes"] == ["films were read from data_dir"]
+
+
+@pytest.mark.parametrize("name", ["José's films", "a long name of many words " * 4 + "end", "C:\\films"])
+def test_a_path_however_a_file_spells_it(
+    run: Path, hub: Hub, api: HfApi, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """JSON escapes accents and backslashes, YAML breaks lines at blanks."""
+    home = Path("/homes") / name
+    monkeypatch.setattr(Path, "home", lambda: home)
+    report = json.loads((run / "report.json").read_text())
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    for places in ({"notes": [f"see {home}/x"]}, {"classes": f"{home}/x"}, {"epoch": {f"{home}/x": 1}}):
+        (run / "report.json").write_text(json.dumps({**report, "notes": places.get("notes", [])}))
+        (run / "config.yaml").write_text(yaml.safe_dump({**settings, "classes": places.get("classes")}))
+        (run / "metrics.jsonl").write_text(json.dumps(places.get("epoch", {})) + "\n")
+        with pytest.raises(ShareError, match=r"(report\.json|config\.yaml|metrics\.jsonl) names a place"):
+            push(run, "me/a-run", api)
+    settings["data_dir"] = str(home)
+    (run / "report.json").write_text(json.dumps({**report, "notes": [f"see {home}"]}))
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    (run / "metrics.jsonl").write_text("{}\n")
+    push(run, "me/a-run", api)
+    assert json.loads(hub.repositories["me/a-run"].files["report.json"])["notes"] == [f"see {home.name}"]
+
+
+def test_a_run_at_the_root_of_a_disk(run: Path, hub: Hub, api: HfApi) -> None:
+    """A container's, say: the root is part of every path and address, and names nothing."""
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**settings, "output": "/"}))
+    (run / "MODEL_CARD.md").write_text(f"{CARD}https://arxiv.org/abs/2103.02023")
+    push(run, "me/a-run", api)
+    assert hub.repositories["me/a-run"].files["README.md"].endswith(b"https://arxiv.org/abs/2103.02023")
 
 
 def test_rows_of_films_go_on_request_and_are_taken_back(run: Path, hub: Hub, api: HfApi) -> None:
@@ -112,6 +145,17 @@ def test_public_only_when_asked(run: Path, hub: Hub, api: HfApi) -> None:
 def test_what_is_not_finished_stays(run: Path, hub: Hub, api: HfApi, name: str) -> None:
     (run / name).unlink()
     with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        push(run, "me/a-run", api)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("report.json", '{"runs": []}'), ("report.json", '{"runs": [1]}'), ("metrics.jsonl", "{")]
+)
+def test_what_no_run_writes_stays(run: Path, hub: Hub, api: HfApi, name: str, text: str) -> None:
+    (run / "MODEL_CARD.md").unlink()
+    (run / name).write_text(text)
+    with pytest.raises(ShareError, match=r"report\.json is not what a run writes|metrics\.jsonl can't be read"):
         push(run, "me/a-run", api)
     assert not hub.requests
 
@@ -221,9 +265,21 @@ def test_no_from_the_hub(run: Path, hub: Hub, api: HfApi, tmp_path: Path, status
         assert "\n" not in str(caught.value)
 
 
-def test_no_such_repository_or_hub(hub: Hub, api: HfApi, tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_made(api: HfApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/x/.aside")
+
+    monkeypatch.setattr("training.hub.tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(ShareError, match=r"pulled can't be made: Permission denied$"):
+        pull("me/a-run", tmp_path / "pulled", api)
+
+
+def test_no_such_repository_or_hub(run: Path, hub: Hub, api: HfApi, tmp_path: Path) -> None:
     with pytest.raises(ShareError, match="me/none: there is no such repository, or it is private"):
         pull("me/none", tmp_path / "pulled", api)
+    push(run, "me/a-run", api)
+    with pytest.raises(ShareError, match="me/a-run has no such branch, tag or commit"):
+        pull("me/a-run", tmp_path / "pulled", api, "nope")
     with pytest.raises(ShareError, match="no name of a repository"):
         pull("a/b/c", tmp_path / "pulled", api)
     with pytest.raises(ShareError, match="me/a-run: the hub can't be reached"):
@@ -279,6 +335,8 @@ def test_help_is_quick() -> None:
     [
         ([], "COMMAND"),
         (["push", "none", "me/x"], "none is no folder"),
+        (["push", ".", "x"], "'x' is no name of a repository: give user/name"),
+        (["pull", "a/b/c", "--output", "new"], "'a/b/c' is no name of a repository"),
         (["pull", "me/x"], "--output"),
         (["pull", "me/x", "--output", "."], "exists already"),
         (["pull", "me/x", "--output", "no/such"], "its folder does not exist"),
