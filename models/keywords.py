@@ -76,7 +76,8 @@ def plain_keywords(values: object) -> Keywords:
     except (TypeError, ValueError):
         raise KeywordError(f"expected names with values, not {values!r}") from None
     for name in pairs:
-        if not isinstance(name, str) or not name.isidentifier():
+        # A leading underscore is how MONAI marks its own words: `_target_` names what a bundle calls.
+        if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
             raise KeywordError(f"{name!r} is no name of a keyword argument")
         if name in TAKEN:
             raise KeywordError(f"{name} can't be given here: {TAKEN[name]}")

@@ -36,7 +36,7 @@ def plain_timm(model: Classifier) -> nn.Module:
         raise ModelError(f"{unlike}; its backbone alone can be written (--backbone)")
     plain.load_state_dict(model.backbone.state_dict(), strict=False)
     last.load_state_dict(head.state_dict() if last.bias is not None else {"weight": head.weight})
-    if difference(plain.eval(), model) > TOLERANCE:
+    if not difference(plain.eval(), model) <= TOLERANCE:  # nor where it is NaN
         raise ModelError(f"{unlike}: its logits would be others. Its backbone alone can be written (--backbone)")
     return plain
 
@@ -80,11 +80,16 @@ def difference(network: nn.Module, model: Classifier) -> float:
     """Largest difference between the logits of a network and those of a classifier, on images drawn at random.
 
     As a share of the largest logit where that is above 1.
+
+    Raises:
+        ModelError: the classifier's own logits are no finite numbers.
     """
     config = model.config
     shape = (4, config.in_chans, config.img_size, config.img_size)
     image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     wanted: Tensor = model.eval()(image).logits
+    if not wanted.isfinite().all():
+        raise ModelError(f"{config.name} gives logits that are no finite numbers: its weights are broken")
     return float((network.eval()(image) - wanted).abs().max() / wanted.abs().max().clamp(min=1))
 
 

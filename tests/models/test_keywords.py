@@ -32,6 +32,7 @@ def test_pairs_are_in_the_order_of_their_names() -> None:
         (["=1"], "'=1' is no name=value pair"),
         (["a=1", "a=2"], "a is given twice"),
         (["a-b=1"], "'a-b' is no name"),
+        (["_target_=os.getcwd"], "'_target_' is no name"),
         (["a="], "a=: give a number"),
         (["a=__import__('os')"], "a=__import__"),
         (["a=os.system('x')"], "give a number"),

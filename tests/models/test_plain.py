@@ -55,6 +55,14 @@ def test_keywords_go_along() -> None:
     assert folded_head(model).in_features == 32
 
 
+def test_weights_that_are_no_numbers() -> None:
+    model = trained()
+    with torch.no_grad():
+        model.head.weight[0, 0] = float("nan")
+    with pytest.raises(ModelError, match="test_resnet gives logits that are no finite numbers"):
+        plain_timm(model)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [

@@ -56,7 +56,7 @@ def export_monai(checkpoint: Checkpoint, run: str, folder: Path) -> float:
         shutil.copyfile(Path(__file__).with_name("film.py"), place / "scripts" / "film.py")
         (place / "docs" / "README.md").write_text(bundle_readme(checkpoint, run), encoding="utf-8")
         found = difference(built(place), model)
-        if found > TOLERANCE:
+        if not found <= TOLERANCE:  # nor where it is NaN
             raise ExportError(
                 f"the bundle of {checkpoint.model.name} differs by {found:.2g} from the classifier: not kept"
             )
