@@ -1,3 +1,4 @@
+import importlib
 import re
 import subprocess
 import sys
@@ -59,14 +60,51 @@ def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.Captur
         assert said in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_without_the_extra(
+def test_the_line_loads_from_where_the_command_was_given(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    main(read_arguments(["timm", str(run), "--output", "sub/x.safetensors"]))
+    (line,) = re.findall("timm.create_model.*", capsys.readouterr().out)
+    assert line.endswith("checkpoint_path='sub/x.safetensors')")
+    # In a process that sees timm and torch alone.
+    blocked = "import sys; sys.modules |= dict.fromkeys(('datasets', 'models', 'training')); import timm; "
+    done = subprocess.run([sys.executable, "-c", f"{blocked}print({line}.num_classes)"], capture_output=True, text=True)
+    assert done.stdout == "2\n", done.stderr
+
+
+def test_a_backbone_has_no_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unit = small_run(tmp_path / "unit", unit_norm=True)
+    main(read_arguments(["timm", str(unit), "--output", str(tmp_path / "x.safetensors"), "--backbone"]))
+    said = capsys.readouterr().out
+    assert "softmax" not in said and "features alone" in said and "Not a medical device" in said
+
+
+def test_a_place_that_can_not_be_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/x/.aside")
+
+    monkeypatch.setattr("training.checkpoint.tempfile.mkstemp", refuse)
+    with pytest.raises(SystemExit) as left:
+        main(read_arguments(["timm", str(run), "--output", str(tmp_path / "x.safetensors")]))
+    assert left.value.code == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"--output {tmp_path / 'x.safetensors'} can't be written: Permission denied" in said and ".aside" not in said
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])  # the last is imported by torch's exporter
+def test_without_the_extra(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str
+) -> None:
     monkeypatch.delitem(sys.modules, "training.export.onnx_model", raising=False)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: importlib.import_module(package))
     with pytest.raises(SystemExit):
         main(read_arguments(["onnx", str(run), "--output", str(tmp_path / "x.onnx")]))
-    assert "onnxruntime is not installed: pip install 'end-cxr[export]'" in capsys.readouterr().err.replace("\n", " ")
+    assert f"{package} is not installed: pip install 'end-cxr[export]'" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_help_is_quick() -> None:

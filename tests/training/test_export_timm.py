@@ -40,6 +40,8 @@ def test_backbone_alone_of_a_model_that_timm_has_not(tmp_path: Path, monkeypatch
         export_timm(checkpoint, "a-run", tmp_path / "x.safetensors")
     assert not list(tmp_path.iterdir())
     line = export_timm(checkpoint, "a-run", tmp_path / "x.safetensors", backbone=True)
+    with safe_open(tmp_path / "x.safetensors", "pt") as file:
+        assert not {"score", "temperature", "threshold"} & file.metadata().keys()  # they read logits
     monkeypatch.chdir(tmp_path)
     image = torch.randn(2, 1, 32, 32)
     features = torch.nn.functional.normalize(eval(line, {"timm": timm}).eval()(image), dim=1)
@@ -47,9 +49,11 @@ def test_backbone_alone_of_a_model_that_timm_has_not(tmp_path: Path, monkeypatch
 
 
 def test_header_says_how_to_read_it(tmp_path: Path) -> None:
-    export_timm(small_checkpoint(), "a-run", tmp_path / "x.safetensors")
+    line = export_timm(small_checkpoint(), "a-run", tmp_path / "x.safetensors")
+    assert f"checkpoint_path={str(tmp_path / 'x.safetensors')!r}" in line
     with safe_open(tmp_path / "x.safetensors", "pt") as file:
         header = file.metadata()
+    assert "checkpoint_path='x.safetensors'" in header["load"] and str(tmp_path) not in str(header)
     assert "Not a medical device" in header["notice"] and "SYNTHETIC" in header["notice"]
     assert json.loads(header["classes"]) == ["not covid", "covid"]
     assert json.loads(header["positive_class"]) == "covid"

@@ -6,8 +6,12 @@ For research; not a medical device.
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training.commandline import Parser
+
+if TYPE_CHECKING:
+    from training.checkpoint import Checkpoint
 
 CLOSING = "For research; not a medical device. Scores are model scores, not diagnoses."
 SUMMARIES = {
@@ -54,32 +58,46 @@ def main(options: argparse.Namespace) -> None:
 
     from training.checkpoint import load_checkpoint
     from training.checkpoint_header import checkpoint_file
-    from training.export.facts import ExportError, notice, reading
+    from training.export.facts import ExportError, notice
     from training.report import mistakes_as_sentences
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    place: Path = options.output.absolute()
     with mistakes_as_sentences("interrupted; nothing was written"):
         checkpoint, run = load_checkpoint(options.run), checkpoint_file(options.run).resolve().parent.name
-        if options.format == "monai":
-            from training.export.monai_bundle import export_monai
-
-            found = export_monai(checkpoint, run, place)
-            lines = [f"logits differ by at most {found:.1e} on random images", f"see {options.output}/docs/README.md"]
-        elif options.format == "timm":
-            from training.export.timm_weights import export_timm
-
-            lines = [export_timm(checkpoint, run, place, options.backbone)]
-        else:
-            try:
-                from training.export.onnx_model import export_onnx
-            except ModuleNotFoundError as error:
-                raise ExportError(f"{error.name} is not installed: pip install 'end-cxr[export]'") from None
-            found = export_onnx(checkpoint, run, place)
-            lines = [f"features and logits differ by at most {found:.1e} on random images"]
+        try:
+            lines = exported(options, checkpoint, run)
+        except OSError as error:
+            raise ExportError(f"--output {options.output} can't be written: {error.strerror or error}") from None
         console.print(f"wrote {options.output}")
-        for line in (*lines, reading(checkpoint), notice(checkpoint)):
+        for line in (*lines, notice(checkpoint)):
             console.print(line)
+
+
+def exported(options: argparse.Namespace, checkpoint: "Checkpoint", run: str) -> list[str]:
+    """Write it, and return what is said of it."""
+    from training.export.facts import ExportError, reading
+
+    place: Path = options.output
+    if options.format == "monai":
+        from training.export.monai_bundle import export_monai
+
+        found = export_monai(checkpoint, run, place.absolute())
+        lines = [f"logits differ by at most {found:.1e} on random images", f"see {place}/docs/README.md"]
+    elif options.format == "timm":
+        from training.export.timm_weights import export_timm
+
+        lines = [export_timm(checkpoint, run, place, options.backbone)]
+        if options.backbone:
+            return [*lines, "features alone: the last layer, and what reads its logits, is not in it"]
+    else:
+        try:
+            from training.export.onnx_model import export_onnx
+
+            found = export_onnx(checkpoint, run, place.absolute())
+        except ModuleNotFoundError as error:  # of ours, or of those that torch's exporter imports when it is called
+            raise ExportError(f"{error.name} is not installed: pip install 'end-cxr[export]'") from None
+        lines = [f"features and logits differ by at most {found:.1e} on random images"]
+    return [*lines, reading(checkpoint)]
 
 
 if __name__ == "__main__":

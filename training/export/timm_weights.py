@@ -12,7 +12,7 @@ from training.export.facts import facts
 
 
 def export_timm(checkpoint: Checkpoint, run: str, file: Path, backbone: bool = False) -> str:
-    """Write the file and return the line of Python that loads it.
+    """Write the file and return the line of Python that loads it from here; the file's header has one for its own folder.
 
     Args:
         checkpoint: of the run.
@@ -30,8 +30,10 @@ def export_timm(checkpoint: Checkpoint, run: str, file: Path, backbone: bool = F
     classes = 0 if backbone else checkpoint.model.num_classes
     given = {"num_classes": classes, **timm_arguments(checkpoint.model)}
     told = ", ".join([repr(checkpoint.model.name), *(f"{name}={value!r}" for name, value in given.items())])
-    line = f"timm.create_model({told}, checkpoint_path={file.name!r})"
-    header = {name: json.dumps(value) for name, value in facts(checkpoint, run).items()} | {"load": line}
+    lines = [f"timm.create_model({told}, checkpoint_path={place!r})" for place in (str(file), file.name)]
+    unread = ("temperature", "threshold", "score") if backbone else ()  # there are no logits to read
+    values = {name: value for name, value in facts(checkpoint, run).items() if name not in unread}
+    header = {name: json.dumps(value) for name, value in values.items()} | {"load": lines[1]}
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     write_aside(file, lambda place: save_file(weights, place, metadata=header))
-    return line
+    return lines[0]
