@@ -20,6 +20,10 @@ from training.resume import Progress, save_progress, state_files
 SHOWN = 8  # films of a batch that a message names
 
 
+class DeviceFullError(TrainingError):
+    """A batch that does not fit into the device's memory; the message says what to do."""
+
+
 class Keeper:
     """The states of one training.
 
@@ -109,11 +113,11 @@ class Keeper:
         """What is raised in place of an error that is the machine's, in the middle of a step; another error as it is."""
         if isinstance(error, torch.OutOfMemoryError):
             why = "the device's memory is full: train with a smaller --batch-size, or with --accumulate 2"
-        elif "DataLoader worker (pid" in str(error):
+            return DeviceFullError(f"{why}; {self.last_good()}")
+        if "DataLoader worker (pid" in str(error):
             why = f"one of the {self.config.workers} processes of --workers was killed, which short memory does: {self.again}"
-        else:
-            return error
-        return TrainingError(f"{why}; {self.last_good()}")
+            return TrainingError(f"{why}; {self.last_good()}")
+        return error
 
     def diverged(self, step: int) -> DivergenceError:
         """What is raised when a term was not finite at a step of the running epoch; diverged.json has the batch's rows."""

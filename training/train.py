@@ -71,6 +71,7 @@ from training.selection import Best, selection_value
 from training.trackers import Listener, require_tracker, tracking
 
 LOG_STEPS = 10
+SAME_COMMAND = "the same command goes on"
 ALL_RANKS = Console(stderr=True)  # for what is known in one process alone, and must be said
 
 
@@ -151,7 +152,7 @@ def obtain(
         return read_result(finished / "report.json")
     config.output.mkdir(parents=True, exist_ok=True)
     hash_key(config.output, config.hash_key)
-    run = train(dataclasses.replace(config, resume=begun), parameters, cohort(), listeners)
+    run = train(dataclasses.replace(config, resume=begun), parameters, cohort(), listeners, again=SAME_COMMAND)
     conclude([*beside, run])
     return run
 
@@ -162,6 +163,7 @@ def train(
     cohort: Cohort,
     listeners: Sequence[Listener] = (),
     recipe: Recipe | None = None,
+    again: str | None = None,
 ) -> RunResult:
     """The loop: returns the finished run, whose folder is complete but for report.json (`conclude`).
 
@@ -174,6 +176,7 @@ def train(
         listeners: called with the epoch, from 1, and its line of metrics.jsonl once that is written; what they raise ends
             the training.
         recipe: by which another run led to this one; says how often each training film is seen.
+        again: how to go on with an interrupted run, in words; None for the flags of this module.
 
     Raises:
         InterruptedTrainingError: SIGINT or SIGTERM came; the state is saved.
@@ -193,8 +196,8 @@ def train(
         folder, done = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name), Progress()
     if is_first():
         write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
-    again = f"go on with --resume {folder}, or with the same command and --resume auto"
-    keeper = Keeper(training, done, folder, "the same command goes on" if recipe else again)
+    flags = f"go on with --resume {folder}, or with the same command and --resume auto"
+    keeper = Keeper(training, done, folder, again or flags)
     if not config.resume:
         keeper.save()
     told = {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS}

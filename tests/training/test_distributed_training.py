@@ -118,7 +118,7 @@ def test_torchrun_passes_a_signal_on_and_a_dead_rank_ends_the_job(tmp_path: Path
                 subprocess.run(["kill", "-KILL", ranks[1]], check=True)
             assert job.wait(90) != 0
         said = (tmp_path / "log").read_text()
-        assert "and saved; go on with --resume" in said or number == signal.SIGKILL
+        assert "and saved; the same command goes on" in said or number == signal.SIGKILL
         (file,) = tmp_path.glob("*/resume-*.pt")
         assert torch.load(file, weights_only=True)["epoch"] < 300
 

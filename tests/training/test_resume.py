@@ -171,7 +171,8 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
             told_to_stop(patched, "update", call)
             loop.main(*parse([*pair, *flags, "--output", "cut"]))
-        assert stopped.value.code == 75 and "and saved; go on with --resume cut/phantom-" in capsys.readouterr().err
+        way = "the same command goes on" if flags else "go on with --resume cut/phantom-"
+        assert stopped.value.code == 75 and f"and saved; {way}" in capsys.readouterr().err
     (begun,) = {file.parent for file in Path("cut").glob("*/resume-*.pt")}
     assert "-end-" in begun.name
     with pytest.raises(SystemExit) as refused:

@@ -138,6 +138,7 @@ def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
     import torch
 
     from training.divergence import DivergenceError
+    from training.keeper import DeviceFullError
     from training.report import ERRORS, machine
     from training.train import train
 
@@ -156,7 +157,7 @@ def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
         except _SeenEnoughError:
             seconds = time.perf_counter() - started
             return record | {"validation_accuracy": best.accuracy, "seconds": round(seconds, 1), "machine": machine()}
-        except torch.OutOfMemoryError:
+        except DeviceFullError:
             raise OSError(f"{_device} is out of memory: give fewer --jobs; what finished is kept") from None
         except DivergenceError as error:  # of these settings, whoever runs them: an answer, not a mistake
             return record | {"failed": str(error), "seconds": round(time.perf_counter() - started, 1)}

@@ -27,7 +27,7 @@ from training.recipes import Recipe
 from training.recipes.parent import Parent, RecipeError, own_calls, with_given
 from training.report import RunResult
 from training.runs import find_run
-from training.train import train
+from training.train import SAME_COMMAND, train
 
 
 def second_config(parent: Parent, seed: int | None, epochs: int | None) -> TrainConfig:
@@ -74,4 +74,5 @@ def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweig
         notes=(f"{share} {upweight} times an epoch.",),
     )
     _, begun = find_run(config, ErmParameters(), recipe)
-    return train(dataclasses.replace(config, resume=begun), ErmParameters(), cohort, recipe=recipe)
+    config = dataclasses.replace(config, resume=begun)
+    return train(config, ErmParameters(), cohort, recipe=recipe, again=SAME_COMMAND)
