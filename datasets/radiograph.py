@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -146,7 +146,8 @@ class _Silence:
     lock = threading.Lock()
     depth = 0
     restore = warnings.catch_warnings()
-    level = logging.NOTSET
+    handlers: ClassVar[list[logging.Handler]] = []
+    propagate = True
 
 
 def is_bug(error: Exception) -> bool:
@@ -172,6 +173,7 @@ def is_bug(error: Exception) -> bool:
 def silenced() -> Iterator[None]:
     """No Python warning and no log line of pydicom while inside: both quote the values of tags.
 
+    Its handlers are exchanged: a new level would empty the caches of all loggers, which takes as long as a small film.
     Counted, because `warnings.catch_warnings` alone, left by two threads in the order they came, leaves the filters of
     the whole process changed (and the app has threads).
     """
@@ -181,8 +183,8 @@ def silenced() -> Iterator[None]:
             _Silence.restore = warnings.catch_warnings()
             _Silence.restore.__enter__()
             warnings.simplefilter("ignore")
-            _Silence.level = logger.level
-            logger.setLevel(logging.CRITICAL + 1)
+            _Silence.handlers, _Silence.propagate = logger.handlers, logger.propagate
+            logger.handlers, logger.propagate = [logging.NullHandler()], False
         _Silence.depth += 1
     try:
         yield
@@ -191,7 +193,7 @@ def silenced() -> Iterator[None]:
             _Silence.depth -= 1
             if _Silence.depth == 0:
                 _Silence.restore.__exit__(None, None, None)
-                logger.setLevel(_Silence.level)
+                logger.handlers, logger.propagate = _Silence.handlers, _Silence.propagate
 
 
 def _read_image(data: bytes, image_format: str) -> Radiograph:

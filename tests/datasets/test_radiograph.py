@@ -1,4 +1,5 @@
 import io
+import logging
 import pickle
 import struct
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import threading
 import warnings
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +221,17 @@ def test_silence_of_overlapping_threads_ends() -> None:
         thread.join()
         with pytest.raises(UserWarning, match="after both"):
             warnings.warn("after both", stacklevel=1)
+
+
+def test_pydicom_says_nothing_inside_and_all_again_after(caplog: pytest.LogCaptureFixture) -> None:
+    own, heard = logging.getLogger("pydicom"), logging.Handler()
+    heard.emit = caplog.records.append  # type: ignore[method-assign]
+    own.addHandler(heard)
+    try:
+        for inside in (True, False):
+            with silenced() if inside else nullcontext():
+                for name in ("pydicom", "pydicom.pixels.utils"):
+                    logging.getLogger(name).critical("inside" if inside else "outside")
+    finally:
+        own.removeHandler(heard)
+    assert [record.getMessage() for record in caplog.records] == ["outside"] * 4  # by its own handler, and the root's
