@@ -43,7 +43,7 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
     speed.add_argument("--model", default="tf_efficientnet_lite0", help="timm backbone")
     speed.add_argument("--img-size", type=int, default=128, help="px")
     speed.add_argument("-b", "--batch-size", type=int, default=32, help="films per step")
-    speed.add_argument("--repeats", type=int, default=5, help="epochs of each, in turn, of which the median counts")
+    speed.add_argument("--repeats", type=int, default=11, help="epochs of each, in turn, of which the median counts")
     speed.add_argument("--workers", type=int, default=2, help="processes of those that decode at each epoch")
     epoch = commands.add_parser("epoch", help="Biased MNIST the released way and ours; takes training.train's flags")
     epoch.add_argument("--steps", type=int, default=5, help="steps of the epoch; 0 for all of them")

@@ -19,11 +19,11 @@ def median_ms(action: Callable[[], object], repeats: int) -> float:
 def in_turn(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Wall times of each action in seconds, taken in turn after a round to warm up.
 
-    In turn, so that a change of the machine's speed meets all of them.
+    In turn, and every other round backwards, so that a change of the machine's speed meets all of them.
     """
     times: dict[str, list[float]] = {name: [] for name in actions}
     for repeat in range(repeats + 1):
-        for name, action in actions.items():
+        for name, action in list(actions.items())[:: 1 if repeat % 2 else -1]:
             started = time.perf_counter()
             action()
             if repeat:

@@ -86,20 +86,30 @@ def train(
         each = count // batch_size * batch_size
         console.print(f"{model}, {img_size} px, batch {batch_size}, {each} films an epoch; {machine()}")
         console.print(f"median of {repeats} epochs of each, in turn")
-        table = Table("", "films/s", "end over it", header_style="bold")
+        table = Table("", "films/s", "end over it: median, range", header_style="bold")
         for name, seconds in times.items():
-            ratio = statistics.median(a / b for a, b in zip(seconds, times["end"], strict=True))
-            table.add_row(name, f"{each / statistics.median(seconds):.1f}", "" if name == "end" else f"{ratio:.3f}")
+            told = "" if name == "end" else _told(seconds, times["end"])
+            table.add_row(name, f"{each / statistics.median(seconds):.1f}", told)
         console.print(table)
-        slower = statistics.median(a / b for a, b in zip(times["timm"], times["end, decoding"], strict=True))
-        console.print(f"decoding at each epoch as timm does, {workers} processes: {slower:.3f} x timm")
+        both = _told(times["timm"], times["end, decoding"])
+        console.print(f"films decoded at each epoch in {workers} processes by both: {both} x timm")
         console.print(f"decoding {len(kept.table)} films once, before the first epoch: {decoding:.1f} s")
         for name, least in AT_LEAST.items():
-            ratio = statistics.median(a / b for a, b in zip(times[name], times["end"], strict=True))
+            ratio = statistics.median(_ratios(times[name], times["end"]))
             console.print(
                 f"end against {name}: {ratio:.3f}, aim {least}: {'reached' if ratio >= least else 'not reached'}"
             )
         show_profile(console, flags, kept, Path(place))
+
+
+def _ratios(theirs: list[float], ours: list[float]) -> list[float]:
+    """How many times as fast ours is, by round."""
+    return [a / b for a, b in zip(theirs, ours, strict=True)]
+
+
+def _told(theirs: list[float], ours: list[float]) -> str:
+    ratios = _ratios(theirs, ours)
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
 
 
 def phantom_folder(folder: Path, films: int) -> Path:
