@@ -5,6 +5,7 @@ pushed to a private repository unless --public is given. For research; not a med
 """
 
 import argparse
+import errno
 import re
 import sys
 import tempfile
@@ -128,8 +129,10 @@ def _mistakes_of_the_hub(repo: str) -> Iterator[None]:
         )
         raise ShareError(f"{repo}: the hub answered {status}{hint}") from None
     except Exception as error:  # of whichever HTTP client the library is built on
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        why = "no room is left here" if full else "the hub can't be reached or answered otherwise than expected"
         detail = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ShareError(f"{repo}: the hub can't be reached or answered otherwise than expected ({detail})") from None
+        raise ShareError(f"{repo}: {why} ({detail})") from None
 
 
 def read_arguments(arguments: list[str]) -> argparse.Namespace:

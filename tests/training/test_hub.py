@@ -1,5 +1,6 @@
 """Runs through a hub that a small HTTP server on this machine stands for."""
 
+import errno
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from huggingface_hub import HfApi
 from tests.hub_server import Hub, Repository, hub_server
 from tests.small_checkpoint import small_checkpoint, small_run
 from training.checkpoint import load_checkpoint
-from training.hub import main, pull, push, read_arguments
+from training.hub import _mistakes_of_the_hub, main, pull, push, read_arguments
 from training.measure import LOCAL_SETTINGS
 from training.shared_run import EXPECTED, ShareError, refusal
 
@@ -359,3 +360,9 @@ def test_mistakes_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[st
         main(read_arguments(["push", str(tmp_path), "me/x"]))
     assert left.value.code == 2
     assert "does not exist; give a run folder" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_full_disk_is_not_the_hub_s_fault() -> None:
+    for number, expected in ((errno.ENOSPC, "no room is left here"), (errno.ECONNREFUSED, "the hub can't be reached")):
+        with pytest.raises(ShareError, match=f"user/name: {expected}"), _mistakes_of_the_hub("user/name"):
+            raise OSError(number, os.strerror(number))
