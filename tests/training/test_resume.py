@@ -221,16 +221,16 @@ def test_states_that_outlived_the_report_go(cohort: Cohort) -> None:
     assert run(cohort, "whole").folder == whole.folder  # which looks for states
 
 
-@pytest.mark.parametrize("place", ["prepare", "assemble", "read_result"])
+@pytest.mark.parametrize("where", ["prepare", "assemble", "read_result"])
 def test_a_signal_outside_of_the_loop_has_the_same_code(
-    place: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = [*SMALL[: SMALL.index("--hash-key")], "--epochs", "1", "--resume", "auto"]
-    if place == "read_result":
+    if where == "read_result":
         loop.main(*parse(flags))
     for number in (signal.SIGTERM, signal.SIGINT):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
-            told_to_stop(patched, place, 1, number)
+            told_to_stop(patched, where, 1, number)
             loop.main(*parse(flags))
         said = " ".join(capsys.readouterr().err.split())
         assert stopped.value.code == 75 and f"stopped by {number.name} outside of the training itself" in said
