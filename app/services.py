@@ -20,28 +20,28 @@ import pandas as pd
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app.audit import LONGEST, Audit, AuditError, places, read_audit
-from app.audit_job import AuditDesk
-from app.held_films import HeldFilms
-from datasets.identity import KEY_FILE, hash_key
-from datasets.parquet_table import TableError, read_parquet
-from training.checkpoint_header import CheckpointError
-from training.run_index import RunEntry, run_index
+from app.jobs.audit_job import AuditDesk
+from app.numbers.audit import LONGEST, Audit, AuditError, places, read_audit
+from app.reading.held_films import HeldFilms
+from datasets.cohort.parquet_table import TableError, read_parquet
+from datasets.film.identity import KEY_FILE, hash_key
+from training.run.checkpoint_header import CheckpointError
+from training.run.index import RunEntry, run_index
 
 if TYPE_CHECKING:  # torch is imported when the first film is scored
     import numpy as np
 
-    from app.batch_desk import Desk, Presence
-    from app.feature_maps import Plane, Watched
-    from app.operating_point import OperatingPoint
-    from app.reading import Film, Upload
-    from datasets.cohort import Cohort
-    from datasets.dicom_policy import Voi
-    from datasets.radiograph import Radiograph
-    from training.config import TrainConfig
-    from training.folder.worker_pool import WorkerPool
-    from training.predict import Predictor
-    from training.reference import Reference
+    from app.jobs.batch_desk import Desk, Presence
+    from app.numbers.feature_maps import Plane, Watched
+    from app.numbers.operating_point import OperatingPoint
+    from app.reading.upload import Film, Upload
+    from datasets.cohort.films import Cohort
+    from datasets.film.policy import Voi
+    from datasets.film.radiograph import Radiograph
+    from training.parallel.worker_pool import WorkerPool
+    from training.run.config import TrainConfig
+    from training.run.reference import Reference
+    from training.scoring.predict import Predictor
 
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
 SYNTHETIC = "SYNTHETIC images: these numbers say nothing about any patient or hospital."
@@ -139,7 +139,7 @@ class Model:
 
 @st.cache_resource(max_entries=8, show_spinner="Loading a checkpoint")
 def _model(folder: str, stamp: str) -> Model:
-    from training.predict import Predictor
+    from training.scoring.predict import Predictor
 
     loaded = Model(Predictor.load(Path(folder)))
     gc.collect()
@@ -165,7 +165,7 @@ def predictions(entry: RunEntry) -> pd.DataFrame | None:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _reference(folder: str, stamp: str) -> "Reference | None":
-    from training.reference import load_reference
+    from training.run.reference import load_reference
 
     return load_reference(Path(folder))
 
@@ -177,9 +177,9 @@ def reference(entry: RunEntry) -> "Reference | None":
 
 @st.cache_resource(max_entries=6, show_spinner="Reading the features of the run")
 def _watched(folder: str, stamp: str, positive: str) -> "Watched | str | None":
-    from app.feature_maps import FeatureError, watched
-    from training.checkpoint_header import CheckpointError
-    from training.probe_file import NAME, load_probe_set
+    from app.numbers.feature_maps import FeatureError, watched
+    from training.run.checkpoint_header import CheckpointError
+    from training.run.probe_file import NAME, load_probe_set
 
     try:
         probe = load_probe_set(Path(folder))
@@ -200,14 +200,14 @@ def watched(entry: RunEntry) -> "Watched | str | None":
 
 @st.cache_resource(max_entries=6, show_spinner=False)
 def _plane(folder: str, stamp: str, positive: str) -> "Plane":
-    from app.feature_maps import Watched, principal_plane
+    from app.numbers.feature_maps import Watched, principal_plane
 
     return principal_plane(cast(Watched, _watched(folder, stamp, positive)).sphere)
 
 
 @st.cache_data(max_entries=200, show_spinner="Arranging the films")
 def _neighbours(folder: str, stamp: str, positive: str, epoch: int) -> "np.ndarray":
-    from app.feature_maps import Watched, neighbour_map
+    from app.numbers.feature_maps import Watched, neighbour_map
 
     sphere = cast(Watched, _watched(folder, stamp, positive)).sphere[epoch]
     return neighbour_map(sphere, _plane(folder, stamp, positive).positions[epoch])
@@ -227,7 +227,7 @@ def neighbours(entry: RunEntry, epoch: int) -> "np.ndarray":
 
 @st.cache_data(max_entries=400, show_spinner=False)
 def _operating_point(folder: str, stamp: str, positive: str, threshold: float) -> "OperatingPoint":
-    from app.operating_point import operating_point
+    from app.numbers.operating_point import operating_point
 
     table = cast(pd.DataFrame, _predictions(folder, stamp))
     return operating_point(table[(table["split"] == "validation") & table["target"].notna()], positive, threshold)
@@ -256,8 +256,8 @@ class OwnFilms:
 
 @st.cache_resource(max_entries=4, show_spinner="Looking for the films of the run")
 def _own_films(folder: str, stamp: str) -> OwnFilms:
-    from training.cohorts import cohort_of, preprocessing_of
-    from training.config import from_settings
+    from training.run.config import from_settings
+    from training.run.films import cohort_of, preprocessing_of
 
     file = Path(folder) / "config.yaml"
     if not file.is_file():
@@ -287,8 +287,8 @@ class Reader:
 
 @st.cache_resource(show_spinner="Starting the film reader", on_release=lambda reader: reader.pool.close())
 def _reader() -> Reader:
-    from app.reading import ReadUpload
-    from training.folder.worker_pool import WorkerPool
+    from app.reading.upload import ReadUpload
+    from training.parallel.worker_pool import WorkerPool
 
     return Reader(WorkerPool(ReadUpload(), READERS, READING_SECONDS))
 
@@ -300,8 +300,8 @@ def _held_films() -> HeldFilms:
 
 def _read(contents: Sequence[bytes], vois: "tuple[Voi, ...]") -> "list[Film | np.ndarray | str]":
     """Each upload, from what is held or by the reading processes, which share those that are not."""
-    from app.reading import Upload
-    from training.folder.worker_pool import Lost
+    from app.reading.upload import Upload
+    from training.parallel.worker_pool import Lost
 
     held, keys = _held_films(), [(hashlib.sha256(content).hexdigest(), vois) for content in contents]
     found = {key: film for key in keys if (film := held.get(key)) is not None}
@@ -338,7 +338,7 @@ def stored_picture(content: bytes) -> "np.ndarray | str":
 
 def read_own(films: OwnFilms, split: str, row: int) -> "Radiograph | str":
     """A film of a run's own by its split and row; a sentence where it can't be shown."""
-    from app.reading import BURNED_IN
+    from app.reading.upload import BURNED_IN
 
     position = films.positions.get((split, row))
     if films.cohort is None or films.cohort.films is None or position is None:
@@ -402,7 +402,7 @@ def audit_desk() -> AuditDesk:
 @st.cache_resource(show_spinner=False)
 def batch_desk() -> "Desk":
     """Where batch jobs wait, run and are kept for their visitors; one for the whole server."""
-    from app.batch_desk import Desk
+    from app.jobs.batch_desk import Desk
 
     return Desk()
 
@@ -415,7 +415,7 @@ def visitor() -> str:
 
 def presence() -> "Presence":
     """Tells whether this visitor is still there; can be called from any thread."""
-    from app.batch_desk import Presence
+    from app.jobs.batch_desk import Presence
 
     context = get_script_run_ctx()
     session = context.session_id if context is not None else ""
@@ -425,7 +425,7 @@ def presence() -> "Presence":
 @st.cache_data(ttl=30, max_entries=4, show_spinner="Listing the folders")
 def film_folders(root: str) -> list[str]:
     """Sub-folders that visitors may score."""
-    from app.film_folders import sub_folders
+    from app.jobs.film_folders import sub_folders
 
     return sub_folders(Path(root))
 

@@ -1,1 +1,12 @@
-"""From files to samples: radiographs, cohorts, splits, samplers, and the check for confounding."""
+"""From files to samples: films, cohorts, splits, samplers, and the confounding check before training.
+
+sample.py        the record that training sees, and what is known of a dataset
+film/            one file to one film
+cohort/          a table of films: split, cached, sampled, checked
+phantom/         synthetic films, with no patient (a command)
+covid.py         a folder with metadata.csv as a cohort
+biased_mnist.py  digits on coloured grounds, the benchmark of the literature
+catalogue.py     the dataset that a name on the command line means
+prepare/         public data sets on disk to a cohort (a command)
+manifest.py      which public films a cohort holds (a command)
+"""

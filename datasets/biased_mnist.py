@@ -20,8 +20,8 @@ from torchvision.datasets import MNIST
 from torchvision.datasets.mnist import read_image_file, read_label_file
 from torchvision.transforms.v2 import functional as F
 
-from datasets.cohort import Cohort, CohortError
-from datasets.preprocessing import Preprocessing
+from datasets.cohort.films import Cohort, CohortError
+from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo, Split
 
 COLOURS = {

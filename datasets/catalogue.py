@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from datasets.biased_mnist import load_biased_mnist
-from datasets.cohort import Cohort, CohortError
+from datasets.cohort.films import Cohort, CohortError
 from datasets.covid import load_covid
-from datasets.phantom_cohort import load_phantom
-from datasets.preprocessing import Preprocessing
+from datasets.film.preprocessing import Preprocessing
+from datasets.phantom.cohort import load_phantom
 
 
 def load_cohort(

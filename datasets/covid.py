@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.cohort import Cohort, CohortError, age_bands, left_out
-from datasets.copies import kept_hashes
-from datasets.csv_table import read_csv
-from datasets.dicom_policy import DEFAULT, DicomPolicy
-from datasets.near_duplicates import hashes, joined_by_copies, near_duplicates
-from datasets.preprocessing import Preprocessing
-from datasets.radiograph import Radiograph, read_radiograph
+from datasets.cohort.copies import kept_hashes
+from datasets.cohort.csv_table import read_csv
+from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
+from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
+from datasets.cohort.splits import patients_in_two_splits, split_by_patient
+from datasets.film.policy import DEFAULT, DicomPolicy
+from datasets.film.preprocessing import Preprocessing
+from datasets.film.radiograph import Radiograph
+from datasets.film.read import read_radiograph
 from datasets.sample import DatasetInfo, Split
-from datasets.splits import patients_in_two_splits, split_by_patient
 
 LABELS = ("covid", "pneumonia", "normal", "other")
 BINARY = ("not covid", "covid")  # the classes unless others are named

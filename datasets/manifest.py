@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from datasets.cohort import CohortError
+from datasets.cohort.films import CohortError
 from datasets.covid import load_covid
-from datasets.preprocessing import Preprocessing
+from datasets.film.preprocessing import Preprocessing
 
 COLUMNS = ("source", "label", "patient", "split", "url", "sha1")
 

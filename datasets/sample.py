@@ -51,3 +51,8 @@ class DatasetInfo:
     bias_name: str
     positive: int | None
     synthetic: bool
+
+    @property
+    def positive_name(self) -> str | None:
+        """Name of the positive class, where there is one."""
+        return None if self.positive is None else self.targets[self.positive]

@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
-from datasets.phantom_dicom import film_dataset, scanner_of, write_folder
+from datasets.phantom.folder import film_dataset, scanner_of, write_folder
 from tests.app_browser import browser, server, settle, upload, visit
 
 FILM = 90_001  # drawn with other random numbers than any training film

@@ -13,10 +13,10 @@ import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from datasets.dicom_facts import MODALITIES
-from datasets.dicom_policy import DicomPolicy
-from datasets.preprocessing import Preprocessing
-from datasets.radiograph import silenced, source_bytes
+from datasets.film.facts import MODALITIES
+from datasets.film.policy import DicomPolicy
+from datasets.film.preprocessing import Preprocessing
+from datasets.film.radiograph import silenced, source_bytes
 from tests.small_films import written
 from training.folder.reading import Entry, ReadFilm
 
@@ -256,7 +256,7 @@ class DamagedFolder:
         return Damaged(damage, name, content)
 
     def read(self, name: str) -> bytes:
-        """What `datasets.dicom_folder.LocalFolder.read` does, an empty file included."""
+        """What `datasets.film.folder.LocalFolder.read` does, an empty file included."""
         return source_bytes(self.damaged(int(name)).content)
 
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from tests.damaged_films import BOMB, DAMAGES, DamagedFolder, Outcome, ReadDamaged, resident_peak
 from tests.dicom_bombs import bombs
 from tests.small_films import SECRET, sound_films
-from training.folder.worker_pool import Lost, WorkerPool
+from training.parallel.worker_pool import Lost, WorkerPool
 
 TIME_LIMIT = 5.0
 """Seconds for a film: of its processor always, and of the clock unless `--time-limit` gives a busy machine more."""

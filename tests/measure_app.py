@@ -17,14 +17,15 @@ import numpy as np
 from playwright.sync_api import Page
 from scipy.ndimage import zoom
 
-from datasets import phantom
-from datasets.dicom_write import Exam, Scanner, dicom_film
-from datasets.preprocessing import Preprocessing
+from datasets.film.preprocessing import Preprocessing
+from datasets.phantom import film as phantom
+from datasets.phantom.dicom_write import Exam, Scanner, dicom_film
 from datasets.sample import DatasetInfo
 from models.classifier import ModelConfig, build_classifier
 from tests.app_browser import APP, browser, server, settle, upload, visit
-from training.checkpoint import NAME, Checkpoint, save_checkpoint
-from training.report import machine, versions
+from training.run.checkpoint import Checkpoint, save_checkpoint
+from training.run.checkpoint_header import NAME
+from training.run.report import machine, versions
 
 SCANNER = Scanner("S1", "Lilliput Imaging", "Panel", "CR", "MONOCHROME2", 12, False, "window", "explicit")
 PAGES = ("Disagreements", "Batch", "Bias", "Feature space", "Threshold", "Runs", "Compare on a film")

@@ -33,11 +33,11 @@ from typing import NamedTuple
 
 FILES = {
     "training/methods/end.py": ("test_end", "methods/test_end_options"),
-    "training/bias/uncertainty.py": (
+    "training/bias/numbers/uncertainty.py": (
         "bias/test_uncertainty", "bias/test_auroc", "bias/test_groups", "bias/test_compare", "bias/test_simulation",
     ),
-    "training/bias/groups.py": ("bias/test_groups", "bias/test_compare"),
-    "datasets/dicom.py": (
+    "training/bias/numbers/groups.py": ("bias/test_groups", "bias/test_compare"),
+    "datasets/film/dicom.py": (
         "../datasets/test_dicom", "../datasets/test_dicom_edges", "../datasets/test_dicom_privacy",
         "../datasets/test_dicom_greys", "../datasets/test_dicom_facts", "../datasets/test_dicom_write",
         "../datasets/layouts/test_header",

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasets import phantom
-from datasets.preprocessing import Preprocessing
+from datasets.film.preprocessing import Preprocessing
+from datasets.phantom import film as phantom
 from datasets.sample import DatasetInfo
 from models.classifier import Classifier, ModelConfig
-from training.checkpoint import NAME, Checkpoint, save_checkpoint
+from training.run.checkpoint import Checkpoint, save_checkpoint
+from training.run.checkpoint_header import NAME
 
 INFO = DatasetInfo("phantom", ("not covid", "covid"), ("north", "south"), "source", 1, synthetic=True)
 

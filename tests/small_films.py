@@ -1,6 +1,6 @@
 """Small valid DICOM films of every transfer syntax that there is an encoder for, and pydicom's own test files.
 
-None of them is a patient's: the films are phantoms of `datasets.phantom_dicom`.
+None of them is a patient's: the films are phantoms of `datasets.phantom.folder`.
 """
 
 import io
@@ -17,7 +17,7 @@ from pydicom.data.data_manager import DATA_ROOT
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
 
-from datasets.phantom_dicom import SCANNERS, film_dataset
+from datasets.phantom.folder import SCANNERS, film_dataset
 
 SECRET = "PHANTOM^SECRET"
 """Like the names of the phantoms: no message may hold it."""

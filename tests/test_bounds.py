@@ -16,16 +16,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from app.audit import AuditError, read_audit
-from app.run_records import training_curves
-from datasets import csv_table, parquet_table, radiograph
+from app.numbers.audit import AuditError, read_audit
+from app.numbers.run_records import training_curves
 from datasets.biased_mnist import load_biased_mnist
+from datasets.cohort import csv_table, parquet_table
+from datasets.cohort.parquet_table import MAX_CELLS, TableError, read_parquet
 from datasets.covid import load_covid
-from datasets.parquet_table import MAX_CELLS, TableError, read_parquet
-from datasets.preprocessing import Preprocessing
-from datasets.radiograph import read_radiograph
-from training.checkpoint_header import read_header
-from training.commandline import LONGEST_YAML, read_yaml
+from datasets.film import radiograph
+from datasets.film.preprocessing import Preprocessing
+from datasets.film.read import read_radiograph
+from training.console.commandline import LONGEST_YAML, read_yaml
+from training.run.checkpoint_header import read_header
 
 ROOT = Path(__file__).parent.parent
 SMALL = Preprocessing(8, intensity="none")
@@ -80,11 +81,11 @@ def test_tables_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert file.stat().st_size < 1_000_000
     with pytest.raises(TableError, match=r"declares 268435457 rows of 1 columns.*more than"):
         read_parquet(file)
-    monkeypatch.setattr("datasets.parquet_table.MAX_BYTES", 1000)
+    monkeypatch.setattr("datasets.cohort.parquet_table.MAX_BYTES", 1000)
     pd.DataFrame({"x": np.arange(10_000)}).to_parquet(file)
     with pytest.raises(TableError, match="more than"):
         read_parquet(file)
-    monkeypatch.setattr("datasets.csv_table.MAX_BYTES", 10)
+    monkeypatch.setattr("datasets.cohort.csv_table.MAX_BYTES", 10)
     (tmp_path / "metadata.csv").write_text("path,label,source\n")
     with pytest.raises(ValueError, match="more than the 10 allowed"):
         load_covid(tmp_path, SMALL)

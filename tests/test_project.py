@@ -50,3 +50,13 @@ def test_nothing_is_loaded_by_unpickling_and_no_film_is_mirrored(folder: str) ->
             assert "weights_only=True" in found, file
         mirrors = "" if file.name == "shortcuts.py" else r"|HorizontalFlip|\.flip\(|hflip"  # there to see what it does
         assert not re.search(r"\bimport pickle|pickle\.load|joblib\.load" + mirrors, text), file
+
+
+@pytest.mark.parametrize(
+    "room", sorted(p.parent for p in ROOT.glob("*/**/__init__.py") if ".venv" not in p.parts), ids=str
+)
+def test_every_room_lists_its_files(room: Path) -> None:
+    text = (room / "__init__.py").read_text(encoding="utf-8")
+    files = {path.name for path in room.glob("*.py")} - {"__init__.py"}
+    rooms = {f"{path.parent.name}/" for path in room.glob("*/__init__.py")}
+    assert not [name for name in sorted(files | rooms) if name not in text]

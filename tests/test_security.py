@@ -15,24 +15,24 @@ import pytest
 import torch
 from PIL import Image
 
-from app.audit import read_audit
-from app.run_records import training_curves
+from app.numbers.audit import read_audit
+from app.numbers.run_records import training_curves
 from datasets.biased_mnist import load_biased_mnist
-from datasets.cache import on_disk
+from datasets.cohort.cache import on_disk
+from datasets.cohort.parquet_table import read_parquet
 from datasets.covid import FilmFolder, load_covid
-from datasets.identity import hash_key
-from datasets.parquet_table import read_parquet
-from datasets.preprocessing import Preprocessing
-from datasets.radiograph import read_radiograph
+from datasets.film.identity import hash_key
+from datasets.film.preprocessing import Preprocessing
+from datasets.film.read import read_radiograph
 from models.classifier import ModelConfig, build_classifier
 from tests.planted import Planted
-from training.checkpoint import load_checkpoint
-from training.config import from_settings
 from training.folder.labels import read_labels
-from training.probe_file import load_probe_set
-from training.reference import load_reference
-from training.run_index import run_index
-from training.subjects import lung_masks
+from training.run.checkpoint import load_checkpoint
+from training.run.config import from_settings
+from training.run.index import run_index
+from training.run.probe_file import load_probe_set
+from training.run.reference import load_reference
+from training.scoring.subjects import lung_masks
 
 ROOT = Path(__file__).parent.parent
 KEY = bytes(range(32))

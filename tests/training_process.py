@@ -71,9 +71,9 @@ def _train(
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # mistakes are on stderr
     if errors is not None:
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-    from datasets.preprocessing import Preprocessing
-    from training.assembly import Assembly
-    from training.config import parse
+    from datasets.film.preprocessing import Preprocessing
+    from training.loop.assembly import Assembly
+    from training.run.config import parse
     from training.train import main
 
     if double:

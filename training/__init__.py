@@ -1,1 +1,13 @@
-"""Training, methods against shortcut learning, and the measurement of source bias."""
+"""Training, methods against shortcut learning, and the audit of source bias.
+
+From top to bottom; each floor imports from those below it alone (import contracts in pyproject.toml):
+
+    train.py crossval.py evaluate/ recipe/ sweep/ benchmark/   commands
+    loop/ folder/ hub/ export/                                 training; DICOM folders; what leaves the house
+    scoring/ cards/                                            checkpoints on films; runs described for people
+    run/                                                       what a run is: settings and files
+    methods/ bias/                                             loss terms; the audit
+    parallel/ console/                                         processes; the terminal
+
+    predict.py is the public name of scoring/predict.py; sweeps/ holds YAML files.
+"""

@@ -14,9 +14,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from training.commandline import Parser
-from training.config import parse, without_foreign_flags
+from training.console.commandline import Parser
 from training.methods import METHODS
+from training.run.config import parse, without_foreign_flags
 
 LEFT_OUT = ("source",)
 
@@ -50,25 +50,18 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from datasets.cohort import Cohort
-from datasets.identity import KEY_FILE, hash_key
+from datasets.cohort.films import Cohort
+from datasets.film.identity import KEY_FILE, hash_key
 from datasets.sample import Split
-from training.bias.auroc import auroc_difference, auroc_interval, auroc_permutation_p
-from training.bias.groups import MINIMUM_PATIENTS
-from training.bias.uncertainty import Interval
-from training.checkpoint import write_aside
-from training.cohorts import cohort_of, preprocessing_of, split_names
-from training.measure import LOCAL_SETTINGS, positive_name
-from training.report import (
-    ERRORS,
-    RESEARCH_ONLY,
-    SYNTHETIC,
-    json_numbers,
-    machine,
-    mistakes_as_sentences,
-    versions,
-)
-from training.train import obtain, prepare
+from training.bias.numbers.auroc import auroc_difference, auroc_interval, auroc_permutation_p
+from training.bias.numbers.metrics import MINIMUM_PATIENTS
+from training.bias.numbers.uncertainty import Interval
+from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
+from training.loop.fit import obtain, prepare
+from training.run.checkpoint import write_aside
+from training.run.config import LOCAL_SETTINGS
+from training.run.films import cohort_of, preprocessing_of, split_names
+from training.run.report import json_numbers, machine, versions
 
 SCHEMA_VERSION = 1
 
@@ -128,7 +121,7 @@ def cross_validate(
             ERRORS.print(f"without {source}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             failed[source] = str(error)
             continue
-        positive = held["target"] == positive_name(table.info)
+        positive = held["target"] == table.info.positive_name
         base = {"source": held["source"], "row": held["row"], "patient": held["patient"], "is_positive": positive}
         tables.append(pd.concat([pd.DataFrame(base).reset_index(drop=True), pd.DataFrame(columns)], axis=1))
     if not tables:

@@ -7,15 +7,15 @@ import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from app import services
-from app.batch_job import BatchJob, Folder, JobError, Request
-from app.batch_uploads import Uploads
-from app.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root
-from datasets.dicom_folder import LocalFolder
-from datasets.dicom_policy import DicomPolicy
-from training.run_index import RunEntry
+from app.jobs.batch_job import BatchJob, Folder, JobError, Request
+from app.jobs.batch_uploads import Uploads
+from app.jobs.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root
+from datasets.film.folder import LocalFolder
+from datasets.film.policy import DicomPolicy
+from training.run.index import RunEntry
 
 if TYPE_CHECKING:  # it imports torch
-    from app.batch_results import BatchResults
+    from app.jobs.batch_results import BatchResults
 
 UPLOAD, FOLDER = "Upload", "A folder of this server"
 NOT_SCORED, ALL = "Not scored", "All"

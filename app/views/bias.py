@@ -5,10 +5,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import audit_job, services
-from app.audit import PAGE, REPORT
-from app.audit_parts import PARTS, verdict
-from training.run_index import RunEntry, audit_folder
+from app import services
+from app.drawing.audit_parts import PARTS, verdict
+from app.jobs import audit_job
+from app.numbers.audit import PAGE, REPORT
+from training.run.index import RunEntry, audit_folder
 
 WHAT = (
     "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be read "

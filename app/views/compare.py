@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, get_args
 import pandas as pd
 import streamlit as st
 
-from app import charts, services
-from app.pictures import put
-from training.run_index import RunEntry
+from app import services
+from app.drawing import charts
+from app.drawing.pictures import put
+from training.run.index import RunEntry
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from app.film import Said
-    from app.reading import Film
+    from app.reading.film import Said
+    from app.reading.upload import Film
 
 UPLOAD, OWN = "Upload", "A film of the test set"
 SCORES, READER, NEAREST, BLANKED = "Evidence", "What the reader did", "Nearest training films", "Parts blanked"
@@ -63,7 +64,7 @@ def page() -> None:
 
 def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes, str | None] | None":
     """The visitor's film, and why any other upload is none."""
-    from app.film import vois
+    from app.reading.film import vois
 
     files = st.file_uploader(
         "DICOM, PNG, JPEG or TIFF films; they stay in memory and are never written",
@@ -112,8 +113,8 @@ def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes, str | None] | N
 
 def own(entries: Sequence[RunEntry]) -> "tuple[Film, None, str | None] | None":
     """A test or external film of the first run, from where the run had it."""
-    from app.reading import Film
-    from datasets.dicom_policy import Voi
+    from app.reading.upload import Film
+    from datasets.film.policy import Voi
 
     wanted = st.session_state.pop("open_film", None)  # once, shown or not: the choice above is free again
     films, predictions = services.own_films(entries[0]), services.predictions(entries[0])
@@ -147,7 +148,7 @@ def own(entries: Sequence[RunEntry]) -> "tuple[Film, None, str | None] | None":
 
 def said(entry: RunEntry, film: "Film") -> "Said":
     """The checkpoint's answer."""
-    from app.film import say
+    from app.reading.film import say
 
     model = services.model(entry)
     with model.lock:
@@ -206,7 +207,7 @@ def show(entries: Sequence[RunEntry], film: "Film", content: bytes | None, label
 @st.fragment
 def view(film: "Film") -> None:
     """The film, with a window that is for the eye alone."""
-    from app.film import picture
+    from app.reading.film import picture
 
     place = st.empty()
     low, high = st.slider("Window, for the eye only: scores never change", 0.0, 1.0, (0.0, 1.0), 0.01, key="window")
@@ -216,7 +217,7 @@ def view(film: "Film") -> None:
 
 def saliency(entries: Sequence[RunEntry], film: "Film") -> None:
     """Grad-CAM of each checkpoint over the film."""
-    from app.film import evidence, picture
+    from app.reading.film import evidence, picture
     from models.classifier import ModelError
 
     heats: dict[str, np.ndarray] = {}
@@ -241,7 +242,7 @@ def saliency(entries: Sequence[RunEntry], film: "Film") -> None:
 @st.fragment
 def overlays(grey: "np.ndarray", heats: "dict[str, np.ndarray]") -> None:
     """The maps over the film; another opacity draws them again and computes nothing."""
-    from app.film import overlay
+    from app.reading.film import overlay
 
     opacity = st.slider("Opacity of the evidence", 0.0, 1.0, 0.6, 0.05, key="opacity")
     names = list(heats)
@@ -252,7 +253,7 @@ def overlays(grey: "np.ndarray", heats: "dict[str, np.ndarray]") -> None:
 
 def blanked(entries: Sequence[RunEntry], film: "Film") -> None:
     """The score with one part of the film blanked at a time."""
-    from app.film import changed, counterfactuals
+    from app.reading.film import changed, counterfactuals
 
     parts = []
     for entry in entries:
@@ -278,7 +279,7 @@ def blanked(entries: Sequence[RunEntry], film: "Film") -> None:
 
 def nearest(entries: Sequence[RunEntry], answers: "dict[str, Said]") -> None:
     """The nearest training films from each source, by distance of the features."""
-    from app.film import nearest_by_source, picture
+    from app.reading.film import nearest_by_source, picture
 
     entry = entries[0]
     if len(entries) > 1:
@@ -312,7 +313,7 @@ def nearest(entries: Sequence[RunEntry], answers: "dict[str, Said]") -> None:
 
 def reader(film: "Film", content: bytes | None) -> None:
     """What was done to the greys, before and after."""
-    from app.film import picture
+    from app.reading.film import picture
 
     facts = film.shown.facts
     words = {True: "yes", False: "no", None: "not stated"}

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import pair_charts, services
-from app.pairs import ERRORS, JUDGED, Pairing, Scored, keep, pair
-from training.run_index import RunEntry
+from app import services
+from app.drawing import pair_charts
+from app.numbers.pairs import ERRORS, JUDGED, Pairing, Scored, keep, pair
+from training.run.index import RunEntry
 
 OPENED_FROM = "A film of the test set"  # the choice of the page Compare on which a film of the runs opens
 SHOWN = 2000  # films in table and plot

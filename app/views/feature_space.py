@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import checkpoint_charts, services
-from app.audit_parts import escaped
-from app.feature_maps import OUTCOMES, RIGHT, Watched, cosines_by_epoch
-from app.map_sides import Side, named, named_groups, said_of, sides_of
-from app.pictures import put
-from training.run_index import RunEntry
+from app import services
+from app.drawing import checkpoint_charts
+from app.drawing.audit_parts import escaped
+from app.drawing.map_sides import Side, named, named_groups, said_of, sides_of
+from app.drawing.pictures import put
+from app.numbers.feature_maps import OUTCOMES, RIGHT, Watched, cosines_by_epoch
+from training.run.index import RunEntry
 
 PCA, TSNE = "PCA", "t-SNE"
 COLOURS = {"source": "source", "label": "target", "error": "outcome"}
@@ -262,7 +263,7 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
 
 def pictures(sides: Sequence[Side], shown: pd.DataFrame) -> None:
     """The films themselves, where the run's data is on this machine."""
-    from app.film import picture
+    from app.reading.film import picture
 
     problems = []
     for film, place in zip(shown.index, st.columns(PICTURES), strict=False):

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import checkpoint_charts, services
-from app.audit_parts import escaped
-from app.run_records import (
+from app import services
+from app.drawing import checkpoint_charts
+from app.drawing.audit_parts import escaped
+from app.numbers.run_records import (
     HEADLINE,
     PAIRS,
     kept_epoch,
@@ -18,7 +19,7 @@ from app.run_records import (
     unusable_runs,
     usable_runs,
 )
-from training.run_index import RunEntry
+from training.run.index import RunEntry
 
 CURVES, SETTINGS, CARD = "Training curves", "Settings", "Model card"
 

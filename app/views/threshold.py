@@ -6,12 +6,13 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app import checkpoint_charts, services
-from app.audit_parts import escaped
-from app.operating_point import OWN, OperatingPoint, at_prevalence, flag, in_a_thousand, presets
-from training.bias.groups import ALL_FILMS
-from training.bias.metrics import MINIMUM_PATIENTS, PredictionsError, roc_points
-from training.run_index import RunEntry
+from app import services
+from app.drawing import checkpoint_charts
+from app.drawing.audit_parts import escaped
+from app.numbers.operating_point import OWN, OperatingPoint, at_prevalence, flag, in_a_thousand, presets
+from training.bias.numbers.groups import ALL_FILMS
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, PredictionsError, roc_points
+from training.run.index import RunEntry
 
 METRICS = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
 CANNOT = "cannot conclude"

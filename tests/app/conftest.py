@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import parse
+from training.run.config import parse
 from training.train import main as train
 
 SMALL = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "2", "--in-chans", "1"]

@@ -10,8 +10,8 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Page
 
-from datasets import phantom
-from datasets.dicom_write import Exam, Scanner, dicom_film
+from datasets.phantom import film as phantom
+from datasets.phantom.dicom_write import Exam, Scanner, dicom_film
 from tests.app_browser import CHROMIUM, browser, server, settle, upload, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")]

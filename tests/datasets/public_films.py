@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from datasets.dicom_write import Exam, Scanner, dicom_film, save
-from datasets.layouts import reader
-from datasets.layouts.film import Film, LeftOut
+from datasets.phantom.dicom_write import Exam, Scanner, dicom_film, save
+from datasets.prepare.layouts import reader
+from datasets.prepare.layouts.film import Film, LeftOut
 
 SCANNER = Scanner("S1", "Acme", "X1", "CR", "MONOCHROME2", 12, False, "window", "implicit")
 

@@ -12,8 +12,8 @@ import torch
 
 from datasets import biased_mnist
 from datasets.biased_mnist import draw_colours, load_biased_mnist, paint
-from datasets.cohort import Cohort, CohortError
-from datasets.preprocessing import Preprocessing
+from datasets.cohort.films import Cohort, CohortError
+from datasets.film.preprocessing import Preprocessing
 from datasets.sample import Split
 
 # As in ReBias, in this order: the colour of digit k is the k-th.

@@ -5,8 +5,8 @@ import pytest
 
 from datasets import catalogue
 from datasets.catalogue import load_cohort
-from datasets.cohort import CohortError
-from datasets.preprocessing import Preprocessing
+from datasets.cohort.films import CohortError
+from datasets.film.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(32, 3)
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from datasets.cohort import Cohort, CohortError
+from datasets.cohort.films import Cohort, CohortError
 from datasets.covid import Places, load_covid, resolved
-from datasets.preprocessing import Preprocessing
+from datasets.film.preprocessing import Preprocessing
 from datasets.sample import Split
 
 PREPROCESSING = Preprocessing(8)

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from datasets.phantom_dicom import write_folder
+from datasets.phantom.folder import write_folder
 
 
 @pytest.fixture(scope="session")
 def folder_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """ERM and EnD, one epoch each."""
     # Decoding processes, and evaluations that are killed, are forked from one server that has all imports.
-    multiprocessing.set_forkserver_preload(["training.evaluate", "training.folder.evaluation"])
+    multiprocessing.set_forkserver_preload(["training.evaluate.evaluation", "training.folder.evaluation"])
     forkserver.ensure_running()
-    from training.config import parse
+    from training.run.config import parse
     from training.train import main as train
 
     root = tmp_path_factory.mktemp("folder_runs")

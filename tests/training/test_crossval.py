@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from datasets.phantom_cohort import load_phantom
-from datasets.preprocessing import Preprocessing
-from training.bias.uncertainty import Interval
-from training.config import without_foreign_flags
+from datasets.film.preprocessing import Preprocessing
+from datasets.phantom.cohort import load_phantom
+from training.bias.numbers.uncertainty import Interval
 from training.crossval import choose_sources, compare_sources, main, read_arguments, verdict
+from training.run.config import without_foreign_flags
 
 FAST = [
     "--dataset",

@@ -14,13 +14,13 @@ import torch
 import yaml
 from PIL import Image
 
-from datasets.cohort import Cohort
-from datasets.phantom_cohort import load_phantom
-from datasets.preprocessing import Preprocessing
-from training.checkpoint import load_checkpoint
-from training.config import parse
-from training.predict import Predictor
-from training.reference import load_reference
+from datasets.cohort.films import Cohort
+from datasets.film.preprocessing import Preprocessing
+from datasets.phantom.cohort import load_phantom
+from training.run.checkpoint import load_checkpoint
+from training.run.config import parse
+from training.run.reference import load_reference
+from training.scoring.predict import Predictor
 from training.train import main, selection_value
 
 FAST = ["--model", "test_resnet", "--img-size", "32", "--epochs", "2", "-b", "16", "--in-chans", "1"]

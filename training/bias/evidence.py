@@ -21,7 +21,7 @@ class Evidence:
         training: predictions of the run's training films, or None where they are not known.
         validation: those of its validation films, or None: how it scores films that are like the training ones but that
             it was not fitted to.
-        distances: of each film in `predictions` to its k-th nearest training film (`training.reference`), or None.
+        distances: of each film in `predictions` to its k-th nearest training film (`training.run.reference`), or None.
         distance_limit: distance beyond which a film is unlike the training films, NaN where none could be set, or None.
     """
 

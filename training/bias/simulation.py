@@ -22,10 +22,10 @@ from rich.table import Table
 from scipy.special import expit
 from scipy.stats import binomtest, norm
 
-from training.bias.auroc import StratifiedAuroc, auroc_difference, auroc_permutation_p
-from training.bias.groups import group_metrics
-from training.bias.uncertainty import Interval, intervals, percentile_interval, resampling_strata
-from training.commandline import Parser
+from training.bias.numbers.auroc import StratifiedAuroc, auroc_difference, auroc_permutation_p
+from training.bias.numbers.groups import group_metrics
+from training.bias.numbers.uncertainty import Interval, intervals, percentile_interval, resampling_strata
+from training.console.commandline import Parser
 
 TRUE_AUROC = 0.8
 

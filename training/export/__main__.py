@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.commandline import Parser
+from training.console.commandline import Parser
 
 if TYPE_CHECKING:
-    from training.checkpoint import Checkpoint
+    from training.run.checkpoint import Checkpoint
 
 CLOSING = "For research; not a medical device. Scores are model scores, not diagnoses."
 SUMMARIES = {
@@ -56,10 +56,10 @@ def main(options: argparse.Namespace) -> None:
     # Imported here, so that --help and mistakes answer at once.
     from rich.console import Console
 
-    from training.checkpoint import load_checkpoint
-    from training.checkpoint_header import checkpoint_file
+    from training.console.messages import mistakes_as_sentences
     from training.export.facts import ExportError, notice
-    from training.report import mistakes_as_sentences
+    from training.run.checkpoint import load_checkpoint
+    from training.run.checkpoint_header import checkpoint_file
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with mistakes_as_sentences("interrupted; nothing was written"):

@@ -2,9 +2,9 @@
 
 import json
 
-from training.checkpoint import Checkpoint
+from training.cards.facts import architecture, bullets, plain
 from training.export.facts import facts, notice, reading
-from training.run_facts import architecture, bullets, plain
+from training.run.checkpoint import Checkpoint
 
 
 def bundle_readme(checkpoint: Checkpoint, run: str) -> str:

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Any
 
-from training.checkpoint import Checkpoint
-from training.measure import positive_name
-from training.report import RESEARCH_ONLY, SYNTHETIC
+from training.console.messages import RESEARCH_ONLY, SYNTHETIC
+from training.run.checkpoint import Checkpoint
 
 
 class ExportError(ValueError):
@@ -24,7 +23,7 @@ def facts(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
         "notice": notice(c),
         "run": run,
         "classes": list(info.targets),
-        "positive_class": positive_name(info),
+        "positive_class": info.positive_name,
         "bias": info.bias_name,
         "bias_values": list(info.biases),
         "temperature": c.temperature,
@@ -43,7 +42,7 @@ def notice(checkpoint: Checkpoint) -> str:
 
 def reading(checkpoint: Checkpoint) -> str:
     """How the logits become a score and a call, in a sentence."""
-    c, positive = checkpoint, positive_name(checkpoint.info)
+    c, positive = checkpoint, checkpoint.info.positive_name
     text = f"Score = softmax(logits / {c.temperature:.6g})"
     if positive is None or c.threshold is None:
         return f"{text}; an image is called for its most probable class."

@@ -1,7 +1,7 @@
 """A film from a file to the pixels that the classifier was trained on, for MONAI's transforms.
 
 This file is copied into each MONAI bundle as scripts/film.py, so it needs NumPy, Pillow, torch, torchvision and MONAI alone.
-It does what `datasets.radiograph` and `datasets.preprocessing` of end-cxr do with PNG, JPEG and TIFF, bit for bit; for DICOM
+It does what `read` and `preprocessing` in `datasets.film` of end-cxr do with PNG, JPEG and TIFF, bit for bit; for DICOM
 films use end-cxr itself. For research; not a medical device.
 """
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from models.classifier import Classifier, ModelError, timm_arguments
 from models.plain import TOLERANCE, difference, layers, plain_timm
-from training.checkpoint import Checkpoint
 from training.export.bundle_readme import bundle_readme
 from training.export.facts import ExportError, facts, notice, reading
+from training.run.checkpoint import Checkpoint
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 NOT_STATED = "Not stated: whoever shares this bundle fills it in."

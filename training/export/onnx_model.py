@@ -16,8 +16,8 @@ import onnxruntime
 import torch
 
 from models.classifier import Classifier
-from training.checkpoint import Checkpoint, write_aside
 from training.export.facts import ExportError, facts
+from training.run.checkpoint import Checkpoint, write_aside
 
 TOLERANCE = 1e-4  # on features and logits
 

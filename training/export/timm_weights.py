@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 
 from models.classifier import timm_arguments
 from models.plain import plain_timm, require_timm
-from training.checkpoint import Checkpoint, write_aside
 from training.export.facts import facts
+from training.run.checkpoint import Checkpoint, write_aside
 
 
 def export_timm(checkpoint: Checkpoint, run: str, file: Path, backbone: bool = False) -> str:

@@ -1,1 +1,15 @@
-"""Batch evaluation of a folder of DICOM files: every file one row, in shards that survive a kill, locally or on a cluster."""
+"""A folder of DICOM files, scored in shards that survive a kill, and what is written back as DICOM.
+
+evaluation.py     from options to tables and a report
+engines.py        who works on the shards: this machine or a Ray cluster
+shard.py          some hundred files, read and scored
+reading.py        one file to pixels and facts, in a decoding process
+store.py          where finished shards are kept
+merge.py          shards to results
+aggregate.py      films to studies and patients
+labels.py         the table of labels
+patient_files.py  files that identify patients, on request
+dicom_derived.py  what every DICOM object made from a film carries
+dicom_sr.py       scores as a structured report
+dicom_sc.py       saliency as a secondary capture
+"""

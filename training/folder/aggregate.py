@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from training.bias.auroc import auroc_interval
+from training.bias.numbers.auroc import auroc_interval
 
 How = Literal["max", "mean"]
 UNITS = ("study", "patient")

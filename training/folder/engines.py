@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from datasets.dicom_folder import Entry
+from datasets.film.folder import Entry
 from training.folder.shard import Job, Shard, ShardScorer
 from training.folder.store import ShardStore
 

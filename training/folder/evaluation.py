@@ -15,27 +15,28 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from datasets.dicom_facts import MODALITIES, VIEWS
-from datasets.dicom_folder import LocalFolder, open_folder
-from datasets.dicom_policy import DicomPolicy
-from datasets.identity import hash_key, key_id
+from datasets.film.facts import MODALITIES, VIEWS
+from datasets.film.folder import LocalFolder, open_folder
+from datasets.film.identity import hash_key, key_id
+from datasets.film.policy import DicomPolicy
 from datasets.sample import Split
 from training.bias.evidence import Evidence
-from training.bias.report import BiasReport, audit, describe, plain
-from training.bias.shortcuts import SHORTCUTS
-from training.checkpoint import write_aside
-from training.dicom_derived import require_highdicom
+from training.bias.questions.shortcuts import SHORTCUTS
+from training.bias.report.audit import audit, describe
+from training.bias.report.values import BiasReport, plain
+from training.console.messages import ERRORS, RESEARCH_ONLY
 from training.folder.aggregate import UNITS, aggregate, summary
+from training.folder.dicom_derived import require_highdicom
 from training.folder.engines import ENGINES
 from training.folder.labels import Labels, read_labels
 from training.folder.merge import Merge, Survey, source_names, survey
 from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
 from training.folder.shard import Job, Shard, shards_of
 from training.folder.store import ShardStore
-from training.measure import positive_name
-from training.reference import load_reference
-from training.report import ERRORS, RESEARCH_ONLY, versions
-from training.subjects import EvaluationError, Subject, about_of, find_key, load_subjects, run_key
+from training.run.checkpoint import write_aside
+from training.run.reference import load_reference
+from training.run.report import versions
+from training.scoring.subjects import EvaluationError, Subject, about_of, find_key, load_subjects, run_key
 
 ANY = "any"
 VIEWS_KNOWN = {*VIEWS.values(), "OTHER", "UNKNOWN"}
@@ -205,7 +206,7 @@ def evidence_of_folder(merge: Merge, number: int) -> Evidence:
     return Evidence(
         subject.name,
         about_of(subject, [str(Split.EXTERNAL)], left_out),
-        positive_name(subject.predictor.info),
+        subject.predictor.info.positive_name,
         films.predictions,
         films.features,
         films.perturbed,

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasets.cohort import CohortError
+from datasets.cohort.csv_table import read_csv
+from datasets.cohort.films import CohortError
+from datasets.cohort.parquet_table import TableError, read_parquet
 from datasets.covid import BINARY, LABELS
-from datasets.csv_table import read_csv
-from datasets.identity import keyed_hash
-from datasets.parquet_table import TableError, read_parquet
+from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
 
 # Headings that name a key, without blanks and underscores. A film is looked up by the first that knows it.

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasets.sample import Split
-from training.checkpoint import write_aside
 from training.folder.labels import Labels
 from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, Job, model_columns
 from training.folder.store import ShardStore
-from training.predict import ATTRIBUTES, read_logits
-from training.subjects import Subject
+from training.run.checkpoint import write_aside
+from training.scoring.predict import ATTRIBUTES, read_logits
+from training.scoring.subjects import Subject
 
 DUPLICATE = "duplicate"
 NAMED = ("institution", "station")  # shown as A, B, ... by falling number of films

@@ -15,20 +15,20 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from datasets.dicom import read_dicom, read_identities
-from datasets.dicom_folder import Entry, Folder
-from datasets.dicom_policy import DicomPolicy, Voi
-from datasets.identity import keyed_hash
-from datasets.preprocessing import Preprocessing
-from datasets.radiograph import Radiograph, RadiographError
+from datasets.film.dicom import read_dicom, read_identities
+from datasets.film.folder import Entry, Folder
+from datasets.film.identity import keyed_hash
+from datasets.film.policy import DicomPolicy, Voi
+from datasets.film.preprocessing import Preprocessing
+from datasets.film.radiograph import Radiograph, RadiographError
 from models.classifier import ModelError
 from models.saliency import grad_cam
-from training.dicom_derived import DicomReportError, ModelResult
-from training.dicom_sc import write_secondary_capture
-from training.dicom_sr import write_structured_report
+from training.folder.dicom_derived import DicomReportError, ModelResult
+from training.folder.dicom_sc import write_secondary_capture
+from training.folder.dicom_sr import write_structured_report
 from training.folder.shard import Job
-from training.folder.worker_pool import Lost, WorkerPool
-from training.subjects import Subject
+from training.parallel.worker_pool import Lost, WorkerPool
+from training.scoring.subjects import Subject
 
 COLUMNS = ("file", "path", "sop_instance_uid", "study_instance_uid", "accession_number", "patient_id")
 Advance = Callable[[int], object]

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from datasets.dicom import read_dicom
-from datasets.dicom_facts import DicomRefusedError
-from datasets.dicom_folder import LINK, SPECIAL, Entry, Folder
-from datasets.dicom_policy import DicomPolicy
-from datasets.identity import keyed_hash
-from datasets.preprocessing import Preprocessing
-from datasets.radiograph import RadiographError
+from datasets.film.dicom import read_dicom
+from datasets.film.facts import DicomRefusedError
+from datasets.film.folder import LINK, SPECIAL, Entry, Folder
+from datasets.film.identity import keyed_hash
+from datasets.film.policy import DicomPolicy
+from datasets.film.preprocessing import Preprocessing
+from datasets.film.radiograph import RadiographError
 
 # Why a file is left alone, rather than being an error of the file.
 SKIPPED = {"not DICOM", "no pixel data", "too large", LINK, SPECIAL}

@@ -17,17 +17,17 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from datasets.dicom_folder import Entry, Folder
-from datasets.dicom_policy import DicomPolicy
-from datasets.identity import key_id
-from datasets.preprocessing import Preprocessing
-from training.bias.shortcuts import SHORTCUTS
-from training.checkpoint import NAME
+from datasets.film.folder import Entry, Folder
+from datasets.film.identity import key_id
+from datasets.film.policy import DicomPolicy
+from datasets.film.preprocessing import Preprocessing
+from training.bias.questions.shortcuts import SHORTCUTS
 from training.folder.reading import FACTS as FACTS
 from training.folder.reading import FLAGS, HASHES, NUMBERS, TEXTS, Read, ReadFilm
-from training.folder.worker_pool import Lost, WorkerPool
-from training.predict import Predictor
-from training.score import outputs
+from training.parallel.worker_pool import Lost, WorkerPool
+from training.run.checkpoint_header import NAME
+from training.scoring.predict import Predictor
+from training.scoring.score import outputs
 
 LAYOUT = 1  # of the tables below: a change makes all shards anew
 FILES = 512  # files of one shard at most; half as many on average
@@ -51,7 +51,7 @@ class Job:
         runs: run folders, or their checkpoints.
         key: of the hashes.
         policy: which films are admitted; what is done with their greys each checkpoint knows itself.
-        perturbations: names of `training.bias.shortcuts.SHORTCUTS` to score the films under as well.
+        perturbations: names of `training.bias.questions.shortcuts.SHORTCUTS` to score the films under as well.
         workers: decoding processes.
         time_limit: seconds for one file.
         device: of the models.

@@ -2,7 +2,7 @@
 
 A method is an `nn.Module` called as `method(output, batch) -> dict[str, Tensor]`: named scalar terms whose sum is the loss.
 Over several processes each calls it with its equal share of the batch; terms that are no mean over samples, and buffers, take
-what they need of the others from `training.distributed`, so that training is that of one process with the whole batch.
+what they need of the others from `training.parallel.distributed`, so that training equals one process with the whole batch.
 To add one: write `training/methods/<name>.py`, its hyper-parameters in `parameters.py`, and one entry of `METHODS` here. This
 file stays free of torch, so that `--help` can list every method's flags at once.
 """

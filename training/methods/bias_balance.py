@@ -21,7 +21,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import BiasBalanceParameters
-from training.precision import widen
+from training.methods.precision import widen
 
 SMOOTHING = 1e-9
 

@@ -34,12 +34,12 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.distributed import gather_rows, gather_shares, sum_over_ranks
 from training.methods import Setup
 from training.methods.bias_balance import log_prior
 from training.methods.fairkl import spread_difference
 from training.methods.parameters import EndParameters
-from training.precision import widen
+from training.methods.precision import widen
+from training.parallel.distributed import gather_rows, gather_shares, sum_over_ranks
 
 
 def disentangling_loss(

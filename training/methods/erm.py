@@ -7,7 +7,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import ErmParameters
-from training.precision import widen
+from training.methods.precision import widen
 
 
 class Erm(nn.Module):

@@ -32,10 +32,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.distributed import gather_shares
 from training.methods import Setup
 from training.methods.parameters import FairklParameters
-from training.precision import widen
+from training.methods.precision import widen
+from training.parallel.distributed import gather_shares
 
 
 def eps_sup_info_nce(

@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.distributed import sum_over_ranks
 from training.methods import Setup
 from training.methods.parameters import GroupDroParameters
-from training.precision import widen
+from training.methods.precision import widen
+from training.parallel.distributed import sum_over_ranks
 
 
 class GroupDro(nn.Module):

@@ -26,7 +26,7 @@ from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
 from training.methods import Setup
 from training.methods.parameters import LearnedMixinParameters
-from training.precision import widen
+from training.methods.precision import widen
 
 
 class LearnedMixin(nn.Module):

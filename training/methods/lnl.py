@@ -23,7 +23,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import LnlParameters
-from training.precision import widen
+from training.methods.precision import widen
 
 
 def reverse_gradient(features: Tensor, strength: float) -> Tensor:

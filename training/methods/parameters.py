@@ -6,7 +6,7 @@ the papers', where a paper names them. Each file of `training/methods/` has the 
 
 from dataclasses import dataclass
 
-from training.commandline import NOT_NEGATIVE, POSITIVE, SHARE, SHARE_BELOW_1, Limits, option
+from training.console.commandline import NOT_NEGATIVE, POSITIVE, SHARE, SHARE_BELOW_1, Limits, option
 
 GREY_LEVELS = Limits("from 2 to 256", low=2, high=256, without_high=False)
 POWER = Limits("above 0, up to 1", high=1.0, without_low=True, without_high=False)

@@ -20,7 +20,7 @@ from datasets.sample import Sample
 from models.classifier import Output
 from training.methods import Setup
 from training.methods.parameters import ReweightParameters
-from training.precision import widen
+from training.methods.precision import widen
 
 
 def group_weights(counts: Int[np.ndarray, "targets biases"]) -> Float[Tensor, "targets biases"]:

@@ -24,7 +24,7 @@ from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier, feature_width
 from training.methods import Setup
 from training.methods.parameters import RubiParameters
-from training.precision import widen
+from training.methods.precision import widen
 
 
 class Rubi(nn.Module):

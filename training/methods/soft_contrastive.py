@@ -33,11 +33,11 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
-from training.distributed import gather_shares
 from training.methods import Setup
 from training.methods.bias_contrastive import SMALLEST, weighted_contrast
 from training.methods.parameters import SoftContrastiveParameters
-from training.precision import widen
+from training.methods.precision import widen
+from training.parallel.distributed import gather_shares
 
 
 def soft_contrastive_loss(

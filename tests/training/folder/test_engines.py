@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from datasets.dicom_folder import LocalFolder
+from datasets.film.folder import LocalFolder
 from training.folder.engines import EngineError, run_locally, run_on_ray
 from training.folder.shard import Job, Shard, shards_of
 from training.folder.store import ShardStore

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from training.evaluate import main, read_arguments
+from training.evaluate.__main__ import main, read_arguments
 
 QUICK = ["--resamples", "100", "--permutations", "100", "--workers", "2", "--no-shortcuts"]
 TABLES = ("files.parquet", "predictions.parquet", "patients.parquet", "studies.parquet")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from datasets.phantom_dicom import SCANNERS, film_dataset
-from training.report import machine
+from datasets.phantom.folder import SCANNERS, film_dataset
+from training.run.report import machine
 
 FILES = 20_000
 LIMIT = 1500  # MB

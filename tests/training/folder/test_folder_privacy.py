@@ -184,7 +184,7 @@ def test_mistakes_in_the_labels_quote_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from training.evaluate import main, read_arguments
+    from training.evaluate.__main__ import main, read_arguments
 
     (tmp_path / "labels.csv").write_text(table)
     options = ["--dicom-dir", marked_folder, "--labels", tmp_path / "labels.csv", "--output", tmp_path / "out"]
@@ -205,7 +205,7 @@ def test_an_end_in_error_prints_and_leaves_nothing_that_identifies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No film that can be scored; and a disk that is full when some shards are written."""
-    from training.evaluate import main, read_arguments
+    from training.evaluate.__main__ import main, read_arguments
 
     def evaluate(films: Path, out: Path) -> str:
         with pytest.raises(SystemExit) as stopped:
@@ -232,7 +232,7 @@ def test_an_end_in_error_prints_and_leaves_nothing_that_identifies(
             raise OSError(28, "No space left on device")
         fsync(file)
 
-    monkeypatch.setattr("training.checkpoint.os.fsync", full)
+    monkeypatch.setattr("training.run.checkpoint.os.fsync", full)
     assert "No space left on device" in evaluate(marked_folder, tmp_path / "full")
 
 

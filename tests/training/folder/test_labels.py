@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets.cohort import CohortError
-from datasets.identity import keyed_hash
+from datasets.cohort.films import CohortError
+from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
 from training.folder.labels import Labels, LabelsError, read_labels
 from training.folder.merge import source_names

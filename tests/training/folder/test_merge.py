@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datasets.dicom_folder import Entry, LocalFolder
-from datasets.identity import keyed_hash
+from datasets.film.folder import Entry, LocalFolder
+from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
 from training.folder.labels import Labels, read_labels
 from training.folder.merge import DUPLICATE, Merge, Survey, csv_safe, source_names, survey

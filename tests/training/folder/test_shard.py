@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from datasets.dicom_folder import LINK, SPECIAL, UNLISTED, Entry, LocalFolder, RemoteFolder
-from datasets.dicom_policy import DicomPolicy
-from datasets.identity import keyed_hash
+from datasets.film.folder import LINK, SPECIAL, UNLISTED, Entry, LocalFolder, RemoteFolder
+from datasets.film.identity import keyed_hash
+from datasets.film.policy import DicomPolicy
 from training.folder.reading import ReadFilm
 from training.folder.shard import FILE_SCHEMA, Job, ShardScorer, model_columns, shards_of
-from training.predict import Predictor, read_logits
+from training.scoring.predict import Predictor, read_logits
 
 KEY = bytes(range(32))
 

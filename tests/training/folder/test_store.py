@@ -8,7 +8,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from datasets.dicom_folder import Entry
+from datasets.film.folder import Entry
 from training.folder.shard import Shard
 from training.folder.store import ShardStore
 
@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("training.checkpoint.os.fsync", full)
+    monkeypatch.setattr("training.run.checkpoint.os.fsync", full)
     other = SHARD._replace(name="1" * 32)
     with pytest.raises(OSError, match="No space left"):
         store.write(other, TABLE)

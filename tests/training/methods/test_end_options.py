@@ -94,7 +94,7 @@ def test_warm_up_rises_with_the_steps_of_training_alone() -> None:
 
 @pytest.mark.parametrize("option", ["spread", "warmup"])
 def test_out_of_range_is_a_sentence(option: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from training.config import parse
+    from training.run.config import parse
 
     with pytest.raises(SystemExit):
         parse(["--dataset", "phantom", f"--{option}=-1"])

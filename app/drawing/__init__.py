@@ -1,0 +1,11 @@
+"""Arguments in, chart or page elements out.
+
+charts.py             what several pages draw
+checkpoint_charts.py  training curves, feature maps, thresholds
+pair_charts.py        scores of two checkpoints against each other
+map_sides.py          the two feature maps as one table
+audit_parts.py        the sections of the bias page
+audit_charts.py       charts of the bias page that the report does not have
+audit_words.py        how numbers and answers of an audit are written
+pictures.py           images as part of the page
+"""

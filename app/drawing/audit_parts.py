@@ -1,0 +1,272 @@
+"""The parts of an audit on a page: verdict, groups, curves, leakage, shortcuts, the films behind it, differences."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from app.drawing import audit_charts
+from app.drawing.audit_words import NOT_KNOWN, WORDS, escaped, gap_words, spaced, three_decimals
+from app.numbers.audit import ALL_FILMS, METRICS, Audit, answers, by_group, differences, gaps_of, leak_changes, leaks
+from training.bias.report import figures
+
+NOTHING, NO_BREAK = "–", "\N{NO-BREAK SPACE}"  # where there is no number; where a line must not end
+
+
+def verdict(audit: Audit) -> None:
+    """The whole in a sentence a run, and all questions at a glance."""
+    st.subheader("Verdict")
+    for run in audit.runs:
+        st.markdown(f"**{escaped(run.name)}**  \n{escaped(run.headline)}")
+    st.table(answers(audit).replace(WORDS), hide_index=True)
+    st.caption(
+        "Found: the data show it. Not found: they don't, which is no proof that it isn't there; the intervals say how"
+        " much could hide. Cannot conclude: too few patients to say either."
+    )
+
+
+def evidence(audit: Audit) -> None:
+    """Each question to one run with its answer and the numbers in words."""
+    run = audit.runs[0]
+    if len(audit.runs) > 1:
+        names = [run.name for run in audit.runs]
+        name = st.segmented_control("Run", names, default=names[0], key="evidence_of", required=True)
+        run = next((run for run in audit.runs if run.name == name), run)
+    checks = zip(run.checks["name"], run.checks["answer"].replace(WORDS), run.checks["evidence"], strict=True)
+    lines = [
+        f"| {escaped(name)} | {answer.replace(' ', NO_BREAK)} | {escaped(words)} |" for name, answer, words in checks
+    ]
+    st.markdown("\n".join(["| question | answer | evidence |", "|---|---|---|", *lines]))
+    for note in run.notes:
+        st.caption(f"Note: {note.rstrip('.')}.")
+
+
+def groups(audit: Audit) -> None:
+    """A metric by group, drawn and as a table."""
+    known = list(dict.fromkeys(name for run in audit.runs for name in run.groups))
+    left, right = st.columns(2)
+    by = left.selectbox(
+        "Groups",
+        known,
+        index=known.index("source") if "source" in known else 0,
+        format_func=lambda name: {"alignment": "follows its source's usual label or not"}.get(name, spaced(name)),
+        key="group_by",
+    )
+    measured = pd.concat([run.groups[by].values for run in audit.runs if by in run.groups])
+    metrics = [name for name in METRICS if name in set(measured["metric"])]
+    metric = right.selectbox("Metric", metrics, format_func=METRICS.__getitem__, key="group_metric")
+    values = by_group(audit, by, metric)
+    if values["estimate"].isna().all():
+        st.info(
+            f"No group here has ten patients in every class that {METRICS[metric]} needs: nothing can be concluded."
+        )
+    else:
+        overall = values[values["group"] == ALL_FILMS]["estimate"]
+        reference = float(overall.iloc[0]) if len(audit.runs) == 1 and overall.notna().all() else None
+        chart = audit_charts.forest(values, METRICS[metric], reference)
+        st.altair_chart(chart, width="stretch")
+    st.caption(
+        "A dot is the value in a group, the line its 95 % interval over patients: groups whose lines overlap widely "
+        "may be alike. Values are from 0 to 1, at each run's own threshold"
+        + (", smaller is better." if "↓" in METRICS[metric] else ", larger is better.")
+    )
+    gaps = gaps_of(audit, by, metric)
+    for gap in gaps.to_dict("records"):
+        st.markdown(f"**{escaped(gap['run'])}**: {escaped(gap_words(gap))}")
+    table = values[["group", "run", "films", "patients", "estimate", "low", "high", "note"]]
+    st.dataframe(
+        table.assign(note=table["note"].fillna("")),
+        hide_index=True,
+        placeholder=NOTHING,
+        column_config={name: three_decimals(name) for name in ("estimate", "low", "high")}
+        | {"note": st.column_config.TextColumn("why there is no number", width="large")},
+    )
+
+
+def curves(audit: Audit) -> None:
+    """ROC and reliability, all films and each source."""
+    for run in audit.runs:
+        st.markdown(f"**{escaped(run.name)}**")
+        left, right = st.columns(2)
+        if len(run.roc):
+            left.altair_chart(audit_charts.square(figures.roc(run.roc), run.roc["group"].nunique()), width="stretch")
+        else:
+            left.info("No ROC curve: no source has ten patients in both classes.")
+        if len(run.reliability):
+            chart = figures.reliability(run.reliability)
+            right.altair_chart(audit_charts.square(chart, run.reliability["group"].nunique()), width="stretch")
+        else:
+            right.info("No reliability curve: no group has films of both classes.")
+        inside = run.within_sources
+        if inside.get("estimate") is not None:
+            st.write(
+                f"AUROC over pairs of films of one source: {inside['estimate']:.3f} "
+                f"({inside['low']:.3f} to {inside['high']:.3f}). Telling sources apart gains nothing here."
+            )
+    st.caption(
+        "Left, ROC: how many positives are found (upwards) for how many false alarms (rightwards), at every "
+        "threshold; on the dotted diagonal a model guesses. Right, reliability: how often films of a score are "
+        "positive; on the diagonal a score of 0.8 means 80 of 100. Above it scores are too low, below it too high. "
+        "Sources without ten patients of both classes have no ROC curve; points of fewer than ten films are not "
+        "drawn."
+    )
+
+
+def leakage(audit: Audit) -> None:
+    """What the features give away, each run and how the others differ from the first."""
+    table = leaks(audit)
+    if table.empty:
+        st.info("No attribute was probed: the films have one source, or none is recorded.")
+        return
+    if table["estimate"].notna().any():
+        st.altair_chart(
+            audit_charts.forest(table, "read from the features (0 luck, 1 always right)", 0.0), width="stretch"
+        )
+    st.caption(
+        "A second, small model tries to read the attribute from the checkpoint's features, among films of one label, "
+        "and is tested on other patients. 0: no better than guessing; 1: always right. A debiased model should be "
+        "nearer to 0."
+    )
+    changes = leak_changes(audit)
+    if len(changes):
+        st.markdown("**Before and after: the first run of this audit against the others**")
+        words = changes.assign(
+            attribute=changes["attribute"].map(spaced),
+            verdict=[
+                "less" if h < 0 else "more" if lo > 0 else NOT_KNOWN
+                for lo, h in zip(changes["low"], changes["high"], strict=True)
+            ],
+        )
+        st.dataframe(
+            words[["attribute", "reference", "other", "difference", "low", "high", "detectable", "verdict"]],
+            hide_index=True,
+            placeholder=NOTHING,
+            column_config={name: three_decimals(name, "%+.3f") for name in ("difference", "low", "high")}
+            | {
+                "reference": "first run",
+                "other": "run",
+                "detectable": three_decimals("detectable difference"),
+                "verdict": "leaks",
+            },
+        )
+        st.caption(
+            "Balanced accuracy of the linear probe, run minus first run, with its 95 % interval. Detectable: the "
+            "smallest difference that so many patients would show in four of five such studies."
+        )
+    st.dataframe(
+        table.rename(columns={"group": "attribute", "leak": "balanced accuracy"}).drop(columns=["low", "high", "note"]),
+        hide_index=True,
+        placeholder=NOTHING,
+        column_config={"estimate": three_decimals("0 luck, 1 always right")}
+        | {name: three_decimals(name) for name in ("balanced accuracy", "chance", "p")},
+    )
+    for attribute, note in dict.fromkeys(zip(table["group"].str.split(",").str[0], table["note"], strict=True)):
+        if note:
+            st.caption(f"{escaped(attribute.capitalize())}: {escaped(note)}")
+
+
+def shortcuts(audit: Audit) -> None:
+    """What checkpoints say of films with parts taken away."""
+    drawn = [run for run in audit.runs if len(run.shortcuts)]
+    if not drawn:
+        st.info("This audit was made without the films with parts taken away (--no-shortcuts).")
+        return
+    ink = "#ddd" if st.context.theme.type == "dark" else "#333"
+    for run in drawn:
+        st.markdown(f"**{escaped(run.name)}**")
+        known = run.shortcuts.dropna(subset=["estimate"])
+        if len(known):
+            height = 34 * known["shortcut"].nunique()
+            st.altair_chart(audit_charts.with_legend_below(figures.shortcuts(known, ink), height, 2), width="stretch")
+        for sentence in run.findings:
+            st.markdown(f"- {escaped(sentence)}")
+        unknown = run.shortcuts[run.shortcuts["estimate"].isna()]
+        if len(unknown):
+            names = ", ".join(dict.fromkeys(unknown["shortcut"].map(spaced)))
+            st.caption(f"Cannot conclude (too few patients): {names}.")
+    st.caption(
+        "Bars start at 0.5, which is guessing. “Label”: how well the score still tells the label; where lungs are "
+        "gone and it does, it isn't the disease that it reads. “Usual label”: how well it tells which label is usual "
+        "at the film's source, among films of one label; above 0.5 it follows the source. Lines are 95 % intervals."
+    )
+
+
+def films(audit: Audit) -> None:
+    """The source x label table, and what metadata alone gives away."""
+    shown: list[pd.DataFrame] = []
+    for run in audit.runs:
+        if any(run.cells.equals(other) for other in shown):
+            continue
+        shown.append(run.cells)
+        st.markdown("**Films by source and label**" + ("" if len(shown) == 1 else f", {escaped(run.name)}"))
+        st.dataframe(run.cells, hide_index=True)
+    st.caption(
+        "An empty cell is a question that these films can't answer: where a source has one label only, a model that "
+        "knows the source knows the label, and no interval shows it."
+    )
+    risks = [run.fields for run in audit.runs if len(run.fields)]
+    if risks:
+        st.markdown("**What a model could know without looking at the film**")
+        table = risks[0]
+        st.dataframe(
+            table[["field", "auroc", "low", "high", "cramers_v", "missing", "verdict"]],
+            hide_index=True,
+            placeholder=NOTHING,
+            column_config={name: three_decimals(name) for name in ("low", "high", "missing")}
+            | {"auroc": three_decimals("AUROC"), "cramers_v": three_decimals("Cramér's V")},
+        )
+        for sentence in table["sentence"]:
+            st.markdown(f"- {escaped(sentence)}")
+        st.caption(
+            "The label predicted from one field alone, in the training films of the first run: 0.5 is guessing. "
+            "Cramér's V: how closely field and label go together, from 0 to 1. Missing: share of films without the "
+            "field."
+        )
+
+
+def paired(audit: Audit) -> None:
+    """Differences on the same films, with intervals and p-values."""
+    for compared in audit.comparisons:
+        if compared.problem:
+            names = f"{compared.other} and {compared.reference}"
+            st.warning(f"{names} can't be compared: {compared.problem}.", icon=":material/link_off:")
+    table = differences(audit)
+    if table.empty:
+        if not audit.comparisons:
+            st.info("There is nothing to compare: choose two runs or more that were audited together.")
+        return
+    metrics = [name for name in METRICS if name in set(table["metric"])]
+    metric = st.selectbox("Metric", metrics, format_func=METRICS.__getitem__, key="difference_metric")
+    chosen = table[table["metric"] == metric].assign(group=table["part"], estimate=table["difference"])
+    st.write(
+        f"Each run minus **{escaped(str(chosen['reference_run'].iloc[0]))}**, the first run of this audit, on the same films."
+    )
+    if chosen["estimate"].notna().any():
+        st.altair_chart(audit_charts.forest(chosen, f"difference in {METRICS[metric]}", 0.0), width="stretch")
+    first = ["part", "run"] if chosen["run"].nunique() > 1 else ["part"]
+    columns = ["difference", "low", "high", "p", "p_holm", "verdict", "reference", "other", "detectable", "patients"]
+    st.dataframe(
+        chosen[[*first, *columns, "note"]],
+        hide_index=True,
+        placeholder=NOTHING,
+        column_config={name: three_decimals(name, "%+.3f") for name in ("difference", "low", "high")}
+        | {"reference": three_decimals("first run"), "other": three_decimals("this run"), "p": three_decimals("p")}
+        | {"p_holm": three_decimals("p (Holm)"), "detectable": three_decimals("detectable difference")}
+        | {"note": st.column_config.TextColumn("why there is no number", width="large")},
+    )
+    st.caption(
+        "p: how often luck alone gives such a difference, by swapping the two models patient by patient. p (Holm) "
+        "also allows for how many differences were looked at: below 0.05 it counts, and the verdict says better or "
+        "worse. Detectable: the smallest difference that so many patients would show in four of five such studies."
+    )
+
+
+PARTS: dict[str, Callable[[Audit], None]] = {
+    "Evidence": evidence,
+    "Groups": groups,
+    "ROC and reliability": curves,
+    "Leakage": leakage,
+    "Shortcuts": shortcuts,
+    "Films and labels": films,
+    "Paired differences": paired,
+}

@@ -1,0 +1,192 @@
+"""Drawings of the pages about checkpoints: arguments in, Altair charts out, readable on light and dark grounds.
+
+Okabe and Ito's palette without its black; whatever a colour says, a shape or a dash says as well.
+"""
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from training.bias.report.figures import PALETTE
+
+COLOURS = [colour for colour in PALETTE if colour != "#000000"]
+SHAPES = [
+    "circle",
+    "triangle-up",
+    "square",
+    "diamond",
+    "cross",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+    "stroke",
+]
+DASHES = [[1, 0], [6, 4]]
+QUIET = "#888888"
+POINT, BOX = "point", "box"
+MANY = 30  # picked films that would cover each other if they were drawn large
+LEGEND = {"orient": "bottom", "labelLimit": 320, "symbolOpacity": 1, "symbolSize": 90}
+
+
+def linked_map(
+    films: pd.DataFrame, kinds: Sequence[str], limits: tuple[tuple[float, float], ...], title: str
+) -> alt.Chart:
+    """Films on a plane, to be picked by a click (Shift adds) or a box; picked ones are large, the others faint.
+
+    Args:
+        films: columns film, x, y, kind, row, source, target, score, prediction, weight (`all`, `picked` or `rest`).
+        kinds: all kinds, in the order of their colours.
+        limits: of either axis, the same for every epoch.
+        title: of both axes, followed by their number.
+    """
+    films = films.sort_values("weight", key=lambda weight: weight == "picked", kind="stable")  # drawn last, so on top
+    axis = alt.Axis(labels=False, ticks=False, grid=False)
+    x, y = (
+        alt.X("x:Q", title=f"{title} 1", axis=axis, scale=alt.Scale(domain=limits[0], nice=False)),
+        alt.Y("y:Q", title=f"{title} 2", axis=axis, scale=alt.Scale(domain=limits[1], nice=False)),
+    )
+    weights = ["all", "picked", "rest"]  # on scales that are ordinal by name: else numbers are spread over the range
+    large = 150 if (films["weight"] == "picked").sum() <= MANY else 60
+    legend = alt.Legend(**LEGEND, columns=3)
+    return (
+        alt.Chart(films)
+        .mark_point(filled=True)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=COLOURS)),
+            shape=alt.Shape("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=SHAPES)),
+            opacity=alt.Opacity(
+                "weight:N", legend=None, scale=alt.Scale(type="ordinal", domain=weights, range=[0.75, 1, 0.18])
+            ),
+            size=alt.Size(
+                "weight:N", legend=None, scale=alt.Scale(type="ordinal", domain=weights, range=[45, large, 35])
+            ),
+            tooltip=[
+                alt.Tooltip("row:N", title="film"),
+                "source:N",
+                alt.Tooltip("target:N", title="label"),
+                alt.Tooltip("score:Q", format=".3f"),
+                alt.Tooltip("prediction:N", title="called"),
+            ],
+        )
+        .add_params(
+            alt.selection_point(name=POINT, fields=["film"]),
+            alt.selection_interval(name=BOX, encodings=["x", "y"]),
+        )
+        .properties(height=420)
+    )
+
+
+def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
+    """Mean cosines over epochs, a colour a run, a dash a kind of pairs.
+
+    Args:
+        cosines: columns run, pairs, epoch, cosine.
+        epoch: where the slider is.
+    """
+    runs, pairs = (list(dict.fromkeys(cosines[name])) for name in ("run", "pairs"))
+    base = alt.Chart(cosines).encode(
+        x=alt.X("epoch:Q", title="epochs trained", axis=alt.Axis(tickMinStep=1)),
+        y=alt.Y("cosine:Q", title="mean cosine", scale=alt.Scale(zero=False)),
+        color=alt.Color(
+            "run:N", title=None, scale=alt.Scale(domain=runs, range=COLOURS), legend=alt.Legend(**LEGEND, columns=1)
+        ),
+        detail="pairs:N",
+        tooltip=["run:N", "pairs:N", "epoch:Q", alt.Tooltip("cosine:Q", format=".3f")],
+    )
+    dash = alt.StrokeDash(
+        "pairs:N",
+        title=None,
+        scale=alt.Scale(domain=pairs, range=DASHES),
+        legend=alt.Legend(orient="bottom", columns=1, labelLimit=320, symbolStrokeColor=QUIET, symbolSize=400),
+    )
+    shape = alt.Shape(
+        "run:N", scale=alt.Scale(domain=runs, range=SHAPES), legend=alt.Legend(**LEGEND, columns=1), title=None
+    )
+    now = alt.Chart(pd.DataFrame({"epoch": [epoch]})).mark_rule(color=QUIET, strokeDash=[2, 3]).encode(x="epoch:Q")
+    lines = base.mark_line(strokeWidth=2).encode(strokeDash=dash)
+    dots = base.mark_point(filled=True, size=60, opacity=1).encode(shape=shape)
+    return alt.layer(now, lines, dots).properties(height=380)
+
+
+def operating_curve(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.LayerChart:
+    """A ROC curve with points on it or beside it.
+
+    Args:
+        curve: columns false_positive_rate, sensitivity, threshold.
+        marks: columns what, false_positive_rate, sensitivity; the first is the threshold that is looked at.
+    """
+    names = list(marks["what"])
+    scale = alt.Scale(domain=[0, 1])
+    x = alt.X("false_positive_rate:Q", title="1 - specificity (false alarms)", scale=scale, axis=alt.Axis(tickCount=5))
+    y = alt.Y("sensitivity:Q", title="sensitivity (found)", scale=scale, axis=alt.Axis(tickCount=5))
+    diagonal = alt.Chart(pd.DataFrame({"false_positive_rate": [0, 1], "sensitivity": [0, 1]}))
+    legend = alt.Legend(**LEGEND, columns=2)
+    # The first is vermillion, so that no other point is taken for it.
+    colours = [COLOURS[1], *(colour for colour in COLOURS if colour != COLOURS[1])]
+    shapes = ["diamond", *(shape for shape in SHAPES if shape != "diamond")]
+    points = (
+        alt.Chart(marks)
+        .mark_point(filled=True, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("what:N", title=None, legend=legend, scale=alt.Scale(domain=names, range=colours)),
+            shape=alt.Shape("what:N", title=None, legend=legend, scale=alt.Scale(domain=names, range=shapes)),
+            size=alt.condition(alt.datum.what == names[0], alt.value(220), alt.value(90)),
+            tooltip=[
+                alt.Tooltip("what:N", title="point"),
+                alt.Tooltip("sensitivity:Q", format=".3f"),
+                alt.Tooltip("false_positive_rate:Q", title="1 - specificity", format=".3f"),
+            ],
+        )
+    )
+    steps = alt.Chart(curve).mark_line(interpolate="step-after", strokeWidth=2, color=COLOURS[0])
+    return alt.layer(
+        diagonal.mark_line(color=QUIET, strokeDash=[4, 4]).encode(x=x, y=y),
+        steps.encode(x=x, y=y, order=alt.Order("false_positive_rate:Q")),
+        points,
+    ).properties(height=420)
+
+
+def run_key(runs: Sequence[str]) -> alt.LayerChart:
+    """Colour and shape of each run, for the small charts under it."""
+    base = alt.Chart(pd.DataFrame({"run": runs, "at": 0})).encode(
+        y=alt.Y(
+            "run:N", sort=list(runs), title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=400, grid=False)
+        )
+    )
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(
+        x=alt.X("at:Q", axis=None, scale=alt.Scale(domain=[0, 40])), color=_run_colour(runs), shape=_run_shape(runs)
+    )
+    return alt.layer(points).properties(height=alt.Step(22))
+
+
+def training_curve(values: pd.DataFrame, runs: Sequence[str], from_zero: bool = False) -> alt.LayerChart:
+    """One quantity over epochs, a line a run, the kept epoch ringed.
+
+    Args:
+        values: columns run, epoch, value, kept (whether the run's checkpoint is of this epoch).
+        runs: all runs, in the order of their colours.
+        from_zero: whether the scale starts at 0.
+    """
+    tips = ["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")]
+    base = alt.Chart(values).encode(
+        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, tickCount=6)),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=from_zero), axis=alt.Axis(tickCount=5)),
+        color=_run_colour(runs),
+        tooltip=tips,
+    )
+    dots = base.mark_point(filled=True, size=45, opacity=1).encode(shape=_run_shape(runs))
+    rings = base.transform_filter("datum.kept").mark_point(size=220, strokeWidth=2, shape="circle")
+    return alt.layer(base.mark_line(strokeWidth=1.8), dots, rings).properties(height=200)
+
+
+def _run_colour(runs: Sequence[str]) -> alt.Color:
+    return alt.Color("run:N", legend=None, scale=alt.Scale(domain=list(runs), range=COLOURS))
+
+
+def _run_shape(runs: Sequence[str]) -> alt.Shape:
+    return alt.Shape("run:N", legend=None, scale=alt.Scale(domain=list(runs), range=SHAPES))

@@ -1,0 +1,110 @@
+"""Who may score a batch when: one job at a time on the server, the others in line, each seen by its owner alone."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from app.jobs.batch_job import BatchJob, JobError
+
+LONGEST_LINE = 5  # jobs that wait: they may hold films in memory
+GRACE = 40.0  # seconds that a visitor may be disconnected; the session is forgotten after 30
+
+
+class Presence:
+    """Whether a visitor is there, or left only a moment ago.
+
+    Args:
+        connected: whether there is a connection right now.
+        grace: seconds without one after which the visitor counts as gone.
+    """
+
+    def __init__(self, connected: Callable[[], bool], grace: float = GRACE) -> None:
+        self._connected, self._grace = connected, grace
+        self._missed_since: float | None = None
+
+    def __call__(self) -> bool:
+        """True from connection to the end of the grace after it."""
+        if self._connected():
+            self._missed_since = None
+            return True
+        now = time.monotonic()
+        self._missed_since = self._missed_since or now
+        return now - self._missed_since < self._grace
+
+
+class Desk:
+    """Takes jobs, starts one after the other, and gives a job to whoever has its token."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: dict[str, BatchJob] = {}
+        self._line: deque[BatchJob] = deque()
+        self._running: BatchJob | None = None
+
+    def submit(self, token: str, job: BatchJob) -> None:
+        """Put a job in line, or start it; it replaces an ended one of the same token.
+
+        Raises:
+            JobError: the line is too long, or the visitor has a job that goes on.
+        """
+        with self._lock:
+            self._sweep()
+            known = self._jobs.get(token)
+            if known is not None and not known.ended:
+                raise JobError("Your last job has not ended yet.")
+            if len(self._line) >= LONGEST_LINE:
+                raise JobError("Too many jobs are waiting already: try again in some minutes.")
+            self._jobs[token] = job
+            self._line.append(job)
+            self._next()
+
+    def job(self, token: str) -> BatchJob | None:
+        """The job of a token."""
+        with self._lock:
+            self._sweep()
+            return self._jobs.get(token)
+
+    def before(self, job: BatchJob) -> int:
+        """Number of jobs that end before this one starts."""
+        with self._lock:
+            return self._line.index(job) + (self._running is not None) if job in self._line else 0
+
+    def cancel(self, job: BatchJob) -> None:
+        """Stop a job: one that waits at once, one that runs after its shard."""
+        job.cancel()
+        with self._lock:
+            waited = job in self._line
+            if waited:
+                self._line.remove(job)
+        if waited:
+            job.run()  # ends at once, and gives up its films
+
+    def forget(self, token: str) -> None:
+        """Cancel a job and drop all that it found."""
+        with self._lock:
+            job = self._jobs.pop(token, None)
+        if job is not None:
+            self.cancel(job)
+
+    def _next(self) -> None:
+        """Start the first in line if nothing runs; under the lock."""
+        if self._running is None and self._line:
+            self._running = self._line.popleft()
+            threading.Thread(target=self._work, args=(self._running,), daemon=True).start()
+
+    def _work(self, job: BatchJob) -> None:
+        job.run()
+        with self._lock:
+            self._running = None
+            self._sweep()
+            self._next()
+
+    def _sweep(self) -> None:
+        """Drop the jobs of visitors that are gone; under the lock."""
+        for token, job in list(self._jobs.items()):
+            if not job.wanted:
+                del self._jobs[token]
+                job.cancel()
+                if job in self._line:
+                    self._line.remove(job)

@@ -1,0 +1,153 @@
+"""What a batch job found, as the tables that its page shows and the files that its visitor takes away."""
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from training.folder.merge import Merge, csv_safe, survey
+from training.folder.shard import Job
+from training.folder.store import ShardStore
+from training.scoring.predict import Predictor
+from training.scoring.subjects import Subject
+
+STATUSES = ("scored", "skipped", "failed")
+
+
+@dataclass(frozen=True)
+class BatchResults:
+    """Tables for the page and bytes for the downloads; files and patients appear as keyed hashes alone.
+
+    Attributes:
+        statuses: number of files by status.
+        counts: number of files by status and reason.
+        files: a row a file: film, status, reason, message, and facts that say what kind of film it is.
+        predictions: a row a scored film: film, source, then a score and a call for each run.
+        sources: a row a source: films, then the mean score and the number of positive calls of each run.
+        runs: names of the runs, in their order.
+        positive: what each run calls positive.
+        inverted: number of scored films that look inverted.
+        predictions_csv: a row for each scored film and run, in the columns of the command line.
+        files_csv: a row a file, with all that is known of it.
+        parquet: a zip with both as Parquet.
+    """
+
+    statuses: dict[str, int]
+    counts: pd.DataFrame
+    files: pd.DataFrame
+    predictions: pd.DataFrame
+    sources: pd.DataFrame
+    runs: tuple[str, ...]
+    positive: tuple[str, ...]
+    inverted: int
+    predictions_csv: bytes
+    files_csv: bytes
+    parquet: bytes
+
+
+def collect(
+    job: Job,
+    store: ShardStore,
+    shards: Sequence[str],
+    predictors: Sequence[Predictor],
+    runs: Sequence[str],
+    uploaded: bool,
+    notice: str,
+) -> BatchResults:
+    """Merge the finished shards of a job.
+
+    Args:
+        job: what was done.
+        store: of the shards.
+        shards: names of those that are finished, in the folder's order.
+        predictors: the checkpoints, in the order of the job's runs.
+        runs: their names.
+        uploaded: whether the files are a visitor's uploads, which are told by their number, or a folder's.
+        notice: a sentence for every row that leaves.
+    """
+    found = survey(store, shards, None)
+    # Merge names a run after its folder, of which two may be called alike; the names are set below.
+    subjects = [Subject(run, predictor, None) for run, predictor in zip(job.runs, predictors, strict=True)]
+    merge = Merge(job, store, shards, found, subjects, None, "institution")
+    with tempfile.TemporaryDirectory(prefix="end-cxr-") as place:
+        merge.write_files(Path(place) / "files.parquet")
+        merge.write_predictions(Path(place) / "predictions.parquet")
+        files = pd.read_parquet(Path(place) / "files.parquet")
+        said = pd.read_parquet(Path(place) / "predictions.parquet")
+    scored = int((files["status"] == "scored").sum())
+    if said.empty:
+        said = pd.DataFrame(columns=["run", "row", "file", "source", "score", "logit", "prediction"])
+    else:
+        said["run"] = np.repeat(np.array(runs, dtype=object), scored)
+        said = said.drop(columns=["split", "target"])
+    said["source"] = said["source"].fillna("institution not stated")
+    named = [_films(table, uploaded) for table in (files, said)]
+    leaving = [table.assign(notice=notice) for table in named]
+    return BatchResults(
+        {status: int((files["status"] == status).sum()) for status in STATUSES},
+        found.counts.sort_values(["status", "files"], ascending=[True, False], ignore_index=True),
+        named[0][["film", "status", "reason", "message", "modality", "view_position", "manufacturer"]].rename(
+            columns={"view_position": "view"}
+        ),
+        _side_by_side(named[1], runs),
+        _by_source(named[1], runs, [_positive(predictor) for predictor in predictors]),
+        tuple(runs),
+        tuple(_positive(predictor) for predictor in predictors),
+        int((files["looks_inverted"].eq(True) & files["status"].eq("scored")).sum()),
+        csv_safe(leaving[1]).to_csv(index=False).encode(),
+        csv_safe(leaving[0]).to_csv(index=False).encode(),
+        _zipped({"files.parquet": leaving[0], "predictions.parquet": leaving[1]}, notice),
+    )
+
+
+def _films(table: pd.DataFrame, uploaded: bool) -> pd.DataFrame:
+    """With a column `film` in front: the number of the upload, or row and keyed hash of a folder's file."""
+    if uploaded:
+        # The hash of a name that we gave is worth nothing.
+        film = [f"film {row + 1}" for row in table["row"]]
+        table = table.drop(columns="file")
+    else:
+        film = [f"row {row} · {file}" for row, file in zip(table["row"], table["file"], strict=True)]
+    return table.assign(film=pd.Series(film, index=table.index, dtype=object))[["film", *table.columns]]
+
+
+def _side_by_side(said: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
+    """A row a film, two columns a run: its name for the score, and `call: ` before it for the call."""
+    films = [said[said["run"] == run].reset_index(drop=True) for run in runs]
+    table = films[0][["film", "source"]].copy()
+    for run, own in zip(runs, films, strict=True):
+        table[run], table[f"call: {run}"] = own["score"].astype(float), own["prediction"]
+    return table
+
+
+def _by_source(said: pd.DataFrame, runs: Sequence[str], positive: Sequence[str]) -> pd.DataFrame:
+    """A row a source, in the order of its films; the name of a run heads its mean score, `called: ` its positive calls."""
+    first = said[said["run"] == runs[0]]
+    table = first.groupby("source").size().rename("films").to_frame()
+    for run, name in zip(runs, positive, strict=True):
+        own = said[said["run"] == run]
+        table[run] = own.groupby("source")["score"].mean()
+        table[f"called: {run}"] = own["prediction"].eq(name).groupby(own["source"]).sum()
+    return table.sort_values(["films", "source"], ascending=[False, True]).reset_index()
+
+
+def _positive(predictor: Predictor) -> str:
+    positive = predictor.info.positive
+    assert positive is not None
+    return predictor.info.targets[positive]
+
+
+def _zipped(tables: dict[str, pd.DataFrame], notice: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("NOTICE.txt", notice + "\n")
+        for name, table in tables.items():
+            part = io.BytesIO()
+            table.to_parquet(part, index=False)
+            archive.writestr(name, part.getvalue())
+    return content.getvalue()

@@ -1,0 +1,8 @@
+"""Tables and numbers of the pages, without streamlit.
+
+run_records.py      runs, training curves, settings, model cards
+pairs.py            the films that several checkpoints scored
+operating_point.py  sensitivity and specificity at a threshold and a prevalence
+feature_maps.py     features of fixed films, flat, epoch by epoch
+audit.py            a finished audit, read from its report.json
+"""

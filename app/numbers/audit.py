@@ -1,0 +1,215 @@
+"""An audit that `training.evaluate` wrote, read back from its report.json: frames and sentences, without torch."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from training.run.index import audit_folder
+
+SCHEMA_VERSION = 1  # as `training.bias.report.audit` writes
+REPORT, PAGE = "report.json", "report.html"
+LONGEST = 1 << 26  # bytes of a report.json that is read
+ALL_FILMS = "all films"
+METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ece": "ECE ↓",
+    "brier": "Brier ↓",
+    "equalised_odds": "equalised odds",
+}
+
+
+class AuditError(ValueError):
+    """A file that is no audit of this version; the message is a sentence that names no path."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Metrics by group: frames as `training.bias.numbers.groups.GroupMetrics` has them."""
+
+    values: pd.DataFrame
+    gaps: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AuditedRun:
+    """What was found of one checkpoint: as `training.bias.report.values.RunAudit`, NaN where nothing can be concluded."""
+
+    name: str
+    headline: str
+    films: int
+    patients: int
+    checks: pd.DataFrame
+    cells: pd.DataFrame
+    groups: dict[str, Grouping]
+    within_sources: dict[str, float | None]
+    roc: pd.DataFrame
+    reliability: pd.DataFrame
+    leakage: pd.DataFrame
+    shortcuts: pd.DataFrame
+    findings: tuple[str, ...]
+    fields: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two checkpoints on the same films: as `training.bias.report.values.Comparison`."""
+
+    reference: str
+    other: str
+    rows: pd.DataFrame
+    leakage: pd.DataFrame
+    problem: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The audits of some checkpoints and each one's comparison with the first."""
+
+    about: dict[str, Any]
+    runs: tuple[AuditedRun, ...]
+    comparisons: tuple[Compared, ...]
+
+    def covers(self, names: Sequence[str]) -> bool:
+        """Whether each of these runs was audited."""
+        return set(names) <= {run.name for run in self.runs}
+
+    def only(self, names: Sequence[str]) -> "Audit":
+        """The part about these runs, in this order; comparisons where both sides are among them."""
+        found = {run.name: run for run in self.runs}
+        kept = [c for c in self.comparisons if c.reference in names and c.other in names]
+        return replace(self, runs=tuple(found[name] for name in names), comparisons=tuple(kept))
+
+
+def places(folders: Sequence[Path]) -> list[Path]:
+    """The files in which an audit of these runs may be, the default one first.
+
+    Others are those of the same folder of runs in which more runs were audited together: names of runs are unique there.
+    """
+    first = audit_folder(folders) / REPORT
+    parents = {folder.resolve().parent for folder in folders}
+    others = sorted((next(iter(parents)) / "audits").glob(f"*/{REPORT}")) if len(parents) == 1 else []
+    return [file for file in dict.fromkeys([first, *others]) if file.is_file()]
+
+
+def read_audit(text: str) -> Audit:
+    """The audit that report.json holds; raises AuditError."""
+    try:
+        values = json.loads(text)
+        if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
+            raise AuditError("it was written by another version of this package")
+        about = {name: value for name, value in values.items() if name not in ("runs", "comparisons", "unlabelled")}
+        runs = tuple(_run(run) for run in values["runs"])
+        return Audit(about, runs, tuple(_compared(one) for one in values["comparisons"]))
+    except AuditError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise AuditError("it is broken, or no audit") from None
+
+
+def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Records as a frame in which numbers that are null are NaN."""
+    table = pd.DataFrame(records)
+    for name in table:
+        if all(value is None or (isinstance(value, int | float) and value is not True) for value in table[name]):
+            table[name] = pd.to_numeric(table[name])
+    return table
+
+
+def by_group(audit: Audit, by: str, metric: str) -> pd.DataFrame:
+    """One metric of every run by group: the columns of `Grouping.values`, and run."""
+    parts = []
+    for run in audit.runs:
+        if by in run.groups:
+            values = run.groups[by].values
+            parts.append(values[values["metric"] == metric].assign(run=run.name))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def gaps_of(audit: Audit, by: str, metric: str) -> pd.DataFrame:
+    """How far groups are apart in one metric, a row a run: the columns of `Grouping.gaps`, and run."""
+    parts = []
+    for run in audit.runs:
+        if by in run.groups:
+            gaps = run.groups[by].gaps
+            parts.append(gaps[gaps["metric"] == metric].assign(run=run.name))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def answers(audit: Audit) -> pd.DataFrame:
+    """The checks of all runs beside each other: a row a question, a column a run."""
+    columns = {run.name: run.checks.set_index("name")["answer"] for run in audit.runs if len(run.checks)}
+    table = pd.DataFrame(columns).reindex(list(dict.fromkeys(name for c in columns.values() for name in c.index)))
+    return table.fillna("not asked").rename_axis("question").reset_index()
+
+
+def leaks(audit: Audit) -> pd.DataFrame:
+    """What probes read from the features, from 0 (no better than guessing) to 1 (without error), all runs.
+
+    Returns:
+        Columns run, group (attribute and probe), estimate, low, high on that scale, leak (balanced accuracy), chance, p,
+        note.
+    """
+    parts = [run.leakage.assign(run=run.name) for run in audit.runs if len(run.leakage)]
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True)
+    kind = table["kind"].map({"linear": "linear probe", "mlp": "small network"}).fillna(table["kind"])
+    span = 1 - table["chance"]
+    return table.assign(
+        group=table["attribute"].str.replace("_", " ") + ", " + kind,
+        estimate=table["normalised"],
+        low=(table["low"] - table["chance"]) / span,
+        high=(table["high"] - table["chance"]) / span,
+    )[["run", "group", "estimate", "low", "high", "leak", "chance", "p", "note"]]
+
+
+def leak_changes(audit: Audit) -> pd.DataFrame:
+    """How the leak of each attribute differs between the first run and the others, balanced accuracy."""
+    parts = [c.leakage.assign(reference=c.reference, other=c.other) for c in audit.comparisons if len(c.leakage)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def differences(audit: Audit) -> pd.DataFrame:
+    """Paired differences of all comparisons: the columns of `Compared.rows`, with reference_run and run."""
+    parts = [c.rows.assign(reference_run=c.reference, run=c.other) for c in audit.comparisons if len(c.rows)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _run(values: dict[str, Any]) -> AuditedRun:
+    groups = {
+        name: Grouping(frame(found["values"]), frame(found["gaps"]), tuple(found["notes"]))
+        for name, found in values["groups"].items()
+    }
+    return AuditedRun(
+        name=values["name"],
+        headline=values["headline"],
+        films=values["films"],
+        patients=values["patients"],
+        checks=frame(values["checks"]),
+        cells=frame(values["cells"]),
+        groups=groups,
+        within_sources=values["within_sources"],
+        roc=frame(values["roc"]),
+        reliability=frame(values["reliability"]),
+        leakage=frame(values["leakage"]),
+        shortcuts=frame(values["shortcuts"]),
+        findings=tuple(values["findings"]),
+        fields=frame(values["fields"]),
+        notes=tuple(values["notes"]),
+    )
+
+
+def _compared(values: dict[str, Any]) -> Compared:
+    rows, leakage = frame(values["rows"]), frame(values["leakage"])
+    return Compared(values["reference"], values["other"], rows, leakage, values["problem"])

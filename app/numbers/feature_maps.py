@@ -1,0 +1,183 @@
+"""Where a few films lie among a checkpoint's features after each epoch: flat maps of them, and the pairs that EnD acts on."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+RIGHT, MISSED, FALSE_ALARM, OTHER = "right", "missed", "false alarm", "wrong class"
+OUTCOMES = (RIGHT, MISSED, FALSE_ALARM, OTHER)
+SHARED_SOURCE, SHARED_TARGET = "same source, other label", "same label, other source"
+
+
+class FeatureError(ValueError):
+    """Features that can't be drawn; the message is a sentence that names no place on the server."""
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """The films that a run was watched on, and their features.
+
+    Attributes:
+        films: columns row, file, split, source, target, score, prediction, outcome (one of `OUTCOMES`).
+        sphere: films x width on the unit sphere, float32, by the number of epochs trained.
+    """
+
+    films: pd.DataFrame
+    sphere: dict[int, np.ndarray]
+
+
+class Plane(NamedTuple):
+    """Films in the plane in which they vary most over all epochs of a run.
+
+    Attributes:
+        positions: films x 2 by epoch.
+        share: of all variance, that of either axis.
+    """
+
+    positions: dict[int, np.ndarray]
+    share: tuple[float, float]
+
+
+class PairCosines(NamedTuple):
+    """Mean cosine of two kinds of pairs of films, NaN where there is no such pair.
+
+    Attributes:
+        shared_source: of one source and different targets.
+        shared_target: of one target and different sources.
+    """
+
+    shared_source: float
+    shared_target: float
+
+
+def watched(
+    rows: np.ndarray, features: dict[int, np.ndarray], predictions: pd.DataFrame | None, positive: str
+) -> Watched:
+    """Join a run's probe set with what the run said of the films in the end.
+
+    Args:
+        rows: of the films, as in `training.loop.probe_set.ProbeSet`.
+        features: films x width by epoch.
+        predictions: the run's; its test and external films are looked at.
+        positive: name of the positive class.
+
+    Raises:
+        FeatureError: no predictions, films that they don't hold, features that are no numbers.
+    """
+    if predictions is None:
+        raise FeatureError("it kept no predictions, so that nothing is known of its films")
+    if not features or not len(rows):
+        raise FeatureError("its probe set holds no features")
+    held = predictions[predictions["split"].isin(["test", "external"])].drop_duplicates("row").set_index("row")
+    if not np.isin(rows, held.index).all():
+        raise FeatureError("its probe set and its predictions are not of the same films")
+    if not all(np.isfinite(values).all() for values in features.values()):
+        raise FeatureError("some of its features are not finite, so that they lie nowhere")
+    films = held.loc[rows, ["file", "split", "source", "target", "score", "prediction"]].reset_index(names="row")
+    films["outcome"] = outcomes(films["target"], films["prediction"], positive)
+    return Watched(films, {epoch: on_sphere(values) for epoch, values in features.items()})
+
+
+def outcomes(target: pd.Series, prediction: pd.Series, positive: str) -> np.ndarray:
+    """Each film as one of `OUTCOMES`."""
+    chosen = [target == prediction, target == positive, prediction == positive]
+    return np.select([case.to_numpy(bool) for case in chosen], [RIGHT, MISSED, FALSE_ALARM], OTHER)
+
+
+def on_sphere(features: np.ndarray) -> np.ndarray:
+    """Features (films x width) of length 1, float32, as the terms of EnD see them; a feature of length 0 stays so."""
+    wide = features.astype(np.float32)
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+
+
+def same_films(first: Watched, second: Watched) -> bool:
+    """Whether a row number means one film in both runs."""
+    left, right = (run.films.set_index("row")["file"] for run in (first, second))
+    shared = left.index.intersection(right.index)
+    return len(shared) > 0 and bool((left[shared] == right[shared]).all())
+
+
+def principal_plane(sphere: dict[int, np.ndarray]) -> Plane:
+    """The two main components, fitted once over all epochs, so that films move and the axes don't turn."""
+    from sklearn.decomposition import PCA
+
+    together = np.concatenate(list(sphere.values()))
+    components = min(2, *together.shape)
+    with np.errstate(invalid="ignore"):  # features that are all the same have no variance to share out
+        pca = PCA(components, svd_solver="covariance_eigh").fit(together)
+    padded = np.zeros(2)
+    padded[:components] = np.nan_to_num(pca.explained_variance_ratio_)
+    positions = {}
+    for epoch, values in sphere.items():
+        positions[epoch] = np.zeros((len(values), 2))
+        positions[epoch][:, :components] = pca.transform(values)
+    return Plane(positions, (float(padded[0]), float(padded[1])))
+
+
+def perplexity(films: int) -> float:
+    """How many neighbours a film has in t-SNE: 30, fewer where there are fewer than 91 films."""
+    return min(30.0, (films - 1) / 3)
+
+
+def neighbour_map(sphere: np.ndarray, start: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Films x 2 by t-SNE, in [-1, 1]; seeded and started from other positions, so that maps of one run resemble each other.
+
+    Args:
+        sphere: films x width.
+        start: films x 2 to start from.
+        seed: of scikit-learn's t-SNE.
+    """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    flat = start.astype(np.float32)
+    flat = flat / max(float(flat[:, 0].std()), 1e-12) * 1e-4  # as small as a random start, so that films can pass
+    if len(sphere) >= 8:
+        tsne = TSNE(perplexity=perplexity(len(sphere)), init=flat, random_state=seed, max_iter=500)
+        with threadpool_limits(1):  # a few hundred films: threads would only wait for one another
+            flat = tsne.fit_transform(sphere)
+    return np.asarray(flat / max(float(np.abs(flat).max()), 1e-12), float)
+
+
+def pair_cosines(sphere: np.ndarray, target: np.ndarray, source: np.ndarray) -> PairCosines:
+    """Mean cosines of the pairs that EnD acts on, from sums over groups: linear in the films.
+
+    Args:
+        sphere: films x width on the unit sphere.
+        target: of each film.
+        source: of each film.
+    """
+    wide = sphere.astype(float)
+    cells, cell = np.unique(np.stack([codes(target), codes(source)], axis=1), axis=0, return_inverse=True)
+    cell = cell.ravel()
+    sums = np.zeros((len(cells), wide.shape[1]))
+    np.add.at(sums, cell, wide)
+    counts = np.bincount(cell, minlength=len(cells)).astype(float)
+    return PairCosines(_across(sums, counts, cells[:, 1]), _across(sums, counts, cells[:, 0]))
+
+
+def codes(values: np.ndarray) -> np.ndarray:
+    """Whole numbers that stand for values."""
+    return np.unique(np.asarray(values, dtype=str), return_inverse=True)[1].ravel()
+
+
+def cosines_by_epoch(run: Watched) -> pd.DataFrame:
+    """Columns epoch, pairs (`SHARED_SOURCE` or `SHARED_TARGET`), cosine."""
+    target, source = (run.films[name].to_numpy() for name in ("target", "source"))
+    records: list[tuple[int, str, float]] = []
+    for epoch, sphere in run.sphere.items():
+        found = pair_cosines(sphere, target, source)
+        records += [(epoch, SHARED_SOURCE, found.shared_source), (epoch, SHARED_TARGET, found.shared_target)]
+    return pd.DataFrame(records, columns=["epoch", "pairs", "cosine"])
+
+
+def _across(sums: np.ndarray, counts: np.ndarray, group: np.ndarray) -> float:
+    """Mean cosine of pairs of one group and different cells, from the cells' sums and counts."""
+    cosines = pairs = 0.0
+    for value in np.unique(group):
+        members = group == value
+        cosines += float((sums[members].sum(0) ** 2).sum() - (sums[members] ** 2).sum()) / 2
+        pairs += float(counts[members].sum() ** 2 - (counts[members] ** 2).sum()) / 2
+    return cosines / pairs if pairs else float("nan")

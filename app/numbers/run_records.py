@@ -1,0 +1,163 @@
+"""What run folders say of themselves, as tables: their headers, training curves, settings and model cards."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from training.run.index import RunEntry
+
+HEADLINE = {
+    "test AUROC": ("test", "auroc"),
+    "external AUROC": ("external", "auroc"),
+    "conflicting accuracy": ("test", "conflicting_accuracy"),
+    "leak": ("test", "leak"),
+    "leak by chance": ("test", "leak_chance"),
+}
+TERMS = {
+    "ce": "training: cross-entropy",
+    "r_perp": "training: term R_perp",
+    "r_par": "training: term R_par",
+}
+PAIRS = {
+    "disentangling": "pairs that R_perp sees",
+    "entangling": "pairs that R_par sees",
+}
+VALIDATION = {
+    "ce": "validation: cross-entropy",
+    "auroc": "validation: AUROC",
+    "accuracy": "validation: accuracy",
+    "conflicting_accuracy": "validation: conflicting accuracy",
+    "worst_group_accuracy": "validation: worst-group accuracy",
+}
+CARD = "MODEL_CARD.md"
+LONGEST_CARD = 200_000
+LONGEST_RECORD = 20_000_000
+
+
+def usable_runs(entries: Sequence[RunEntry]) -> pd.DataFrame:
+    """A row a run that can be loaded; a metric that it doesn't know is NaN."""
+    records = []
+    for entry in entries:
+        if entry.usable:
+            info, settings = entry.header["info"], entry.header["settings"]
+            metrics = entry.header.get("metrics")
+            records.append(
+                {
+                    "run": entry.name,
+                    "films": ("synthetic" if entry.synthetic else "real") if entry.films else "no chest films",
+                    "method": settings.get("method"),
+                    **{name: _number(metrics, *path) for name, path in HEADLINE.items()},
+                    "seed": settings.get("seed"),
+                    "dataset": info.get("name"),
+                    "backbone": entry.header["model"].get("name"),
+                    "classes": ", ".join(map(str, info.get("targets", []))),
+                }
+            )
+    columns = ["run", "films", "method", *HEADLINE, "seed", "dataset", "backbone", "classes"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def unusable_runs(entries: Sequence[RunEntry]) -> pd.DataFrame:
+    """Columns folder, why: what looks like a run and can't be loaded."""
+    rows = [(entry.name, entry.problem) for entry in entries if not entry.usable]
+    return pd.DataFrame(rows, columns=["folder", "why"])
+
+
+def training_curves(folder: Path) -> pd.DataFrame:
+    """Columns panel, epoch, value, kept, from metrics.jsonl; lines that are no record of an epoch are passed over."""
+    kept, rows = kept_epoch(folder), []
+    for line in (_text(folder / "metrics.jsonl", LONGEST_RECORD) or "").splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):  # the last line of a training that was killed
+            continue
+        if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
+            continue
+        for part, titles in (("terms", TERMS), ("pairs_per_batch", PAIRS), ("validation", VALIDATION)):
+            values = record.get(part)
+            for name, value in (values if isinstance(values, dict) else {}).items():
+                title = titles.get(name) or (f"training: {name}" if part == "terms" else None)
+                if title and isinstance(value, int | float) and not isinstance(value, bool):
+                    rows.append((title, record["epoch"], float(value), record["epoch"] == kept))
+    return pd.DataFrame(rows, columns=["panel", "epoch", "value", "kept"])
+
+
+def panels(curves: pd.DataFrame) -> list[str]:
+    """Titles of what was recorded, in the order in which they are to be read."""
+    known = [*TERMS.values(), *PAIRS.values(), *VALIDATION.values()]
+    found = list(dict.fromkeys(curves["panel"]))
+    return sorted(found, key=lambda title: known.index(title) if title in known else len(TERMS) - 0.5)
+
+
+def kept_epoch(folder: Path) -> int | None:
+    """The epoch whose weights the checkpoint holds; None where report.json doesn't say."""
+    try:
+        report = json.loads(_text(folder / "report.json", LONGEST_RECORD) or "null")
+    except (ValueError, RecursionError):
+        return None
+    selection = report.get("selection") if isinstance(report, dict) else None
+    epoch = selection.get("epoch") if isinstance(selection, dict) else None
+    return epoch if isinstance(epoch, int) else None
+
+
+def model_card(folder: Path) -> str | None:
+    """MODEL_CARD.md as Markdown that loads nothing: no front matter, images as links, headings below those of a page.
+
+    None where there is none.
+    """
+    text = _text(folder / CARD, LONGEST_CARD)
+    if text is None:
+        return None
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, count=1, flags=re.DOTALL)
+    lines, code = [], False
+    for line in text.replace("![", "[").strip().splitlines():
+        code ^= line.startswith("```")
+        lines.append("##" + line if line.startswith("#") and not code else line)
+    return "\n".join(lines)
+
+
+def settings_table(entries: Sequence[RunEntry], only_different: bool) -> pd.DataFrame:
+    """Settings as rows, runs as columns, in words.
+
+    Args:
+        entries: usable runs.
+        only_different: whether settings that all runs share are left out.
+    """
+    columns = {entry.name: {name: _words(value) for name, value in _settings(entry).items()} for entry in entries}
+    table = pd.DataFrame(columns).reindex(list(dict.fromkeys(name for column in columns.values() for name in column)))
+    table = table.fillna("not set").rename_axis("setting")
+    return table[table.nunique(axis=1) > 1] if only_different else table
+
+
+def _settings(entry: RunEntry) -> dict[str, Any]:
+    header = entry.header
+    read = {f"read: {name}": value for name, value in header["preprocessing"].items()}
+    return {**header["settings"], **read} | {name: header.get(name) for name in ("threshold", "temperature")}
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    return "none" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _number(values: object, *path: str) -> float:
+    for name in path:
+        values = values.get(name) if isinstance(values, dict) else None
+    return float(values) if isinstance(values, int | float) else float("nan")
+
+
+def _text(file: Path, longest: int) -> str | None:
+    """A file's text; None where there is none, or one that is too long or no text."""
+    try:
+        return file.read_text(encoding="utf-8") if file.is_file() and file.stat().st_size <= longest else None
+    except (OSError, UnicodeDecodeError):
+        return None

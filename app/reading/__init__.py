@@ -1,0 +1,6 @@
+"""A visitor's film: decoded, scored, explained.
+
+upload.py      bytes to film, in a process of its own
+held_films.py  the last decoded films, shared by all visitors
+film.py        scores, saliency, parts blanked, nearest training films
+"""

@@ -1,0 +1,80 @@
+"""From uploaded bytes to a film, in a process of its own: each reading of its greys, what was done, and how it was stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from datasets.film.dicom import read_dicom, stored_values
+from datasets.film.policy import DicomPolicy, Voi
+from datasets.film.radiograph import Radiograph, RadiographError
+from datasets.film.read import read_radiograph
+
+BURNED_IN = "its header says that text is burned into the picture, which may be a name: it is not shown"
+SHOWN = 640  # px on the long side of a picture on a page
+
+
+class Upload(NamedTuple):
+    """What a reading process is asked for.
+
+    Attributes:
+        content: bytes of the file.
+        vois: policies to read a DICOM film's greys with; none for its stored values alone.
+    """
+
+    content: bytes
+    vois: tuple[Voi, ...]
+
+
+@dataclass(frozen=True)
+class Film:
+    """A decoded film, as read by each policy asked for: the same for all policies unless it is DICOM."""
+
+    readings: Mapping[Voi, Radiograph]
+
+    @property
+    def shown(self) -> Radiograph:
+        """The reading that pages show."""
+        return next(iter(self.readings.values()))
+
+
+@dataclass(frozen=True)
+class ReadUpload:
+    """Read one upload: a film, the picture of its stored values, or a sentence for its owner that says why not."""
+
+    policy: DicomPolicy = DicomPolicy()
+
+    def __call__(self, upload: Upload) -> Film | np.ndarray | str:
+        """Never raises for a bad film."""
+        content = upload.content
+        try:
+            if not upload.vois:
+                return _picture(stored_values(content))
+            film = read_radiograph(content, policy=self.policy.reading(upload.vois[0]))
+            if film.facts.get("burned_in"):
+                return BURNED_IN
+            others = upload.vois[1:]
+            if film.facts.get("format") != "DICOM":
+                return Film(dict.fromkeys(upload.vois, film))
+            more = {voi: read_dicom(content, self.policy.reading(voi)) for voi in others}
+            return Film({upload.vois[0]: film} | more)
+        except RadiographError as error:
+            return str(error)
+
+
+def shown_size(rows: int, columns: int) -> tuple[int, int]:
+    """Rows and columns of the picture of a film on a page."""
+    scale = min(1.0, SHOWN / max(rows, columns))
+    return max(1, round(rows * scale)), max(1, round(columns * scale))
+
+
+def _picture(values: np.ndarray) -> np.ndarray:
+    """Stored values as a small uint8 picture, black to white from the smallest to the largest."""
+    step = max(1, max(values.shape) // (2 * SHOWN))
+    part = values[::step, ::step].astype(np.float32)
+    low, high = float(part.min()), float(part.max())
+    grey = Image.fromarray((255 * (part - low) / max(high - low, 1)).round().astype(np.uint8))
+    rows, columns = shown_size(*part.shape)
+    return np.asarray(grey.resize((columns, rows), Image.Resampling.BILINEAR))

@@ -1,0 +1,14 @@
+"""A table of films: read, split, cached, sampled, checked before training.
+
+films.py            the cohort, and the way from its rows to batches
+csv_table.py        metadata.csv as a table
+parquet_table.py    the same for Parquet
+splits.py           parts by patient
+cache.py            decoded films kept between epochs
+capacity.py         whether they fit into memory or on the disk
+augmentation.py     changes that leave a chest a chest
+samplers.py         the order of an epoch, with the pairs that EnD needs
+confounding.py      whether the source gives the label away
+near_duplicates.py  copies of one film, by perceptual hash
+copies.py           the same over a whole cohort
+"""

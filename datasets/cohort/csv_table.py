@@ -1,0 +1,57 @@
+"""A CSV file as a table of text, with mistakes named by line."""
+
+import csv
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.cohort.films import CohortError
+
+MAX_BYTES = 1 << 29
+"""Largest table that is read, some millions of rows; in memory it takes ten times as much."""
+
+
+def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
+    """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there.
+
+    Args:
+        file: the table.
+        separator: what stands between cells.
+
+    Raises:
+        CohortError: not UTF-8, not CSV, empty, a column twice, a row too wide or a file above `MAX_BYTES`; the message names
+            the line.
+        OSError: it can't be opened.
+    """
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise CohortError(f"{file} has {size} bytes, more than the {MAX_BYTES} allowed: split the table")
+    data = file.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CohortError(f"{file}, line {line}: not in UTF-8; save the table as CSV UTF-8") from None
+    rows: list[list[str]] = []
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator):
+            rows.append([cell.strip() for cell in cells])
+    except csv.Error as error:
+        raise CohortError(f"{file}, line {len(rows) + 1}: can't be read as CSV ({error}); check its quotes") from None
+    while rows and not any(rows[-1]):
+        rows.pop()
+    if not rows:
+        raise CohortError(f"{file} is empty; it needs a header with the names of its columns")
+    header, width = rows[0], len(rows[0])
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        places = ", ".join(str(place) for place, name in enumerate(header, start=1) if name == twice[0])
+        raise CohortError(f"{file}, line 1: columns {places} have the same name; remove one, or name the columns")
+    for number, cells in enumerate(rows[1:], start=2):
+        if any(cells[width:]):
+            raise CohortError(
+                f"{file}, line {number}: {len(cells)} cells under {width} column names; quote a cell that holds a comma"
+            )
+    table = pd.DataFrame([cells[:width] + [""] * (width - len(cells)) for cells in rows[1:]], columns=header, dtype=str)
+    return table[[name for name in header if name]]

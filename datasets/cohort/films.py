@@ -1,0 +1,271 @@
+"""A validated table of films, and the way from its rows to batches of `Sample`.
+
+The table has one row a film with the columns `row` (0-based, in the metadata file), `patient`, `label`, `source`, `split`,
+`target`, `bias`, and whatever else is known of the films. Films are decoded once and cached by MONAI.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datasets.cohort.augmentation import Augmentation
+from datasets.cohort.cache import Films, Images, Subset, in_memory, on_disk, uncached
+from datasets.cohort.capacity import CapacityError
+from datasets.film.facts import age_band
+from datasets.film.preprocessing import Preprocessing
+from datasets.film.radiograph import RadiographError
+from datasets.sample import DatasetInfo, Sample, Split
+
+STAND_INS = 20  # films tried in the place of one that can't be decoded
+REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
+
+
+class CohortError(ValueError):
+    """A cohort that can't be used; the message says what to change, and where."""
+
+
+class UnreadableFilmError(CohortError):
+    """A film that can't be decoded now; `position` says which of the cohort's, where no process lies between.
+
+    It has one argument, so that a DataLoader can pass it on from its processes.
+    """
+
+    position: int | None = None
+
+
+def left_out(reasons: dict[int, str]) -> pd.DataFrame:
+    """Rows of the metadata with the reason for leaving each out, in the order of the rows."""
+    rows = sorted(reasons)
+    return pd.DataFrame(
+        {"row": pd.Series(rows, dtype="int64"), "reason": pd.Series([reasons[r] for r in rows], dtype=str)}
+    )
+
+
+class Draw(NamedTuple):
+    """One place in an epoch's order: which film, and what its augmentation is drawn from."""
+
+    film: int
+    epoch: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Films with their targets, biases, patients and splits.
+
+    Attributes:
+        info: names of classes and sources.
+        table: one row a film, see the module; its index is 0, 1, ... (positions).
+        preprocessing: how a film becomes a tensor.
+        films: where the films come from; None where `images` is given from the start.
+        images: pixels by position, channels x size x size each: a tensor (uint8, or float in [0, 1]) or a MONAI cache of
+            float tensors; see `cached`.
+        excluded: rows of the metadata left out, columns `row` and `reason`.
+        notes: sentences that a user should read before training.
+    """
+
+    info: DatasetInfo
+    table: pd.DataFrame
+    preprocessing: Preprocessing
+    films: Films | None = None
+    images: Tensor | Images | None = None
+    excluded: pd.DataFrame = field(default_factory=lambda: left_out({}))
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        missing = [column for column in REQUIRED_COLUMNS if column not in self.table]
+        if missing:
+            raise CohortError(f"the cohort's table lacks the columns {', '.join(missing)}")
+
+    def positions(self, split: Split) -> np.ndarray:
+        """Positions of the films of one split, in table order."""
+        return np.flatnonzero(self.table["split"] == str(split))
+
+    def cached(self, mode: str, folder: Path | None = None, workers: int = 2) -> "Cohort":
+        """Return the cohort with decoded, resized films kept in `memory`, on `disk` or not at all (`none`).
+
+        In memory and on disk, each film is decoded here unless an earlier run left it on disk; those that can't be are left
+        out of the table and named in `excluded`. Without a cache, such a film raises CohortError when it is first used.
+
+        Args:
+            mode: `memory`, `disk` or `none`.
+            folder: where `disk` keeps its files; their names tell nothing of the films.
+            workers: decoding threads.
+
+        Raises:
+            CohortError: a split that training needs has no readable film left, or the films do not fit.
+            ValueError: an unknown mode, or `disk` without a folder.
+        """
+        if mode not in ("memory", "disk", "none") or (mode == "disk" and folder is None):
+            raise ValueError(f"mode {mode!r}: memory, disk (with a folder) or none")
+        if self.films is None:
+            return self
+        if mode == "none":
+            return dataclasses.replace(self, images=uncached(self.films, self.preprocessing, len(self.table)))
+        try:
+            if folder is not None and mode == "disk":
+                images, unreadable = on_disk(self.films, self.preprocessing, len(self.table), folder, workers)
+            else:
+                images, unreadable = in_memory(self.films, self.preprocessing, len(self.table), workers)
+        except CapacityError as error:
+            raise CohortError(str(error)) from None
+        cohort = dataclasses.replace(self, images=images)
+        return cohort.without(unreadable) if unreadable else cohort
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the pixels are a tensor on an accelerator."""
+        return isinstance(self.images, Tensor) and self.images.device.type != "cpu"
+
+    def on(self, device: torch.device) -> "Cohort":
+        """Pixels that are one tensor move to the device, where batches are then cut and normalised; others stay."""
+        if not isinstance(self.images, Tensor):
+            return self
+        return dataclasses.replace(self, images=self.images.to(device))
+
+    def without(self, reasons: dict[int, str]) -> "Cohort":
+        """Leave out the films at these positions, each for its reason.
+
+        Raises:
+            CohortError: training or validation would be left without a film.
+        """
+        kept = [i for i in range(len(self.table)) if i not in reasons]
+        dropped = left_out({int(self.table["row"].iloc[i]): reason for i, reason in reasons.items()})
+        cohort = dataclasses.replace(self.part(kept), excluded=pd.concat([self.excluded, dropped], ignore_index=True))
+        for split in (Split.TRAIN, Split.VALIDATION):
+            if len(self.positions(split)) and not len(cohort.positions(split)):
+                raise CohortError(f"no film of split {split} is left; the first reason: {next(iter(reasons.values()))}")
+        if not kept:
+            raise CohortError(f"no film is left; the first reason: {next(iter(reasons.values()))}")
+        return cohort
+
+    def part(self, kept: Sequence[int]) -> "Cohort":
+        """The films at these positions, addressed anew from 0."""
+        kept = [int(position) for position in kept]
+        images: Tensor | Images | None = self.images
+        if images is not None:
+            images = images[kept] if isinstance(images, Tensor) else torch.utils.data.Subset(images, kept)  # type: ignore[arg-type]
+        return dataclasses.replace(
+            self,
+            table=self.table.iloc[kept].reset_index(drop=True),
+            films=None if self.films is None else Subset(self.films, kept),
+            images=images,
+        )
+
+    def samples(
+        self, augmentation: Augmentation | None = None, seed: int = 0, stand_ins: bool = False
+    ) -> "CohortSamples":
+        """The films as a dataset of `Sample`, addressed by position or, in training, by `Draw`.
+
+        Args:
+            augmentation: of films addressed by `Draw`.
+            seed: of augmentation and stand-ins.
+            stand_ins: whether another film takes the place of one that can't be decoded, see `CohortSamples`.
+        """
+        if self.images is None:
+            raise ValueError("call cached() first: the cohort has no images yet")
+        return CohortSamples(self, augmentation, seed, stand_ins)
+
+
+class CohortSamples(Dataset[Sample]):
+    """A map-style dataset that hands out whole batches, so that tensors in memory are indexed once a batch.
+
+    Use it with `collate_fn=whole_batch`. Keys are positions (no augmentation) or `Draw`s.
+
+    A film that can't be decoded raises UnreadableFilmError. With stand-ins, one addressed by `Draw` is replaced by another
+    training film of its target and bias, drawn from (seed, epoch, position) alone; the sample's `row` is the other's, so
+    that whoever knows the order sees what was replaced.
+    """
+
+    def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int, stand_ins: bool = False) -> None:
+        assert cohort.images is not None
+        self.stand_ins = stand_ins
+        self.training = torch.tensor((cohort.table["split"] == str(Split.TRAIN)).to_numpy())
+        self.images, self.preprocessing = cohort.images, cohort.preprocessing
+        self.augmentation, self.seed = augmentation, seed
+        self.target, self.bias, self.row = (
+            torch.tensor(cohort.table[name].to_numpy(dtype=np.int64)) for name in ("target", "bias", "row")
+        )
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, key: int | Draw) -> Sample:
+        return Sample(*(field[0] for field in self.__getitems__([key])))
+
+    def __getitems__(self, keys: Sequence[int | Draw]) -> Sample:
+        films = torch.tensor([key.film if isinstance(key, Draw) else key for key in keys], dtype=torch.int64)
+        if isinstance(self.images, Tensor):  # index_select, for indexing of uint8 in brackets is several times slower
+            pixels = self.images.index_select(0, films.to(self.images.device, non_blocking=True))
+            pixels = pixels / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        else:
+            read = [self._read(key) for key in keys]
+            films, pixels = torch.tensor([film for film, _ in read]), torch.stack([image for _, image in read])
+        if self.augmentation is not None:
+            pixels = torch.stack([self._augmented(image, key) for image, key in zip(pixels, keys, strict=True)])
+        return Sample(self.preprocessing.normalise(pixels), self.target[films], self.bias[films], self.row[films])
+
+    def _read(self, key: int | Draw) -> tuple[int, Tensor]:
+        """Position and pixels of the film, or of the one that stands in for it."""
+        film = key.film if isinstance(key, Draw) else int(key)
+        try:
+            return film, self.pixels(film)
+        except UnreadableFilmError as error:
+            if not self.stand_ins or not isinstance(key, Draw):
+                raise
+            alike = self.training & (self.target == self.target[film]) & (self.bias == self.bias[film])
+            others = np.random.default_rng([self.seed, key.epoch, key.position]).permutation(alike.nonzero().flatten())
+            for other in others[others != film][:STAND_INS]:
+                try:
+                    return int(other), self.pixels(int(other))
+                except UnreadableFilmError:
+                    continue
+            raise UnreadableFilmError(f"{error}; nor can {STAND_INS} others of its label and source") from None
+
+    def why_not(self, film: int) -> str:
+        """Why the film at this position can't be decoded."""
+        try:
+            self.pixels(film)
+        except UnreadableFilmError as error:
+            return str(error)
+        return f"the film on line {int(self.row[film]) + 2} of metadata.csv could not be read at first"
+
+    def pixels(self, film: int) -> Tensor:
+        """Pixels in [0, 1] of the film at this position; raises UnreadableFilmError."""
+        try:
+            pixels: Tensor = self.images[film]
+        except RuntimeError as error:  # MONAI's, about the transform; its cause is about the film
+            if not isinstance(error.__cause__, RadiographError):
+                raise
+            line = int(self.row[film]) + 2
+            sentence = f"the film on line {line} of metadata.csv can't be used: {error.__cause__}"
+            unreadable = UnreadableFilmError(sentence)
+            unreadable.position = film
+            raise unreadable from None
+        return pixels
+
+    def _augmented(self, pixels: Tensor, key: int | Draw) -> Tensor:
+        if self.augmentation is None or not isinstance(key, Draw):
+            return pixels
+        seed = np.random.SeedSequence([self.seed, key.epoch, key.position]).generate_state(1, np.uint64)[0]
+        return self.augmentation(pixels, torch.Generator().manual_seed(int(seed >> np.uint64(1))))
+
+
+def age_bands(age: pd.Series) -> pd.Series:
+    """Decades of life ("40-49") of ages in years or in DICOM's form ("045Y"); empty where they can't be read."""
+    text = age.astype(object).where(age.notna(), "").astype(str).str.strip().str.replace(r"\.\d+$", "", regex=True)
+    return text.where(~text.str.isdigit(), text + "Y").map(lambda value: age_band(value) or "")
+
+
+def whole_batch(batch: Any) -> Sample:
+    """Collate function for `CohortSamples`, which hands out batches as they are."""
+    sample: Sample = batch
+    return sample

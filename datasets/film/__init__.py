@@ -1,0 +1,14 @@
+"""One file to one film: DICOM, PNG, JPEG or TIFF to float32 pixels in [0, 1], bone bright.
+
+radiograph.py     the film, the largest allowed size, the error of a file that is none
+read.py           the dispatcher by content, and PNG, JPEG and TIFF
+dicom.py          DICOM, from bytes to pixels (MONOCHROME1 is inverted here)
+greys.py          what the tags do to grey values: padding, modality LUT, VOI LUT or window
+greyscale.py      arithmetic on grey values: tables, windows, scaling, polarity
+codestream.py     sizes that compressed bytes declare, checked before a codec runs
+facts.py          the few facts that may be kept of a film
+policy.py         which films are admitted, and which greys are used
+identity.py       patients and files as keyed hashes
+folder.py         the DICOM files of a folder, in a fixed order
+preprocessing.py  film to model input, a value that checkpoints store
+"""

@@ -1,0 +1,138 @@
+"""One film, from a file to an array, whatever the format: Pillow for PNG, JPEG and TIFF, `datasets.film.dicom` for DICOM.
+
+Values are divided by the full range that the format declares (8 bits: 255, 16 bits: 65535), never by the image's own
+extremes: per-image min-max is itself a signature of the source. So a 16-bit PNG that holds 12-bit values comes out
+dark, between 0 and 1/16: how many bits were meant is not guessed.
+"""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from datasets.film.radiograph import (
+    MAX_PIXELS,
+    Radiograph,
+    RadiographError,
+    check_size,
+    is_bug,
+    silenced,
+    source_bytes,
+)
+
+if TYPE_CHECKING:
+    from datasets.film.policy import DicomPolicy
+
+FORMATS = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"II+\x00": "TIFF",
+    b"MM\x00+": "TIFF",
+}
+TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 258, 262
+
+
+def read_radiograph(
+    source: Path | bytes, *, policy: "DicomPolicy | None" = None, key: bytes | None = None
+) -> Radiograph:
+    """Read one film of any supported format, told apart by content and not by the name of the file.
+
+    Args:
+        source: a file, or the bytes of one.
+        policy: what is done with a DICOM film and which are admitted; no effect on other formats.
+        key: of `datasets.film.identity.hash_key`: DICOM identities are then added to the facts as keyed hashes.
+
+    Returns:
+        The film. Colour is reduced to luminance (ITU-R BT.601), transparent parts are black.
+
+    Raises:
+        RadiographError: not a film, broken, too large, or not admitted. The message holds no path, for a path may hold
+            the name of a patient; the caller adds what it may show.
+    """
+    data = source_bytes(source)
+    # DICM first: the 128 bytes before it are free, and some files put a TIFF header there to be both.
+    is_dicom = data[128:132] == b"DICM"
+    image_format = next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
+    if image_format is not None and not is_dicom:
+        return _read_image(data, image_format)
+
+    # Imported here, so that a cohort of PNG files never pays for importing pydicom and its codecs.
+    from datasets.film.dicom import read_dicom
+    from datasets.film.policy import DicomPolicy
+
+    try:
+        return read_dicom(data, policy or DicomPolicy(), key=key)
+    except RadiographError as error:
+        if error.reason != "not DICOM":
+            raise
+    raise RadiographError("the content is no DICOM, PNG, JPEG or TIFF film", reason="not a film")
+
+
+def _read_image(data: bytes, image_format: str) -> Radiograph:
+    """A PNG, JPEG or TIFF film.
+
+    EXIF orientation is not applied: detectors and exports don't write it, the labels of public cohorts belong to the
+    stored pixels, and it can mirror a chest.
+    """
+    try:
+        with silenced(), Image.open(io.BytesIO(data), formats=[image_format]) as image:
+            check_size(image.height, image.width)  # the header only: no pixel is decoded yet
+            if getattr(image, "is_animated", False):  # n_frames would follow a chain of a million frames in a TIFF
+                raise RadiographError(f"several frames in one {image_format}: one film a file", reason="multi-frame")
+            pixels, bits = _grey(image)
+            facts = {
+                "format": image_format,
+                "bits": bits,
+                "colour": image.mode not in ("1", "L", "LA") and not image.mode.startswith("I;16"),
+                "alpha": image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
+            }
+            return Radiograph(pixels, facts)
+    except RadiographError:
+        raise
+    except Image.DecompressionBombError:  # twice Pillow's own limit; its warning at once that is below ours
+        failure = RadiographError(f"the film has more than the {MAX_PIXELS} pixels allowed", reason="too large")
+    except MemoryError:
+        failure = RadiographError("the film doesn't fit into memory", reason="out of memory")
+    except Exception as error:  # Pillow's plug-ins raise nearly anything on a broken file
+        if is_bug(error):
+            raise
+        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        failure = RadiographError(
+            f"the {image_format} is {'truncated' if cut else 'corrupt'}: copy or export it again",
+            reason="truncated" if cut else "undecodable",
+        )
+    raise failure  # here and not above, where the original, which may quote the file, would stay its __context__
+
+
+def _grey(image: Image.Image) -> tuple[np.ndarray, int]:
+    """Luminance over black, float32 in [0, 1], and the bits that the range was made of."""
+    if image.mode.startswith("I;16"):
+        return _grey_16(image)
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        luminance, alpha = image.convert("RGBA").convert("LA").split()
+        return np.asarray(luminance, np.float32) / 255 * (np.asarray(alpha, np.float32) / 255), 8
+    if image.mode == "CMYK":
+        image = image.convert("RGB")
+    if image.mode in ("1", "L", "P", "RGB", "YCbCr"):
+        return np.asarray(image.convert("L"), np.float32) / 255, 1 if image.mode == "1" else 8
+    raise RadiographError(
+        f"pixels of Pillow's mode {image.mode} have no full range to divide by: export unsigned 8 or 16 bit grey",
+        reason="undecodable",
+    )
+
+
+def _grey_16(image: Image.Image) -> tuple[np.ndarray, int]:
+    """The same for one 16-bit channel; a TIFF may declare fewer bits (12), or white as 0."""
+    tags = getattr(image, "tag_v2", {})
+    bits = int(tags.get(TIFF_BITS_PER_SAMPLE, (16,))[0])
+    values = np.asarray(image)
+    pixels = values.astype(np.float32) / (2**bits - 1)
+    if tags.get(TIFF_PHOTOMETRIC) == 0:  # Pillow inverts WhiteIsZero for 8 bits but not for 16
+        pixels = 1 - pixels
+    if "transparency" in image.info:  # one grey value declared transparent: black
+        pixels[values == image.info["transparency"]] = 0
+    return pixels, bits

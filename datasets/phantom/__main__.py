@@ -1,0 +1,65 @@
+"""Synthetic films for trying things out: `python -m datasets.phantom --dicom OUT` or `--sheet OUT.png`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from datasets.phantom.film import HOSPITALS, NOTICE, film
+
+
+def sheet(seed: int, size: int) -> Image.Image:
+    """A contact sheet: a row a hospital, a column a label, every film of another patient; size is a film's side."""
+    columns, cell, left, top = ("normal", "pneumonia", "covid"), size + 4, 64, 20
+    page = Image.new("L", (left + len(columns) * cell, len(HOSPITALS) * cell + 2 * top), 0)
+    pen = ImageDraw.Draw(page)
+    for j, label in enumerate(columns):
+        pen.text((left + j * cell, 4), label, fill=230)
+        for i, hospital in enumerate(HOSPITALS):
+            pixels = film(seed, 3 * (3 * i + j), label, hospital.name, size).pixels
+            page.paste(Image.fromarray((255 * pixels).astype(np.uint8)), (left + j * cell, top + i * cell))
+    for i, hospital in enumerate(HOSPITALS):
+        pen.text((4, top + i * cell + size // 2), hospital.name, fill=230)
+    pen.text((left, top + len(HOSPITALS) * cell + 2), NOTICE, fill=230)
+    return page
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the contact sheet of the README, or a folder of DICOM films to try a batch evaluation on."""
+    parser = argparse.ArgumentParser(prog="python -m datasets.phantom", description=f"Draws films: {NOTICE}.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--sheet", type=Path, metavar="OUT.png", help="write one picture of all hospitals and labels")
+    what.add_argument("--dicom", type=Path, metavar="OUT", help="write a new folder of DICOM films, with labels.csv")
+    parser.add_argument("--seed", type=int, default=0, help="of the cohort (default 0)")
+    parser.add_argument("--size", type=int, help="side of a film in pixels (default: --sheet 192, --dicom 1024)")
+    parser.add_argument("--n", type=int, default=200, help="--dicom: how many films (default 200)")
+    parser.add_argument(
+        "--rho",
+        type=float,
+        default=0.5,
+        help="--dicom: how often a film has its hospital's label (default 0.5: chance)",
+    )
+    options = parser.parse_args(arguments)
+    if options.sheet:
+        sheet(options.seed, options.size or 192).save(options.sheet)
+        sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
+        return
+    from datasets.phantom.folder import write_folder  # here, so that drawing films needs no pydicom
+
+    try:
+        odd = write_folder(options.dicom, options.n, options.rho, options.seed, options.size or 1024)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    sys.stdout.write(
+        f"wrote {options.n} films and their labels.csv to {options.dicom} ({NOTICE}), and {odd} files to "
+        f"{options.dicom / 'odd'} that an evaluation must skip or fail with a reason; next:\n"
+        f"python -m training.evaluate RUN --dicom-dir {options.dicom} --labels {options.dicom / 'labels.csv'} "
+        "--output results\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

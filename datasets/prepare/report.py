@@ -1,0 +1,168 @@
+"""What `datasets.prepare` says at the end: films by source and label, what was left out, copies, and what to do next."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from datasets.cohort.confounding import check_confounding
+from datasets.prepare.layouts import LAYOUTS
+
+if TYPE_CHECKING:
+    from datasets.prepare.placing import Placing
+
+BATCH = 32  # films a step, of which the sentence on confounding speaks
+MOST = 30  # rows of a table on the terminal; the files have all
+
+
+def report(
+    console: Console,
+    name: str,
+    out: Path,
+    table: pd.DataFrame,
+    left_out: pd.DataFrame,
+    placing: "Placing",
+    copies: pd.DataFrame | None,
+) -> None:
+    """Print it.
+
+    Args:
+        console: where to.
+        name: of the data set that was prepared.
+        out: the cohort's folder.
+        table: of the whole cohort.
+        left_out: of the whole cohort.
+        placing: of the data set.
+        copies: pairs of near-copies in the whole cohort; None where they were not looked for.
+    """
+    own = int((table["dataset"] == name).sum())
+    ways = (
+        (placing.linked, "hard-linked"),
+        (placing.copied, "copied"),
+        (placing.written, "written anew"),
+        (placing.kept, "there already"),
+        (placing.in_place, "in place"),
+    )
+    how = ", ".join(f"{count} {way}" for count, way in ways if count)
+    _say(console, f"{LAYOUTS[name].title}: {own} films (files: {how}); the cohort {out} has {len(table)}.")
+    _counts(console, table)
+    verdict = _confounding(console, table)
+    for note in LAYOUTS[name].notes:
+        _say(console, f"- {note}")
+    if name == "rsna" and table.loc[table["dataset"] == name, "patient_id"].str.startswith("rsna_").any():
+        _say(
+            console,
+            "- Its patientId names a film, so films of one person may be on both sides of a split. Put RSNA's "
+            "pneumonia-challenge-dataset-mappings_2018.json into SRC: it says who is who.",
+            "bold",
+        )
+    _reasons(console, left_out)
+    if copies is not None:
+        _copies(console, out, copies)
+    else:
+        _say(console, "Near-copies were not looked for, nor was any film decoded.")
+    place, separate = shlex.quote(str(out)), " --separate-copies" if copies is None or len(copies) else ""
+    if verdict == "not identifiable":
+        _say(console, f"Next: add a data set: python -m datasets.prepare NAME SRC --out {place}", whole=True)
+    else:
+        _say(console, f"Next: python -m training.train --data-dir {place}{separate}", whole=True)
+    _say(console, "For research. Not a medical device.", "dim")
+
+
+def _counts(console: Console, table: pd.DataFrame) -> None:
+    """Films by source and label, and patients by source."""
+    counts = pd.crosstab(table["source"], table["label"])
+    patients = table.groupby("source")["patient_id"].nunique().to_dict()
+    shown = Table(
+        "source", *(escape(str(label)) for label in counts), "films", "patients", title="Films by source and label"
+    )
+    for number in range(1, len(shown.columns)):
+        shown.columns[number].justify = "right"
+    ordered = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    for source, row in ordered.head(MOST).iterrows():
+        shown.add_row(escape(str(source)), *map(str, row), str(row.sum()), str(patients[str(source)]))
+    if len(ordered) > MOST:
+        rest = ordered.iloc[MOST:].sum()
+        shown.add_row(f"{len(ordered) - MOST} more", *map(str, rest), str(rest.sum()), "")
+    console.print(shown)
+
+
+def _confounding(console: Console, table: pd.DataFrame) -> str:
+    """How far the source gives the label away, with covid against the rest, as training has it unless told otherwise.
+
+    Returns the verdict of `check_confounding`; training refuses what is not identifiable.
+    """
+    target = (table["label"] == "covid").map({True: "covid", False: "not covid"})
+    if target.nunique() == 1:
+        every = "All films are covid" if target.iloc[0] == "covid" else "No film is covid"
+        _say(console, f"{every}: add a data set with others before training.", "bold")
+        return "not identifiable"
+    checked = check_confounding(target, table["source"], BATCH)
+    v = "" if checked.cramers_v != checked.cramers_v else f" Cramer's V of source and label is {checked.cramers_v:.2f}."
+    _say(console, f"Covid against the rest: {checked.sentence}{v}", "" if checked.verdict == "identifiable" else "bold")
+    single = target.groupby(table["source"]).agg(["nunique", "size"])
+    single = single[single["nunique"] == 1].sort_values("size", ascending=False)
+    if len(single):
+        names = [str(source) for source in single.index]
+        listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        _say(
+            console,
+            f"{single['size'].sum()} of {len(table)} films come from sources with one class alone ({listed}): a model can "
+            f"get them right by knowing the source. A random split measures that too; judge on sources with both classes, or "
+            f"on one left out (--external-sources).",
+            "bold",
+        )
+    return checked.verdict
+
+
+def _reasons(console: Console, left_out: pd.DataFrame) -> None:
+    """Why rows were left out, how many, and an example of each."""
+    if left_out.empty:
+        _say(console, "No row was left out.")
+        return
+    groups = (
+        left_out.groupby(["dataset", "reason"])["origin"].agg(["size", "first"]).sort_values("size", ascending=False)
+    )
+    shown = Table("data set", "reason", "rows", "for example", title="Left out")
+    shown.columns[2].justify = "right"
+    for dataset, reason, size, example in groups.head(MOST).reset_index().itertuples(index=False):
+        shown.add_row(escape(str(dataset)), escape(str(reason)), str(size), escape(str(example)))
+    console.print(shown)
+    more = f", {len(groups) - MOST} reasons more" if len(groups) > MOST else ""
+    number = "1 row was" if len(left_out) == 1 else f"{len(left_out)} rows were"
+    _say(console, f"{number} left out{more}: left_out.csv has each with its reason.")
+
+
+def _copies(console: Console, out: Path, copies: pd.DataFrame) -> None:
+    """Near-copies by pair of sources."""
+    if copies.empty:
+        _say(console, "No film is a near-copy of another patient's (perceptual hash).")
+        return
+    names = [tuple(sorted(pair)) for pair in zip(copies["source_1"], copies["source_2"], strict=True)]
+    differ = copies["label_1"] != copies["label_2"]
+    pairs = pd.DataFrame(names, columns=["one", "other"]).assign(differ=differ.to_numpy())
+    groups = pairs.groupby(["one", "other"])["differ"].agg(["size", "sum"]).sort_values("size", ascending=False)
+    shown = Table("sources", "pairs", "of two labels", title="Near-copies of films of different patients")
+    shown.columns[1].justify = shown.columns[2].justify = "right"
+    for one, other, size, two in groups.head(MOST).reset_index().itertuples(index=False):
+        where = f"within {one}" if one == other else f"{one}, {other}"
+        shown.add_row(escape(where), str(size), str(two))
+    console.print(shown)
+    across = int((copies["source_1"] != copies["source_2"]).sum())
+    number = "1 pair" if len(copies) == 1 else f"{len(copies)} pairs"
+    _say(
+        console,
+        f"{number}, {across} across sources: {out / 'near_copies.csv'}. A copy in training of a test film is a leak: "
+        f"train with --separate-copies, which keeps them on one side, or delete one of each pair's rows from metadata.csv.",
+        "bold",
+    )
+
+
+def _say(console: Console, sentence: str, style: str = "", whole: bool = False) -> None:
+    """Print a sentence; on a terminal it is wrapped between words, but for a command, which is to be copied `whole`."""
+    soft = whole or not console.is_terminal
+    console.print(sentence, style=style or None, markup=False, highlight=False, soft_wrap=soft)

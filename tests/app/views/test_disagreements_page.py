@@ -1,0 +1,114 @@
+"""The page Disagreements: films by how far scores differ, filters that survive, films that open on the other page."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import services
+from app.numbers.pairs import APART, EVERY
+
+MAIN = Path(__file__).parents[3] / "app" / "main.py"
+NAMES = ("phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0")
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch):
+    """Opens the page on a folder of runs."""
+
+    def opened(root: Path) -> AppTest:
+        monkeypatch.setenv("END_CXR_RUNS", str(root))
+        monkeypatch.setattr("sys.argv", ["app/main.py"])
+        services.runs.clear()
+        app = AppTest.from_file(MAIN, default_timeout=90).run()
+        return fine(app.switch_page("views/disagreements.py").run())
+
+    return opened
+
+
+def fine(app: AppTest) -> AppTest:
+    assert not app.exception, [error.message for error in app.exception]
+    return app
+
+
+def shown(app: AppTest) -> str:
+    kinds = ("title", "markdown", "caption", "info", "warning", "error")
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def scores(runs: Path) -> pd.DataFrame:
+    """Both runs' own predictions of the films that neither was trained on."""
+    tables = [pd.read_parquet(runs / name / "predictions.parquet").set_index("row") for name in NAMES]
+    first, second = (table[table["split"].isin(["test", "external"])] for table in tables)
+    return first.assign(other=second["score"], other_called=second["prediction"])
+
+
+def test_the_largest_differences_come_first(runs: Path, start) -> None:
+    app, known = start(runs), scores(runs)
+    table = app.dataframe[0].value
+    assert len(table) == len(known)
+    expected = (known["score"] - known["other"]).abs()
+    assert np.allclose(table["spread"], expected.sort_values(ascending=False))
+    assert np.allclose(table["score_1"], known["other"].loc[table["row"]])
+    apart = int((known["prediction"] != known["other_called"]).sum())
+    assert f"call **{apart}** of them" in shown(app)
+    assert not {"file", "patient"} & set(table.columns)
+
+
+def test_filters_and_that_they_survive_another_page(runs: Path, start) -> None:
+    app, known = start(runs), scores(runs)
+    app = fine(app.multiselect(key="disagreement_sources").set_value(["north"]).run())
+    app = fine(app.selectbox(key="disagreement_error").set_value(EVERY).run())
+    app = fine(app.multiselect(key="disagreement_sets").set_value(["test"]).run())
+    app = fine(app.multiselect(key="disagreement_sets").set_value(["test", "external"]).run())
+    wrong = known[(known["prediction"] != known["target"]) & (known["other_called"] != known["target"])]
+    expected = set(wrong.index[wrong["source"] == "north"])
+    table = app.dataframe[0].value if app.dataframe else pd.DataFrame({"row": []})
+    assert set(table["row"]) == expected
+    app = fine(app.switch_page("views/runs.py").run())
+    app = fine(app.switch_page("views/disagreements.py").run())
+    assert (
+        app.multiselect(key="disagreement_sources").value == ["north"]
+        and app.selectbox(key="disagreement_error").value == EVERY
+    )
+    app = fine(app.selectbox(key="disagreement_error").set_value(APART).run())
+    app = fine(app.multiselect(key="disagreement_sources").set_value([]).run())
+    assert "No film passes these filters" in shown(app)
+
+
+@pytest.mark.parametrize("how", ["table", "list"])
+def test_a_film_opens_on_the_other_page(how: str, runs: Path, start) -> None:
+    app = start(runs)
+    film = app.dataframe[0].value.iloc[2]
+    if how == "table":
+        app.session_state["disagreement_table"] = {"selection": {"rows": [2], "columns": [], "cells": []}}
+        app = fine(app.run())
+    else:
+        app = fine(app.selectbox(key="disagreement_film").set_value(int(film["row"])).run())
+    assert app.title[0].value == "Compare on a film"
+    assert app.session_state["film_from"] == "A film of the test set" and "open_film" not in app.session_state
+    chosen = app.selectbox(key="own_film")
+    assert chosen.format_func(chosen.value) == f"{film['source']} · {film['label']} · film {film['row']}"
+    said = next(frame.value for frame in app.dataframe if "score" in frame.value)
+    assert np.allclose(said["score"], film[["score_0", "score_1"]].astype(float), atol=1e-4)
+
+
+def test_one_run_is_too_few(runs: Path, start) -> None:
+    app = start(runs)
+    app = fine(app.sidebar.multiselect[0].set_value([NAMES[0]]).run())
+    assert "Choose 2 checkpoints" in shown(app) and not app.dataframe
+
+
+def test_runs_of_other_films_are_not_paired(runs: Path, start, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(runs, tmp_path / "runs"))
+    file = root / NAMES[1] / "predictions.parquet"
+    table = pd.read_parquet(file)
+    table.assign(file=[f"{i:016x}" for i in table.index], row=table["row"] + 5).to_parquet(file, index=False)
+    app = start(root)
+    assert "is left out: no film of it" in shown(app) and "No two of the chosen runs" in shown(app)
+    file.unlink()
+    (root / NAMES[1] / "model.safetensors").touch()
+    assert "kept no predictions" in shown(start(root))

@@ -1,0 +1,115 @@
+"""The page of runs: what is there, what can't be used and why, curves, settings, and the model card as text."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from streamlit.testing.v1 import AppTest
+
+from app import services
+from training.run.checkpoint_header import read_header
+
+MAIN = Path(__file__).parents[3] / "app" / "main.py"
+ERM, END = "phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0"
+
+
+@pytest.fixture(scope="module")
+def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two runs among folders that are none."""
+    root = tmp_path_factory.mktemp("mixed")
+    for name in (ERM, END):
+        shutil.copytree(runs / name, root / name)
+    for name in ("pickle", "truncated", "another", "empty"):
+        (root / name).mkdir()
+    (root / "pickle" / "model.pt").write_bytes(b"\x80\x04\x95")
+    whole = (runs / ERM / "model.safetensors").read_bytes()
+    (root / "truncated" / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    save_file({"weight": np.zeros(3)}, root / "another" / "model.safetensors", metadata={"format": "pt"})
+    (root / ERM / "MODEL_CARD.md").write_text(
+        "---\na: b\n---\n# A card\n<script>alert(1)</script> ![x](https://x.org/y)"
+    )
+    return root
+
+
+def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:
+    monkeypatch.setenv("END_CXR_RUNS", str(root))
+    monkeypatch.setattr("sys.argv", ["app/main.py"])
+    services.runs.clear()
+    app = AppTest.from_file(MAIN, default_timeout=60)
+    if chosen:
+        app.session_state["chosen_runs"] = list(chosen)
+    app.switch_page("views/runs.py").run()
+    assert not app.exception
+    return app
+
+
+def texts(app: AppTest) -> str:
+    shown = "\n".join(str(element.value) for kind in (app.markdown, app.caption) for element in kind)
+    return shown.replace("\\", "")  # Markdown's escapes of names
+
+
+def test_runs_with_their_headline_metrics(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = opened(folder, monkeypatch, ERM, END).dataframe[0].value.set_index("run")
+    assert list(table.index) == [END, ERM] and set(table["films"]) == {"synthetic"}
+    assert table.loc[END, "method"] == "end" and table.loc[END, "backbone"] == "test_resnet"
+    metrics = read_header(folder / END)["metrics"]
+    for title, (split, name) in {"test AUROC": ("test", "auroc"), "leak": ("test", "leak")}.items():
+        value = metrics[split][name]
+        assert table.loc[END, title] == pytest.approx(float("nan") if value is None else value, nan_ok=True)
+
+
+def test_what_cannot_be_used_is_named_with_its_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(folder, monkeypatch, ERM, END)
+    broken = page.table[0].value["why"]
+    assert set(broken.index) == {"pickle", "truncated", "another"}, "a folder without any trace of a run is not named"
+    assert "could run code" in broken["pickle"] and "not a safetensors file" in broken["truncated"]
+    assert "not written by this package" in broken["another"]
+    assert not any(str(folder) in why for why in broken)
+
+
+def test_curves_of_the_chosen_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(folder, monkeypatch, ERM, END)
+    for title in ("training: cross-entropy", "training: term R_perp", "pairs that R_par sees", "validation: AUROC"):
+        assert f"**{title}**" in texts(page)
+    assert "ring is the epoch" in texts(page)
+    alone = opened(folder, monkeypatch, ERM)
+    assert "**training: term R_perp**" not in texts(alone), "a plain run has no such term"
+
+
+def test_a_run_without_records(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(folder / ERM, tmp_path / "bare")
+    for name in ("metrics.jsonl", "report.json"):
+        (tmp_path / "bare" / name).unlink()
+    shutil.copytree(folder / END, tmp_path / "unsaid")
+    (tmp_path / "unsaid" / "report.json").write_text("{")
+    page = opened(tmp_path, monkeypatch, "bare", "unsaid")
+    assert "bare kept no record" in texts(page) and "not known of unsaid" in texts(page)
+
+
+def test_settings_side_by_side(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(folder, monkeypatch, ERM, END)
+    page.segmented_control(key="run_part").set_value("Settings").run()
+    assert page.dataframe[1].value.set_index("setting").loc["method"].to_dict() == {ERM: "erm", END: "end"}
+    page.toggle(key="run_differs").set_value(True).run()
+    assert not page.exception and "epochs" not in set(page.dataframe[1].value["setting"])
+
+
+def test_a_model_card_is_text_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(folder, monkeypatch, ERM, END)
+    page.segmented_control(key="run_part").set_value("Model card").run()
+    card = next(element for element in page.markdown if "# A card" in element.value)
+    assert not card.proto.allow_html and "![" not in card.value and "a: b" not in card.value
+    page.segmented_control(key="card_of").set_value(END).run()
+    assert any(f"training.evaluate {folder / END}" in code.value for code in page.code)
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(tmp_path, monkeypatch)
+    assert not page.dataframe and any("training.train" in code.value for code in page.code)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.yaml").write_text(json.dumps({"seed": 0}))
+    page = opened(tmp_path, monkeypatch)
+    assert "stopped before the first epoch ended" in page.table[0].value["why"].iloc[0]

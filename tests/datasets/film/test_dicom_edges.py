@@ -1,0 +1,222 @@
+"""What becomes of a film at the edge of the standard: lengths just too short, tags at odds with each other, odd fragments."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
+
+from datasets.film.dicom import DicomError, read_dicom, read_header, stored_values
+from datasets.film.policy import DicomPolicy, Voi
+from datasets.film.radiograph import RadiographError
+
+SHAPE = (64, 48)  # JPEG 2000 halves it five times
+GREYS = np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE)
+
+
+def film(stored: np.ndarray = GREYS, bits: int = 12, signed: bool = False, **tags: Any) -> Dataset:
+    """A DX film of 16 bits allocated."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    dataset.SOPClassUID = uid.DigitalXRayImageStorageForPresentation
+    dataset.SOPInstanceUID = "1.2.3"
+    dataset.Modality, dataset.PresentationIntentType = "DX", "FOR PRESENTATION"
+    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "MONOCHROME2", 1
+    dataset.Rows, dataset.Columns = stored.shape
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, bits, bits - 1
+    dataset.PixelRepresentation = int(signed)
+    dataset.PixelData = stored.astype("<i2" if signed else "<u2").tobytes()
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def written(dataset: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def compressed(syntax: uid.UID, plugin: str, dataset: Dataset | None = None) -> Dataset:
+    copy = pydicom.dcmread(io.BytesIO(written(dataset or film())))
+    copy.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
+    return copy
+
+
+def refused(dataset: Dataset | bytes) -> RadiographError:
+    with pytest.raises(RadiographError) as caught:
+        read_dicom(dataset if isinstance(dataset, bytes) else written(dataset))
+    return caught.value
+
+
+LUT = Dataset()
+LUT.add_new("LUTDescriptor", "US", [4, 100, 12])
+LUT.add_new("LUTData", "OW", np.array([0, 9, 99, 4095], "<u2").tobytes())
+WINDOW = {"WindowCenter": 1000, "WindowWidth": 500}
+
+
+@pytest.mark.parametrize(
+    ("wish", "tags", "voi", "fallback", "scale"),
+    [
+        ("lut", {"VOILUTSequence": [LUT]} | WINDOW, "lut", False, "VOI range"),
+        ("lut", WINDOW, "LINEAR", True, "VOI range"),
+        ("lut", {}, "none", True, "percentiles 0.5-99.5"),
+        ("window", {"VOILUTSequence": [LUT]} | WINDOW, "LINEAR", False, "VOI range"),
+        ("window", {}, "none", True, "percentiles 0.5-99.5"),
+        ("none", {"VOILUTSequence": [LUT]} | WINDOW, "none", False, "percentiles 0.5-99.5"),
+    ],
+)
+def test_what_was_done_is_said(wish: Voi, tags: dict[str, Any], voi: str, fallback: bool, scale: str) -> None:
+    facts = read_dicom(written(film(**tags)), DicomPolicy(voi=wish)).facts
+    assert (facts["voi"], facts["voi_fallback"], facts["scale"]) == (voi, fallback, scale)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_stored_values_count_from_the_smallest(signed: bool) -> None:
+    greys = GREYS - 2000 if signed else GREYS
+    np.testing.assert_array_equal(stored_values(written(film(greys, signed=signed))), greys + (2048 if signed else 0))
+
+
+@pytest.mark.parametrize(("bits", "allocated"), [(12, 16), (8, 8), (10, 16)])
+def test_facts_of_the_bits(bits: int, allocated: int) -> None:
+    greys = GREYS % 2**bits
+    dataset = film(greys, bits, BitsAllocated=allocated)
+    dataset.PixelData = greys.astype(f"<u{allocated // 8}").tobytes()
+    facts = read_dicom(written(dataset)).facts
+    assert (facts["bits"], facts["bits_allocated"], facts["signed"], facts["padding"]) == (
+        bits,
+        allocated,
+        False,
+        False,
+    )
+    assert (facts["format"], facts["photometric"]) == ("DICOM", "MONOCHROME2")
+
+
+def test_a_high_bit_beyond_the_cell_is_the_cell_s_last() -> None:
+    high = written(film(GREYS << 4, HighBit=15))
+    far = written(film(GREYS << 4, HighBit=40))
+    low = written(film(HighBit=3))
+    np.testing.assert_array_equal(read_dicom(far).pixels, read_dicom(high).pixels)
+    np.testing.assert_array_equal(read_dicom(low).pixels, read_dicom(written(film())).pixels)
+
+
+@pytest.mark.parametrize(("syntax", "plugin"), [(uid.JPEG2000Lossless, "pylibjpeg"), (uid.JPEGLSLossless, "pyjpegls")])
+def test_the_high_bit_of_a_coded_picture_says_nothing(syntax: uid.UID, plugin: str) -> None:
+    dataset = compressed(syntax, plugin)
+    expected = read_dicom(written(dataset)).pixels
+    dataset.HighBit = 15
+    np.testing.assert_array_equal(read_dicom(written(dataset)).pixels, expected)
+
+
+def test_no_high_bit() -> None:
+    dataset = film()
+    del dataset.HighBit
+    np.testing.assert_array_equal(read_dicom(written(dataset)).pixels, read_dicom(written(film())).pixels)
+
+
+@pytest.mark.parametrize("cut", [2, 40, 200])
+def test_native_pixels_that_are_cut_short(cut: int) -> None:
+    error = refused(film(PixelData=film().PixelData[:-cut]))
+    assert error.reason == "truncated" and "end too early" in str(error)
+
+
+def test_rle_of_a_part_of_a_picture_is_told_before_it_is_decoded() -> None:
+    dataset = compressed(uid.RLELossless, "pylibjpeg", film(np.zeros(SHAPE, int)))
+    dataset.Rows *= 100
+    assert "RLE segments" in str(refused(dataset))
+
+
+def test_a_frame_in_several_fragments() -> None:
+    for syntax, plugin in ((uid.RLELossless, "pylibjpeg"), (uid.JPEG2000Lossless, "pylibjpeg")):
+        dataset = compressed(syntax, plugin)
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        expected = read_dicom(written(dataset)).pixels
+        dataset.PixelData = encapsulate([frame], fragments_per_frame=2, has_bot=False)
+        np.testing.assert_array_equal(read_dicom(written(dataset)).pixels, expected)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_what_no_check_foresees_is_corrupt(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = film() if native else compressed(uid.RLELossless, "pylibjpeg")
+    monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.as_array", lambda *a, **b: 1 / 0)
+    error = refused(dataset)
+    assert error.reason == "undecodable" and "corrupt" in str(error)
+
+
+def test_three_samples_are_colour_whatever_the_tag_says() -> None:
+    assert refused(film(SamplesPerPixel=3)).reason == "colour"
+    assert refused(film(SamplesPerPixel=None)).reason != "colour"
+
+
+def test_only_the_shape_that_inverts_inverts() -> None:
+    for shape, inverted in (("INVERSE", True), ("IDENTITY", False), ("LIN OD", False)):
+        assert read_dicom(written(film(PresentationLUTShape=shape))).facts["inverted"] is inverted
+
+
+@pytest.mark.parametrize("frames", [0, None, 1])
+def test_one_frame_in_other_words(frames: int | None) -> None:
+    read_dicom(written(film(NumberOfFrames=frames)))
+
+
+def test_an_index_of_a_disc() -> None:
+    dataset = film()
+    dataset.file_meta.MediaStorageSOPClassUID = uid.MediaStorageDirectoryStorage
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=False, implicit_vr=False, little_endian=True)
+    assert refused(buffer.getvalue()).reason == "DICOMDIR"
+
+
+def test_a_data_set_that_cannot_be_parsed_says_so() -> None:
+    data = written(film())
+    assert data[136:138] == b"UL"  # the kind of the first element, now one that there isn't
+    error = refused(data[:136] + b"TL" + data[138:])
+    assert isinstance(error, DicomError) and "can't be parsed" in str(error)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_without_meta_information_the_encoding_is_recognised(implicit: bool) -> None:
+    dataset, buffer = film(), io.BytesIO()
+    del dataset.file_meta
+    dataset.save_as(buffer, implicit_vr=implicit, little_endian=True)
+    found = read_dicom(buffer.getvalue())
+    assert found.facts["syntax"] == ("Implicit" if implicit else "Explicit") + " VR Little Endian"
+    np.testing.assert_array_equal(found.pixels, read_dicom(written(film())).pixels)
+
+
+def test_a_header_is_of_dicom_and_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "film"
+    file.write_bytes(written(film(PatientID="p 1 ")))
+    facts, patient = read_header(file)
+    assert patient == "p 1" and facts["modality"] == "DX"
+    for other in (b"DICL", b"DICN", b"\0\0\0\0"):  # just below and just above the four letters
+        file.write_bytes(written(film())[:128] + other + written(film())[132:])
+        with pytest.raises(DicomError, match="no DICOM data set"):
+            read_header(file)
+    with pytest.raises(RadiographError, match="can't be opened: No such file") as caught:
+        read_header(tmp_path / "Doe_Jane.dcm")
+    assert caught.value.reason == "unreadable" and "Doe" not in str(caught.value)
+
+
+def test_no_more_than_the_first_mebibyte_is_a_header(tmp_path: Path) -> None:
+    for size, patient in ((1 << 19, "p"), (3 << 19, "")):
+        dataset = film(PatientID="p")
+        dataset.add_new(0x00090010, "LO", "OURS")
+        dataset.add_new(0x00091001, "OB", bytes(size))
+        (tmp_path / "film").write_bytes(written(dataset))
+        assert read_header(tmp_path / "film")[1] == patient
+
+
+def test_a_header_is_inflated_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = film(np.zeros((1000, 1000), int))
+    dataset.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    (tmp_path / "film").write_bytes(written(dataset))
+    assert read_header(tmp_path / "film")[0]["modality"] == "DX"
+    monkeypatch.setattr("datasets.film.dicom.MAX_BYTES", 1_000_000)
+    with pytest.raises(DicomError, match="larger than the 1000000 bytes allowed"):
+        read_header(tmp_path / "film")

@@ -1,0 +1,238 @@
+import io
+import logging
+import pickle
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+import zlib
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.film.radiograph import MAX_PIXELS, RadiographError, silenced
+from datasets.film.read import read_radiograph
+
+GREY_8 = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+GREY_16 = (np.arange(24, dtype=np.uint16) * 2849).reshape(4, 6)  # the last is 65527
+
+
+def saved(image: Image.Image | np.ndarray, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that declares a size and holds a tenth of one row of it."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(width // 10))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_full_range_not_own_extremes(kind: str) -> None:
+    film = read_radiograph(saved(GREY_8, kind))
+    np.testing.assert_array_equal(film.pixels, GREY_8.astype(np.float32) / 255)
+    assert film.pixels.dtype == np.float32
+    assert film.facts == {"format": kind, "bits": 8, "colour": False, "alpha": False}
+    film = read_radiograph(saved(GREY_16, kind))
+    np.testing.assert_array_equal(film.pixels, GREY_16.astype(np.float32) / 65535)
+    assert film.facts["bits"] == 16
+
+
+def test_twelve_bits_in_sixteen_are_not_guessed() -> None:
+    assert read_radiograph(saved(np.full((4, 4), 4095, np.uint16))).pixels.max() == pytest.approx(4095 / 65535)
+
+
+def test_jpeg() -> None:
+    film = read_radiograph(saved(np.full((16, 24), 100, np.uint8), "JPEG"))
+    assert film.pixels.shape == (16, 24)
+    np.testing.assert_allclose(film.pixels, 100 / 255, atol=1 / 255)
+
+
+def test_big_endian_and_white_is_zero_tiff() -> None:
+    def tiff(order: str, photometric: int, bits: int, values: np.ndarray) -> bytes:
+        entries = [(256, 6), (257, 4), (258, bits), (259, 1), (262, photometric), (273, 8 + 2 + 9 * 12 + 4)]
+        entries += [(277, 1), (278, 4), (279, values.nbytes)]
+        directory = struct.pack(f"{order}H", len(entries))
+        directory += b"".join(struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
+        magic = b"II*\0" if order == "<" else b"MM\0*"
+        return magic + struct.pack(f"{order}I", 8) + directory + bytes(4) + values.tobytes()
+
+    normal = GREY_16.astype(np.float32) / 65535
+    np.testing.assert_array_equal(read_radiograph(tiff(">", 1, 16, GREY_16.astype(">u2"))).pixels, normal)
+    np.testing.assert_array_equal(read_radiograph(tiff("<", 1, 16, GREY_16)).pixels, normal)
+    np.testing.assert_allclose(read_radiograph(tiff("<", 0, 16, GREY_16)).pixels, 1 - normal, atol=1e-7)
+    inverted_8 = read_radiograph(tiff("<", 0, 8, GREY_8)).pixels
+    np.testing.assert_allclose(inverted_8, 1 - GREY_8.astype(np.float32) / 255, atol=1e-7)
+
+
+def test_colour_is_reduced_to_luminance() -> None:
+    grey = read_radiograph(saved(GREY_8)).pixels
+    same = read_radiograph(saved(np.stack([GREY_8] * 3, axis=-1)))
+    np.testing.assert_array_equal(same.pixels, grey)
+    assert same.facts["colour"]
+    np.testing.assert_array_equal(read_radiograph(saved(Image.fromarray(GREY_8).convert("P"))).pixels, grey)
+    red = read_radiograph(saved(np.full((2, 2, 3), [255, 0, 0], np.uint8))).pixels
+    np.testing.assert_allclose(red, 0.299, atol=1 / 255)
+    one_bit = read_radiograph(saved(Image.fromarray(np.eye(3, dtype=np.uint8) * 255).convert("1")))
+    np.testing.assert_array_equal(one_bit.pixels, np.eye(3, dtype=np.float32))
+    assert one_bit.facts["bits"] == 1
+
+
+def test_alpha_is_composited_on_black() -> None:
+    grey_alpha = np.stack([np.full((2, 2), 200), np.array([[0, 255], [51, 255]])], axis=-1).astype(np.uint8)
+    expected = np.array([[0, 200 / 255], [200 / 255 * 0.2, 200 / 255]], np.float32)
+    rgba = np.concatenate([np.repeat(grey_alpha[..., :1], 3, axis=-1), grey_alpha[..., 1:]], axis=-1)
+    for array in (grey_alpha, rgba):
+        film = read_radiograph(saved(array))
+        np.testing.assert_allclose(film.pixels, expected, atol=1e-6)
+        assert film.facts["alpha"]
+    for grey in (GREY_8, GREY_16):  # one grey value declared transparent
+        film = read_radiograph(saved(grey, transparency=int(grey[1, 1])))
+        assert film.pixels[1, 1] == 0
+        assert film.pixels[1, 2] > 0
+
+
+def test_orientation_tag_is_not_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_radiograph(saved(GREY_8, exif=exif)).pixels.shape == GREY_8.shape
+
+
+def test_told_by_content_and_error_shows_no_path(tmp_path: Path) -> None:
+    film = tmp_path / "doe_jane.dcm"
+    film.write_bytes(saved(GREY_8))
+    assert read_radiograph(film).pixels.shape == GREY_8.shape
+    for path, content in ((tmp_path / "doe_jane.png", b"hello" * 100), (tmp_path / "doe_none.png", None)):
+        if content:
+            path.write_bytes(content)
+        with pytest.raises(RadiographError) as caught:
+            read_radiograph(path)
+        assert "doe" not in repr(caught.value)
+        assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "truncated"),
+        (b"x", "not a film"),
+        (b"GIF89a" + bytes(200), "not a film"),
+        (saved(GREY_8)[:60], "truncated"),
+        (saved(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[:-200], "truncated"),
+        (saved(np.zeros((64, 64), np.uint8), "JPEG")[:-30], "truncated"),
+        (saved(GREY_8, "TIFF")[:-30], "truncated"),
+        (saved(GREY_8)[:40] + b"\xff" * 30, "undecodable"),
+        (saved(GREY_8, "TIFF", save_all=True, append_images=[Image.fromarray(GREY_8)]), "multi-frame"),
+        (saved(GREY_8, save_all=True, append_images=[Image.fromarray(GREY_8.T.copy().reshape(4, 6))]), "multi-frame"),
+        (saved(GREY_8.astype(np.float32), "TIFF"), "undecodable"),
+        (saved(GREY_8.astype(np.int32), "TIFF"), "undecodable"),
+        (png_header(11000, 9500), "too large"),
+        (png_header(60000, 60000), "too large"),
+    ],
+)
+def test_refused_in_words(data: bytes, reason: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RadiographError, match=r"\w+ \w+ \w+") as caught:
+            read_radiograph(data)
+    assert caught.value.reason == reason
+    assert caught.value.__context__ is None
+
+
+def test_size_is_bounded_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.film.read._grey", lambda image: pytest.fail("decoded"))
+    with pytest.raises(RadiographError, match="4001 x 10000"):
+        read_radiograph(png_header(10000, MAX_PIXELS // 10000 + 1))
+
+
+def test_bugs_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.film.read._grey", lambda image: np.no_such_name)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        read_radiograph(saved(GREY_8))
+
+
+def test_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(saved(GREY_8))
+    monkeypatch.setattr("datasets.film.radiograph.MAX_BYTES", 50)
+    for source in (tmp_path / "a", saved(GREY_8)):
+        with pytest.raises(RadiographError, match="50 allowed") as caught:
+            read_radiograph(source)
+        assert caught.value.reason == "too large"
+
+
+def test_damaged_files_raise_nothing_else() -> None:
+    rng = np.random.default_rng(1)
+    originals = [saved(GREY_8), saved(GREY_16, "TIFF"), saved(np.tile(GREY_8, (8, 8)), "JPEG")]
+    for data in originals:
+        for _ in range(150):
+            damaged = bytearray(data[: rng.integers(8, len(data) + 1)])
+            for place in rng.integers(8, len(damaged), 3) if len(damaged) > 8 else []:
+                damaged[place] = rng.integers(256)
+            try:
+                pixels = read_radiograph(bytes(damaged)).pixels
+            except RadiographError:
+                continue
+            assert pixels.dtype == np.float32
+            assert 0 <= pixels.min() <= pixels.max() <= 1
+
+
+def test_error_survives_a_worker_process() -> None:
+    error = pickle.loads(pickle.dumps(RadiographError("a sentence", reason="too large")))  # noqa: S301
+    assert (str(error), error.reason) == ("a sentence", "too large")
+
+
+def test_png_path_never_imports_pydicom(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(saved(GREY_8))
+    code = (
+        "import sys, pathlib; from datasets.film.radiograph import read_radiograph;"
+        "read_radiograph(pathlib.Path(sys.argv[1])); sys.exit(bool({'pydicom', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], check=False).returncode == 0
+
+
+def test_silence_of_overlapping_threads_ends() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with silenced():
+            entered.set()
+            leave.wait(5)
+
+    thread = threading.Thread(target=other)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with silenced():
+            thread.start()
+            entered.wait(5)
+            warnings.warn("while both are inside", stacklevel=1)
+        warnings.warn("while the other still is", stacklevel=1)
+        leave.set()
+        thread.join()
+        with pytest.raises(UserWarning, match="after both"):
+            warnings.warn("after both", stacklevel=1)
+
+
+def test_pydicom_says_nothing_inside_and_all_again_after(caplog: pytest.LogCaptureFixture) -> None:
+    own, heard = logging.getLogger("pydicom"), logging.Handler()
+    heard.emit = caplog.records.append  # type: ignore[method-assign]
+    own.addHandler(heard)
+    try:
+        for inside in (True, False):
+            with silenced() if inside else nullcontext():
+                for name in ("pydicom", "pydicom.pixels.utils"):
+                    logging.getLogger(name).critical("inside" if inside else "outside")
+    finally:
+        own.removeHandler(heard)
+    assert [record.getMessage() for record in caplog.records] == ["outside"] * 4  # by its own handler, and the root's

@@ -1,0 +1,70 @@
+"""The benchmark commands: their peer computes the same thing, and a finished pair is not trained again."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.benchmark import __main__ as benchmark
+from training.methods.end import disentangling_loss, entangling_loss
+
+FAST = ["--dataset", "phantom", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--films", "64"]
+
+
+def test_the_gram_matrix_peer_computes_the_same_terms() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 6, generator=generator, dtype=torch.float64)
+    target, bias = (torch.randint(n, (40,), generator=generator) for n in (3, 4))
+    ours = disentangling_loss(features, bias, "signed", 4) + entangling_loss(features, target, bias, 3, 4)
+    torch.testing.assert_close(benchmark.gram_terms(features, target, bias), ours)
+
+
+def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("END_CXR_DATA", raising=False)
+    record = tmp_path / "record.json"
+    command = ["paired", "--seeds", "0", "1", "--record", str(record), *FAST, "--output", str(tmp_path / "runs")]
+    benchmark.main(*benchmark.read_arguments(command))
+    first = json.loads(record.read_text())
+    assert first["seeds"] == [0, 1] and len(first["runs"]) == 4
+    row = next(row for row in first["rows"] if (row["split"], row["metric"]) == ("test", "auroc"))
+    found = [run["metrics"]["test"]["auroc"] for run in first["runs"]]
+    assert row["erm"] == found[::2] and row["end"] == found[1::2]
+    gap = ((found[1] - found[0]) + (found[3] - found[2])) / 2
+    assert row["difference"]["estimate"] == pytest.approx(gap)
+    assert row["difference"]["low"] <= gap <= row["difference"]["high"]
+    everywhere = next(part for part in first["patients"] if part["part"] == "test, all sources")
+    assert everywhere["difference"]["estimate"] == pytest.approx(gap, abs=1e-9)
+    assert everywhere["detectable"] > 0
+    assert str(tmp_path) not in json.dumps(first["settings"])
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("training.loop.fit.train", refuse)
+    benchmark.main(*benchmark.read_arguments(command))
+    assert json.loads(record.read_text())["rows"] == first["rows"]
+    assert "difference" in capsys.readouterr().out
+
+
+def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("END_CXR_DATA", raising=False)
+    record = tmp_path / "record.json"
+    command = ["paired", "--seeds", "1", "2", "--resplit", "--record", str(record), *FAST, "--output", str(tmp_path)]
+    benchmark.main(*benchmark.read_arguments(command))
+    found = json.loads(record.read_text())
+    assert "patients" not in found
+    seeds = [(tmp_path / f"phantom-end-test_resnet-s{seed}/config.yaml").read_text() for seed in (1, 2)]
+    assert "split_seed: 1" in seeds[0] and "split_seed: 2" in seeds[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["cost", "--epochs", "1"], "unknown argument --epochs"), (["paired", *FAST, "--method", "erm"], "beside ERM")],
+)
+def test_mistakes_get_a_sentence(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main(*benchmark.read_arguments(arguments))
+    assert expected in capsys.readouterr().err + str(stopped.value)

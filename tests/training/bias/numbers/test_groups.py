@@ -1,0 +1,298 @@
+"""Metrics by group against fairlearn and scikit-learn and by hand; what is undefined is NaN."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from fairlearn.metrics import MetricFrame, equalized_odds_difference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
+
+from training.bias.numbers.groups import (
+    accuracy,
+    alignment,
+    auroc,
+    group_metrics,
+    majority_targets,
+    split_metrics,
+    within_source_auroc,
+    worst_group_accuracy,
+)
+from training.bias.numbers.metrics import METRICS, PredictionsError, point_metrics
+
+
+def films(seed: int = 0, size: int = 400, per_patient: int = 2) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, 2, size // per_patient).repeat(per_patient)
+    score = np.clip(rng.normal(0.4 + 0.2 * target, 0.2), 0, 1)
+    return pd.DataFrame(
+        {
+            "target": np.where(target, "covid", "not covid"),
+            "prediction": np.where(score >= 0.5, "covid", "not covid"),
+            "score": score,
+            "source": rng.choice(["a", "b", "c"], size // per_patient).repeat(per_patient),
+            "patient": np.arange(size) // per_patient,
+        }
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_equal_to_scikit_learn(seed: int) -> None:
+    table = films(seed)
+    assert accuracy(table) == pytest.approx(accuracy_score(table["target"], table["prediction"]))
+    assert auroc(table, "covid") == pytest.approx(roc_auc_score(table["target"] == "covid", table["score"]))
+    cells = [accuracy_score(c["target"], c["prediction"]) for _, c in table.groupby(["target", "source"])]
+    assert worst_group_accuracy(table) == pytest.approx(min(cells))
+
+
+def test_too_few_patients_is_nan_however_many_films() -> None:
+    table = films()
+    one_class = table[table["target"] == "covid"]
+    nine = one_class[one_class["patient"].isin(one_class["patient"].unique()[:9])]
+    many_films = pd.concat([nine] * 50)
+    assert math.isnan(accuracy(many_films)) and math.isnan(worst_group_accuracy(many_films))
+    assert math.isnan(auroc(one_class, "covid"))
+    negatives = table[table["target"] != "covid"]
+    assert math.isnan(auroc(pd.concat([many_films, negatives]), "covid"))
+    ten = one_class[one_class["patient"].isin(one_class["patient"].unique()[:10])]
+    assert not math.isnan(auroc(pd.concat([ten, negatives]), "covid"))
+
+
+def test_cells_of_few_patients_do_not_decide_the_worst_group() -> None:
+    table = films()
+    rare = table.iloc[:6].assign(source="rare", prediction="wrong")
+    assert worst_group_accuracy(pd.concat([table, rare])) == worst_group_accuracy(table)
+
+
+def test_aligned_and_conflicting_by_the_majority_of_training() -> None:
+    target = pd.Series(["covid"] * 3 + ["not covid"] * 3)
+    majority = majority_targets(target, pd.Series(["a", "a", "b", "a", "b", "b"]))
+    assert majority == {"a": "covid", "b": "not covid"}
+    side = alignment(pd.Series(["covid", "not covid", "covid"]), pd.Series(["a", "a", "unseen"]), majority)
+    assert side.tolist() == ["aligned", "conflicting", ""]
+
+
+def test_a_tied_source_has_no_majority() -> None:
+    assert majority_targets(pd.Series(["x", "y"]), pd.Series(["a", "a"])) == {}
+
+
+def test_split_metrics_divide_the_films() -> None:
+    table = films()
+    majority = {"a": "covid", "b": "not covid"}
+    found = split_metrics(table, "covid", majority)
+    aligned = table[(table["source"].map(majority) == table["target"])]
+    assert found["aligned_accuracy"] == pytest.approx((aligned["prediction"] == aligned["target"]).mean())
+    conflicting = table[table["source"].isin(["a", "b"]) & (table["source"].map(majority) != table["target"])]
+    assert found["conflicting_accuracy"] == pytest.approx((conflicting["prediction"] == conflicting["target"]).mean())
+    assert (found["n"], found["patients"]) == (400, 200)
+    whole = (accuracy(table), auroc(table, "covid"), worst_group_accuracy(table))
+    assert (found["accuracy"], found["auroc"], found["worst_group_accuracy"]) == whole
+    assert math.isnan(split_metrics(table, None, majority)["auroc"])
+
+
+def test_an_empty_split_is_all_nan() -> None:
+    found = split_metrics(films().iloc[:0], "covid", {})
+    assert (found.pop("n"), found.pop("patients")) == (0, 0)
+    assert all(math.isnan(value) for value in found.values())
+
+
+def value(frame: pd.DataFrame, group: str, metric: str) -> pd.Series:
+    return frame[(frame["group"] == group) & (frame["metric"] == metric)].squeeze()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_groups_and_gaps_are_those_of_fairlearn(seed: int) -> None:
+    table = films(seed)
+    found = group_metrics(table, "covid", ["source"], resamples=4, seed=seed)
+    target, call = (table[name] == "covid" for name in ("target", "prediction"))
+    oracle = MetricFrame(
+        metrics={
+            "accuracy": accuracy_score,
+            "balanced_accuracy": balanced_accuracy_score,
+            "sensitivity": recall_score,
+            "specificity": lambda y, p: recall_score(y, p, pos_label=0),
+        },
+        y_true=target.astype(int),
+        y_pred=call.astype(int),
+        sensitive_features=table["source"],
+    )
+    for metric in oracle.by_group:
+        for source in "abc":
+            assert value(found.values, source, metric)["estimate"] == pytest.approx(oracle.by_group.loc[source, metric])
+        assert value(found.values, "all films", metric)["estimate"] == pytest.approx(oracle.overall[metric])
+        gap = found.gaps.set_index("metric").loc[metric]
+        assert gap["difference"] == pytest.approx(oracle.difference()[metric])
+        assert (gap["worst"], gap["worst_group"]) == (
+            pytest.approx(oracle.group_min()[metric]),
+            oracle.by_group[metric].astype(float).idxmin(),
+        )
+        assert gap["best"] == pytest.approx(oracle.by_group.loc[gap["best_group"], metric])
+        assert gap["best"] == pytest.approx(oracle.group_max()[metric])
+    odds = equalized_odds_difference(target, call, sensitive_features=table["source"])
+    assert found.gaps.set_index("metric").loc["equalised_odds", "difference"] == pytest.approx(odds)
+
+
+def test_each_group_is_what_it_is_alone() -> None:
+    table = films()
+    found = group_metrics(table, "covid", ["source"], resamples=10).values
+    for source, part in table.groupby("source"):
+        alone = point_metrics(part, "covid")
+        assert {m: value(found, str(source), m)["estimate"] for m in METRICS} == pytest.approx(alone)
+        assert (value(found, str(source), "ece")["films"], value(found, str(source), "ece")["patients"]) == (
+            len(part),
+            part["patient"].nunique(),
+        )
+
+
+def test_the_interval_of_all_films_does_not_depend_on_how_they_are_grouped() -> None:
+    table = films().assign(view=["PA", "AP"] * 200)
+    one, other = (group_metrics(table, "covid", by, resamples=300).values for by in (["source"], ["view", "source"]))
+    columns = ["metric", "estimate", "low", "high", "method"]
+    pd.testing.assert_frame_equal(
+        one[one["group"] == "all films"][columns], other[other["group"] == "all films"][columns]
+    )
+    assert (one["low"] <= one["estimate"]).all() and (one["estimate"] <= one["high"]).all()
+    assert set(one["method"]) == {"BCa"}
+
+
+def test_names_of_patients_and_order_of_films_do_not_matter() -> None:
+    table = films()
+    renamed = table.assign(patient="patient " + table["patient"].astype(str)).set_axis(range(7, 407))
+    one, other = (group_metrics(t, "covid", ["source"], resamples=50) for t in (table, renamed))
+    pd.testing.assert_frame_equal(one.values, other.values)
+    pd.testing.assert_frame_equal(one.gaps, other.gaps)
+    shuffled = group_metrics(table.sample(frac=1, random_state=0), "covid", ["source"], resamples=50)
+    np.testing.assert_allclose(shuffled.values["estimate"], one.values["estimate"])
+
+
+def test_groups_of_source_and_target_are_cells_with_the_worst_group_accuracy() -> None:
+    table = films()
+    found = group_metrics(table, "covid", ["target", "source"], resamples=200)
+    assert set(found.values["group"]) == {"all films"} | {f"{t} · {s}" for t in ("covid", "not covid") for s in "abc"}
+    gap = found.gaps.set_index("metric")
+    assert gap.loc["accuracy", "worst"] == pytest.approx(worst_group_accuracy(table))
+    assert gap.loc["accuracy", "worst_low"] < gap.loc["accuracy", "worst"] < gap.loc["accuracy", "worst_high"]
+    assert value(found.values, "covid · a", "auroc")["note"] == (
+        "cannot conclude: 0 patients without covid, 10 are needed"
+    )
+    assert math.isnan(gap.loc["auroc", "difference"])
+    assert gap.loc["auroc", "note"] == "cannot conclude: 0 of 6 groups measured, two are needed"
+    assert gap.loc["sensitivity", ["groups_measured", "groups"]].tolist() == [3, 6]
+    # Within cells of one class there is a gap in each rate, and equalised odds is the larger one.
+    both = gap.loc[["sensitivity", "specificity"], "difference"]
+    assert gap.loc["equalised_odds", "difference"] == pytest.approx(both.max())
+
+
+def test_worse_is_higher_for_calibration_error() -> None:
+    table = films()
+    off = table["source"] == "b"
+    table.loc[off, "score"] = 1 - table.loc[off, "score"]
+    gaps = group_metrics(table, "covid", ["source"], resamples=200).gaps.set_index("metric")
+    for metric in ("ece", "brier", "auroc"):
+        row = gaps.loc[metric]
+        assert row["worst_group"] == "b" and row["low"] > 0
+        assert row["difference"] == pytest.approx(abs(row["worst"] - row["best"]))
+        assert row["worst_low"] < row["worst"] < row["worst_high"]
+
+
+def test_a_group_that_is_nearly_always_wrong_has_the_mirrored_interval() -> None:
+    table = films()
+    wrong = (table["source"] == "b") & (table["patient"] % 5 > 0)
+    table.loc[wrong, "score"] = np.where(table.loc[wrong, "target"] == "covid", 0.05, 0.95)
+    found = group_metrics(table, "covid", ["source"], resamples=300)
+    row, own = found.gaps.set_index("metric").loc["brier"], value(found.values, "b", "brier")
+    assert row["worst"] == own["estimate"] > 0.6 and row["worst_high"] < 1
+    assert row["worst_high"] - row["worst"] == pytest.approx(row["worst"] - row["worst_low"])
+    assert 0.5 < (row["worst_high"] - row["worst_low"]) / (own["high"] - own["low"]) < 2
+
+
+def test_two_groups_have_a_gap_and_the_defaults_are_the_documented_ones() -> None:
+    table = films(size=120).assign(sex=["F", "F", "M", "M"] * 30)
+    found, again = group_metrics(table, "covid", ["sex"]), group_metrics(table, "covid", ["sex"], 2000, 0)
+    pd.testing.assert_frame_equal(found.values, again.values)
+    gap = found.gaps.set_index("metric").loc["accuracy"]
+    assert gap["difference"] == pytest.approx(gap["best"] - gap["worst"]) and gap["note"] == ""
+    assert {gap["best_group"], gap["worst_group"]} == {"F", "M"} and gap["high"] > gap["difference"]
+    assert within_source_auroc(table, "covid") == within_source_auroc(table, "covid", 2000, 0)
+
+
+def test_small_groups_are_said_to_be_too_small_and_missing_values_are_a_group() -> None:
+    table = films()
+    sex = pd.Series("F", index=table.index, dtype=object)
+    sex[table["patient"] < 4] = "M"
+    sex[table["patient"] >= 180] = None
+    found = group_metrics(table.assign(sex=sex), "covid", ["sex"], resamples=50)
+    assert found.values["group"].unique().tolist() == ["all films", "F", "M", "not recorded"]
+    small = value(found.values, "M", "accuracy")
+    assert math.isnan(small["estimate"]) and math.isnan(small["low"]) and small["method"] == ""
+    assert small["note"] == "cannot conclude: 4 patients, 10 are needed" and small["films"] == 8
+    assert value(found.values, "not recorded", "accuracy")["patients"] == 20
+    assert found.gaps.set_index("metric").loc["accuracy", ["groups_measured", "groups"]].tolist() == [2, 3]
+
+
+def test_films_without_a_target_are_left_out_and_mentioned() -> None:
+    table = films()
+    more = pd.concat([table, table.head(6).assign(target=None, score=np.nan)])
+    one, other = (group_metrics(t, "covid", ["source"], resamples=20) for t in (table, more))
+    pd.testing.assert_frame_equal(one.values, other.values)
+    assert other.notes == ("6 of 406 films have no target and are left out", *one.notes)
+
+
+def test_small_cells_are_kept_in_every_resample_and_that_is_mentioned() -> None:
+    table = films()
+    few = table["patient"] < 10
+    table.loc[few, ["source", "target"]] = "few", "covid"
+    table.loc[few, "prediction"] = "covid"
+    found = group_metrics(table, "covid", ["source"], resamples=300)
+    assert "drawn within source and target" in found.notes[0]
+    row = value(found.values, "few", "sensitivity")
+    assert (row["estimate"], row["low"], row["high"]) == (1, 1, 1)
+
+
+def test_no_positive_class_leaves_the_accuracies() -> None:
+    rng = np.random.default_rng(0)
+    table = films().assign(score=np.nan, target=rng.choice(list("0123456789"), 400))
+    table["prediction"] = np.where(rng.random(400) < 0.7, table["target"], "0")
+    found = group_metrics(table, None, ["source"], resamples=20)
+    assert found.values["metric"].unique().tolist() == ["accuracy", "balanced_accuracy"]
+    assert found.gaps["metric"].tolist() == ["accuracy", "balanced_accuracy"]
+    part = table[table["source"] == "a"]
+    assert value(found.values, "a", "accuracy")["estimate"] == pytest.approx(
+        accuracy_score(part["target"], part["prediction"])
+    )
+
+
+def test_nothing_measurable_is_all_notes() -> None:
+    found = group_metrics(films().head(8), "covid", ["source"], resamples=20)
+    assert found.values["estimate"].isna().all() and (found.values["note"] != "").all()
+    assert found.gaps["difference"].isna().all() and (found.gaps["note"] != "").all()
+
+
+def test_within_sources_only_pairs_of_one_source_count() -> None:
+    table = films()
+    wins = pairs = 0.0
+    for _, part in table.groupby("source"):
+        covid = part["target"] == "covid"
+        count = int(covid.sum() * (~covid).sum())
+        wins += count * roc_auc_score(covid, part["score"])
+        pairs += count
+    found = within_source_auroc(table, "covid", resamples=200)
+    assert found.estimate == pytest.approx(wins / pairs)
+    assert found.low < found.estimate < found.high
+    shortcut = table.assign(score=table["source"].map({"a": 0.1, "b": 0.5, "c": 0.9}))
+    assert within_source_auroc(shortcut, "covid", resamples=20).estimate == 0.5
+    moved = table.assign(score=table["score"] / 3 + table["source"].map({"a": 0.0, "b": 0.3, "c": 0.6}))
+    assert within_source_auroc(moved, "covid", resamples=200) == pytest.approx(found)
+
+
+def test_what_cannot_be_measured_is_a_sentence() -> None:
+    with pytest.raises(PredictionsError, match=r"no column 'vieuw'.*target.*did you mean view\?"):
+        group_metrics(films().assign(view="PA"), "covid", ["vieuw"])
+    with pytest.raises(PredictionsError, match="nothing to measure"):
+        group_metrics(films().iloc[:0], "covid", ["source"])
+    with pytest.raises(PredictionsError, match="no score for covid"):
+        group_metrics(films().assign(score=np.nan), "covid", ["source"])

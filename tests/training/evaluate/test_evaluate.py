@@ -1,0 +1,117 @@
+"""The audit end to end: two small runs, their own films and another cohort, files that agree, mistakes in words."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from datasets.film.preprocessing import Preprocessing
+from datasets.phantom.cohort import load_phantom
+from training.evaluate.__main__ import main, read_arguments
+from training.run.config import parse
+from training.train import main as train
+
+QUICK = ["--resamples", "100", "--permutations", "100"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("runs")
+    small = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1"]
+    train(*parse(["--dataset", "phantom", *small, "--paired", "--output", str(root)]))
+    return root / "phantom-erm-test_resnet-s0", root / "phantom-end-test_resnet-s0"
+
+
+def evaluate(*arguments: str | Path) -> int:
+    try:
+        main(read_arguments([*map(str, arguments), *QUICK]))
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
+    return 0
+
+
+def test_two_runs_on_their_own_films(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, junit = runs[0].parent / "both", tmp_path / "junit.xml"  # below the runs, so that their key is used
+    conditions = "auroc:external<0.01,gap:sensitivity:moon>0.1"
+    code = evaluate(*runs, "--output", out, "--fail-on", conditions, "--junit", junit)
+    shown = capsys.readouterr().out
+    assert code == 1, "missing evidence is a failure"
+    assert "SYNTHETIC" in shown and "Not a medical device" in shown and " against " in shown
+    assert "not grouped by moon" in shown and shown.count("passed: auroc:external<0.01") == 2
+    suites = ElementTree.parse(junit).getroot()
+    assert [suite.get("failures") for suite in suites] == ["1", "1"]
+
+    table = pd.read_parquet(out / "predictions.parquet")
+    own = pd.read_parquet(runs[0] / "predictions.parquet").query("split in ('test', 'external')").reset_index(drop=True)
+    mine = table[table["run"] == runs[0].name].reset_index(drop=True)
+    assert set(table["run"]) == {run.name for run in runs}
+    assert (mine["file"] == own["file"]).all() and np.allclose(mine["score"], own["score"], atol=1e-5)
+    report = json.loads((out / "report.json").read_text())
+    assert report["schema_version"] == 1 and report["synthetic"] and len(report["comparisons"]) == 1
+    first = report["runs"][0]
+    overall = next(v for v in first["groups"]["split"]["values"] if (v["group"], v["metric"]) == ("test", "accuracy"))
+    test = own[own["split"] == "test"]
+    assert overall["estimate"] == pytest.approx((test["prediction"] == test["target"]).mean())
+    assert {row["shortcut"] for row in first["shortcuts"]} >= {"border_only", "lungs_removed", "mirrored"}
+    page = (out / "report.html").read_text()
+    assert "<svg" in page and first["headline"].split("'")[0] in page and "not a medical device" in page.lower()
+    assert "http" not in page.replace("http://www.w3.org/", ""), "the page must need nothing from a network"
+    for run in runs:
+        assert first["headline"] in (runs[0] / "MODEL_CARD.md").read_text() and (run / "MODEL_CARD.md").is_file()
+        assert len(pd.read_csv(out / f"{run.name}.faircare.csv")) == len(own)
+
+
+def test_another_cohort_with_a_column_of_its_own(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = load_phantom(Preprocessing(32), rho=0.5, films=64, seed=9)
+    assert cohort.films is not None
+    table = cohort.table.head(90).copy()
+    for position in table.index:
+        Image.fromarray((cohort.films.read(position).pixels * 255).astype(np.uint8)).save(tmp_path / f"{position}.png")
+    table["path"], table["patient_id"] = [f"{i}.png" for i in table.index], "Doe^" + table["patient"]
+    table["ward"] = np.where(table.index % 2 == 0, "a", "b")
+    (tmp_path / "3.png").write_bytes(b"broken")
+    table[["path", "label", "source", "patient_id", "ward"]].to_csv(tmp_path / "metadata.csv", index=False)
+    out = tmp_path / "out"
+    assert evaluate(runs[0], "--data-dir", tmp_path, "--by", "ward", "--no-shortcuts", "--output", out) == 0
+    shown = capsys.readouterr().out
+    assert "1 film(s) can't be read" in shown and "line 5 of metadata.csv" in shown
+    report = json.loads((out / "report.json").read_text())
+    assert report["runs"][0]["films"] == 89 and "ward" in report["runs"][0]["groups"]
+    assert report["runs"][0]["shortcuts"] == []
+    for file in out.iterdir():
+        assert b"Doe" not in file.read_bytes() and b".png" not in file.read_bytes(), file
+    assert evaluate(runs[0], "--data-dir", tmp_path, "--by", "floor", "--output", out) == 2
+    assert "--by floor: the films have no such column" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--split", "tset"], "choose from train, validation, test, external"),
+        (["--fail-on", "gap:recall:source>0.1"], "metrics are accuracy"),
+        (["--fail-on", "leak:source"], "not understood"),
+        (["--junit", "x.xml"], "give both"),
+        (["--resamples", "5"], "must be 100 or more"),
+        (["--data-dir", "nowhere"], "does not exist"),
+        (["--hash-key", "nowhere"], "can't be read"),
+    ],
+)
+def test_mistakes_get_a_sentence(
+    arguments: list[str], expected: str, runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(read_arguments([str(runs[0]), "--output", str(tmp_path / "out"), *arguments]))
+    assert stopped.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(tmp_path) == 2
+    assert "give a run folder that holds model.safetensors" in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""A checkpoint comes back as it was saved, and nothing that is not one is loaded."""
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from datasets.film.preprocessing import Preprocessing
+from datasets.sample import DatasetInfo
+from models.classifier import Classifier, ModelConfig
+from tests.planted import Planted
+from training.run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_aside
+from training.run.checkpoint_header import NAME, CheckpointError
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    config = ModelConfig("test_resnet", 2, in_chans=1, img_size=32, unit_norm=True, logit_scale=10.0)
+    return Checkpoint(
+        model=config,
+        preprocessing=Preprocessing(32, 1, "pad", "none", (0.4,), (0.3,)),
+        info=DatasetInfo("covid", ("not covid", "covid"), ("a", "b"), "source", 1, synthetic=False),
+        threshold=0.4,
+        temperature=1.7,
+        settings={"epochs": 3, "alpha": 1.0},
+        metrics={"test": {"auroc": None, "n": 3}},
+        versions={"torch": "2"},
+        weights=Classifier(config).state_dict(),
+    )
+
+
+def test_round_trip(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(checkpoint, tmp_path / NAME)
+    again = load_checkpoint(tmp_path)
+    for field in dataclasses.fields(Checkpoint):
+        if field.name != "weights":
+            assert getattr(again, field.name) == getattr(checkpoint, field.name)
+    first, second = checkpoint.build(), again.build()
+    image = torch.randn(3, 1, 32, 32)
+    torch.testing.assert_close(first(image).logits, second(image).logits, rtol=0, atol=0)
+    assert not second.training
+    assert [file.name for file in tmp_path.iterdir()] == [NAME]
+
+
+def broken_header(change: dict[str, Any]) -> Any:
+    def corrupt(metadata: dict[str, str]) -> dict[str, str]:
+        header = json.loads(metadata["header"])
+        for name, value in change.items():
+            if value is None:
+                del header[name]
+            else:
+                header[name] = value
+        return metadata | {"header": json.dumps(header)}
+
+    return corrupt
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "expected"),
+    [
+        (lambda m: {}, "was not written by this package"),
+        (lambda m: m | {"format": "other"}, "was not written by this package"),
+        (lambda m: m | {"version": "99"}, "format version 99; this package reads version 1"),
+        (lambda m: {k: v for k, v in m.items() if k != "header"}, "entry 'header' is missing"),
+        (lambda m: m | {"header": "{"}, "broken header"),
+        (broken_header({"temperature": None}), "entry 'temperature' is missing"),
+        (broken_header({"preprocessing": {"size": 3}}), "broken header"),
+        (broken_header({"model": {"name": "resnet18", "depth": 3}}), "broken header"),
+    ],
+)
+def test_what_is_not_a_whole_checkpoint_is_refused_in_words(
+    checkpoint: Checkpoint, tmp_path: Path, corrupt: Any, expected: str
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / NAME)
+    with safe_open(tmp_path / NAME, "pt") as opened:
+        metadata = opened.metadata()
+    save_file({"x": torch.zeros(1)}, tmp_path / NAME, metadata=corrupt(metadata))
+    with pytest.raises(CheckpointError, match=expected):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_that_do_not_fit_are_refused(checkpoint: Checkpoint) -> None:
+    weights = {name: tensor for name, tensor in checkpoint.weights.items() if name != "head.bias"}
+    with pytest.raises(CheckpointError, match=r"head\.bias"):
+        dataclasses.replace(checkpoint, weights=weights).build()
+
+
+def test_a_planted_pickle_is_never_executed(tmp_path: Path) -> None:
+    trace = tmp_path / "executed"
+    for write in (
+        lambda f: f.write_bytes(pickle.dumps(Planted(trace))),
+        lambda f: torch.save({"x": Planted(trace)}, f),
+    ):
+        write(tmp_path / NAME)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path)
+        assert not trace.exists()
+
+
+def test_missing_files_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="give a run folder"):
+        load_checkpoint(tmp_path / "nothing")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_text("old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_aside(file, fail)
+    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]

@@ -1,0 +1,164 @@
+"""The command line: precedence of settings, and a sentence for every mistake."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from training.methods import METHODS
+from training.run.config import PRESETS, TrainConfig, as_settings, parse
+
+
+@pytest.fixture(autouse=True)
+def no_cohort_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("END_CXR_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        parse(arguments)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_covid_without_a_cohort_is_the_phantom() -> None:
+    config, parameters = parse([])
+    assert (config.dataset, config.data_dir, config.model) == ("phantom", None, PRESETS["phantom"]["model"])
+    assert parameters == METHODS["end"].parameters(alpha=0.1, beta=5.0)
+
+
+def test_covid_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse(["--data-dir", "films"])[0].data_dir == Path("films")
+    (tmp_path / "data/covid").mkdir(parents=True)
+    assert parse([])[0].data_dir == Path("data/covid")
+    monkeypatch.setenv("END_CXR_DATA", "elsewhere")
+    config, _ = parse([])
+    assert (config.dataset, config.data_dir, config.model) == ("covid", Path("elsewhere"), PRESETS["covid"]["model"])
+
+
+def test_the_phantom_ignores_a_real_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("END_CXR_DATA", "elsewhere")
+    assert parse(["--dataset", "phantom"])[0].data_dir is None
+
+
+def test_command_line_over_yaml_over_preset(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("epochs: 3\nbatch-size: 16\nlr: 1e-4\nalpha: 2\nchannels_last: false\n")
+    config, parameters = parse(["--config", str(file), "-b", "8"])
+    assert (config.epochs, config.batch_size, config.lr, config.channels_last) == (3, 8, 1e-4, False)
+    assert (parameters.alpha, parameters.beta) == (2.0, PRESETS["phantom"]["beta"])
+    assert config.img_size == PRESETS["phantom"]["img_size"]
+
+
+def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
+    config, parameters = parse(["--seed", "4", "--beta", "0.5", "--rho", "0.9", "--no-augment"])
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(as_settings(config, parameters)))
+    again, parameters_again = parse(["--config", str(file)])
+    assert as_settings(again, parameters_again) | {"config": None} == as_settings(config, parameters)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--method", "erm", "--alpha", "1"], "--alpha belongs to --method end; erm has no such setting"),
+        (["--method", "erm", "--form=absolute"], "--form belongs to --method end"),
+        (["--bath-size", "3"], "unknown argument --bath-size; did you mean --batch-size?"),
+        (["--batch", "3"], "unknown argument --batch"),
+        (["--dataset", "chexpert"], "there is no such dataset; choose from covid, phantom, biased-mnist"),
+        (["--method", "irm"], "there is no such method; choose from"),
+        (["--rho", "1.5"], "a probability, from 0 to 1"),
+        (["--data-dir", "films", "--rho", "0.9"], "--rho is for phantom and biased-mnist"),
+        (["--dataset", "phantom", "--classes", "a,b"], "--classes is for cohorts of real films"),
+        (["--dataset", "phantom", "--separate-copies"], "--separate-copies is for cohorts of real films"),
+        (["--dataset", "biased-mnist", "--external-sources", "a"], "--external-sources is for chest radiographs"),
+        (["--in-chans", "2"], "must be 1 or 3"),
+        (["--epochs", "0"], "--epochs 0: must be 1 or more"),
+        (["--epochs", "many"], "invalid int value"),
+        (["--alpha", "-1"], "--alpha -1.0: must not be negative, and finite"),
+        (["--lr", "nan"], "--lr nan: must not be negative, and finite"),
+        (["--method", "rubi", "--mask-weight", "-1"], "--mask-weight -1.0: must not be negative, and finite"),
+        (["--method", "rebias", "--sigma", "0"], "--sigma 0.0: must be above 0, and finite"),
+        (["--method", "fairkl", "--temperature", "0"], "--temperature 0.0: must be above 0, and finite"),
+        (["--method", "fairkl", "--kld", "-1"], "--kld -1.0: must not be negative, and finite"),
+        (["--method", "group_dro", "--step-size", "nan"], "--step-size nan: must be above 0, and finite"),
+        (["--method", "group_dro", "--adjustment", "-1"], "--adjustment -1.0: must not be negative, and finite"),
+        (["--method", "bias_contrastive", "--ce-weight", "-1"], "--ce-weight -1.0: must not be negative, and finite"),
+        (["--method", "lnl", "--reversal", "inf"], "--reversal inf: must not be negative, and finite"),
+        (["--method", "lff", "--gce-power", "1.5"], "--gce-power 1.5: above 0, up to 1"),
+        (["--method", "lff", "--loss-memory", "1"], "--loss-memory 1.0: a share, from 0 to below 1"),
+        (["--method", "hex", "--ridge", "nan"], "--ridge nan: must be above 0, and finite"),
+        (["--method", "hex", "--grey-levels", "1"], "--grey-levels 1: from 2 to 256"),
+        (["--method", "learned_mixin", "--bias-pretrain", "1"], "a share, from 0 to below 1"),
+        (["--form", "squared"], "invalid choice"),
+        (["--paired", "--method", "erm"], "choose another --method than erm"),
+        (["--pretrained", "--weights", "w.safetensors"], "give one of the two"),
+        (["--operating-point", "sensitivity:2"], "give youden, sensitivity:0.9 or specificity:0.9"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: can't be read"),
+        (["--resume", "runs/x", "--epochs", "3"], "give no other flag"),
+    ],
+)
+def test_mistakes_get_a_sentence(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert expected in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epoch: 3", "unknown setting epoch; did you mean epochs?"),
+        ("epochs: three", "epochs must be of type int"),
+        ("epochs: true", "epochs must be of type int"),
+        ("paired: 1", "paired must be of type bool"),
+        ("- epochs", "expected lines such as"),
+        ("a: [", "can't be read as YAML"),
+        ("method: erm\nalpha: 1", "--alpha belongs to --method end"),
+        ("sampler: sorted", "choose from paired, random"),
+    ],
+)
+def test_mistakes_in_yaml_get_a_sentence(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    assert expected in refused(capsys, "--config", str(file))
+
+
+def test_every_field_has_help_and_no_method_hides_another_setting() -> None:
+    fields = {field for entry in METHODS.values() for field in entry.parameters.__dataclass_fields__}
+    assert not fields & set(TrainConfig.__dataclass_fields__)
+    assert all(field.metadata["help"] for field in TrainConfig.__dataclass_fields__.values())
+
+
+def test_every_method_file_is_registered() -> None:
+    folder = Path(sys.modules["training.methods"].__file__ or "").parent
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "parameters"}
+    assert files == {entry.location.partition(":")[0].rpartition(".")[2] for entry in METHODS.values()}
+
+
+def test_help_answers_without_torch() -> None:
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['train', '--help']\n"
+        "try: runpy.run_module('training.train', run_name='__main__')\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.rstrip().endswith("False")
+    assert "--alpha" in shown and "not a medical device" in shown
+
+
+def test_a_command_line_mistake_answers_before_the_heavy_imports() -> None:
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "training.train", "--epocs", "1"], capture_output=True, text=True)
+    assert done.returncode == 2 and "did you mean --epochs?" in done.stderr and "Traceback" not in done.stderr
+    assert time.perf_counter() - started < 60  # a hang, not a speed
+
+
+def test_a_recipes_run_is_made_again_by_its_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("dataset: phantom\nmethod: erm\nrecipe: jtt\nparent: run\n")
+    for arguments in (["--resume", str(tmp_path)], ["--config", str(tmp_path / "config.yaml")]):
+        assert "python -m training.recipe jtt RUN makes it again" in refused(capsys, *arguments)

@@ -1,0 +1,9 @@
+"""The measurements behind README and documentation: `python -m training.benchmark`.
+
+epoch.py       an epoch of Biased MNIST against the released code's way
+training.py    training against timm's own recipe
+dicom.py       films a second of a DICOM folder
+timing.py      medians of several timings
+biased_mnist/  every method on Biased MNIST
+__main__.py    the command
+"""

@@ -1,0 +1,9 @@
+"""Every method on Biased MNIST: one protocol, a record of every run, the table.
+
+protocol.py    what is run
+candidates.py  the hyper-parameters that are tried
+execution.py   runs, one after another or several at once
+records.py     one line a finished run
+table.py       the literature's table
+command.py     options and the whole
+"""

@@ -1,0 +1,191 @@
+"""Jobs run in processes of their own, on every device; each process keeps what it imported and the digits it read."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from training.benchmark.biased_mnist.protocol import PROTOCOLS
+from training.benchmark.biased_mnist.records import Job
+from training.console.commandline import flag_name
+from training.run.config import TrainConfig, parse
+
+_device = "cpu"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where jobs run.
+
+    Attributes:
+        data_dir: MNIST's folder, or None for torchvision's.
+        jobs: processes at once, on each device.
+        device: `auto` (every CUDA device, else the CPU), or one device.
+    """
+
+    data_dir: Path | None
+    jobs: int = 1
+    device: str = "auto"
+
+
+def settings_of(job: Job, data_dir: Path | None = None, device: str = "auto") -> tuple[TrainConfig, Any]:
+    """The run's settings, checked as those of a command line are."""
+    fixed = dict(job.candidate.fixed)
+    given = {**PROTOCOLS[job.protocol].settings, **job.chosen, **fixed}
+    given |= {"rho": job.rho, "seed": job.seed, "split_seed": job.seed, "device": device, "amp": device != "cpu"}
+    if data_dir is not None:
+        given["data_dir"] = data_dir
+    arguments = ["--dataset", "biased-mnist", "--method", job.candidate.method]
+    for name, value in given.items():
+        if isinstance(value, bool):
+            arguments.append(flag_name(name) if value else flag_name(f"no_{name}"))
+        else:
+            arguments += [flag_name(name), str(value)]
+    return parse(arguments)
+
+
+def run_all(
+    jobs: list[Job], then: Callable[[Job, dict[str, Any]], list[Job]], place: Place
+) -> Iterator[dict[str, Any]]:
+    """Yield each job's record as it finishes.
+
+    Args:
+        jobs: what can start at once.
+        then: called with each finished job and its record; returns the jobs that can start now.
+        place: where.
+
+    Raises:
+        OSError: a process was killed from outside.
+    """
+    devices = _devices(place.device)
+    workers = place.jobs * len(devices)
+    with _pool(devices * place.jobs) as pool:
+        running: dict[Future[dict[str, Any]], Job] = {}
+
+        def start(new: list[Job]) -> None:
+            for job in new:
+                running[pool.submit(_run, job, place.data_dir, max(1, (os.cpu_count() or 1) // workers))] = job
+
+        start(jobs)
+        while running:
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = running.pop(future)
+                try:
+                    record = future.result()
+                except BrokenProcessPool:
+                    raise OSError(
+                        "a training process was killed, most often for memory: give fewer --jobs; what finished is kept"
+                    ) from None
+                start(then(job, record))
+                yield record
+
+
+def _devices(name: str) -> list[str]:
+    import torch  # the processes import it anyway, but --help need not
+
+    if name != "auto":
+        return [name]
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
+
+
+@contextmanager
+def _pool(devices: list[str]) -> Iterator[ProcessPoolExecutor]:
+    context = get_context("spawn")
+    queue = context.Queue()
+    for device in devices:
+        queue.put(device)
+    pool = ProcessPoolExecutor(len(devices), mp_context=context, initializer=_begin, initargs=(queue,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(devices: "Queue[str]") -> None:
+    global _device
+    _device = devices.get()
+
+
+class _SeenEnoughError(Exception):
+    """Ends a trial after its last epoch, before test digits are looked at."""
+
+
+class _BestEpoch:
+    """The highest validation accuracy of a trial, which is all that its choice needs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.accuracy = epochs, 0.0
+
+    def __call__(self, epoch: int, record: dict[str, Any]) -> None:
+        self.accuracy = max(self.accuracy, record["validation"]["accuracy"])
+        if epoch == self.epochs:
+            raise _SeenEnoughError
+
+
+def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
+    """Train and measure; a training that diverges is recorded with its reason and without numbers."""
+    import torch
+
+    from training.console.messages import ERRORS
+    from training.loop.divergence import DivergenceError
+    from training.loop.fit import train
+    from training.loop.keeper import DeviceFullError
+    from training.run.report import machine
+
+    torch.set_num_threads(threads)
+    ERRORS.quiet = True  # one bar for all jobs, not one each
+    config, parameters = settings_of(job, data_dir, _device)
+    cohort = _digits(data_dir, job.rho, job.seed, config.films, config.img_size)
+    seen = cohort.table[cohort.table["split"] == "train"]
+    record = job.line() | {"conflicting_digits": int((seen["target"] != seen["bias"]).sum())}
+    with TemporaryDirectory() as folder:
+        config = dataclasses.replace(config, output=Path(folder))
+        started = time.perf_counter()
+        best = _BestEpoch(config.epochs)
+        try:
+            run = train(config, parameters, cohort, (best,) if job.stage == "trial" else ())
+        except _SeenEnoughError:
+            seconds = time.perf_counter() - started
+            return record | {"validation_accuracy": best.accuracy, "seconds": round(seconds, 1), "machine": machine()}
+        except DeviceFullError:
+            raise OSError(f"{_device} is out of memory: give fewer --jobs; what finished is kept") from None
+        except DivergenceError as error:  # of these settings, whoever runs them: an answer, not a mistake
+            return record | {"failed": str(error), "seconds": round(time.perf_counter() - started, 1)}
+        seconds = time.perf_counter() - started
+    test, last = run.metrics["test"], run.details["selection"]["last_epoch_on_test"]
+    return record | {
+        "validation_accuracy": run.metrics["validation"]["accuracy"],
+        "unbiased_accuracy": test["accuracy"],
+        "conflicting_accuracy": test["conflicting_accuracy"],
+        "biased_accuracy": test["aligned_accuracy"],
+        "leak": test["leak"],
+        "epoch": run.details["selection"]["epoch"],
+        "unbiased_accuracy_last_epoch": last["accuracy"],
+        "conflicting_accuracy_last_epoch": last["conflicting_accuracy"],
+        "seconds": round(seconds, 1),
+        "machine": machine(),
+    }
+
+
+@lru_cache(maxsize=2)
+def _digits(data_dir: Path | None, rho: float, seed: int, films: int | None, img_size: int) -> Any:
+    """The coloured digits; jobs of one draw follow one another."""
+    from rich.console import Console
+
+    from training.loop.fit import prepare
+
+    arguments = ["--dataset", "biased-mnist", "--rho", str(rho), "--split-seed", str(seed), "--img-size", str(img_size)]
+    arguments += ["--films", str(films)] if films else []
+    arguments += ["--data-dir", str(data_dir)] if data_dir else []
+    return prepare(parse(arguments)[0], Console(quiet=True))

@@ -1,0 +1,98 @@
+"""The record of the benchmark: one JSON line for every finished run, written at once, never twice."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from training.benchmark.biased_mnist.candidates import Candidate
+from training.methods import METHODS
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        protocol: its name.
+        candidate: the method with what is fixed.
+        rho: correlation of the training digits.
+        seed: of the digits drawn, their colours, the split, the initial weights and the order.
+        stage: `trial` of the tuning, or `run` of the table.
+        chosen: the hyper-parameters, where they are not the defaults.
+    """
+
+    protocol: str
+    candidate: Candidate
+    rho: float
+    seed: int
+    stage: str
+    chosen: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What tells the job from any other."""
+        chosen = json.dumps(self.chosen, sort_keys=True)
+        return f"{self.protocol} {self.candidate.name} {self.rho} {self.seed} {self.stage} {chosen}"
+
+    def line(self) -> dict[str, Any]:
+        """The part of its record that says what was trained; `form` is EnD's, null for other methods."""
+        own = {field.name: field.default for field in fields(METHODS[self.candidate.method].parameters)}
+        form = dict(self.candidate.fixed).get("form", own.get("form"))
+        return {
+            "protocol": self.protocol, "stage": self.stage, "method": self.candidate.method,
+            "variant": self.candidate.variant, "form": form, "rho": self.rho, "seed": self.seed, "chosen": self.chosen,
+        }  # fmt: skip
+
+
+def key_of(record: dict[str, Any]) -> str:
+    """`Job.key` of the job that a record is of."""
+    name = f"{record['method']}:{record['variant']}" if record["variant"] else record["method"]
+    chosen = json.dumps(record["chosen"], sort_keys=True)
+    return f"{record['protocol']} {name} {record['rho']} {record['seed']} {record['stage']} {chosen}"
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The finished runs; none where the file is not there. A last line that a kill cut short is left out.
+
+    Raises:
+        ValueError: a line that is no record of this benchmark.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            key_of(record)
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}, line {number}: no record of the benchmark; give another --record") from None
+        records.append(record)
+    return records
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Add a line, in the place of one that was cut short; only one process writes, the one that hands out the jobs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def pending(jobs: Iterable[Job], records: Iterable[dict[str, Any]]) -> list[Job]:
+    """The jobs that have no record yet, each once."""
+    done = {key_of(record) for record in records}
+    left: dict[str, Job] = {}
+    for job in jobs:
+        if job.key not in done:
+            left.setdefault(job.key, job)
+    return list(left.values())

@@ -1,0 +1,178 @@
+"""AUROC over arrays: with its interval, its difference between two models, and a permutation test of that difference.
+
+Several score columns (training seeds) are averaged; with strata, only pairs of films within a stratum count. Permutation of
+two models' ranks: Bandos, Rockette and Gur, Statistics in Medicine 2005, here patient by patient.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Ranking, pooled_auroc
+from training.bias.numbers.uncertainty import (
+    NO_INTERVAL,
+    Interval,
+    detectable_difference,
+    intervals,
+    permutation,
+    permutation_p,
+    resampling_strata,
+    swapped_difference,
+)
+
+
+class StratifiedAuroc:
+    """AUROC over pairs of films within a stratum, averaged over columns of scores, as a function of patient weights.
+
+    Concordant pairs summed over strata, divided by all pairs summed over strata: how strata compare with one another has
+    no influence.
+
+    Args:
+        is_positive: of each film.
+        scores: films x columns (seeds).
+        patient: index of each film's patient.
+        stratum: index of each film's stratum.
+    """
+
+    def __init__(self, is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, stratum: np.ndarray) -> None:
+        rows = mixed_strata(is_positive, stratum)
+        self._rankings = [[Ranking(is_positive[r], column[r], patient[r]) for r in rows] for column in scores.T]
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """1 x resamples from patients x resamples; NaN where no stratum has both classes."""
+        return np.mean([pooled_auroc(rankings, weights) for rankings in self._rankings], axis=0, keepdims=True)
+
+
+def mixed_strata(is_positive: np.ndarray, stratum: np.ndarray) -> list[np.ndarray]:
+    """Rows of each stratum that has films of both classes."""
+    rows = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
+    return [r for r in rows if is_positive[r].any() and not is_positive[r].all()]
+
+
+def auroc_interval(
+    is_positive: np.ndarray,
+    scores: np.ndarray,
+    patient: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+    stratum: np.ndarray | None = None,
+) -> Interval:
+    """AUROC with its interval over patients; several score columns (seeds) are averaged in each resample.
+
+    NaN below ten patients in either class.
+
+    Args:
+        is_positive: of each film.
+        scores: films x seeds, or films.
+        patient: of each film.
+        resamples: of the bootstrap.
+        seed: of the resampling; the same seed and patients give the same resamples, so differences pair.
+        stratum: of each film; only pairs of films within a stratum count (and only strata of both classes).
+    """
+    films = _PairFilms.read(is_positive, patient, stratum)
+    if not films.enough:
+        return NO_INTERVAL
+    found, _, _ = intervals(films.auroc(scores), films.resampling, resamples, seed)
+    return found[0]
+
+
+def auroc_difference(
+    is_positive: np.ndarray,
+    scores: np.ndarray,
+    reference: np.ndarray,
+    patient: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+    stratum: np.ndarray | None = None,
+) -> tuple[Interval, float]:
+    """AUROC of `scores` minus that of `reference` on the same patients, and the smallest difference detectable here.
+
+    The minimum detectable effect is 2.80 standard errors: power 0.8 at a two-sided level of 0.05.
+    """
+    films = _PairFilms.read(is_positive, patient, stratum)
+    if not films.enough:
+        return NO_INTERVAL, float("nan")
+    ours, theirs = films.auroc(scores), films.auroc(reference)
+    found, _, drawn = intervals(lambda weights: ours(weights) - theirs(weights), films.resampling, resamples, seed)
+    return found[0], detectable_difference(drawn[0])
+
+
+def auroc_permutation_p(
+    is_positive: np.ndarray,
+    scores: np.ndarray,
+    reference: np.ndarray,
+    patient: np.ndarray,
+    stratum: np.ndarray | None = None,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> float:
+    """Two-sided p of no difference in AUROC, by swapping the two models patient by patient, all seeds together.
+
+    What is swapped are mid-ranks within model, seed and stratum: models on different scales stay comparable.
+
+    Args:
+        is_positive: of each film.
+        scores: films x seeds, or films.
+        reference: of the same shape.
+        patient: of each film.
+        stratum: of each film; only pairs within a stratum count.
+        permutations: number of permutations.
+        seed: of the swaps.
+    """
+    films = _PairFilms.read(is_positive, patient, stratum)
+    if not films.enough:
+        return float("nan")
+    both = np.concatenate([films.ranks(reference), films.ranks(scores)])
+    mixed = StratifiedAuroc(
+        np.tile(films.is_positive, 2),
+        both,
+        np.concatenate([films.patient, films.patient + films.patients]),
+        np.tile(films.stratum, 2),
+    )
+    permuted = permutation(swapped_difference(mixed), films.patients, permutations, seed)
+    observed = swapped_difference(mixed)(np.zeros((films.patients, 1)))
+    return permutation_p(float(observed[0, 0]), permuted[0])
+
+
+class _PairFilms(NamedTuple):
+    """Films of the strata that have both classes; `enough` where each class has ten patients among them."""
+
+    chosen: np.ndarray
+    is_positive: np.ndarray
+    patient: np.ndarray
+    stratum: np.ndarray
+
+    @classmethod
+    def read(cls, is_positive: np.ndarray, patient: np.ndarray, stratum: np.ndarray | None) -> "_PairFilms":
+        index = np.zeros(len(patient), int) if stratum is None else np.unique(stratum, return_inverse=True)[1]
+        rows = mixed_strata(is_positive, index)
+        chosen = np.sort(np.concatenate(rows)) if rows else np.empty(0, int)
+        return cls(chosen, is_positive[chosen], np.unique(patient[chosen], return_inverse=True)[1], index[chosen])
+
+    @property
+    def patients(self) -> int:
+        return int(self.patient.max()) + 1
+
+    @property
+    def enough(self) -> bool:
+        by_class = (self.patient[self.is_positive], self.patient[~self.is_positive])
+        return min(len(np.unique(patient)) for patient in by_class) >= MINIMUM_PATIENTS
+
+    @property
+    def resampling(self) -> np.ndarray:
+        return resampling_strata(self.patient, self.stratum, self.is_positive.astype(int))
+
+    def auroc(self, scores: np.ndarray) -> StratifiedAuroc:
+        return StratifiedAuroc(self.is_positive, self._columns(scores), self.patient, self.stratum)
+
+    def ranks(self, scores: np.ndarray) -> np.ndarray:
+        columns = self._columns(scores)
+        ranks = np.empty_like(columns, dtype=float)
+        for value in np.unique(self.stratum):
+            rows = self.stratum == value
+            ranks[rows] = rankdata(columns[rows], axis=0)
+        return ranks
+
+    def _columns(self, scores: np.ndarray) -> np.ndarray:
+        return scores.reshape(len(scores), -1)[self.chosen]

@@ -1,0 +1,259 @@
+"""Intervals by resampling patients, never films: films of one patient are not independent.
+
+A resample is a column of patient weights, so a statistic of weighted films is computed for many resamples at once.
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993; BCa: Efron, JASA 1987, and for strata Davison and Hinkley,
+Bootstrap Methods and their Application, 1997, section 5.3.2.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from joblib import cpu_count
+from scipy.stats import norm, t
+from threadpoolctl import threadpool_limits
+
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, ratio
+
+# Below this many patients, a cell could lose so many in a resample that it is hardly measured: cells are strata then.
+FEW_PATIENTS = 30
+# Patient weights that a thread holds at a time: enough to be worth a call, few enough for the cache.
+CHUNK = 2**19
+TAILS = np.array([0.025, 0.975])
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""From weights of patients x resamples to statistics x resamples."""
+
+
+class Interval(NamedTuple):
+    """A 95 % interval, NaN where there is too little to conclude from."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))
+
+
+def resampling_strata(patient: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Stratum of each patient, within which patients are drawn; all 0 where no stratum is needed.
+
+    Where a source x target cell that can be measured has fewer than 30 patients, patients are drawn within their profile
+    (the cells they have films in), so that no such cell vanishes; profiles of fewer than ten patients are one stratum.
+
+    Args:
+        patient: index of each film's patient, 0 to patients - 1.
+        source: index of each film's source.
+        target: index of each film's target.
+    """
+    cell = np.unique(np.stack([source, target], axis=1), axis=0, return_inverse=True)[1].ravel()
+    patient_cells = np.unique(np.stack([patient, cell], axis=1), axis=0)
+    size = np.bincount(patient_cells[:, 1])
+    patients = int(patient.max()) + 1
+    if not ((size >= MINIMUM_PATIENTS) & (size < FEW_PATIENTS)).any():
+        return np.zeros(patients, int)
+    first = np.searchsorted(patient_cells[:, 0], np.arange(patients))
+    profiles: dict[tuple[int, ...], int] = {}
+    cells = np.split(patient_cells[:, 1], first[1:])
+    stratum = np.array([profiles.setdefault(tuple(c.tolist()), len(profiles)) for c in cells])
+    return np.where(np.bincount(stratum)[stratum] < MINIMUM_PATIENTS, len(profiles), stratum)
+
+
+def bootstrap(statistic: Statistic, stratum: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Statistics x resamples over patients drawn with replacement within strata.
+
+    Args:
+        statistic: of weights.
+        stratum: of each patient.
+        resamples: number of resamples.
+        seed: the same seed and strata give the same resamples, whatever the statistic.
+    """
+    members = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
+
+    def draw(first: int, count: int) -> np.ndarray:
+        rng = np.random.default_rng([seed, first])
+        weights = np.empty((count, len(stratum)))
+        for row in weights:
+            for patients in members:
+                drawn = rng.integers(len(patients), size=len(patients), dtype=np.int32)
+                row[patients] = np.bincount(drawn, minlength=len(patients))
+        return np.ascontiguousarray(weights.T)
+
+    return over_chunks(statistic, draw, len(stratum), resamples)
+
+
+def jackknife(statistic: Statistic, patients: int) -> np.ndarray:
+    """Statistics x patients, each patient left out in turn."""
+
+    def draw(first: int, count: int) -> np.ndarray:
+        weights = np.ones((patients, count))
+        weights[np.arange(first, first + count), np.arange(count)] = 0
+        return weights
+
+    return over_chunks(statistic, draw, patients, patients)
+
+
+def permutation(statistic: Statistic, patients: int, permutations: int, seed: int) -> np.ndarray:
+    """Statistics x permutations, each patient's two models swapped with probability one half.
+
+    Args:
+        statistic: of whether each patient is swapped, 0 or 1, patients x permutations.
+        patients: number of patients.
+        permutations: number of permutations.
+        seed: of the swaps.
+    """
+
+    def draw(first: int, count: int) -> np.ndarray:
+        return np.random.default_rng([seed, first]).integers(2, size=(patients, count)).astype(float)
+
+    return over_chunks(statistic, draw, patients, permutations)
+
+
+def over_chunks(
+    statistic: Statistic, draw: Callable[[int, int], np.ndarray], patients: int, columns: int
+) -> np.ndarray:
+    """A statistic of many columns of weights, a cache's worth at a time, on every core that this process may use.
+
+    Args:
+        statistic: of weights.
+        draw: weights of patients x count from the first column and the count.
+        patients: rows of the weights.
+        columns: how many there are in all.
+    """
+    size = max(4, min(64, CHUNK // patients))
+    # Our threads take the cores; those of BLAS would only wait for one another.
+    with threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool:
+        parts = pool.map(lambda first: statistic(draw(first, min(size, columns - first))), range(0, columns, size))
+        return np.concatenate(list(parts), axis=1)
+
+
+def intervals(
+    statistic: Statistic, stratum: np.ndarray, resamples: int, seed: int
+) -> tuple[list[Interval], list[str], np.ndarray]:
+    """95 % interval of each statistic, the method behind it, and the resamples (statistics x resamples).
+
+    BCa where there are no more patients than resamples (it needs one evaluation a patient), else percentile.
+    """
+    patients = len(stratum)
+    estimate = statistic(np.ones((patients, 1)))[:, 0]
+    drawn = bootstrap(statistic, stratum, resamples, seed)
+    left_out = jackknife(statistic, patients) if patients <= resamples else np.full((len(drawn), patients), np.nan)
+    found = [bca(*each, stratum) for each in zip(estimate, drawn, left_out, strict=True)]
+    return [interval for interval, _ in found], [method for _, method in found], drawn
+
+
+def bca(estimate: float, drawn: np.ndarray, left_out: np.ndarray, stratum: np.ndarray) -> tuple[Interval, str]:
+    """Bias-corrected accelerated interval and `BCa`, or the percentile interval and `percentile` where it is undefined.
+
+    It is undefined where every resample lies on one side of the estimate or a jackknife value is NaN. Resamples in which
+    the statistic is NaN are left out.
+
+    Args:
+        estimate: of the sample.
+        drawn: of each resample.
+        left_out: with each patient left out.
+        stratum: of each patient.
+    """
+    plain = percentile_interval(estimate, drawn)
+    if np.isnan(plain.estimate):
+        return plain, ""
+    drawn = drawn[~np.isnan(drawn)]
+    share = float((drawn < estimate).mean() + (drawn == estimate).mean() / 2)
+    centre = np.bincount(stratum, weights=left_out)[stratum] / np.bincount(stratum)[stratum]
+    influence = centre - left_out
+    spread = float((influence**2).sum())
+    if not (0 < share < 1 and spread > 0):
+        return plain, "percentile"
+    bias, acceleration = norm.ppf(share), float((influence**3).sum()) / (6 * spread**1.5)
+    z = bias + norm.ppf(TAILS)
+    low, high = np.quantile(drawn, norm.cdf(bias + z / (1 - acceleration * z)))
+    return Interval(float(estimate), float(low), float(high)), "BCa"
+
+
+def percentile_interval(estimate: float, drawn: np.ndarray) -> Interval:
+    """The middle 95 % of the resamples in which the statistic is defined; NaN where it is not for the sample itself."""
+    drawn = drawn[~np.isnan(drawn)]
+    if np.isnan(estimate) or not len(drawn):
+        return NO_INTERVAL
+    low, high = np.quantile(drawn, TAILS)
+    return Interval(float(estimate), float(low), float(high))
+
+
+def gap_interval(*families: tuple[np.ndarray, np.ndarray]) -> Interval:
+    """Largest difference between two groups, with bounds that hold for all pairs of groups at once.
+
+    The plain bootstrap of a maximum is biased upwards, most where groups are alike; so each pair gets the bounds
+    difference +- c x its standard error, where c is the 95 % quantile of the largest such deviation among the resamples
+    (as Tukey's range test, resampled), and the largest lower and upper bound are those of the largest difference. The
+    lower bound is above 0 only where some pair of groups differs.
+
+    Args:
+        families: estimates of groups (0 to 1) and resamples, groups x resamples; pairs are within a family.
+    """
+    difference, margin = _simultaneous(pair for family in families for pair in _pairs(*family))
+    size = np.abs(difference)
+    return Interval(float(size.max()), max(0.0, float((size - margin).max())), min(1.0, float((size + margin).max())))
+
+
+def lowest_interval(estimate: np.ndarray, drawn: np.ndarray) -> Interval:
+    """Lowest of several groups' values in 0 to 1, with bounds that hold for all groups at once (see `gap_interval`)."""
+    value, margin = _simultaneous([(estimate, drawn)])
+    return Interval(
+        float(value.min()), max(0.0, float((value - margin).min())), min(1.0, float((value + margin).min()))
+    )
+
+
+def permutation_p(observed: float, permuted: np.ndarray) -> float:
+    """Two-sided p: share of permutations at least as far from 0, the observed one counted among them."""
+    # A relative margin, so that rounding doesn't decide about permutations that equal the observed difference.
+    return float((1 + (np.abs(permuted) >= abs(observed) * (1 - 1e-9)).sum()) / (1 + len(permuted)))
+
+
+def detectable_difference(drawn: np.ndarray) -> float:
+    """Smallest difference found with power 0.8 at a two-sided level of 0.05: 2.80 standard errors of resampled ones."""
+    return float((norm.ppf(0.975) + norm.ppf(0.8)) * np.nanstd(drawn, ddof=1))
+
+
+def swapped_difference(statistic: Statistic) -> Statistic:
+    """Second model minus first, where some patients' two models are swapped.
+
+    Args:
+        statistic: of both models' films as one sample: the weights' first half is patients under the first model, the
+            second half the same patients under the second.
+    """
+
+    def difference(swapped: np.ndarray) -> np.ndarray:
+        first = np.concatenate([1 - swapped, swapped])
+        return statistic(1 - first) - statistic(first)
+
+    return difference
+
+
+def seed_interval(differences: np.ndarray) -> Interval:
+    """Mean of paired differences over seeds, with Student's t interval; NaN for a single seed."""
+    n, mean = len(differences), float(np.mean(differences))
+    if n < 2 or not np.isfinite(differences).all():
+        return Interval(mean, float("nan"), float("nan"))
+    half = float(t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half)
+
+
+def _pairs(estimate: np.ndarray, drawn: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for first in range(len(estimate) - 1):
+        yield estimate[first + 1 :] - estimate[first], drawn[first + 1 :] - drawn[first]
+
+
+def _simultaneous(contrasts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Values, and the half widths of intervals that together hold with 95 %, from blocks of values and their resamples."""
+    values, spreads, extremes = [], [], []
+    for value, drawn in contrasts:
+        spread = np.nanstd(drawn, axis=1)
+        deviation = ratio(np.abs(drawn - value[:, None]), np.broadcast_to(spread[:, None], drawn.shape))
+        values.append(value)
+        spreads.append(spread)
+        extremes.append(np.fmax.reduce(deviation, axis=0))
+    extreme = np.fmax.reduce(extremes)
+    extreme = extreme[~np.isnan(extreme)]
+    return np.concatenate(values), (np.quantile(extreme, 0.95) if len(extreme) else 0.0) * np.concatenate(spreads)

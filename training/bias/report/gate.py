@@ -1,0 +1,171 @@
+"""Conditions on a bias report that end a pipeline: `gap:sensitivity:source>0.1,leak:source>0.6`.
+
+A condition names what must not be. Evidence that is missing is a failure too: a model isn't fair because nobody measured.
+
+| condition | fails when |
+|---|---|
+| `gap:METRIC:COLUMN>X` | best and worst group of COLUMN are further apart than X |
+| `worst:METRIC:COLUMN<X` | the worst group of COLUMN is below X |
+| `METRIC:SPLIT<X`, `METRIC<X` | the metric on a split, or on all films, is below X |
+| `leak:ATTRIBUTE>X` | the better of both probes reads the attribute with a balanced accuracy above X |
+| `shortcut:NAME>X` | under that perturbation the score's AUROC for the source's usual label is above X |
+| `equalised_odds:COLUMN>X` | the equalised-odds difference between groups of COLUMN is above X |
+"""
+
+import math
+import operator
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from training.bias.numbers.metrics import METRICS
+from training.bias.report.values import BiasReport, RunAudit
+
+_COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+_FORMS = (
+    "gap:sensitivity:source>0.1, worst:auroc:source<0.7, auroc:external<0.7, leak:source>0.6, shortcut:border_only>0.6"
+)
+
+
+class Condition(NamedTuple):
+    """One condition: what is measured, how it is compared, with what."""
+
+    measure: tuple[str, ...]
+    comparison: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{':'.join(self.measure)}{self.comparison}{self.bound:g}"
+
+
+class Outcome(NamedTuple):
+    """A condition met with one checkpoint.
+
+    Attributes:
+        run: name of the run.
+        condition: as read.
+        failed: whether it holds, or could not be measured.
+        sentence: the number and its interval, or why there is none.
+    """
+
+    run: str
+    condition: Condition
+    failed: bool
+    sentence: str
+
+
+def parse_conditions(text: str) -> list[Condition]:
+    """Read conditions separated by commas; raises ValueError with the forms that are understood."""
+    conditions = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        match = _CONDITION.fullmatch(part)
+        try:
+            if match is None:
+                raise ValueError
+            condition = Condition(tuple(match[1].split(":")), match[2], float(match[3]))
+            _require_known(condition.measure)
+        except ValueError as error:
+            why = f" ({error})" if str(error) else ""
+            raise ValueError(f"--fail-on {part!r}: not understood{why}; write for example {_FORMS}") from None
+        conditions.append(condition)
+    if not conditions:
+        raise ValueError(f"--fail-on is empty; write for example {_FORMS}")
+    return conditions
+
+
+def check_conditions(report: BiasReport, conditions: Sequence[Condition]) -> list[Outcome]:
+    """Hold every checkpoint against every condition."""
+    return [_outcome(run, condition) for run in report.runs for condition in conditions]
+
+
+def write_junit(outcomes: Sequence[Outcome], file: Path) -> None:
+    """Write the outcomes as JUnit XML: a suite a run, a case a condition."""
+    root = ElementTree.Element("testsuites")
+    for name in dict.fromkeys(outcome.run for outcome in outcomes):
+        own = [outcome for outcome in outcomes if outcome.run == name]
+        counts: dict[str, str] = {"tests": str(len(own)), "failures": str(sum(outcome.failed for outcome in own))}
+        suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
+        for outcome in own:
+            case = ElementTree.SubElement(suite, "testcase", classname=name, name=str(outcome.condition))
+            if outcome.failed:
+                ElementTree.SubElement(case, "failure", message=outcome.sentence)
+            else:
+                ElementTree.SubElement(case, "system-out").text = outcome.sentence
+    ElementTree.indent(root)
+    ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+
+
+def _require_known(measure: tuple[str, ...]) -> None:
+    kind, *rest = measure
+    if kind in ("gap", "worst"):
+        if len(rest) != 2 or rest[0] not in METRICS:
+            raise ValueError(f"{kind} takes a metric and a column; metrics are {', '.join(METRICS)}")
+    elif kind in ("leak", "shortcut", "equalised_odds"):
+        if len(rest) != 1:
+            raise ValueError(f"{kind} takes one name")
+    elif kind not in METRICS or len(rest) > 1:
+        raise ValueError(f"metrics are {', '.join(METRICS)}")
+
+
+def _outcome(run: RunAudit, condition: Condition) -> Outcome:
+    value, evidence = _measured(run, condition.measure)
+    if math.isnan(value):
+        return Outcome(run.name, condition, True, f"no evidence: {evidence}")
+    failed = _COMPARISONS[condition.comparison](value, condition.bound)
+    return Outcome(run.name, condition, bool(failed), evidence)
+
+
+def _measured(run: RunAudit, measure: tuple[str, ...]) -> tuple[float, str]:
+    """The number a condition is about, and the sentence that carries it, or says why it is missing."""
+    kind, *rest = measure
+    if kind in ("gap", "worst", "equalised_odds"):
+        metric, column = rest if kind != "equalised_odds" else ("equalised_odds", rest[0])
+        if column not in run.groups:
+            return math.nan, f"the films are not grouped by {column} (it is not recorded, or has a single value)"
+        gaps = run.groups[column].gaps.set_index("metric")
+        if metric not in gaps.index:
+            return math.nan, f"{metric} is not defined: no class is positive"
+        row = gaps.loc[metric]
+        measured = f"{row['groups_measured']:.0f} of {row['groups']:.0f} groups measured"
+        if pd.isna(row["difference"]):
+            return math.nan, row["note"] or f"{measured}, two are needed"
+        if kind == "worst":
+            span = f"{row['worst']:.3f} ({row['worst_low']:.3f} to {row['worst_high']:.3f})"
+            return float(row["worst"]), f"worst {metric} {span}, {row['worst_group']}; {measured}"
+        span = f"{row['difference']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        return float(row["difference"]), f"{metric} by {column}: difference {span}; {measured}"
+    if kind == "leak":
+        rows = run.leakage[run.leakage["attribute"] == rest[0]] if len(run.leakage) else run.leakage
+        rows = rows[rows["leak"].notna()] if len(rows) else rows
+        if rows.empty:
+            return math.nan, f"no class has ten patients in each of two values of {rest[0]}"
+        row = rows.iloc[int(rows["leak"].argmax())]
+        span = f"{row['leak']:.3f} ({row['low']:.3f} to {row['high']:.3f}), chance {row['chance']:.3f}"
+        return float(row["leak"]), f"{row['kind']} probe of {rest[0]}: {span}"
+    if kind == "shortcut":
+        rows = run.shortcuts
+        rows = rows[(rows["shortcut"] == rest[0]) & (rows["against"] == "usual label")] if len(rows) else rows
+        rows = rows[rows["estimate"].notna()] if len(rows) else rows
+        if rows.empty:
+            return math.nan, f"no AUROC under the perturbation {rest[0]}"
+        row = rows.iloc[int(rows["estimate"].argmax())]
+        return float(row["estimate"]), f"{rest[0]}: AUROC {row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    group, where = ("all films", "all films") if not rest else (rest[0], f"split {rest[0]}")
+    if "split" in run.groups:
+        values = run.groups["split"].values
+    else:
+        values = next(iter(run.groups.values())).values
+        held = set(run.about.get("splits", ()))
+        group = "all films" if held == {group} else group
+    chosen = values[(values["group"] == group) & (values["metric"] == kind)]
+    if chosen.empty:
+        return math.nan, f"{kind} on {where} was not measured"
+    row = chosen.iloc[0]
+    if pd.isna(row["estimate"]):
+        return math.nan, str(row["note"])
+    return float(row["estimate"]), f"{kind} on {where} {row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"

@@ -1,0 +1,160 @@
+"""The bias report as one HTML file that needs nothing else: verdict first, then tables and vector figures."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from training.bias.numbers.groups import EQUALISED_ODDS, GroupMetrics
+from training.bias.numbers.metrics import LOWER_IS_BETTER, METRICS
+from training.bias.questions.unlabelled import EXPECTED, QUANTILES, Unlabelled
+from training.bias.report import figures
+from training.bias.report.values import BiasReport, RunAudit
+
+NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "brier": "Brier", "equalised_odds": "equalised odds"}
+FOREST = ("auroc", "sensitivity", "specificity")
+# A table longer than this is cut, and says so: report.json has the rest.
+ROWS = 60
+
+
+def write_page(report: BiasReport, file: Path) -> None:
+    """Write the report to `file`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training.bias.report", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"span": span, "number": number, "metric": metric_name, "p": p_value, "share": share}
+    page = environment.get_template("page.html.j2").render(
+        report=report,
+        runs=[(run, drawings(run)) for run in report.runs],
+        comparisons=[(c, comparison_rows(c.rows)) for c in report.comparisons],
+        unlabelled=[(run, unlabelled_drawings(run)) for run in report.unlabelled],
+        names=", ".join([*(run.name for run in report.runs), *(run.name for run in report.unlabelled)]),
+        both=forest_of_runs(report),
+        metrics=(*METRICS, EQUALISED_ODDS),
+        group_table=group_table,
+        quantiles=("mean", *QUANTILES),
+        cut=cut,
+        rows=ROWS,
+    )
+    file.write_text(page, encoding="utf-8")
+
+
+def drawings(run: RunAudit) -> dict[str, str]:
+    """SVG of each figure that this run has numbers for."""
+    charts = {}
+    if len(run.roc):
+        charts["roc"] = figures.roc(run.roc)
+    if len(run.reliability):
+        charts["reliability"] = figures.reliability(run.reliability)
+    for by in ("source", "source x target"):
+        if by in run.groups:
+            values = run.groups[by].values
+            for metric in FOREST if by == "source" else ("accuracy",):
+                chosen = values[values["metric"] == metric]
+                if chosen["estimate"].notna().any():
+                    charts[f"forest {by} {metric}"] = figures.forest(
+                        chosen, metric_name(metric), chosen["estimate"].iloc[0]
+                    )
+    if len(run.map):
+        charts |= {f"map {name}": figures.feature_map(run.map, name) for name in ("source", "target")}
+    if len(run.shortcuts):
+        charts["shortcuts"] = figures.shortcuts(run.shortcuts.dropna(subset=["estimate"]))
+    return {name: figures.as_svg(chart) for name, chart in charts.items()}
+
+
+def unlabelled_drawings(run: Unlabelled) -> dict[str, str]:
+    """SVG of each figure that films without labels have numbers for."""
+    charts = {}
+    if len(run.distributions) and run.distributions["median"].notna().any():
+        charts["scores"] = figures.score_strips(cut(run.distributions), run.about.get("threshold"))
+    if len(run.abstention) and run.abstention["estimate"].notna().any():
+        values = cut(run.abstention)
+        charts["abstention"] = figures.forest(values, "share of films unlike the training films", EXPECTED)
+    return {name: figures.as_svg(chart) for name, chart in charts.items()}
+
+
+def cut(frame: pd.DataFrame) -> pd.DataFrame:
+    """The first `ROWS` rows, and the last, which may be one that the others are compared with."""
+    return frame if len(frame) <= ROWS + 1 else pd.concat([frame.head(ROWS), frame.tail(1)])
+
+
+def forest_of_runs(report: BiasReport) -> str:
+    """AUROC by source of all runs in one figure, or nothing for a single run."""
+    frames = [
+        run.groups["source"].values.query("metric == 'auroc'").assign(run=run.name)
+        for run in report.runs
+        if "source" in run.groups
+    ]
+    frames = [frame for frame in frames if frame["estimate"].notna().any()]
+    if len(frames) < 2:
+        return ""
+    return figures.as_svg(figures.forest(pd.concat(frames, ignore_index=True), "AUROC"))
+
+
+def group_table(found: GroupMetrics) -> list[dict[str, Any]]:
+    """A row a group, and one of the gaps: name, films, patients, and for each metric its value, its interval and a note."""
+    rows = []
+    for name, part in found.values.groupby("group", sort=False):
+        cells = {row["metric"]: cell(row, row["estimate"]) for row in part.to_dict("records")}
+        first = part.iloc[0]
+        rows.append({"group": name, "films": first["films"], "patients": first["patients"], "cells": cells})
+    gaps = {row["metric"]: cell(row, row["difference"]) for row in found.gaps.to_dict("records")}
+    worst = {row["metric"]: row["worst_group"] for row in found.gaps.to_dict("records")}
+    for name, entry in gaps.items():
+        if entry["value"] and worst[name]:
+            entry["note"] = f"worst: {worst[name]}"
+    rows.append({"group": "largest difference", "films": "", "patients": "", "cells": gaps})
+    return rows
+
+
+def cell(row: dict[Any, Any], value: float) -> dict[str, str]:
+    """Two decimals and the interval below them; or nothing, and why."""
+    if np.isnan(value):
+        return {"value": "", "interval": "", "note": row["note"]}
+    return {"value": f"{value:.2f}", "interval": f"{row['low']:.2f} to {row['high']:.2f}", "note": ""}
+
+
+def comparison_rows(rows: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows as dictionaries, those that can be concluded from first."""
+    if rows.empty:
+        return []
+    known = rows["difference"].notna()
+    return pd.concat([rows[known], rows[~known]]).to_dict("records")
+
+
+def span(row: dict[Any, Any] | pd.Series, signed: bool = False) -> str:
+    """`0.81 (0.75 to 0.86)`, or that nothing can be concluded."""
+    value = row["estimate"] if "estimate" in row else row["difference"]
+    if value is None or np.isnan(value):
+        return "cannot conclude"
+    form = "+.3f" if signed else ".3f"
+    return f"{value:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+
+
+def share(row: dict[Any, Any] | pd.Series) -> str:
+    """`41 % (30 to 52 %)`, or that nothing can be concluded."""
+    if np.isnan(row["estimate"]):
+        return "cannot conclude"
+    return f"{100 * row['estimate']:.0f} % ({100 * row['low']:.0f} to {100 * row['high']:.0f} %)"
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """A number, or nothing where there is none."""
+    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else f"{value:{form}}"
+
+
+def p_value(value: float) -> str:
+    """`0.034`, `< 0.001`, or nothing."""
+    return "" if np.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def metric_name(name: str) -> str:
+    """`auroc` as AUROC, others in words; an arrow where less is better."""
+    word = NAMES.get(name, name.replace("_", " "))
+    return f"{word} ↓" if name in LOWER_IS_BETTER else word

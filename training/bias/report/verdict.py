@@ -1,0 +1,161 @@
+"""The verdict of an audit: a question, an answer and its evidence in words, from the numbers of one checkpoint.
+
+Answers are `found`, `not found` and `cannot conclude`. A difference between groups is found where its lower bound,
+which holds for all pairs of groups at once (see `uncertainty.gap_interval`), is above 0; `not found` is no proof of
+absence, and its intervals say how wide the doubt is.
+"""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, Check, RunAudit
+
+METADATA = "label from metadata alone"  # a question to the training films, not to the model
+# A leak below this share of the way from chance to certainty is called slight.
+SLIGHT_LEAK = 0.2
+
+
+def check_run(run: RunAudit) -> tuple[Check, ...]:
+    """Every question that the audit's numbers can answer, the most telling first."""
+    checks = [_conflicting(run), _shortcuts(run), _leak(run), _unseen(run), *_groups(run), _fields(run)]
+    return tuple(check for check in checks if check is not None)
+
+
+def headline(checks: tuple[Check, ...]) -> str:
+    """The whole in one sentence."""
+    answer = {check.name: check.answer for check in checks if check.name != METADATA}
+    if all(value == UNKNOWN for value in answer.values()):
+        return "Nothing can be concluded of the model from these films: too few patients."
+    if FOUND in (answer.get("conflicting films"), answer.get("shortcuts")):
+        return "The model uses the source: its scores follow what gives the source away, not the disease alone."
+    if answer.get("source in the features") == FOUND:
+        return "The source can be read from the model's features; no check shows that its scores use it."
+    if answer.get("unseen sources") == FOUND:
+        return "The model is worse at sources that it never saw; why can't be said from these films."
+    if FOUND in answer.values():
+        return "The model's errors differ between groups; no check shows that its scores use the source."
+    return "No check found that the model uses the source; what could not be concluded is listed below."
+
+
+def _conflicting(run: RunAudit) -> Check | None:
+    if "alignment" not in run.groups:
+        return None
+    values = _of(run.groups["alignment"].values, "accuracy")
+    name = "conflicting films"
+    if not {"aligned", "conflicting"} <= values.keys():
+        return Check(name, UNKNOWN, "All films follow their source's usual label, or none does.")
+    usual, other = values["aligned"], values["conflicting"]
+    sentence = (
+        f"Accuracy is {_span(usual)} on films with the usual label of their source and {_span(other)} on the others."
+    )
+    return Check(name, _worse(run, "alignment", "accuracy", "conflicting"), sentence)
+
+
+def _shortcuts(run: RunAudit) -> Check | None:
+    if run.shortcuts.empty:
+        return None
+    found = [value for value in run.shortcuts["found"] if value is not None]
+    answer = FOUND if any(found) else NOT_FOUND if found else UNKNOWN
+    intact, *others = run.findings
+    named = [sentence for sentence, is_found in zip(others, _by_cue(run.shortcuts), strict=True) if is_found]
+    return Check("shortcuts", answer, " ".join([intact, *named]))
+
+
+def _by_cue(table: pd.DataFrame) -> list[bool | None]:
+    """What was found of each perturbation, in the order of the findings."""
+    rows = table[(table["against"] == "usual label") & (table["shortcut"] != "intact")]
+    return rows["found"].tolist()
+
+
+def _leak(run: RunAudit) -> Check | None:
+    name = "source in the features"
+    if run.leakage.empty:
+        return None
+    rows = run.leakage[(run.leakage["attribute"] == "source") & run.leakage["leak"].notna()]
+    if rows.empty:
+        return Check(name, UNKNOWN, "No class has ten patients in each of two sources.")
+    row = rows.iloc[int(rows["leak"].argmax())]
+    probe = "An MLP" if row["kind"] == "mlp" else "A linear probe"
+    sentence = (
+        f"{probe} reads the source from the features within a class with balanced accuracy "
+        f"{row['leak']:.2f} ({row['low']:.2f} to {row['high']:.2f}; chance {row['chance']:.2f}; {_p(row['p'])})."
+    )
+    if row["p"] >= 0.05:
+        return Check(name, NOT_FOUND, sentence)
+    slight = row["normalised"] < SLIGHT_LEAK
+    return Check(name, NOT_FOUND if slight else FOUND, sentence + (" That is slight." if slight else ""))
+
+
+def _unseen(run: RunAudit) -> Check | None:
+    if "split" not in run.groups:
+        return None
+    metric, word = ("auroc", "AUROC") if run.about.get("positive") else ("accuracy", "Accuracy")
+    values = _of(run.groups["split"].values, metric)
+    if not {"test", "external"} <= values.keys():
+        return None
+    known, unseen = values["test"], values["external"]
+    sentence = f"{word} is {_span(known)} on test films of known sources and {_span(unseen)} at sources never seen."
+    if pd.notna(run.within_sources["estimate"]):
+        inside = run.within_sources
+        sentence += f" Over pairs of films of one source it is {_span(inside)}."
+    return Check("unseen sources", _worse(run, "split", metric, "external"), sentence)
+
+
+def _groups(run: RunAudit) -> list[Check]:
+    checks = []
+    for by in ("source", "view", "sex", "age_band"):
+        if by not in run.groups:
+            continue
+        gaps = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}
+        answers, sentences = [], []
+        for metric in ("sensitivity", "specificity") if "sensitivity" in gaps else ("accuracy",):
+            gap, values = gaps[metric], _of(run.groups[by].values, metric)
+            if math.isnan(gap["difference"]):
+                answers.append(UNKNOWN)
+                sentences.append(f"{metric}: {gap['note'] or 'fewer than two groups of enough patients'}.")
+                continue
+            best, worst = values[gap["best_group"]], values[gap["worst_group"]]
+            answers.append(FOUND if gap["low"] > 0 else NOT_FOUND)
+            measured = f"{gap['groups_measured']:.0f} of {gap['groups']:.0f} groups measured"
+            sentences.append(
+                f"{metric.capitalize()} differs by {gap['difference']:.2f}: {_span(worst)} for {gap['worst_group']}, "
+                f"{_span(best)} for {gap['best_group']} ({measured})."
+            )
+        answer = FOUND if FOUND in answers else NOT_FOUND if NOT_FOUND in answers else UNKNOWN
+        checks.append(Check(f"differences by {by.replace('_', ' ')}", answer, " ".join(sentences)))
+    return checks
+
+
+def _fields(run: RunAudit) -> Check | None:
+    if run.fields.empty:
+        return None
+    confounded = run.fields[run.fields["verdict"] == "confounded"]
+    known = run.fields["verdict"] != UNKNOWN
+    answer = FOUND if len(confounded) else NOT_FOUND if known.any() else UNKNOWN
+    shown = confounded if len(confounded) else run.fields
+    return Check(METADATA, answer, " ".join(shown["sentence"]))
+
+
+def _of(values: pd.DataFrame, metric: str) -> dict[str, dict[Any, Any]]:
+    """The rows of one metric by their group."""
+    return {row["group"]: row for row in values[values["metric"] == metric].to_dict("records")}
+
+
+def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:
+    """Whether this group is demonstrably the worst of a grouping."""
+    gap = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}[metric]
+    if math.isnan(gap["difference"]):
+        return UNKNOWN
+    return FOUND if gap["low"] > 0 and gap["worst_group"] == group else NOT_FOUND
+
+
+def _span(value: dict[Any, Any]) -> str:
+    if pd.isna(value["estimate"]):
+        return "not known (too few patients)"
+    return f"{value['estimate']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+
+
+def _p(value: float) -> str:
+    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"

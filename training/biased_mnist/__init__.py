@@ -1,1 +1,0 @@
-"""The Biased MNIST benchmark: one protocol, every method, a record of every run, the table."""

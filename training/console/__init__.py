@@ -1,0 +1,6 @@
+"""What the terminal is told and says.
+
+commandline.py   dataclass fields as flags, YAML files of them
+messages.py      notices, and mistakes as one sentence
+interruption.py  Ctrl-C and SIGTERM
+"""

@@ -1,0 +1,34 @@
+"""The notices that every output carries, and a user's mistake as one sentence in place of a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from training.console.interruption import EXIT_SAVED, InterruptedTrainingError
+
+RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
+SYNTHETIC = " SYNTHETIC images: these numbers say nothing about any patient or hospital. "
+ERRORS = Console(stderr=True)
+
+
+@contextmanager
+def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
+    """End the program with the sentence of a user's mistake in place of a traceback: exit 2.
+
+    A training that was told to stop and is saved exits with 75 (`EXIT_SAVED`), anything else that is interrupted with 130.
+
+    Args:
+        interrupted: what is said after Ctrl-C.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:  # ours are all ValueErrors; timm's and the system's are sentences too
+        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except InterruptedTrainingError as stopped:
+        ERRORS.print(str(stopped), markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(EXIT_SAVED) from None
+    except KeyboardInterrupt:
+        ERRORS.print(interrupted, markup=False, soft_wrap=True)
+        raise SystemExit(130) from None

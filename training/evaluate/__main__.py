@@ -1,0 +1,148 @@
+"""Audit checkpoints: `python -m training.evaluate RUN [RUN ...]` writes predictions, report.json, report.html, model cards.
+
+Each checkpoint reads the films through its own preprocessing and is read at its own temperature and threshold; several are
+compared on the same films. Scored are the run's own test and external films, another cohort with a metadata.csv, or a folder
+of DICOM files: with --labels it is audited, without them described.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from training.console.commandline import Parser, flag_name
+
+
+def read_arguments(arguments: list[str]) -> argparse.Namespace:
+    """The command line as a namespace; exits with a sentence on a bad one."""
+    parser = Parser(
+        prog="python -m training.evaluate",
+        description=__doc__,
+        epilog="For research; not a medical device. Scores are model scores, not diagnoses.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or its model.safetensors")
+    films = parser.add_mutually_exclusive_group()
+    films.add_argument("--data-dir", type=Path, metavar="DIR", help="another cohort: a folder with metadata.csv")
+    films.add_argument("--dicom-dir", metavar="DIR", help="a folder of DICOM files, or a URL that fsspec knows")
+    films.add_argument("--split", default="test,external", help="splits of the run's own films (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where the results go (default: RUN/audit, for several runs audits/ beside them; --dicom-dir needs it)",
+    )
+    parser.add_argument(
+        "--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable"
+    )
+    parser.add_argument(
+        "--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,..."
+    )
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
+    parser.add_argument(
+        "--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too"
+    )
+    parser.add_argument("--resamples", type=int, default=2000, help="of each bootstrap over patients (default: 2000)")
+    parser.add_argument("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="of all resampling (default: 0)")
+    parser.add_argument("--device", default="auto", help="cuda, cpu or auto")
+    parser.add_argument(
+        "--hash-key",
+        type=Path,
+        metavar="FILE",
+        help="key of the hashes (default: the nearest above OUTPUT, else a new one there)",
+    )
+    add_folder_arguments(parser)
+    options = parser.parse_strictly(arguments)
+    if options.dicom_dir is not None and options.output is None:
+        parser.error("--dicom-dir needs --output: a folder for the results, outside of the films")
+    given = [name for name in FOLDER_ONLY if getattr(options, name) != parser.get_default(name)]
+    if given and options.dicom_dir is None:
+        parser.error(f"{flag_name(given[0])} belongs to --dicom-dir")
+    for name in ("resamples", "permutations"):
+        if getattr(options, name) < 100:
+            parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
+    for name in ("workers", "time_limit", "shard_files"):
+        if not getattr(options, name) >= 1:
+            parser.error(f"{flag_name(name)} {getattr(options, name):g}: must be 1 or more")
+    if options.junit and not options.fail_on:
+        parser.error("--junit writes the outcome of --fail-on: give both")
+    return options
+
+
+FOLDER_ONLY = (
+    *("labels", "source_tag", "aggregate", "views", "modalities", "body_part", "presentation", "engine", "workers"),
+    *("time_limit", "shards", "shard_files", "retry", "linkage", "sr", "saliency"),
+)
+
+
+def add_folder_arguments(parser: Parser) -> None:
+    """Flags of --dicom-dir."""
+    group = parser.add_argument_group(
+        "folder of DICOM files",
+        "Rows carry keyed hashes; no path, UID or name leaves the folder unless asked for below.",
+    )
+    add = group.add_argument
+    add(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="CSV or Parquet: label, and sop_instance_uid, file or accession_number",
+    )
+    add(
+        "--source-tag",
+        default="institution",
+        metavar="NAME",
+        help="what a source is: a tag or a column of the labels (default: %(default)s)",
+    )
+    add("--aggregate", choices=("max", "mean"), help="also score studies and patients, by this of their films' scores")
+    add(
+        "--views",
+        default="PA,AP,FRONTAL,UNKNOWN",
+        help="admitted, also LATERAL, DECUBITUS, OTHER (default: %(default)s)",
+    )
+    add("--modalities", default="CR,DX", help="admitted (default: %(default)s)")
+    add(
+        "--body-part",
+        default="chest",
+        choices=("chest", "any"),
+        help="films that state another part (default: skipped)",
+    )
+    add(
+        "--presentation",
+        default="presentation",
+        choices=("presentation", "any"),
+        help="any admits FOR PROCESSING films",
+    )
+    add("--engine", default="local", choices=("local", "ray"), help="ray: the cluster at RAY_ADDRESS (default: local)")
+    add("--workers", type=int, default=os.cpu_count() or 2, help="decoding processes (default: one a core)")
+    add("--time-limit", type=float, default=60.0, metavar="SECONDS", help="for reading one file (default: 60)")
+    add("--shards", metavar="PLACE", help="finished work, from which a killed run goes on (default: OUTPUT/shards)")
+    add("--shard-files", type=int, default=512, metavar="N", help="files that a kill can cost at most (default: 512)")
+    add("--retry", action="store_true", help="read files again that could not be read, crashed or timed out before")
+    add("--linkage", type=Path, metavar="FILE", help="IDENTIFIES PATIENTS: write what each hash stands for, mode 0600")
+    add(
+        "--sr",
+        type=Path,
+        metavar="DIR",
+        help="IDENTIFIES PATIENTS: write DICOM structured reports (unverified) of all films",
+    )
+    add(
+        "--saliency",
+        type=Path,
+        metavar="DIR",
+        help="IDENTIFIES PATIENTS: write Grad-CAM secondary captures of all films",
+    )
+
+
+def main(options: argparse.Namespace) -> None:
+    """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
+    # Threads of the models that wait by spinning would take the cores from the processes that read; read at torch's import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Imported here, so that --help answers at once, and because each process that reads films imports this module anew.
+    from training.evaluate.evaluation import run
+
+    run(options)
+
+
+if __name__ == "__main__":
+    main(read_arguments(sys.argv[1:]))

@@ -1,0 +1,208 @@
+"""What `training.evaluate` does: films through checkpoints, the audit of what came out, files and tables of it."""
+
+import argparse
+import json
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from training.bias.evidence import Evidence
+from training.bias.questions.shortcuts import SHORTCUTS
+from training.bias.report.audit import audit
+from training.bias.report.gate import Outcome, check_conditions, parse_conditions, write_junit
+from training.bias.report.interchange import faircare_layout, fmm_layout
+from training.bias.report.page import metric_name, write_page
+from training.bias.report.values import BiasReport
+from training.cards.model_card import write_card
+from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
+from training.run.checkpoint import write_aside
+from training.run.report import versions
+from training.scoring.score import score
+from training.scoring.subjects import (
+    EvaluationError,
+    default_output,
+    evidence_of,
+    films_of,
+    find_key,
+    load_subjects,
+    lung_masks,
+    same_films,
+)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
+    console = Console()
+    kept = "the same command goes on from here" if options.dicom_dir is not None else "nothing was written"
+    with mistakes_as_sentences(f"interrupted; {kept}"):
+        conditions = parse_conditions(options.fail_on) if options.fail_on else []
+        if options.dicom_dir is not None:
+            from training.folder.evaluation import evaluate_folder  # pydicom and its codecs are for folders alone
+
+            report, evidence = evaluate_folder(options, console)
+            output = options.output
+            write_report(report, evidence, output)
+        else:
+            report, evidence, output = evaluate(options, console)
+            write(report, evidence, output)
+        write_cards(report, options.runs)
+        outcomes = check_conditions(report, conditions)
+        if options.junit:
+            options.junit.parent.mkdir(parents=True, exist_ok=True)
+            write_junit(outcomes, options.junit)
+    show(report, output, console)
+    show_outcomes(outcomes, console)
+    if any(outcome.failed for outcome in outcomes):
+        raise SystemExit(1)
+
+
+def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence], Path]:
+    """Score the films with every checkpoint and audit what came out.
+
+    Raises:
+        EvaluationError, CheckpointError, CohortError, PredictionsError: with a sentence for the user.
+    """
+    subjects = load_subjects(options.runs, options.device)
+    output = options.output or default_output(subjects)
+    key = find_key(output, options.hash_key)
+    console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
+    evidence: dict[str, Evidence] = {}
+    for together in same_films(subjects, options.data_dir):
+        cohort = films_of(together, options.data_dir, options.split)
+        root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
+        for name in options.by:
+            if name not in cohort.table:
+                known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
+                raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
+        perturbations = {}
+        if options.shortcuts and cohort.info.name != "biased-mnist":
+            perturbations = {name: shortcut.apply for name, shortcut in SHORTCUTS.items()}
+        with progress_bar() as progress:
+            advance = partial(progress.advance, progress.add_task("films", total=len(cohort.table)))
+            predictors = [subject.predictor for subject in together]
+            scored, unreadable = score(predictors, cohort, perturbations, lung_masks(cohort, root), advance)
+        if unreadable:
+            console.print(f"{len(unreadable)} film(s) can't be read and are left out:", style="yellow")
+            for position, reason in list(unreadable.items())[:5]:
+                line = int(cohort.table["row"].iloc[position]) + 2
+                console.print(f"  line {line} of metadata.csv: {reason}", highlight=False, markup=False)
+            cohort = cohort.without(unreadable)
+        for subject, found in zip(together, scored, strict=True):
+            evidence[subject.name] = evidence_of(subject, cohort, found, key, tuple(options.by))
+    ordered = [evidence[subject.name] for subject in subjects]
+    about = {
+        "notice": RESEARCH_ONLY,
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "films": "another cohort" if options.data_dir else f"splits {options.split} of the runs' own films",
+        "resamples": options.resamples,
+        "permutations": options.permutations,
+        "seed": options.seed,
+        "synthetic": any(one.about["synthetic"] for one in ordered),
+        "versions": versions(),
+    }
+    with console.status("measuring"):
+        report = audit(ordered, about, options.by, options.resamples, options.permutations, options.seed)
+    return report, ordered, output
+
+
+def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
+    """Write all results; each file is whole or not there."""
+    output.mkdir(parents=True, exist_ok=True)
+    table = pd.concat([one.predictions for one in evidence], ignore_index=True)
+    write_aside(output / "predictions.parquet", lambda file: table.to_parquet(file, index=False))
+    write_report(report, evidence, output)
+
+
+def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
+    """Write report.json and report.html, and the labelled predictions in the layouts of other tools."""
+    values = report.as_json()
+    text = json.dumps(values, indent=1, allow_nan=False) + "\n"
+    write_aside(output / "report.json", lambda file: file.write_text(text, encoding="utf-8"))
+    write_aside(output / "report.html", lambda file: write_page(report, file))
+    for one in evidence:
+        if one.positive is not None and one.predictions["target"].notna().any():
+            for layout, name in ((faircare_layout, "faircare"), (fmm_layout, "fmm")):
+                try:
+                    rows = layout(one.predictions, one.positive)
+                except ValueError as error:  # no film has or is called the positive class
+                    ERRORS.print(f"no {one.name}.{name}.csv: {error}", style="yellow", highlight=False, markup=False)
+                    continue
+                write_aside(output / f"{one.name}.{name}.csv", partial(rows.to_csv, index=False))
+
+
+def write_cards(report: BiasReport, runs: list[Path]) -> None:
+    """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
+    for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
+        sentences = [run.headline, *(f"{check.name}: {check.answer}. {check.evidence}" for check in run.checks)]
+        try:
+            write_card(path if path.is_dir() else path.parent, {"verdict": sentences})
+        except (ValueError, OSError) as error:
+            ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)
+
+
+def progress_bar() -> Progress:
+    """Films scored, on stderr."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn(), console=ERRORS
+    )
+
+
+def show(report: BiasReport, output: Path, console: Console) -> None:
+    """Print each checkpoint's verdict with its evidence, then the comparisons."""
+    for run in report.runs:
+        people = f"{run.patients} patient{'s' if run.patients != 1 else ''}"
+        console.print(f"\n[bold]{run.name}[/bold]: {run.films} films of {people}", highlight=False)
+        console.print(run.headline, style="bold", markup=False, highlight=False)
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for heading in ("question", "answer", "evidence"):
+            table.add_column(heading, no_wrap=heading != "evidence")
+        colour = {"found": "red", "not found": "green", "cannot conclude": "yellow"}
+        for check in run.checks:
+            table.add_row(check.name, f"[{colour[check.answer]}]{check.answer}[/]", check.evidence)
+        console.print(table, highlight=False)
+    for films in report.unlabelled:
+        people = f"{films.patients} patient{'s' if films.patients != 1 else ''}"
+        console.print(f"\n[bold]{films.name}[/bold]: {films.films} films of {people}", highlight=False)
+        console.print(films.headline, style="bold", markup=False, highlight=False)
+    for comparison in report.comparisons:
+        console.print(f"\n[bold]{comparison.other}[/bold] against [bold]{comparison.reference}[/bold]", highlight=False)
+        if comparison.problem:
+            console.print(comparison.problem, style="yellow", markup=False)
+            continue
+        show_comparison(comparison.rows, console)
+    if report.about["synthetic"]:
+        console.print(SYNTHETIC, style="bold black on yellow")
+    console.print(
+        f"\nwritten to {output}: report.html, report.json, predictions.parquet", markup=False, highlight=False
+    )
+
+
+def show_comparison(rows: pd.DataFrame, console: Console) -> None:
+    """Print the paired differences that could be measured."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("films, metric", "reference", "this", "difference (95 %)", "p (Holm)", "verdict"):
+        number = heading not in ("films, metric", "verdict")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=number)
+    known = rows[rows["difference"].notna()]
+    for _, row in known.iterrows():
+        span = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        name = f"{row['part']}, {metric_name(row['metric'])}"
+        numbers = (f"{row['reference']:.3f}", f"{row['other']:.3f}", span, f"{row['p_holm']:.3f}")
+        table.add_row(name, *numbers, row["verdict"])
+    console.print(table, highlight=False)
+    if len(rows) > len(known):
+        console.print(
+            f"{len(rows) - len(known)} more can't be concluded from (too few patients).", style="dim", highlight=False
+        )
+
+
+def show_outcomes(outcomes: list[Outcome], console: Console) -> None:
+    """Print what became of each condition of --fail-on."""
+    for outcome in outcomes:
+        word, style = ("failed", "red") if outcome.failed else ("passed", "green")
+        console.print(f"{word}: {outcome.condition} · {outcome.run}: {outcome.sentence}", style=style, markup=False)

@@ -1,0 +1,225 @@
+"""What an object made from a film owes to it: the same patient and study, a series of its own, its own name, the words.
+
+For the structured report and the secondary capture alike. Both go back into the archive of the film, so they do hold the
+patient; nothing else of ours may. Messages quote no tag, and the originals of errors are dropped, context and all,
+because pydicom and highdicom quote the value that they stumbled over.
+
+References:
+    [1] DICOM PS3.3 C.7.1.1 patient, C.7.2.1 general study, C.12.1 SOP common; PS3.5 B.2 UIDs of the 2.25 branch.
+    [2] RFC 9562, 5.5: UUIDs made from a name.
+"""
+
+import io
+import logging
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from datasets.film.radiograph import silenced
+from training.run.checkpoint import write_aside
+
+PRODUCT = "EnD-CXR"
+RESEARCH_ONLY = "For research use only; not a medical device. Scores are model scores, not diagnoses."
+RESEARCH_SERIES = "RESEARCH ONLY, not a medical device"  # a description of a series has 64 characters
+
+SAME_PATIENT = (
+    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
+)
+SAME_STUDY = (
+    *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber"),
+    *("IssuerOfAccessionNumberSequence", "ReferringPhysicianName", "PatientAge"),
+)
+OF_THE_FILM = (
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "PatientOrientation"),
+    "BodyPartExamined",
+    *("BurnedInAnnotation", "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
+)
+TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
+VALID = {
+    "PatientBirthDate": r"\d{8}|",
+    "StudyDate": r"\d{8}|",
+    "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?|",
+    "PatientSex": "[MFO]|",
+    "PatientAge": r"\d{3}[DWMY]",
+    "InstanceNumber": r"\d{1,9}",
+}
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+
+
+class DicomReportError(ValueError):
+    """A film from which no DICOM object can be made, or highdicom missing; the message quotes no value of a tag."""
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What one checkpoint says of one film.
+
+    Attributes:
+        run: name of the run.
+        model: name of the backbone.
+        method: name of the training method.
+        score: calibrated probability of the positive class, in [0, 1].
+        threshold: score from which the class counts as predicted; None where the most probable class is.
+        prediction: name of the predicted class.
+        positive: name of the positive class.
+        version: of this package.
+        checkpoint: SHA-256 of the checkpoint file in hex, or the beginning of it.
+    """
+
+    run: str
+    model: str
+    method: str
+    score: float
+    threshold: float | None
+    prediction: str
+    positive: str
+    version: str
+    checkpoint: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"score is {self.score}: a probability is needed")
+        if not self.checkpoint:
+            raise ValueError("checkpoint is empty: the UIDs of what is made of this result are derived from it")
+
+
+def require_highdicom() -> None:
+    """Say how to get highdicom, which is an extra of this package, before any film is read.
+
+    Raises:
+        DicomReportError: it isn't installed.
+    """
+    try:
+        import highdicom  # noqa: F401
+    except ImportError:
+        missing = DicomReportError("highdicom is needed to write DICOM objects: pip install 'end-cxr[reports]'")
+    else:
+        # For good: it logs values of tags, and to switch it on again would need a count of the threads inside.
+        logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
+        return
+    raise missing
+
+
+def write_derived(
+    source: bytes,
+    make: Callable[[Dataset, datetime], Dataset],
+    path: Path,
+    made: datetime | None = None,
+) -> Path:
+    """Make an object from the tags of a film and write it, whole or not at all.
+
+    Args:
+        source: the bytes of the film, which `datasets.film.read.read_radiograph` has read before.
+        make: from `film_header` and the time to an object of highdicom, with a file meta information.
+        path: of the file.
+        made: when, by the clock of the study; now by default. A resumed job that gives the same writes the same bytes.
+
+    Returns:
+        The path.
+
+    Raises:
+        DicomReportError: see there.
+        OSError: the file can't be written.
+    """
+    require_highdicom()
+    # To the second, like most clocks of modalities: fractions would only make the file look more exact than it is.
+    moment = (made or datetime.now()).replace(microsecond=0)
+    failure = DicomReportError(
+        "the film's tags can't be carried over into a new DICOM object: check them, or leave it out"
+    )
+    content = b""
+    try:
+        with silenced():
+            dataset = make(film_header(source), moment)
+            dataset.InstanceCreationDate = moment.strftime("%Y%m%d")
+            dataset.InstanceCreationTime = moment.strftime("%H%M%S")
+            for equipment in dataset.get("ContributingEquipmentSequence") or []:  # highdicom itself, at its own time
+                equipment.ContributionDateTime = moment.strftime("%Y%m%d%H%M%S")
+            buffer = io.BytesIO()
+            dataset.save_as(buffer, enforce_file_format=True)
+            content = buffer.getvalue()
+    except DicomReportError:
+        raise
+    except Exception:  # with the values of tags in the text
+        pass
+    if not content:
+        raise failure  # here and not above, where the original would stay reachable as its __context__
+    write_aside(path, lambda file: file.write_bytes(content), mode=0o600)  # it holds the patient
+    return path
+
+
+def film_header(source: bytes) -> Dataset:
+    """The tags of patient, study and film that a derived object may take over, in UTF-8.
+
+    Missing ones of Type 2 are there and empty. Values against their representation (a sex in words, half a date) are left
+    out, since an archive may refuse the object for them.
+
+    Raises:
+        DicomReportError: no data set, or one without the four UIDs that tie an object to it.
+    """
+    keywords = (*SAME_PATIENT, *SAME_STUDY, *OF_THE_FILM)
+    parsed = pydicom.dcmread(io.BytesIO(source), force=True, stop_before_pixels=True, specific_tags=list(keywords))
+    header = Dataset()
+    for keyword in keywords:
+        element = _readable(parsed, keyword)
+        if element is not None:
+            header.add(element)
+    for keyword in TYPE_2:
+        if keyword not in header:
+            setattr(header, keyword, "")
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
+        value = str(header.get(keyword) or "")
+        if len(value) > 64 or not UID.fullmatch(value):
+            raise DicomReportError(f"the film has no valid {keyword}, which a DICOM object that belongs to it needs")
+    header.SpecificCharacterSet = "ISO_IR 192"
+    return header
+
+
+def _readable(parsed: Dataset, keyword: str) -> pydicom.DataElement | None:
+    """An element decoded by its own character set; None where it is missing or not what its representation allows."""
+    try:
+        element = parsed[Tag(keyword)]
+        part = Dataset()
+        part.add(element)
+        if "SpecificCharacterSet" in parsed:
+            part.SpecificCharacterSet = parsed.SpecificCharacterSet
+        part.decode()
+        if keyword in VALID and not re.fullmatch(VALID[keyword], str(part[keyword].value or "").strip()):
+            return None
+        return part[keyword]
+    except Exception:
+        return None
+
+
+def derived_uid(kind: str, header: Dataset, results: Sequence[ModelResult], *, of: str = "SOPInstanceUID") -> str:
+    """The UID that what is made of these results always gets: a resumed or repeated job overwrites and doubles nothing.
+
+    Args:
+        kind: what is named, "report" for example.
+        header: of the film.
+        results: of which models.
+        of: the UID it hangs on; that of the study for a series.
+    """
+    name = "|".join([PRODUCT, kind, str(header[of].value), *(result.checkpoint for result in results)])
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
+
+
+def instance_number(header: Dataset) -> int:
+    """That of the film, so that both series are in one order; 1 where it has none."""
+    return max(int(header.get("InstanceNumber") or 1), 1)
+
+
+def line(text: str, length: int = 64) -> str:
+    """Text as a DICOM long string takes it: one line, no backslash (it parts values), cut to its length."""
+    return " ".join(text.replace("\\", "/").split())[:length].strip() or "unnamed"

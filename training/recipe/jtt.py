@@ -1,0 +1,78 @@
+"""Just train twice: a second training that sees the errors of a first one more often; needs no bias labels.
+
+Liu et al., "Just Train Twice: Improving Group Robustness without Training Group Information", ICML 2021. The error set is
+the training films that the identification model calls wrong; the second model starts anew and minimises
+
+    lambda_up * sum of losses in the error set + sum of losses outside of it
+
+by plain cross-entropy over films of which those in the error set occur lambda_up times. The paper takes lambda_up = 100
+after 60 epochs of identification (Waterbirds), 50 after 1 (CelebA), 6 after 2 (text), and chooses both, and a strong weight
+decay, by worst-group accuracy on a validation split with bias labels: without such a search nothing is promised.
+
+Deviations: "wrong" is read at the run's own threshold where there is one, not at 0.5; the run is the epoch that its
+selection rule kept. An epoch is as much longer as films are repeated, so compare with a plain run of as many steps too.
+An interrupted second training goes on with the same command. It makes no sense where the first model calls most films
+wrong (then it is nearly ERM with longer epochs) or none.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from datasets.cohort.films import Cohort
+from datasets.sample import Split
+from training.loop.fit import SAME_COMMAND, train
+from training.methods.parameters import ErmParameters
+from training.recipe.parent import Parent, RecipeError, own_calls, with_given
+from training.run.config import TrainConfig
+from training.run.existing import find_run
+from training.run.recipe import Recipe
+from training.run.report import RunResult
+
+
+def second_config(parent: Parent, seed: int | None, epochs: int | None) -> TrainConfig:
+    """Settings of the second training: the run's own where None, films in random order so that bias labels play no part.
+
+    Raises:
+        RecipeError: the run is of another method than erm, which would have used more than its errors.
+    """
+    config = parent.config
+    if config.method != "erm":
+        raise RecipeError(
+            f"{parent.folder.name} was trained with {config.method}: jtt starts from a run of --method erm"
+        )
+    return with_given(config, {"sampler": "random", "seed": seed, "epochs": epochs})
+
+
+def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweight: int) -> RunResult:
+    """Train on the films of `parent`, its errors dealt `upweight` times an epoch.
+
+    Args:
+        parent: the identification model's run.
+        cohort: its films.
+        config: see `second_config`.
+        upweight: lambda_up.
+
+    Raises:
+        RecipeError: the run has no error among its training films, or was of other films.
+    """
+    calls = own_calls(parent, cohort, Split.TRAIN)
+    wrong = (calls["prediction"] != calls["target"]).to_numpy()
+    if not wrong.any():
+        raise RecipeError(
+            f"{parent.folder.name} called every training film right: nothing to see more often. Train the first run for "
+            "fewer epochs"
+        )
+    share = f"{wrong.sum()} of {len(wrong)} training films were called wrong by {parent.folder.name} and seen"
+    recipe = Recipe(
+        "jtt",
+        parent.folder.name,
+        f"{parent.result.method}+jtt",
+        {"upweight": upweight, "upweighted_films": int(wrong.sum())},
+        uses_bias=parent.uses_bias,
+        repeats=np.where(wrong, upweight, 1),
+        notes=(f"{share} {upweight} times an epoch.",),
+    )
+    _, begun = find_run(config, ErmParameters(), recipe)
+    config = dataclasses.replace(config, resume=begun)
+    return train(config, ErmParameters(), cohort, recipe=recipe, again=SAME_COMMAND)

@@ -1,0 +1,13 @@
+"""What a run is: its settings and the files of its folder.
+
+config.py             settings, presets, command line and YAML
+films.py              the cohort that the settings name
+checkpoint.py         model.safetensors, written and loaded
+checkpoint_header.py  its header, read without torch
+report.py             metrics by split, report.json
+recipe.py             what a run that comes from another remembers
+reference.py          features of training films, to tell unlike films
+probe_file.py         features of fixed films at moments of the training
+existing.py           a run with the same settings, found again
+index.py              the runs below a folder
+"""

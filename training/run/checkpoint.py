@@ -1,0 +1,136 @@
+"""A trained model as one safetensors file whose JSON header holds all that is needed to use it, and nothing executable.
+
+Files are written beside their place and moved there, so that a reader sees the old file or the new one, never half of one.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from datasets.film.preprocessing import Preprocessing
+from datasets.sample import DatasetInfo
+from models.classifier import Classifier, ModelConfig
+from training.run.checkpoint_header import FORMAT, FORMAT_VERSION, CheckpointError, checkpoint_file, read_header
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained classifier with what it was trained on and how its scores are to be read.
+
+    Attributes:
+        model: what to build.
+        preprocessing: what turns a film into its input.
+        info: class names, source names, whether the films were synthetic.
+        threshold: score of the positive class from which a film counts as positive; None where no class is positive.
+        temperature: the logits are divided by it before softmax.
+        settings: the run's configuration, as in config.yaml.
+        metrics: the run's metrics by split.
+        versions: of Python and the main libraries.
+        weights: the classifier's state.
+    """
+
+    model: ModelConfig
+    preprocessing: Preprocessing
+    info: DatasetInfo
+    threshold: float | None
+    temperature: float
+    settings: dict[str, Any]
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+    weights: dict[str, Tensor]
+
+    def build(self) -> Classifier:
+        """The classifier with its weights, in evaluation mode."""
+        model = Classifier(self.model)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            detail = str(error).strip().splitlines()[-1].strip()
+            raise CheckpointError(f"the weights do not fit {self.model.name}: {detail}") from None
+        return model.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write the checkpoint to `path`, whole or not at all."""
+    header = {
+        field.name: value if not dataclasses.is_dataclass(value) else dataclasses.asdict(value)  # type: ignore[arg-type]
+        for field in dataclasses.fields(checkpoint)
+        if field.name != "weights"
+        for value in [getattr(checkpoint, field.name)]
+    }
+    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps(header, allow_nan=False)}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    write_aside(path, lambda file: save_file(weights, file, metadata=metadata))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint from its file or its run folder; nothing in it is executed.
+
+    Raises:
+        CheckpointError: not there, not safetensors, another format or version, or an entry missing.
+    """
+    header, file = read_header(path), checkpoint_file(path)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} can't be read whole: {error}") from None
+    try:
+        info = header["info"]
+        return Checkpoint(
+            model=ModelConfig.from_json(header["model"]),
+            preprocessing=Preprocessing.from_json(header["preprocessing"]),
+            info=DatasetInfo(**{**info, "targets": tuple(info["targets"]), "biases": tuple(info["biases"])}),
+            weights=weights,
+            **{name: header[name] for name in ("threshold", "temperature", "settings", "metrics", "versions")},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{file} has a broken header: {detail}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
+
+
+ASIDE = ".aside"  # how the names of files end that are not moved to their place yet
+
+
+def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
+    """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`.
+
+    Whatever fails, a full disk or a lost power supply, leaves the old file or the new one, whole. Its mode is the process's
+    usual one unless one is given; until it is moved only its owner can read it.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        try:
+            write(temporary)
+        except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a full disk
+            reason = str(error).strip().splitlines()[0]
+            raise OSError(f"{path} can't be written, is the disk full? ({reason})") from None
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
+        temporary.replace(path)
+        if os.name == "posix":  # the move itself is on disk when its folder is
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)

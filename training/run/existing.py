@@ -1,0 +1,63 @@
+"""Run folders as results: a run that the output folder already holds, with these very settings, is not trained again."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.parallel.ranks import is_first, told_by_first
+from training.run.checkpoint_header import state_files
+from training.run.config import TrainConfig, as_settings
+from training.run.recipe import Recipe
+from training.run.report import RunResult
+
+WITHOUT_EFFECT = ("tracker", "keep", "save_minutes", "workers")
+
+
+def find_run(config: TrainConfig, parameters: Any, recipe: Recipe | None = None) -> tuple[Path | None, Path | None]:
+    """A finished run of these settings, and one that was interrupted; in the output folder, the same for all processes."""
+    finished = begun = ""
+    for folder in folders_of(config, parameters, recipe) if is_first() else ():
+        if (folder / "report.json").is_file():
+            finished = finished or folder.name
+        elif state_files(folder):
+            begun = begun or folder.name
+    finished, _, begun = told_by_first(f"{finished}/{begun}").partition("/")
+    return config.output / finished if finished else None, config.output / begun if begun else None
+
+
+def folders_of(config: TrainConfig, parameters: Any, recipe: Recipe | None = None) -> list[Path]:
+    """Run folders below the output folder whose config.yaml holds these settings, oldest name first.
+
+    Settings that change nothing of its result (`WITHOUT_EFFECT`) may differ.
+    """
+    wanted = as_settings(dataclasses.replace(config, paired=False, resume=None), parameters)
+    wanted |= recipe.settings() if recipe else {}
+    ours = {name: wanted[name] for name in WITHOUT_EFFECT}
+    if config.on_bad_image == "skip":  # so far a run that stops at such a film is the same, and here it goes on
+        ours["on_bad_image"] = "skip"
+    pattern = f"{recipe.parent}-{recipe.name}*" if recipe else f"*-{config.method}-*-s{config.seed}*"
+    folders = sorted(config.output.glob(pattern))
+    return [folder for folder in folders if _settings_of(folder) | ours == wanted]
+
+
+def _settings_of(folder: Path) -> dict[str, Any]:
+    """What its config.yaml says; nothing where it has none that can be read."""
+    try:
+        settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def read_result(report: Path) -> RunResult:
+    """The run that a report.json is of; undefined metrics are NaN again."""
+    run = json.loads(report.read_text(encoding="utf-8"))["runs"][-1]
+    metrics = {
+        split: {name: math.nan if value is None else value for name, value in values.items()}
+        for split, values in run["metrics"].items()
+    }
+    return RunResult(report.parent, run["method"], run["model"], run["seed"], run["synthetic"], metrics)

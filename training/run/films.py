@@ -1,0 +1,38 @@
+"""The cohort that a run's settings name."""
+
+from typing import cast
+
+from datasets.catalogue import load_cohort
+from datasets.cohort.films import Cohort
+from datasets.film.policy import Voi
+from datasets.film.preprocessing import Preprocessing
+from models.classifier import normalisation
+from training.run.config import TrainConfig
+
+
+def preprocessing_of(config: TrainConfig) -> Preprocessing:
+    """What turns films into inputs; normalised as timm's weights of the backbone expect, where such weights are used."""
+    has_weights = config.pretrained or config.weights is not None
+    mean, std = normalisation(config.model) if has_weights and config.in_chans == 3 else ((0.5,) * config.in_chans,) * 2
+    intensity = "none" if config.dataset == "biased-mnist" else config.intensity
+    return Preprocessing(config.img_size, config.in_chans, config.aspect, intensity, mean, std, cast(Voi, config.voi))
+
+
+def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
+    """Load the films' table as `config` says, films not decoded yet; raises CohortError."""
+    return load_cohort(
+        config.dataset,
+        preprocessing,
+        data_dir=config.data_dir,
+        classes=split_names(config.classes),
+        external_sources=split_names(config.external_sources),
+        rho=config.rho,
+        films=config.films,
+        split_seed=config.split_seed,
+        separate_copies=config.separate_copies,
+    )
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """`a, b` as ("a", "b")."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()

@@ -1,0 +1,113 @@
+"""The runs below a folder, with what each says of itself or why it can't be used; read without torch."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.run.checkpoint_header import NAME, RESUME_PATTERN, CheckpointError, read_header
+
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
+DEPTH = 3  # of folders below the root that are looked at
+LONGEST = 200  # bytes of a folder name that file systems and their backups take
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """A folder that is a run, or looks like one.
+
+    Attributes:
+        name: path below the root, parts separated by `/`.
+        folder: where it is.
+        problem: why it can't be used, in words; empty for a run that can.
+        header: see `training.run.checkpoint_header.read_header`; empty for one that can't be used.
+        stamp: changes when the checkpoint does.
+    """
+
+    name: str
+    folder: Path
+    problem: str = ""
+    header: dict[str, Any] = field(default_factory=dict)
+    stamp: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it has a checkpoint that can be loaded."""
+        return not self.problem
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether no film that it was trained on was of a person."""
+        return bool(self.header.get("info", {}).get("synthetic"))
+
+    @property
+    def films(self) -> bool:
+        """Whether it scores chest films, with one class that is positive."""
+        info = self.header.get("info", {})
+        return info.get("name") != "biased-mnist" and info.get("positive") is not None
+
+
+def run_index(root: Path) -> list[RunEntry]:
+    """All runs below `root`, in the order of their names; none where there is no such folder.
+
+    Links that lead out of the root are not followed.
+    """
+    return sorted(_below(root, root.resolve(), ""), key=lambda entry: entry.name) if root.is_dir() else []
+
+
+def audit_folder(runs: Sequence[Path]) -> Path:
+    """Where an audit of these run folders goes by default.
+
+    `RUN/audit` for one run; for several a folder `audits` beside the first, in which a folder is named after them all, or
+    after the first and a hash where that name would be too long, or would not do because one lies in another folder.
+    """
+    folders = [run.resolve() for run in runs]
+    if len(folders) == 1:
+        return folders[0] / "audit"
+    name = "+".join(os.path.relpath(folder, folders[0].parent) for folder in folders)
+    if len(name.encode()) > LONGEST or any(folder.parent != folders[0].parent for folder in folders):
+        name = f"{folders[0].name}+{len(folders) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return folders[0].parent / "audits" / name
+
+
+def _below(folder: Path, root: Path, name: str) -> Iterator[RunEntry]:
+    for child in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(child.path)
+        if child.name.startswith(".") or not child.is_dir() or not path.resolve().is_relative_to(root):
+            continue
+        below = f"{name}/{child.name}" if name else child.name
+        try:
+            entry = _entry(below, path)
+            if entry is None and below.count("/") + 1 < DEPTH:
+                yield from _below(path, root, below)
+        except OSError as error:  # not ours to read, or gone meanwhile
+            entry = RunEntry(below, path, f"it can't be read: {error.strerror}")
+        if entry is not None:
+            yield entry
+
+
+def _entry(name: str, folder: Path) -> RunEntry | None:
+    """The folder as a run; None where nothing in it looks like one."""
+    file = folder / NAME
+    if file.is_file():
+        status = file.stat()
+        try:
+            header = read_header(file)
+        except CheckpointError as error:
+            return RunEntry(name, folder, str(error).replace(str(file), NAME))
+        missing = [
+            key for key in ("model", "preprocessing", "info", "settings") if not isinstance(header.get(key), dict)
+        ]
+        if missing:
+            return RunEntry(name, folder, f"{NAME} has a broken header: entry {missing[0]!r} is missing")
+        return RunEntry(name, folder, "", header, f"{status.st_size} {status.st_mtime_ns}")
+    if any(folder.glob(RESUME_PATTERN)):
+        return RunEntry(name, folder, "its training is not finished: --resume goes on with it")
+    found = [child.name for child in folder.iterdir() if child.suffix.lower() in PICKLES]
+    if found:
+        return RunEntry(name, folder, f"{min(found)} is a pickle, which could run code: only {NAME} is ever opened")
+    if (folder / "config.yaml").is_file():
+        return RunEntry(name, folder, f"it holds no {NAME}: its training was stopped before the first epoch ended")
+    return None

@@ -1,0 +1,7 @@
+"""Checkpoints on films: features, logits, predictions.
+
+predict.py           `Predictor`, inference over a cohort, the predictions table
+score.py             several checkpoints in one pass over the films
+subjects.py          which films a checkpoint may be judged on
+saliency_picture.py  a saliency map drawn over its film
+"""

@@ -1,0 +1,220 @@
+"""From a classifier and a cohort to features, logits and the predictions table."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import logsumexp, softmax
+from torch import Tensor, nn
+
+from datasets.cohort.films import Cohort, CohortSamples, UnreadableFilmError
+from datasets.film.identity import keyed_hash
+from datasets.film.policy import DicomPolicy
+from datasets.film.read import read_radiograph
+from datasets.sample import DatasetInfo
+from models.classifier import feature_width
+from training.parallel.ranks import joined, rank, ranks
+from training.run.checkpoint import Checkpoint, load_checkpoint
+
+# Columns of a cohort that travel into the predictions table where they exist; nothing else does.
+ATTRIBUTES = ("view", "sex", "age_band", "manufacturer")
+
+
+class Inference(NamedTuple):
+    """Features (films x width) and logits (films x classes), float32, in the order of the films asked for."""
+
+    features: np.ndarray
+    logits: np.ndarray
+
+
+@torch.inference_mode()
+def infer(
+    model: nn.Module,
+    samples: CohortSamples,
+    positions: np.ndarray,
+    device: torch.device,
+    batch_size: int = 128,
+    channels_last: bool = False,
+    unreadable: dict[int, str] | None = None,
+) -> Inference:
+    """Run the classifier over films of a cohort, without augmentation, leaving its mode as it was.
+
+    In a training of several processes each runs its share of the films, and all get the whole; all must call it.
+
+    Args:
+        model: a classifier.
+        samples: of the cohort.
+        positions: of the films.
+        device: of the model.
+        batch_size: films at once.
+        channels_last: memory layout of the images.
+        unreadable: takes the reason, by position, of films that can't be decoded, which are then left out, as are those that
+            it names already; without it such a film raises UnreadableFilmError.
+    """
+    if unreadable:  # one that can be read again is left out all the same, so that what is measured stays comparable
+        positions = positions[~np.isin(positions, list(unreadable))]
+    was_training = model.training
+    model.eval()
+    features, logits, done = [], [], []
+    mine = positions[rank() :: ranks()]
+    for first in range(0, len(mine), batch_size):
+        image, films = _readable(samples, mine[first : first + batch_size].tolist(), unreadable)
+        if image is None:
+            continue
+        image = image.to(device)
+        if channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        output = model(image)
+        features.append(output.features.float().cpu().numpy())
+        logits.append(output.logits.float().cpu().numpy())
+        done += films
+    model.train(was_training)
+    classes = model.config.num_classes  # type: ignore[union-attr]
+    width = feature_width(model.backbone) if ranks() > 1 else 0  # type: ignore[arg-type]
+    whole = Inference(
+        np.concatenate(features) if features else np.empty((0, width), np.float32),
+        np.concatenate(logits) if logits else np.empty((0, classes), np.float32),  # type: ignore[arg-type]
+    )
+    return whole if ranks() == 1 else _of_all_ranks(whole, np.array(done, dtype=np.int64), positions, unreadable)
+
+
+def _readable(
+    samples: CohortSamples, films: list[int], unreadable: dict[int, str] | None
+) -> tuple[Tensor | None, list[int]]:
+    """Images of these films but for those that can't be decoded, and their positions; None where there are none."""
+    while films:
+        try:
+            return samples.__getitems__(films).image, films
+        except UnreadableFilmError as error:
+            if unreadable is None or error.position is None:
+                raise
+            unreadable[error.position] = str(error)
+            films = [film for film in films if film != error.position]
+    return None, films
+
+
+def _of_all_ranks(
+    mine: Inference, done: np.ndarray, positions: np.ndarray, unreadable: dict[int, str] | None
+) -> Inference:
+    """Every process's films in the order asked for."""
+    at, features, logits = joined(done), joined(mine.features), joined(mine.logits)
+    order = pd.Series(np.arange(len(at)), index=at)
+    kept = [film for film in positions.tolist() if film in order.index]
+    if unreadable is not None:
+        for film in set(positions.tolist()) - set(kept):
+            unreadable.setdefault(film, "another process could not decode it")
+    rows = order.loc[kept].to_numpy()
+    return Inference(features[rows], logits[rows])
+
+
+class Scores(NamedTuple):
+    """What the logits say under a checkpoint's calibration.
+
+    Attributes:
+        probability: films x classes, after temperature.
+        margin: positive logit minus logsumexp of the others, before temperature; NaN where no class is positive.
+        prediction: index of the predicted class: by threshold for two classes, else the most probable.
+    """
+
+    probability: np.ndarray
+    margin: np.ndarray
+    prediction: np.ndarray
+
+
+def read_logits(logits: np.ndarray, positive: int | None, temperature: float, threshold: float | None) -> Scores:
+    """Calibrate logits (films x classes) and call each film."""
+    logits = logits.astype(np.float64)
+    probability = softmax(logits / temperature, axis=1)
+    prediction = probability.argmax(1)
+    if positive is None:
+        return Scores(probability, np.full(len(logits), np.nan), prediction)
+    margin = logits[:, positive] - logsumexp(np.delete(logits, positive, axis=1), axis=1)
+    if threshold is not None and logits.shape[1] == 2:
+        prediction = np.where(probability[:, positive] >= threshold, positive, 1 - positive)
+    return Scores(probability, margin, prediction)
+
+
+def predictions_table(
+    cohort: Cohort,
+    positions: np.ndarray,
+    logits: np.ndarray,
+    temperature: float,
+    threshold: float | None,
+    run: str,
+    key: bytes,
+    also: tuple[str, ...] = (),
+) -> pd.DataFrame:
+    """The predictions of one run, a row a film; films and patients appear as keyed hashes alone.
+
+    Args:
+        cohort: the films' cohort.
+        positions: which films, in the order of `logits`.
+        logits: films x classes.
+        temperature: see `Checkpoint`.
+        threshold: see `Checkpoint`.
+        run: name of the run folder.
+        key: of the hashes; tables pair when it is the same.
+        also: further columns of the cohort to take along, beside `ATTRIBUTES`.
+    """
+    films, info = cohort.table.iloc[positions].reset_index(drop=True), cohort.info
+    scores = read_logits(logits, info.positive, temperature, threshold)
+    names = np.array(info.targets, dtype=object)
+    file = films["path"] if "path" in films else info.name + " " + films["row"].astype(str)
+    table = pd.DataFrame(
+        {
+            "run": run,
+            "row": films["row"].astype("int64"),
+            "file": [keyed_hash(key, name) for name in file],
+            "patient": [keyed_hash(key, name) for name in films["patient"]],
+            "source": films["source"],
+            "split": films["split"],
+            "target": names[films["target"].to_numpy()],
+            "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
+        }
+    )
+    if len(names) > 2:
+        for number, name in enumerate(names):
+            table[f"score_{name}"] = scores.probability[:, number]
+    table["logit"] = scores.margin
+    table["prediction"] = names[scores.prediction]
+    for column in (*ATTRIBUTES, *also):
+        if column in films and column not in table:
+            table[column] = films[column].replace("", None)
+    return table
+
+
+class Predictor:
+    """A checkpoint ready to score films: what the batch evaluator and the app use."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+        self.checkpoint = checkpoint
+        self.device = torch.device(device)
+        self.model = checkpoint.build().to(self.device)
+
+    @classmethod
+    def load(cls, run: Path, device: str = "cpu") -> "Predictor":
+        """Load from a run folder or a checkpoint file; raises CheckpointError."""
+        return cls(load_checkpoint(run), device)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Class and source names of the training data."""
+        return self.checkpoint.info
+
+    @torch.inference_mode()
+    def logits(self, film: Path | bytes) -> np.ndarray:
+        """Logits of one film, one per class; raises RadiographError for a file that is no film."""
+        preprocessing = self.checkpoint.preprocessing
+        image = preprocessing(read_radiograph(film, policy=DicomPolicy(voi=preprocessing.voi)))[None].to(self.device)
+        result: np.ndarray = self.model(image).logits[0].float().cpu().numpy()
+        return result
+
+    def score(self, film: Path | bytes) -> float:
+        """Calibrated probability of the positive class of one film."""
+        c = self.checkpoint
+        if c.info.positive is None:
+            raise ValueError(f"a model of {c.info.name} has no positive class")
+        scores = read_logits(self.logits(film)[None], c.info.positive, c.temperature, c.threshold)
+        return float(scores.probability[0, c.info.positive])

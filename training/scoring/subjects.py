@@ -1,0 +1,246 @@
+"""What is evaluated: checkpoints with their runs' settings, the films each may be judged on, and what is known of both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from datasets.cohort.films import Cohort, CohortError
+from datasets.cohort.parquet_table import read_parquet
+from datasets.covid import FilmFolder, load_unseen, resolved
+from datasets.film.identity import KEY_FILE, hash_key, keyed_hash
+from datasets.sample import Split
+from training.bias.evidence import Evidence
+from training.methods import METHODS
+from training.parallel.device import choose_device
+from training.run.config import TrainConfig, from_settings
+from training.run.films import cohort_of, split_names
+from training.run.index import audit_folder
+from training.scoring.predict import Predictor, predictions_table, read_logits
+from training.scoring.score import Scored
+
+# Settings that decide which films a run has, and in which splits.
+FILM_SETTINGS = (
+    "dataset", "data_dir", "classes", "external_sources", "rho", "films", "split_seed", "separate_copies", "voi",
+)  # fmt: skip
+
+
+class EvaluationError(ValueError):
+    """An evaluation that can't be made; the message says why and what to change."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint to evaluate, with the settings of its run where they are known."""
+
+    folder: Path
+    predictor: Predictor
+    config: TrainConfig | None
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return self.folder.name
+
+    def predictions(self, splits: tuple[Split, ...]) -> pd.DataFrame | None:
+        """The run's own predictions of these splits, made at the end of its training; None where they are not kept."""
+        file = self.folder / "predictions.parquet"
+        if not file.is_file():
+            return None
+        table = read_parquet(file)
+        return table[table["split"].isin(splits)].reset_index(drop=True)
+
+    def trained_in(self, data_dir: Path) -> bool:
+        """Whether the folder is the one that the run's films came from, so that its splits hold."""
+        own = self.config.data_dir if self.config else None
+        return own is not None and own.resolve() == data_dir.resolve()
+
+
+def load_subject(run: Path, device: str) -> Subject:
+    """Load a checkpoint and, where its folder holds them, the settings of its run.
+
+    Raises:
+        CheckpointError: no checkpoint there, or a broken one.
+        ValueError: a config.yaml that is none.
+    """
+    predictor = Predictor.load(run, device)
+    folder = run if run.is_dir() else run.parent
+    file = folder / "config.yaml"
+    return Subject(folder.resolve(), predictor, from_settings(file)[0] if file.is_file() else None)
+
+
+def load_subjects(runs: list[Path], device: str) -> list[Subject]:
+    """Load several checkpoints to compare; raises EvaluationError where two bear one name, else as `load_subject`."""
+    chosen = str(choose_device(device))
+    subjects = [load_subject(run, chosen) for run in runs]
+    names = [subject.name for subject in subjects]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise EvaluationError(f"two of the runs are called {min(twice)}: give each its own folder name")
+    return subjects
+
+
+def run_key(subject: Subject) -> Path:
+    """The file with the key under which the run's own predictions were hashed; it may be gone."""
+    return (subject.config.hash_key if subject.config else None) or subject.folder.parent / KEY_FILE
+
+
+def default_output(subjects: list[Subject]) -> Path:
+    """Where the results go unless the user says where: see `training.run.index.audit_folder`."""
+    return audit_folder([subject.folder for subject in subjects])
+
+
+def find_key(output: Path, override: Path | None) -> bytes:
+    """The key of the nearest folder above the output that has one, else a new one there."""
+    if override is not None:
+        return hash_key(output, override)
+    above = output.resolve()
+    root = next((folder for folder in (above, *above.parents) if (folder / KEY_FILE).is_file()), output)
+    return hash_key(root)
+
+
+def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subject]]:
+    """The runs in sets that are judged on the very same films, so that these are decoded once for all of a set.
+
+    Raises:
+        EvaluationError: a run whose own films are asked for, and not known.
+    """
+    sets: dict[Any, list[Subject]] = {}
+    for subject in subjects:
+        info, config = subject.predictor.info, subject.config
+        if data_dir is not None and not subject.trained_in(data_dir):
+            identity: Any = (info.name, info.targets, subject.predictor.checkpoint.preprocessing.voi)
+        elif config is None:
+            raise EvaluationError(
+                f"{subject.folder} has no config.yaml, so its own films are not known: give --data-dir"
+            )
+        else:
+            identity = tuple(getattr(config, name) for name in FILM_SETTINGS)
+            if info.name == "biased-mnist":  # its digits come resized
+                identity += (subject.predictor.checkpoint.preprocessing,)
+        sets.setdefault(identity, []).append(subject)
+    return list(sets.values())
+
+
+def films_of(together: list[Subject], data_dir: Path | None, split: str) -> Cohort:
+    """The films that a set of `same_films` is judged on.
+
+    Args:
+        together: the runs.
+        data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out; None, or
+            the folder of the runs' own films, for these.
+        split: which of the runs' own splits, separated by commas.
+
+    Raises:
+        EvaluationError, CohortError: no such split, no film in it, or films that can't be found.
+    """
+    first = together[0]
+    checkpoint, config = first.predictor.checkpoint, first.config
+    if data_dir is not None and not first.trained_in(data_dir):
+        cohort = load_unseen(data_dir, checkpoint.preprocessing, checkpoint.info)
+        for subject in together:
+            cohort = without_trained_on(cohort, subject)
+        return cohort
+    assert config is not None
+    splits = split_names(split)
+    if not splits or set(splits) - set(Split):
+        raise EvaluationError(f"--split {split}: choose from {', '.join(Split)}, separated by commas")
+    try:
+        cohort = cohort_of(config, checkpoint.preprocessing)
+    except CohortError as error:
+        raise EvaluationError(f"the films of {first.name} can't be loaded: {error}. --data-dir names others") from None
+    kept = np.flatnonzero(cohort.table["split"].isin(splits))
+    if not len(kept):
+        raise EvaluationError(f"{first.name}: none of its films is in split {split}")
+    return cohort.part(kept.tolist())
+
+
+def without_trained_on(cohort: Cohort, subject: Subject) -> Cohort:
+    """Leave out films that the run trained or was calibrated on, known by the hashes of path and patient in its folder."""
+    seen = subject.predictions((Split.TRAIN, Split.VALIDATION))
+    key_file = run_key(subject)
+    if seen is None or not key_file.is_file() or "patient_id" not in cohort.table:
+        return cohort
+    key, table = hash_key(subject.folder.parent, key_file), cohort.table
+    pairs = set(zip(seen["file"], seen["patient"], strict=True))
+    reasons = {
+        position: f"{subject.name} was trained on it"
+        for position, (path, patient) in enumerate(zip(table["path"], table["patient"], strict=True))
+        if (keyed_hash(key, path), keyed_hash(key, patient)) in pairs
+    }
+    return cohort.without(reasons) if reasons else cohort
+
+
+def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
+    """Where the column `mask` of metadata.csv says that the lungs are; None unless it does for every film.
+
+    Args:
+        cohort: the films; masks are images of their shape, lungs white on black, paths relative to `root`.
+        root: folder of the cohort, or None where it has none.
+
+    Raises:
+        EvaluationError: a mask that leaves the folder, or can't be the name of a file.
+    """
+    table = cohort.table
+    if root is None or "mask" not in table or (table["mask"] == "").any():
+        return None
+    for row, path in zip(table["row"], table["mask"], strict=True):
+        place = resolved(root, path)
+        if place is None:
+            raise EvaluationError(f"line {row + 2} of metadata.csv: its mask is no name of a file")
+        if not place.is_relative_to(root.resolve()):
+            raise EvaluationError(f"line {row + 2} of metadata.csv: the mask {path} leaves the folder")
+    return FilmFolder(root, table["mask"].tolist())
+
+
+def evidence_of(subject: Subject, cohort: Cohort, found: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
+    """What one checkpoint's audit is made from.
+
+    Args:
+        subject: the checkpoint.
+        cohort: the films that were scored.
+        found: what it said of them.
+        key: of the hashes in the predictions.
+        by: further columns of the cohort that the predictions are to have.
+    """
+    checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
+    everything, temperature, threshold = np.arange(len(cohort.table)), checkpoint.temperature, checkpoint.threshold
+    predictions = predictions_table(cohort, everything, found.logits, temperature, threshold, subject.name, key, by)
+    perturbed = {}
+    if info.positive is not None:
+        perturbed = {
+            name: read_logits(logits, info.positive, temperature, threshold).probability[:, info.positive]
+            for name, logits in found.perturbed.items()
+        }
+    about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
+    training = subject.predictions((Split.TRAIN,))
+    return Evidence(subject.name, about, info.positive_name, predictions, found.features, perturbed, training)
+
+
+def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, Any]:
+    """What an audit says of a checkpoint: how it was made and how its scores are read; plain values.
+
+    Args:
+        subject: the checkpoint.
+        splits: that its films belong to.
+        left_out: number of rows or files without a score.
+    """
+    checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
+    settings = checkpoint.settings
+    method = METHODS.get(settings.get("method", ""))
+    return {
+        "method": settings.get("method"),
+        "model": checkpoint.model.name,
+        "seed": settings.get("seed"),
+        "training_used_source_labels": method.uses_bias or settings.get("recipe_used_bias", False) if method else None,
+        "positive": info.positive_name,
+        "classes": list(info.targets),
+        "threshold": checkpoint.threshold,
+        "temperature": checkpoint.temperature,
+        "operating_point": settings.get("operating_point"),
+        "synthetic": info.synthetic,
+        "splits": splits,
+        "left_out": left_out,
+    }

@@ -1,0 +1,190 @@
+"""What a sweep found: its best settings, how much they differ, and how much that is luck.
+
+As EnD's authors sum theirs up (results.py beside the paper's code): the three best settings on validation, then mean and
+population standard deviation of what they reach on test. How much the same setting differs from seed to seed is another
+question and stands apart, with the sample's standard deviation. Nothing here was chosen on test.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from training.console.messages import SYNTHETIC
+from training.run.report import json_numbers
+from training.sweep.space import DIRECTIONS
+
+TOP = 3
+BEST, OTHERS = f"best {TOP}", "other trials"
+SHOWN = 10
+SHOWN_OF_TEST = ("accuracy", "auroc", "leak")  # what a terminal is wide enough for
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that came to an end.
+
+    Attributes:
+        number: of the trial, from 0.
+        parameters: what was searched, with the values of this trial.
+        seeds: for each seed what `measures` returns.
+        values: of the objectives on validation, means over the seeds.
+    """
+
+    number: int
+    parameters: dict[str, Any]
+    seeds: list[dict[str, Any]]
+    values: dict[str, float]
+
+    def on_test(self) -> dict[str, float]:
+        """Means over the seeds on test; undefined is NaN."""
+        runs = [_test(seed) for seed in self.seeds]
+        return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+
+
+def ranked(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[Outcome]:
+    """Best first by the first objective."""
+    return sorted(outcomes, key=lambda o: (-_gains(o, objectives)[0], o.number))
+
+
+def pareto_front(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> set[int]:
+    """Numbers of the trials that no other beats in one objective without losing in another."""
+    gains = {outcome.number: _gains(outcome, objectives) for outcome in outcomes}
+    return {
+        number
+        for number, own in gains.items()
+        if not any((other >= own).all() and (other > own).any() for other in gains.values())
+    }
+
+
+def summarise(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> dict[str, Any]:
+    """What summary.json says of the finished trials.
+
+    Returns:
+        `trials`, best first, with validation and test; `front`, numbers of trials, for several objectives; `top`, mean and
+        population sd over the three best settings; `over_seeds`, mean and sample sd over the seeds of the best one, where
+        there are several.
+    """
+    order = ranked(outcomes, objectives)
+    best = order[:TOP]
+    summary: dict[str, Any] = {
+        "trials": [
+            {
+                "trial": o.number, "parameters": o.parameters, "validation": o.values,
+                "test": json_numbers(o.on_test()), "seeds": o.seeds,
+            }
+            for o in order
+        ],
+        "top": _spread([o.number for o in best], [o.values for o in best], [o.on_test() for o in best], 0),
+    }  # fmt: skip
+    if len(objectives) > 1:
+        summary["front"] = [o.number for o in order if o.number in pareto_front(outcomes, objectives)]
+    if order and len(order[0].seeds) > 1:
+        runs = order[0].seeds
+        summary["over_seeds"] = _spread(
+            [run["seed"] for run in runs], [run["validation"] for run in runs], list(map(_test, runs)), 1
+        )
+    return summary
+
+
+def as_frame(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> pd.DataFrame:
+    """A row a finished trial, as the drawings take them."""
+    order = ranked(outcomes, objectives)
+    front = pareto_front(outcomes, objectives)
+    top = {o.number for o in order[:TOP]}
+    rows = []
+    for outcome in sorted(outcomes, key=lambda o: o.number in top):  # the best are drawn over the rest
+        kind = BEST if outcome.number in top else OTHERS
+        place = {"trial": outcome.number, "kind": kind, "front": outcome.number in front}
+        rows.append(place | outcome.parameters | outcome.values)
+    return pd.DataFrame(rows)
+
+
+def show(console: Console, summary: Mapping[str, Any], objectives: Sequence[str]) -> None:
+    """Print the best trials, the front, and both spreads."""
+    trials = summary["trials"]
+    names = list(trials[0]["parameters"])
+    told = [name for name in SHOWN_OF_TEST if any(trial["test"].get(name) is not None for trial in trials)]
+    front = summary.get("front", [])
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    early = f"; {summary['ended_early']} ended early" if summary["ended_early"] else ""
+    chosen = f"by {_heading(objectives[0])} on validation{early}"
+    table.title = f"Best {min(SHOWN, len(trials))} of {len(trials)} trials {chosen}"
+    table.add_column("trial", justify="right")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right", style="cyan", no_wrap=True)
+    for name in objectives:
+        table.add_column(f"{_heading(name)}\nvalid.", justify="right", style="bold", no_wrap=True)
+    for name in told:
+        table.add_column(f"{_heading(name)}\ntest", justify="right", no_wrap=True)
+    for trial in trials[:SHOWN]:
+        number = f"{'* ' if trial['trial'] in front else ''}{trial['trial']}"
+        searched = [f"{v:.3g}" if isinstance(v, (int, float)) else str(v) for v in trial["parameters"].values()]
+        cells = [f"{trial['validation'][name]:.4f}" for name in objectives]
+        cells += ["" if trial["test"].get(name) is None else f"{trial['test'][name]:.4f}" for name in told]
+        table.add_row(number, *searched, *cells)
+    console.print(table)
+    for trial in trials:
+        if trial["parameters"] == summary["defaults"]:
+            found = ", ".join(f"{_heading(name)} {value:.4f}" for name, value in trial["validation"].items())
+            console.print(f"trial {trial['trial']} has the defaults: validation {found}", highlight=False)
+    if front:
+        console.print(
+            f"* on the Pareto front of {', '.join(map(_heading, objectives))}", highlight=False, soft_wrap=True
+        )
+    top, seeds = summary["top"], summary.get("over_seeds")
+    count = len(top["of"])
+    words = f"best {count} settings (mean ± sd of the {count})" if count > 1 else "best setting"
+    console.print(f"[bold]{words}[/bold]: {_spans(top, told)}", highlight=False, soft_wrap=True)
+    if seeds:
+        words = f"trial {trials[0]['trial']} over {len(seeds['of'])} seeds (mean ± sample sd)"
+        console.print(f"[bold]{words}[/bold]: {_spans(seeds, told)}", highlight=False, soft_wrap=True)
+    if summary["synthetic"]:
+        console.print(SYNTHETIC, style="bold black on yellow")
+
+
+def _test(seed: dict[str, Any]) -> dict[str, float]:
+    return {name: np.nan if value is None else value for name, value in seed["test"].items()}
+
+
+def _gains(outcome: Outcome, objectives: Sequence[str]) -> np.ndarray:
+    """The objectives, higher is better."""
+    return np.array([outcome.values[n] if DIRECTIONS[n] == "maximize" else -outcome.values[n] for n in objectives])
+
+
+def _spread(
+    of: list[int], validation: list[dict[str, float]], test: list[dict[str, float]], freedom: int
+) -> dict[str, Any]:
+    spread: dict[str, Any] = {"of": of}
+    for split, rows in (("validation", validation), ("test", test)):
+        spread[split] = {
+            name: json_numbers({
+                "mean": float(np.mean([row[name] for row in rows])),
+                "sd": float(np.std([row[name] for row in rows], ddof=freedom)),
+            })
+            for name in (rows[0] if rows else ())
+        }  # fmt: skip
+    return spread
+
+
+def _spans(spread: Mapping[str, Any], told: Sequence[str]) -> str:
+    parts = []
+    for split, names in (("validation", tuple(spread["validation"])), ("test", tuple(told))):
+        values = spread[split]
+        found = [
+            f"{_heading(n)} {values[n]['mean']:.4f} ± {values[n]['sd']:.4f}"
+            for n in names
+            if n in values and values[n]["mean"] is not None
+        ]
+        parts.append(f"{split} {', '.join(found)}")
+    return "; ".join(parts)
+
+
+def _heading(name: str) -> str:
+    return {"auroc": "AUROC", "worst_group_accuracy": "worst group", "conflicting_accuracy": "conflicting"}.get(
+        name, name
+    )
