@@ -263,7 +263,7 @@ def _own_films(folder: str, stamp: str) -> OwnFilms:
     if not file.is_file():
         return OwnFilms(problem="the run has no config.yaml, so that its films are not known")
     try:
-        config: TrainConfig = from_settings(file)[0]
+        config: TrainConfig = from_settings(file)
         cohort = cohort_of(config, preprocessing_of(config))
     except (ValueError, OSError):  # their texts hold paths of the server
         return OwnFilms(problem="the films of the run are not on this machine any more")

@@ -90,4 +90,4 @@ def _train(
             return update(self, step)
 
         Assembly.update = disturbed  # type: ignore[method-assign]
-    main(*parse(arguments))
+    main(parse(arguments))

@@ -6,7 +6,6 @@ lie on both sides. Finished runs are kept, so a second call goes on where the fi
 """
 
 import argparse
-import dataclasses
 import json
 import re
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 from training.console.commandline import Parser
 from training.methods import METHODS
-from training.run.config import parse, without_foreign_flags
+from training.run.config import parse
 
 LEFT_OUT = ("source",)
 
@@ -59,7 +58,7 @@ from training.bias.numbers.uncertainty import Interval
 from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
 from training.loop.fit import obtain, prepare
 from training.run.checkpoint import write_aside
-from training.run.config import LOCAL_SETTINGS
+from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.films import cohort_of, preprocessing_of, split_names
 from training.run.report import json_numbers, machine, versions
 
@@ -92,9 +91,7 @@ def cross_validate(
     Raises:
         ValueError: the cohort or the settings can't be used, or no source can be held out.
     """
-    own = {name: without_foreign_flags(rest, name, options.method) for name in options.method}
-    first, parameters = parse([*own[options.method[0]], "--method", options.method[0]])
-    copies = ["--separate-copies"] if first.dataset == "covid" else []
+    first = parse(rest, options.method)
     table = cohort_of(first, preprocessing_of(first))
     sources, skipped = choose_sources(table, split_names(options.sources))
     options.output.mkdir(parents=True, exist_ok=True)
@@ -103,20 +100,20 @@ def cross_validate(
     tables, failed, settings = [], {}, {}
     for source in sources:
         folder = options.output / f"without-{re.sub(r'[^A-Za-z0-9._-]+', '-', source)}"
-        fold = ["--external-sources", source, "--output", str(folder), "--hash-key", str(key_file), *copies]
         columns = {}
         try:
-            films = cache(
-                partial(prepare, parse([*own[options.method[0]], *fold, "--method", options.method[0]])[0], console)
+            fold = first.with_settings(
+                external_sources=source, output=folder, hash_key=key_file, separate_copies=first.dataset == "covid"
             )
+            films = cache(partial(prepare, fold, console))
             for seed in options.seeds:
                 for method in options.method:
-                    config, parameters = parse([*own[method], *fold, "--method", method, "--seed", str(seed)])
+                    config = fold.with_settings(method=method, seed=seed)
                     console.print(f"[bold]without {source}[/bold]: {method}, seed {seed}", highlight=False)
-                    run = obtain(config, parameters, films)
+                    run = obtain(config, films)
                     held = pd.read_parquet(run.folder / "predictions.parquet").query("split == 'external'")
                     columns[f"{method}:{seed}"] = held["score"].to_numpy()
-                    settings[method] = as_plain(config, parameters)
+                    settings[method] = public_settings(config)
         except ValueError as error:
             ERRORS.print(f"without {source}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             failed[source] = str(error)
@@ -217,10 +214,10 @@ def verdict(gap: Interval, p: float) -> str:
     return "worse" if p < 0.05 and gap.high < 0 else "cannot conclude"
 
 
-def as_plain(config: Any, parameters: Any) -> dict[str, Any]:
-    """Settings without places on this machine, and without what changes from fold to fold."""
-    values = dataclasses.asdict(config) | dataclasses.asdict(parameters)
-    return {k: v for k, v in values.items() if k not in (*LOCAL_SETTINGS, "external_sources", "seed", "paired")}
+def public_settings(config: TrainConfig) -> dict[str, Any]:
+    """Settings without paths of this machine, and without those that change from fold to fold."""
+    hidden = (*LOCAL_SETTINGS, "external_sources", "seed", "paired")
+    return {name: value for name, value in as_settings(config).items() if name not in hidden}
 
 
 def show(record: dict[str, Any], methods: list[str], console: Console) -> None:

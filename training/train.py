@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from training.loop.fit import conclude, obtain, prepare, train
 from training.run.config import AUTO, TrainConfig, parse
@@ -26,7 +25,6 @@ from datasets.film.identity import hash_key
 from training.console.interruption import stopping_at_once
 from training.console.messages import ERRORS, mistakes_as_sentences
 from training.loop.tables import show_results
-from training.methods.parameters import ErmParameters
 from training.parallel.ranks import (
     first_goes_first,
     is_first,
@@ -35,7 +33,7 @@ from training.parallel.ranks import (
 from training.run.report import RunResult, result_json
 
 
-def main(config: TrainConfig, parameters: Any) -> None:
+def main(config: TrainConfig) -> None:
     """Train, print the summary, then `--result` and one JSON object."""
     with mistakes_as_sentences("interrupted"), stopping_at_once(), own_mistakes(), process_group():
         console = Console(quiet=not is_first())
@@ -44,13 +42,13 @@ def main(config: TrainConfig, parameters: Any) -> None:
         with first_goes_first():
             config.output.mkdir(parents=True, exist_ok=True)
             hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
-        pair = [(dataclasses.replace(config, method="erm"), ErmParameters())] if config.paired else []
+        twin = [config.with_settings(method="erm", paired=False)] if config.paired else []
         runs: list[RunResult] = []
-        for one, its in [*pair, (config, parameters)]:
+        for training in [*twin, config]:
             if config.resume == AUTO:
-                runs.append(obtain(dataclasses.replace(one, resume=None), its, lambda: cohort, beside=runs))
+                runs.append(obtain(dataclasses.replace(training, resume=None), lambda: cohort, beside=runs))
             else:
-                runs.append(train(one, its, cohort))
+                runs.append(train(training, cohort))
                 conclude(runs)
         if is_first():
             show_results(console, runs, cohort.info)
@@ -69,4 +67,4 @@ def own_mistakes() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(*CONFIG)
+    main(CONFIG)

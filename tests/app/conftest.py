@@ -14,5 +14,5 @@ SMALL = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epoc
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a plain run and its twin: phantom-erm-test_resnet-s0 and phantom-end-test_resnet-s0."""
     root = tmp_path_factory.mktemp("runs")
-    train(*parse(["--dataset", "phantom", *SMALL, "--paired", "--output", str(root)]))
+    train(parse(["--dataset", "phantom", *SMALL, "--paired", "--output", str(root)]))
     return root

@@ -23,7 +23,7 @@ def folder_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     root = tmp_path_factory.mktemp("folder_runs")
     small = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1"]
-    train(*parse(["--dataset", "phantom", *small, "--paired", "--output", str(root)]))
+    train(parse(["--dataset", "phantom", *small, "--paired", "--output", str(root)]))
     return root / "phantom-erm-test_resnet-s0", root / "phantom-end-test_resnet-s0"
 
 

@@ -12,7 +12,7 @@ from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from training.bias.numbers.uncertainty import Interval
 from training.crossval import choose_sources, compare_sources, main, read_arguments, verdict
-from training.run.config import without_foreign_flags
+from training.run.config import parse
 
 FAST = [
     "--dataset",
@@ -109,11 +109,17 @@ def test_a_verdict_needs_both_the_interval_and_the_permutation() -> None:
     assert verdict(Interval(0.1, 0.01, 0.2), 0.06) == verdict(Interval(0.1, -0.01, 0.2), 0.01) == "cannot conclude"
 
 
-def test_flags_of_one_method_do_not_reach_another() -> None:
-    line = ["--epochs", "3", "--alpha", "1", "--form=absolute", "-b", "8", "--beta=-2", "--amp"]
-    assert without_foreign_flags(line, "end", ["erm", "end"]) == line
-    assert without_foreign_flags(line, "erm", ["erm", "end"]) == ["--epochs", "3", "-b", "8", "--amp"]
-    assert without_foreign_flags(line, "erm", ["erm"]) == line, "a flag of no chosen method is a mistake to be shown"
+def test_flags_of_one_method_do_not_reach_another(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--epochs", "3", "--alpha", "1", "--form=absolute", "-b", "8", "--beta=2", "--amp"]
+    erm = parse(line, ["erm", "end"])
+    assert (erm.method, erm.epochs, erm.batch_size, erm.amp) == ("erm", 3, 8, True)
+    end = erm.with_settings(method="end", seed=1)
+    assert (end.parameters.alpha, end.parameters.form, end.parameters.beta) == (1, "absolute", 2)
+    assert (end.seed, end.epochs, end.batch_size) == (1, 3, 8)
+    assert end.with_settings(method="erm", seed=0) == erm
+    with pytest.raises(SystemExit):
+        parse(line, ["erm"])
+    assert "--alpha belongs to --method end" in capsys.readouterr().err
 
 
 def test_mistakes_get_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

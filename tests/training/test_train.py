@@ -42,7 +42,7 @@ PREDICTION_COLUMNS = [
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:
-    main(*parse([*FAST, *arguments]))
+    main(parse([*FAST, *arguments]))
     shown = capsys.readouterr().out
     return json.loads(shown.split("--result\n")[1]), shown
 
@@ -180,7 +180,7 @@ def test_source_equal_to_label_is_refused_unless_accepted(
         rows.append((f"{number}.png", "covid" if number % 2 else "normal", "a" if number % 2 else "b"))
     pd.DataFrame(rows, columns=["path", "label", "source"]).to_csv(tmp_path / "metadata.csv", index=False)
     with pytest.raises(SystemExit) as stopped:
-        main(*parse([*FAST, "--data-dir", str(tmp_path)]))
+        main(parse([*FAST, "--data-dir", str(tmp_path)]))
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and "No label comes from two sources" in said and "--accept-unidentifiable" in said
     assert not list(Path("runs").glob("covid-*")) if Path("runs").exists() else True
@@ -221,7 +221,7 @@ def test_biased_mnist_needs_its_digits_in_words(
 
     monkeypatch.setattr("datasets.biased_mnist.MNIST", refuse)
     with pytest.raises(SystemExit):
-        main(*parse(["--dataset", "biased-mnist", "--data-dir", str(tmp_path), "--output", str(tmp_path)]))
+        main(parse(["--dataset", "biased-mnist", "--data-dir", str(tmp_path), "--output", str(tmp_path)]))
     assert "put its four idx files there" in capsys.readouterr().err
 
 

@@ -7,7 +7,6 @@ compares every method on Biased MNIST.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import statistics
@@ -89,7 +88,6 @@ from training.console.messages import mistakes_as_sentences
 from training.loop.fit import obtain, prepare
 from training.methods import METHODS, Setup, build_method
 from training.methods.end import disentangling_loss, entangling_loss
-from training.methods.parameters import ErmParameters
 from training.run.checkpoint import load_checkpoint
 from training.run.config import LOCAL_SETTINGS, as_settings, parse
 from training.run.report import RunResult, json_numbers, machine
@@ -221,15 +219,15 @@ def _training_step(
 def _paired(options: argparse.Namespace, rest: list[str]) -> None:
     console = Console()
     runs: list[tuple[RunResult, RunResult]] = []
+    given = parse(rest)
+    if given.method == "erm":
+        raise ValueError("paired sets a method beside ERM: choose another --method")
     for seed in options.seeds:
-        split = ["--split-seed", str(seed)] if options.resplit else []
-        config, parameters = parse([*rest, "--seed", str(seed), *split])
-        if config.method == "erm":
-            raise ValueError("paired sets a method beside ERM: choose another --method")
+        config = given.with_settings(seed=seed, split_seed=seed if options.resplit else given.split_seed)
         films = cache(partial(prepare, config, console))
         console.print(f"[bold]seed {seed}[/bold]", highlight=False)
-        erm = obtain(dataclasses.replace(config, method="erm"), ErmParameters(), films)
-        runs.append((erm, obtain(config, parameters, films)))
+        erm = obtain(config.with_settings(method="erm"), films)
+        runs.append((erm, obtain(config, films)))
 
     table = Table(title=f"{config.method} against erm over {len(runs)} seeds; {machine()}", title_justify="left")
     for heading in ("", "erm", config.method, "difference", "95 % over seeds", "seeds in favour"):
@@ -255,7 +253,7 @@ def _paired(options: argparse.Namespace, rest: list[str]) -> None:
     if synthetic:
         console.print("SYNTHETIC images: these numbers say nothing about any patient or hospital.")
 
-    settings = {k: v for k, v in as_settings(config, parameters).items() if k not in LOCAL_SETTINGS}
+    settings = {k: v for k, v in as_settings(config).items() if k not in LOCAL_SETTINGS}
     record: dict[str, Any] = {"machine": machine(), "seeds": options.seeds, "resplit": options.resplit}
     record |= {"synthetic": synthetic, "settings": settings, "rows": rows}
     if not options.resplit:  # one test set for all seeds: patients can be resampled

@@ -160,7 +160,8 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
         repeats: timings of each, of which the median counts.
     """
     with mistakes_as_sentences("interrupted"):
-        config, parameters = parse(["--dataset", "biased-mnist", *arguments])
+        config = parse(["--dataset", "biased-mnist", *arguments])
+        parameters = config.parameters
         plain = config.dataset == "biased-mnist" and config.method == "end" and not config.augment
         if not plain or parameters != EndParameters(parameters.alpha, parameters.beta, parameters.form):
             raise ValueError("epoch times the paper's EnD on Biased MNIST without augmentation: leave other wishes out")
@@ -173,7 +174,7 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
         if steps > whole:
             raise ValueError(f"--steps {steps}: an epoch of {len(positions)} digits has {whole} steps of {batch_size}")
     steps = steps or whole
-    found = compare(config, parameters, cohort, positions[: steps * batch_size], device, repeats)
+    found = compare(config, cohort, positions[: steps * batch_size], device, repeats)
     console = Console()
     console.print(
         f"{config.model}, {config.img_size} px, batch {batch_size}, {steps} of {whole} steps, "
@@ -196,7 +197,6 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
 
 def compare(
     config: TrainConfig,
-    parameters: EndParameters,
     cohort: Cohort,
     positions: np.ndarray,
     device: torch.device,
@@ -208,7 +208,7 @@ def compare(
         "ours": our_batches(cohort, config, positions, device),
         "peer": peer_batches(cohort, config, positions, device),
     }
-    terms = {"ours": our_terms(parameters, targets, biases), "peer": peer_terms(parameters)}
+    terms = {"ours": our_terms(config.parameters, targets, biases), "peer": peer_terms(config.parameters)}
     shape = ModelConfig(config.model, targets, 3, config.img_size, config.unit_norm, config.centred, config.logit_scale)
     model = build_classifier(shape).to(device)
     batch = next(batches["ours"]())

@@ -41,7 +41,7 @@ from training.loop.assembly import assemble
 from training.loop.fit import run_epoch
 from training.loop.keeper import Keeper
 from training.loop.resume import Progress
-from training.run.config import TrainConfig, parse
+from training.run.config import TrainConfig, configure
 from training.run.films import cohort_of, preprocessing_of
 from training.run.report import machine
 
@@ -68,9 +68,10 @@ def train(
     console = Console()
     with tempfile.TemporaryDirectory() as place:
         folder = data_dir or phantom_folder(Path(place) / "films", films)
-        flags = ["--dataset", "covid", "--data-dir", str(folder), "--model", model, "--img-size", str(img_size)]
-        flags += ["-b", str(batch_size), "--accept-unidentifiable", "--output", place, "--save-minutes", "1000"]
-        config, _ = parse(flags)
+        config = configure(
+            {"dataset": "covid", "data_dir": folder, "model": model, "img_size": img_size, "batch_size": batch_size}
+            | {"accept_unidentifiable": True, "output": Path(place), "save_minutes": 1000.0}
+        )
         started = time.perf_counter()
         kept = cohort_of(config, preprocessing_of(config)).cached("memory")
         decoding = time.perf_counter() - started
@@ -78,9 +79,9 @@ def train(
         undecoded = kept.cached("none")
         epochs: dict[str, Callable[[], object]] = {
             "timm": timm_epoch(image_folder(folder, kept.table, Path(place) / "timm"), config, workers),
-            "erm": our_epoch(flags, "erm", kept, Path(place)),
-            "end": our_epoch(flags, "end", kept, Path(place)),
-            "end, decoding": our_epoch([*flags, "--workers", str(workers)], "end", undecoded, Path(place)),
+            "erm": our_epoch(config.with_settings(method="erm"), kept),
+            "end": our_epoch(config, kept),
+            "end, decoding": our_epoch(config.with_settings(workers=workers), undecoded),
         }
         times = in_turn(epochs, repeats)
         each = count // batch_size * batch_size
@@ -99,7 +100,7 @@ def train(
             console.print(
                 f"end against {name}: {ratio:.3f}, aim {least}: {'reached' if ratio >= least else 'not reached'}"
             )
-        show_profile(console, flags, kept, Path(place))
+        show_profile(console, config, kept)
 
 
 def _ratios(theirs: list[float], ours: list[float]) -> list[float]:
@@ -166,12 +167,11 @@ def timm_epoch(folder: Path, config: TrainConfig, workers: int) -> Callable[[], 
     return epoch
 
 
-def our_epoch(flags: list[str], method: str, cohort: Cohort, place: Path) -> Callable[[], None]:
+def our_epoch(config: TrainConfig, cohort: Cohort) -> Callable[[], None]:
     """An epoch of `training.train`, without what comes between epochs."""
-    config, parameters = parse([*flags, "--method", method, "--epochs", "1000"])
-    training = assemble(config, parameters, cohort)
+    training = assemble(config.with_settings(epochs=1000), cohort)
     done = Progress()
-    keeper = Keeper(training, done, place, "")
+    keeper = Keeper(training, done, config.output, "")
 
     def epoch() -> None:
         run_epoch(training, done, keeper, Interruption(), lambda step, note: None)
@@ -180,14 +180,13 @@ def our_epoch(flags: list[str], method: str, cohort: Cohort, place: Path) -> Cal
     return epoch
 
 
-def show_profile(console: Console, flags: list[str], cohort: Cohort, place: Path) -> None:
+def show_profile(console: Console, config: TrainConfig, cohort: Cohort) -> None:
     """Print where the time of a step with EnD goes: its parts, then the operations that take most themselves."""
-    config, parameters = parse([*flags, "--method", "end"])
-    training = assemble(config, parameters, cohort)
+    training = assemble(config, cohort)
     for name, module in (("forward", training.joint.classifier), ("terms", training.joint.method)):
         mark(module, name)
     done = Progress()
-    keeper = Keeper(training, done, place, "")
+    keeper = Keeper(training, done, config.output, "")
     run_epoch(training, done, keeper, Interruption(), lambda step, note: None)
     done.next_epoch()
     steps = min(PROFILED, training.steps)

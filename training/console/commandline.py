@@ -99,26 +99,34 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **settings)
 
     def add_dataclass(self, options: type, title: str, defaults: dict[str, Any] | None = None) -> None:
-        """Add a flag for every field of `options` made with `option`; `defaults` override the fields' own."""
+        """Add a flag for every field of `options` made with `option`; the namespace holds those that were given alone.
+
+        A flag that an earlier dataclass has is not added twice.
+
+        Args:
+            defaults: for `--help`, where they differ from the fields' own.
+        """
         group, hints = self.add_argument_group(title), get_type_hints(options)
-        for field in dataclasses.fields(options):
-            value = (defaults or {}).get(field.name, field.default)
-            names = (*field.metadata["aliases"], flag_name(field.name))
-            kind = _scalar_type(hints[field.name])
+        for name, field in option_fields(options).items():
+            if flag_name(name) in self._option_string_actions:
+                continue
+            value = (defaults or {}).get(name, field.default)
+            unset = value is None or value == []
+            text = field.metadata["help"] if unset else f"{field.metadata['help']} (default: {value})"
+            names = (*field.metadata["aliases"], flag_name(name))
+            kind = _scalar_type(hints[name])
             if kind is bool:
-                group.add_argument(
-                    *names, action=argparse.BooleanOptionalAction, default=value, help=field.metadata["help"]
-                )
+                group.add_argument(*names, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
             else:
                 group.add_argument(
                     *names,
                     type=kind,
                     nargs="+" if field.metadata["words"] else None,
                     action=_Joined if field.metadata["words"] else "store",
-                    default=value,
+                    default=argparse.SUPPRESS,
                     choices=field.metadata["choices"],
                     metavar=field.metadata["metavar"] or (None if field.metadata["choices"] else kind.__name__.upper()),
-                    help=field.metadata["help"],
+                    help=text,
                 )
 
     def parse_strictly(self, arguments: Sequence[str], elsewhere: dict[str, str] | None = None) -> argparse.Namespace:
@@ -143,10 +151,15 @@ def flag_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def fields_of(options: type) -> dict[str, Any]:
-    """Field names of a dataclass with their types, `X | None` as X."""
+def option_fields(options: type) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a dataclass that were made with `option`, by name."""
+    return {field.name: field for field in dataclasses.fields(options) if field.metadata}
+
+
+def fields_of(options: type) -> dict[str, type]:
+    """Names of the options of a dataclass with their types, `X | None` as X."""
     hints = get_type_hints(options)
-    return {field.name: _scalar_type(hints[field.name]) for field in dataclasses.fields(options)}
+    return {name: _scalar_type(hints[name]) for name in option_fields(options)}
 
 
 def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[str, Any]:

@@ -109,12 +109,11 @@ class Assembly:
             self.average.update(self.joint.classifier, step)
 
 
-def assemble(config: TrainConfig, parameters: Any, cohort: Cohort, recipe: Recipe | None = None) -> Assembly:
+def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) -> Assembly:
     """Build it; torch's main generator is seeded first, and draws the initial weights.
 
     Args:
         config: of one run.
-        parameters: of its method.
         cohort: its films, with images.
         recipe: says how often each training film is seen.
 
@@ -166,7 +165,7 @@ def assemble(config: TrainConfig, parameters: Any, cohort: Cohort, recipe: Recip
         rows=int(cohort.table["row"].max()) + 1,
         steps=config.epochs * len(sampler),
     )
-    method = build_method(config.method, parameters, setup).to(device)
+    method = build_method(config.method, config.parameters, setup).to(device)
     joint = Joint(model, method, METHODS[config.method].detached_head, layout, half_of(config, device), config.compile)
     if config.sync_bn:
         joint = convert_sync_batchnorm(joint)

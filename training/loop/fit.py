@@ -81,7 +81,6 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
 
 def obtain(
     config: TrainConfig,
-    parameters: Any,
     cohort: Callable[[], Cohort],
     listeners: Sequence[Listener] = (),
     beside: Sequence[RunResult] = (),
@@ -90,26 +89,24 @@ def obtain(
 
     Args:
         config: of one run (not of a pair).
-        parameters: of its method.
         cohort: loads the films; called only when something is to be trained.
         listeners: see `train`.
         beside: an earlier run that its report compares it with.
     """
-    finished, begun = find_run(config, parameters)
+    finished, begun = find_run(config)
     if finished is not None:
         for state in state_files(finished) if is_first() else ():  # killed after the report, before they were deleted
             state.unlink()
         return read_result(finished / "report.json")
     config.output.mkdir(parents=True, exist_ok=True)
     hash_key(config.output, config.hash_key)
-    run = train(dataclasses.replace(config, resume=begun), parameters, cohort(), listeners, again=SAME_COMMAND)
+    run = train(dataclasses.replace(config, resume=begun), cohort(), listeners, again=SAME_COMMAND)
     conclude([*beside, run])
     return run
 
 
 def train(
     config: TrainConfig,
-    parameters: Any,
     cohort: Cohort,
     listeners: Sequence[Listener] = (),
     recipe: Recipe | None = None,
@@ -121,7 +118,6 @@ def train(
 
     Args:
         config: of one run; `resume` is the run folder, or one of its states, that it goes on from.
-        parameters: of its method.
         cohort: as `prepare` returns it.
         listeners: called with the epoch, from 1, and its line of metrics.jsonl once that is written; what they raise ends
             the training.
@@ -133,9 +129,9 @@ def train(
         DivergenceError: a term or an output is not finite.
         UnreadableFilmError: a film can't be decoded and `on_bad_image` is `fail`; the state is saved.
     """
-    training = assemble(config, parameters, cohort, recipe)
+    training = assemble(config, cohort, recipe)
     cohort, device = training.cohort, training.device
-    settings = as_settings(dataclasses.replace(config, paired=False, resume=None), parameters)
+    settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
     settings |= recipe.settings() if recipe else {}
     if config.resume:
         folder = config.resume if config.resume.is_dir() else config.resume.parent
@@ -198,9 +194,7 @@ def train(
             if not is_first():
                 return RunResult(folder, config.method, config.model, config.seed, cohort.info.synthetic, {})
             cohort = cohort.without(keeper.lost) if keeper.lost else cohort
-            run = finish(
-                model, inference, cohort, config, parameters, folder, done.best.epoch, last, recipe, done.unreadable
-            )
+            run = finish(model, inference, cohort, config, folder, done.best.epoch, last, recipe, done.unreadable)
         track(config.epochs, {"final": run.metrics})
     return run
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,7 +67,6 @@ def finish(
     inference: Inference,
     cohort: Cohort,
     config: TrainConfig,
-    parameters: Any,
     folder: Path,
     epoch: int,
     last: dict[str, float | None],
@@ -82,7 +80,6 @@ def finish(
         inference: what it says of every film of the cohort.
         cohort: all its films.
         config: of the run.
-        parameters: of its method.
         folder: of the run.
         epoch: the kept one, from 1.
         last: metrics of the last epoch on test, which no rule chose; told beside those of the kept one.
@@ -114,7 +111,7 @@ def finish(
             patient = table["patient"].to_numpy()[at]  # not their hashes: folds must not depend on the key
             leak = source_leak(features[at], source, target, patient)
             metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
-    settings = as_settings(config, parameters) | (recipe.settings() if recipe else {})
+    settings = as_settings(config) | (recipe.settings() if recipe else {})
     label = recipe.label if recipe else config.method
     run = RunResult(folder, label, config.model, config.seed, info.synthetic, metrics)
     checkpoint = Checkpoint(

@@ -106,11 +106,11 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
         notes=_notes(parent, fit_on=fit_on, fitted=len(fitted_to), calibrated=len(second)),
     )
     folder = prepare_folder(config.output, f"{parent.folder.name}-dfr")
-    settings = as_settings(config, parent.parameters) | recipe.settings()
+    settings = as_settings(config) | recipe.settings()
     write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
     epoch, last = (parent.selection[name] for name in ("epoch", "last_epoch_on_test"))  # of the features
     said = infer(model, cohort.samples(), everything, device, channels_last=config.channels_last)
-    return finish(model, said, cohort, config, parent.parameters, folder, epoch, last, recipe)
+    return finish(model, said, cohort, config, folder, epoch, last, recipe)
 
 
 def validation_halves(cohort: Cohort, group: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

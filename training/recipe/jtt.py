@@ -22,7 +22,6 @@ import numpy as np
 from datasets.cohort.films import Cohort
 from datasets.sample import Split
 from training.loop.fit import SAME_COMMAND, train
-from training.methods.parameters import ErmParameters
 from training.recipe.parent import Parent, RecipeError, own_calls, with_given
 from training.run.config import TrainConfig
 from training.run.existing import find_run
@@ -73,6 +72,6 @@ def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweig
         repeats=np.where(wrong, upweight, 1),
         notes=(f"{share} {upweight} times an epoch.",),
     )
-    _, begun = find_run(config, ErmParameters(), recipe)
+    _, begun = find_run(config, recipe)
     config = dataclasses.replace(config, resume=begun)
-    return train(config, ErmParameters(), cohort, recipe=recipe, again=SAME_COMMAND)
+    return train(config, cohort, recipe=recipe, again=SAME_COMMAND)

@@ -29,7 +29,6 @@ class Parent:
     Attributes:
         folder: it.
         config: of its training; `output` is the folder that it lies in.
-        parameters: of its method.
         result: its metrics.
         selection: which epoch was kept and why, as its report has it.
         uses_bias: whether its training read bias labels.
@@ -37,7 +36,6 @@ class Parent:
 
     folder: Path
     config: TrainConfig
-    parameters: Any
     result: RunResult
     selection: dict[str, Any]
     uses_bias: bool
@@ -57,12 +55,12 @@ def read_parent(run: Path, given: dict[str, Any]) -> Parent:
     file = folder / "report.json"
     if not file.is_file():
         raise RecipeError(f"{folder} holds no report.json: give the folder of a finished run")
-    config, parameters = from_settings(folder / "config.yaml")
-    config = dataclasses.replace(config, output=folder.parent, config=None, resume=None, paired=False)
-    config = with_given(config, given)
+    config = from_settings(folder / "config.yaml")
+    config = with_given(config, {"output": folder.parent} | given)
+    config = dataclasses.replace(config, config=None, resume=None, paired=False)
     report = json.loads(file.read_text(encoding="utf-8"))
     uses_bias = report["training_used_bias_labels"]
-    return Parent(folder, config, parameters, read_result(file), report["selection"], uses_bias)
+    return Parent(folder, config, read_result(file), report["selection"], uses_bias)
 
 
 def with_given(config: TrainConfig, given: dict[str, Any]) -> TrainConfig:

@@ -5,8 +5,8 @@ Presets give way to `--config FILE`, which gives way to the command line. Free o
 
 import dataclasses
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from training.console.commandline import (
     fields_of,
     flag_name,
     option,
+    option_fields,
     read_yaml,
 )
 from training.methods import METHODS
@@ -67,7 +68,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One run, apart from the hyper-parameters of its method."""
+    """One training.
+
+    Attributes:
+        parameters: hyper-parameters of its method, an instance of `METHODS[method].parameters`.
+        given: what was stated, by command line or YAML file, by field name; the rest is preset or default.
+    """
 
     dataset: str = option("covid", "what to train on", choices=tuple(DATASETS))
     method: str = option("end", "how to train", choices=tuple(METHODS))
@@ -182,69 +188,97 @@ class TrainConfig:
     tracker: str | None = option(None, "where else to send the numbers of each epoch", choices=TRACKERS)
     hash_key: Path | None = option(None, "key file of the hashes in predictions; default .hash-key in --output")
 
+    parameters: Any = None
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
-def parse(arguments: Sequence[str]) -> tuple[TrainConfig, Any]:
-    """Return the configuration and the chosen method's parameters; exits with a sentence on a bad command line.
+    def with_settings(self, **values: Any) -> "TrainConfig":
+        """The same training with other values, of its own fields or of its method's; checked.
 
-    `covid` without a cohort (no `--data-dir`, no `$END_CXR_DATA`, no `data/covid`) becomes `phantom`.
+        Another `method` starts from its preset and from what the user stated for it (`given`). Settings of other methods
+        are left out.
+
+        Raises:
+            ValueError: a value outside its limits.
+        """
+        method = values.get("method", self.method)
+        start = (
+            dataclasses.asdict(self.parameters) if method == self.method else {**PRESETS[self.dataset], **self.given}
+        )
+        kind = METHODS[method].parameters
+        parameters = kind(**{name: value for name, value in (start | values).items() if name in fields_of(kind)})
+        own = {name: value for name, value in values.items() if name in fields_of(TrainConfig)}
+        config = dataclasses.replace(self, **own, parameters=parameters)
+        _validate(config)
+        return config
+
+
+def parse(arguments: Sequence[str], methods: Sequence[str] = ()) -> TrainConfig:
+    """The training that a command line names; exits with a sentence on a bad one.
+
+    The dataset's preset gives way to `--config FILE`, which gives way to the flags.
+
+    Args:
+        arguments: flags, without the program's name.
+        methods: for commands that have a `--method` of their own: the methods they train, whose flags are all accepted.
+            The first is that of the result; `with_settings(method=...)` gives the others.
     """
-    early, _ = _parser_of_names().parse_known_args(arguments)
     parser = Parser(
         prog="python -m training.train",
         usage="%(prog)s [--dataset NAME] [--method NAME] [settings]",
         description=DESCRIPTION,
         epilog=_epilog(),
     )
+    early, _ = _parser_of_names().parse_known_args(arguments)
     try:
-        own = early.resume if early.resume != AUTO else None
-        if own and len([part for argument in arguments for part in argument.split("=", 1)]) > 2:
-            raise ValueError(f"--resume {own} goes on with the run's own settings: give no other flag beside it")
-        if own and not (own if own.is_dir() else own.parent).joinpath("config.yaml").is_file():
-            raise ValueError(
-                f"--resume {own}: give the folder of a run, which holds config.yaml, or a resume-*.pt in it"
-            )
-        path = (own if own.is_dir() else own.parent) / "config.yaml" if own else early.config
-        recipe = read_yaml(path, {"recipe": str}, strict=False).get("recipe") if path else None
-        if recipe:
-            raise ValueError(
-                f"{path} is of a run that a recipe made: python -m training.recipe {recipe} RUN makes it again"
-            )
-        settings = read_yaml(path, _every_setting()) if path else {}
-        if own:
-            settings["paired"] = False  # each run of a pair goes on by itself
-        dataset = early.dataset or settings.get("dataset", "covid")
-        method = early.method or settings.get("method", "end")
-        for flag, name, names in (("dataset", dataset, DATASETS), ("method", method, METHODS)):
-            if name not in names:
-                raise ValueError(f"--{flag} {name}: there is no such {flag}; choose from {', '.join(names)}")
-        data_dir = early.data_dir or settings.get("data_dir") or (_found_cohort() if dataset == "covid" else None)
-        if dataset == "covid" and data_dir is None:
-            dataset = "phantom"
-        foreign = {name: f"--config {path}: {text}" for name, text in _foreign_settings(method).items()}
-        for name in settings.keys() & foreign.keys():
-            raise ValueError(foreign[name])
-        defaults = PRESETS[dataset] | settings | {"dataset": dataset, "data_dir": data_dir, "method": method}
+        if early.resume and early.resume != AUTO:
+            return _resumed(early.resume, arguments)
+        from_file = _read_config(early.config) if early.config else {}
+        early_values = {name: value for name, value in vars(early).items() if value is not None}
+        completed = _completed(from_file | early_values | ({"method": methods[0]} if methods else {}))
+        names = {name: completed[name] for name in ("dataset", "method", "data_dir")}
+        accepted = methods or (names["method"],)
+        for name in from_file:
+            if sentence := _foreign_settings(accepted).get(name):
+                raise ValueError(f"--config {early.config}: {sentence}")
+        defaults = PRESETS[names["dataset"]] | from_file | names
         parser.add_dataclass(TrainConfig, "settings", defaults)
-        parser.add_dataclass(METHODS[method].parameters, f"settings of --method {method}", defaults)
-        elsewhere = {flag_name(name): text for name, text in _foreign_settings(method).items()}
-        values = vars(parser.parse_strictly(arguments, elsewhere)) | {"dataset": dataset, "resume": early.resume}
-        config = TrainConfig(**{name: values[name] for name in fields_of(TrainConfig)})
-        parameters = METHODS[method].parameters(
-            **{name: values[name] for name in fields_of(METHODS[method].parameters)}
-        )
-        _validate(config, parameters)
+        for name in accepted:
+            parser.add_dataclass(METHODS[name].parameters, f"settings of --method {name}", defaults)
+        elsewhere = {flag_name(name): sentence for name, sentence in _foreign_settings(accepted).items()}
+        flags = vars(parser.parse_strictly(arguments, elsewhere))
+        return configure(from_file | flags | names)
     except ValueError as error:
         parser.error(str(error))
-    return config, parameters
 
 
-def as_settings(config: TrainConfig, parameters: Any) -> dict[str, Any]:
-    """Both as one mapping of plain values, the contents of a run's config.yaml."""
-    values = dataclasses.asdict(config) | dataclasses.asdict(parameters)
+def configure(values: Mapping[str, Any]) -> TrainConfig:
+    """The training that these settings name, by field name: the dataset's preset, then `values`.
+
+    `covid` without a cohort (no `data_dir`, no $END_CXR_DATA, no data/covid) becomes `phantom`. Settings of other methods
+    are left out.
+
+    Raises:
+        ValueError: no such dataset, method or setting, or a value outside its limits.
+    """
+    given = _completed(values)
+    merged = PRESETS[given["dataset"]] | given
+    parameters = METHODS[given["method"]].parameters
+    config = TrainConfig(
+        **{name: merged[name] for name in fields_of(TrainConfig) if name in merged},
+        parameters=parameters(**{name: merged[name] for name in fields_of(parameters) if name in merged}),
+        given=given,
+    )
+    _validate(config)
+    return config
+
+
+def as_settings(config: TrainConfig) -> dict[str, Any]:
+    """All settings, the method's too, as one mapping of plain values: the contents of a run's config.yaml."""
+    values = {name: getattr(config, name) for name in fields_of(TrainConfig)} | dataclasses.asdict(config.parameters)
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
-def from_settings(path: Path) -> tuple[TrainConfig, Any]:
+def from_settings(path: Path) -> TrainConfig:
     """Read back a run's config.yaml, the reverse of `as_settings`; settings this version lacks are left out.
 
     Raises:
@@ -254,10 +288,45 @@ def from_settings(path: Path) -> tuple[TrainConfig, Any]:
     method = settings.get("method")
     if method not in METHODS or settings.get("dataset") not in DATASETS:
         raise ValueError(f"{path} names no dataset and method of this package")
-    return tuple(
-        kind(**{name: settings[name] for name in fields_of(kind) if name in settings})
-        for kind in (TrainConfig, METHODS[method].parameters)
+    parameters = METHODS[method].parameters
+    return TrainConfig(
+        **{name: settings[name] for name in fields_of(TrainConfig) if name in settings},
+        parameters=parameters(**{name: settings[name] for name in fields_of(parameters) if name in settings}),
+        given=settings,
     )
+
+
+def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with their dataset, method and data folder."""
+    dataset, method = values.get("dataset", "covid"), values.get("method", "end")
+    for flag, name, names in (("dataset", dataset, DATASETS), ("method", method, METHODS)):
+        if name not in names:
+            raise ValueError(f"--{flag} {name}: there is no such {flag}; choose from {', '.join(names)}")
+    data_dir = values.get("data_dir") or (_found_cohort() if dataset == "covid" else None)
+    if dataset == "covid" and data_dir is None:
+        dataset = "phantom"
+    return {**values, "dataset": dataset, "method": method, "data_dir": data_dir}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The settings of a --config file; refuses those of a run that a recipe made."""
+    recipe = read_yaml(path, {"recipe": str}, strict=False).get("recipe")
+    if recipe:
+        raise ValueError(
+            f"{path} is of a run that a recipe made: python -m training.recipe {recipe} RUN makes it again"
+        )
+    return read_yaml(path, _every_setting())
+
+
+def _resumed(place: Path, arguments: Sequence[str]) -> TrainConfig:
+    """The settings of the run that `--resume` names, which take no other flag beside them."""
+    if len([part for argument in arguments for part in argument.split("=", 1)]) > 2:
+        raise ValueError(f"--resume {place} goes on with the run's own settings: give no other flag beside it")
+    path = (place if place.is_dir() else place.parent) / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"--resume {place}: give the folder of a run, which holds config.yaml, or a resume-*.pt in it")
+    # Each run of a pair is resumed by itself.
+    return configure(_read_config(path) | {"paired": False, "resume": place})
 
 
 def _parser_of_names() -> Parser:
@@ -274,32 +343,15 @@ def _every_setting() -> dict[str, Any]:
     return settings
 
 
-def without_foreign_flags(arguments: Sequence[str], method: str, methods: Sequence[str]) -> list[str]:
-    """The command line without the flags, and their values, that belong to another of `methods` and not to `method`."""
-    others = set().union(*(fields_of(METHODS[name].parameters) for name in methods if name in METHODS))
-    foreign = {flag_name(name) for name in others & _foreign_settings(method).keys()}
-    kept, skipping = [], False
-    for argument in arguments:
-        flag, has_value, _ = argument.partition("=")
-        if flag in foreign:
-            skipping = not has_value
-        elif skipping and not argument.startswith("--"):
-            skipping = False
-        else:
-            skipping = False
-            kept.append(argument)
-    return kept
-
-
-def _foreign_settings(method: str) -> dict[str, str]:
-    """Settings that other methods have and this one lacks, each with the sentence that says so."""
-    own, owners = fields_of(METHODS[method].parameters), dict[str, list[str]]()
+def _foreign_settings(accepted: Sequence[str]) -> dict[str, str]:
+    """Settings that only other methods than the accepted ones have, each with the sentence that says so."""
+    known = set().union(*(fields_of(METHODS[name].parameters) for name in accepted))
+    owners: dict[str, list[str]] = {}
     for name, entry in METHODS.items():
-        for field in fields_of(entry.parameters):
-            if field not in own:
-                owners.setdefault(field, []).append(name)
+        for field in fields_of(entry.parameters).keys() - known:
+            owners.setdefault(field, []).append(name)
     return {
-        field: f"{flag_name(field)} belongs to --method {' or '.join(names)}; {method} has no such setting"
+        field: f"{flag_name(field)} belongs to --method {' or '.join(names)}; {' and '.join(accepted)} has no such setting"
         for field, names in owners.items()
     }
 
@@ -311,14 +363,14 @@ def _found_cohort() -> Path | None:
     return Path("data/covid") if Path("data/covid").exists() else None
 
 
-def _validate(config: TrainConfig, parameters: Any) -> None:
-    for options in (config, parameters):
-        for field in dataclasses.fields(options):
-            value, choices, limits = getattr(options, field.name), field.metadata["choices"], field.metadata["limits"]
+def _validate(config: TrainConfig) -> None:
+    for options in (config, config.parameters):
+        for name, field in option_fields(type(options)).items():
+            value, choices, limits = getattr(options, name), field.metadata["choices"], field.metadata["limits"]
             if choices and value is not None and value not in choices:
-                raise ValueError(f"{flag_name(field.name)} {value}: choose from {', '.join(choices)}")
+                raise ValueError(f"{flag_name(name)} {value}: choose from {', '.join(choices)}")
             if limits and value is not None and value not in limits:
-                raise ValueError(f"{flag_name(field.name)} {value}: {limits.words}")
+                raise ValueError(f"{flag_name(name)} {value}: {limits.words}")
     if config.in_chans not in (1, 3):
         raise ValueError(f"--in-chans {config.in_chans}: must be 1 or 3")
     if config.pretrained and config.weights:

@@ -17,10 +17,10 @@ from training.run.report import RunResult
 WITHOUT_EFFECT = ("tracker", "keep", "save_minutes", "workers")
 
 
-def find_run(config: TrainConfig, parameters: Any, recipe: Recipe | None = None) -> tuple[Path | None, Path | None]:
+def find_run(config: TrainConfig, recipe: Recipe | None = None) -> tuple[Path | None, Path | None]:
     """A finished run of these settings, and one that was interrupted; in the output folder, the same for all processes."""
     finished = begun = ""
-    for folder in folders_of(config, parameters, recipe) if is_first() else ():
+    for folder in folders_of(config, recipe) if is_first() else ():
         if (folder / "report.json").is_file():
             finished = finished or folder.name
         elif state_files(folder):
@@ -29,12 +29,12 @@ def find_run(config: TrainConfig, parameters: Any, recipe: Recipe | None = None)
     return config.output / finished if finished else None, config.output / begun if begun else None
 
 
-def folders_of(config: TrainConfig, parameters: Any, recipe: Recipe | None = None) -> list[Path]:
+def folders_of(config: TrainConfig, recipe: Recipe | None = None) -> list[Path]:
     """Run folders below the output folder whose config.yaml holds these settings, oldest name first.
 
     Settings that change nothing of its result (`WITHOUT_EFFECT`) may differ.
     """
-    wanted = as_settings(dataclasses.replace(config, paired=False, resume=None), parameters)
+    wanted = as_settings(dataclasses.replace(config, paired=False, resume=None))
     wanted |= recipe.settings() if recipe else {}
     ours = {name: wanted[name] for name in WITHOUT_EFFECT}
     if config.on_bad_image == "skip":  # so far a run that stops at such a film is the same, and here it goes on

@@ -68,7 +68,7 @@ def load_subject(run: Path, device: str) -> Subject:
     predictor = Predictor.load(run, device)
     folder = run if run.is_dir() else run.parent
     file = folder / "config.yaml"
-    return Subject(folder.resolve(), predictor, from_settings(file)[0] if file.is_file() else None)
+    return Subject(folder.resolve(), predictor, from_settings(file) if file.is_file() else None)
 
 
 def load_subjects(runs: list[Path], device: str) -> list[Subject]:

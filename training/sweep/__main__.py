@@ -18,7 +18,7 @@ from typing import Any
 
 from training.console.commandline import Parser
 from training.run.config import as_settings, parse
-from training.sweep.space import DIRECTIONS, USES_BIAS, Dimension, search_space, with_values
+from training.sweep.space import DIRECTIONS, USES_BIAS, Dimension, search_space
 
 NEEDED = "training.sweep needs optuna, which is not installed; pip install 'end-cxr[sweep]'"
 
@@ -77,7 +77,6 @@ try:
 except ModuleNotFoundError:
     raise SystemExit(NEEDED) from None
 import numpy as np
-import yaml
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
@@ -116,11 +115,8 @@ class Sweep:
     """One study: its fixed settings, its space, and its trials in the storage."""
 
     def __init__(self, options: argparse.Namespace, rest: list[str], console: Console) -> None:
-        config, self.parameters = parse(rest)
-        given = {argument.partition("=")[0].lstrip("-").replace("-", "_") for argument in rest if argument[:2] == "--"}
-        if config.config:
-            given |= {str(name).replace("-", "_") for name in yaml.safe_load(config.config.read_text(encoding="utf-8"))}
-        self.space = search_space(self.parameters, given, options.search, config.method)
+        config = parse(rest)
+        self.space = search_space(config.parameters, config.given, options.search, config.method)
         self.options, self.console = options, console
         self.name = options.study or f"{config.dataset}-{config.method}"
         self.folder: Path = options.output / self.name
@@ -134,7 +130,7 @@ class Sweep:
     def require_same_question(self) -> None:
         """Remember what the study is about; refuse to go on with one that is about something else."""
         searched = {dimension.name for dimension in self.space}
-        settings = as_settings(self.config, self.parameters)
+        settings = as_settings(self.config)
         question: dict[str, Any] = {k: v for k, v in settings.items() if k not in INDIFFERENT and k not in searched}
         question |= {"objective": self.options.objective, "seeds": self.options.seeds}
         question["space"] = {d.name: d.choices or [d.low, d.high] for d in self.space}
@@ -152,7 +148,7 @@ class Sweep:
 
     def defaults(self) -> dict[str, Any]:
         """Of what is searched, the values a run without a sweep would take."""
-        values = as_settings(self.config, self.parameters)
+        values = as_settings(self.config)
         return {dimension.name: dimension.within(values[dimension.name]) for dimension in self.space}
 
     def run(self) -> None:
@@ -171,13 +167,13 @@ class Sweep:
         values = {dimension.name: suggest(trial, dimension) for dimension in self.space}
         first, seeds = self.config.seed, []
         for seed in range(first, first + self.options.seeds):
-            config, parameters = with_values(dataclasses.replace(self.config, seed=seed), self.parameters, values)
+            config = self.config.with_settings(seed=seed, **values)
             prunable = seed == first and len(self.options.objective) == 1
             listeners = [partial(prune, trial, self.options.objective[0], config.epochs)] if prunable else []
             try:
-                run = obtain(config, parameters, self.cohort, listeners)
+                run = obtain(config, self.cohort, listeners)
             except (optuna.TrialPruned, DivergenceError) as error:
-                for folder in folders_of(config, parameters):
+                for folder in folders_of(config):
                     if not (folder / "report.json").is_file():
                         shutil.rmtree(folder)
                 trial.set_user_attr("ended", str(error))

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from training.console.commandline import fields_of, flag_name
+from training.console.commandline import fields_of, flag_name, option_fields
 from training.run.config import TrainConfig
 
 # What a sweep can seek, always on validation.
@@ -62,8 +62,8 @@ def search_space(parameters: Any, given: Collection[str], wanted: Sequence[str],
     Raises:
         ValueError: nothing is left to search, or what is wanted can't be searched.
     """
-    own = {field.name: _dimension(type(parameters), field) for field in dataclasses.fields(parameters)}
-    trainings = {field.name: _dimension(TrainConfig, field) for field in dataclasses.fields(TrainConfig)}
+    own = {field.name: _dimension(type(parameters), field) for field in option_fields(type(parameters)).values()}
+    trainings = {field.name: _dimension(TrainConfig, field) for field in option_fields(TrainConfig).values()}
     extra = {name: found for name, found in own.items() if found}
     extra |= {name: found for name, found in trainings.items() if found and not found.choices}
     for name in wanted:
@@ -79,15 +79,6 @@ def search_space(parameters: Any, given: Collection[str], wanted: Sequence[str],
             f"--method {method}: there is no hyper-parameter to search, {why}; --search takes {', '.join(extra)}"
         )
     return space
-
-
-def with_values(config: TrainConfig, parameters: Any, values: dict[str, Any]) -> tuple[TrainConfig, Any]:
-    """The settings with those of a trial in place."""
-    own = fields_of(type(parameters))
-    return (
-        dataclasses.replace(config, **{name: value for name, value in values.items() if name not in own}),
-        dataclasses.replace(parameters, **{name: value for name, value in values.items() if name in own}),
-    )
 
 
 def _dimension(options: type, field: dataclasses.Field) -> Dimension | None:

@@ -49,7 +49,7 @@ def test_both_make_the_same_pixels_of_the_same_digits(drawn_digits: Path) -> Non
 @pytest.mark.parametrize("workers", [0, 1])
 def test_both_show_every_digit_of_the_epoch_once(drawn_digits: Path, workers: int) -> None:
     flags = ["--dataset", "biased-mnist", "-b", "16", "--workers", str(workers)]
-    config, _ = parse(flags)
+    config = parse(flags)
     cohort = load_biased_mnist(PREPROCESSING, drawn_digits, films=64)
     positions = cohort.positions(Split.TRAIN)[:48]
     expected = sorted(cohort.images[positions].float().mean((1, 2, 3)).tolist())  # type: ignore[index]

@@ -38,7 +38,7 @@ def test_timm_gets_the_training_films_by_class(tmp_path: Path) -> None:
     assert len(set(found.values())) == 3
     for path in folder.glob("*/*"):
         assert np.array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(films / path.name)))
-    config, _ = parse(
+    config = parse(
         ["--dataset", "covid", "--data-dir", str(films), "--model", "test_resnet", "--img-size", "32", "-b", "8"]
     )
     assert len(in_turn({"timm": timm_epoch(folder, config, 0)}, 2)["timm"]) == 2

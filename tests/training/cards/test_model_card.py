@@ -1,6 +1,7 @@
 """Model cards: every number is the run's own, every gap is said to be one, and the headings are those of the template."""
 
 import copy
+import dataclasses
 import json
 import math
 import re
@@ -46,7 +47,7 @@ def finished(
     """A run folder as training leaves it, its checkpoint, and the contents of its report."""
     preset = {name: value for name, value in PRESETS[info.name].items() if name in fields_of(TrainConfig)}
     config = TrainConfig(**{"dataset": info.name, "output": folder, "data_dir": folder / "films"} | preset | settings)
-    values = as_settings(config, EndParameters(alpha=0.25))
+    values = as_settings(dataclasses.replace(config, parameters=EndParameters(alpha=0.25)))
     runs = [
         RunResult(folder, method, config.model, config.seed, info.synthetic, metrics(first, external, info.positive))
         for method, first in (("erm", 0.5), (config.method, 0.7))

@@ -156,8 +156,8 @@ def _save_slowly(rank: int, folder: str) -> None:
     """The first process takes its time to save; then the two have other films."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    config, parameters = parse([*SMALL, "--output", folder])
-    training = assemble(config, parameters, loop.prepare(config, Console(quiet=True)))
+    config = parse([*SMALL, "--output", folder])
+    training = assemble(config, loop.prepare(config, Console(quiet=True)))
     whole = torch.save
     torch.save = lambda *arguments: (time.sleep(2), whole(*arguments))  # type: ignore[assignment]
     done = Progress(unreadable={5: "it is torn"} if rank else {})
@@ -187,6 +187,6 @@ def test_a_batch_that_can_not_be_shared_out_is_a_sentence() -> None:
 
 
 def test_sync_bn_needs_several_cuda_devices() -> None:
-    config, parameters = parse([*SMALL, "--sync-bn"])
+    config = parse([*SMALL, "--sync-bn"])
     with pytest.raises(TrainingError, match="--sync-bn: torch has it for several processes on CUDA"):
-        assemble(config, parameters, None)  # type: ignore[arg-type]
+        assemble(config, None)  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ EVERYTHING = ["--model-kwargs", "drop_path_rate=0.3", "--ema", "0.9", "--clip-gr
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
     """The same for all methods, as --split-seed makes the phantom."""
-    return loop.prepare(parse(SMALL)[0], Console(quiet=True))
+    return loop.prepare(parse(SMALL), Console(quiet=True))
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +51,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(cohort: Cohort, output: str, *flags: str) -> RunResult:
-    config, parameters = parse([*SMALL, *flags, "--output", output])
+    config = parse([*SMALL, *flags, "--output", output])
     Path(output).mkdir(exist_ok=True)
-    result = loop.obtain(config, parameters, lambda: cohort)
+    result = loop.obtain(config, lambda: cohort)
     assert not state_files(result.folder)
     return result
 
@@ -145,8 +145,8 @@ def test_a_loss_scale_and_parts_of_batches_go_on(
 
 
 def test_a_loss_scale_makes_no_step_wait_for_the_device() -> None:
-    config, parameters = parse([*SMALL, "--amp", "--amp-dtype", "float16"])
-    optimiser = assemble(config, parameters, loop.prepare(config, Console(quiet=True))).optimiser
+    config = parse([*SMALL, "--amp", "--amp-dtype", "float16"])
+    optimiser = assemble(config, loop.prepare(config, Console(quiet=True))).optimiser
     assert optimiser._step_supports_amp_scaling  # type: ignore[attr-defined]
 
 
@@ -166,12 +166,12 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
 ) -> None:
     small = SMALL[: SMALL.index("--hash-key")]
     pair = [*small, "--paired"]
-    loop.main(*parse([*pair, "--output", "whole"]))
+    loop.main(parse([*pair, "--output", "whole"]))
     for flags, call in (([], 2), (["--resume", "auto"], 1), (["--resume", "auto"], 8)):  # ERM, ERM again, then EnD
         capsys.readouterr()
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
             told_to_stop(patched, "update", call)
-            loop.main(*parse([*pair, *flags, "--output", "cut"]))
+            loop.main(parse([*pair, *flags, "--output", "cut"]))
         way = "the same command goes on" if flags else "go on with --resume cut/phantom-"
         assert stopped.value.code == 75 and f"and saved; {way}" in capsys.readouterr().err
     (begun,) = {file.parent for file in Path("cut").glob("*/resume-*.pt")}
@@ -179,9 +179,9 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
     with pytest.raises(SystemExit) as refused:
         parse(["--resume", str(begun), "--lr", "1"])
     assert refused.value.code == 2 and "give no other flag" in capsys.readouterr().err
-    loop.main(*parse([f"--resume={state_files(begun)[-1]}"]))
+    loop.main(parse([f"--resume={state_files(begun)[-1]}"]))
     capsys.readouterr()
-    loop.main(*parse([*pair, "--resume", "auto", "--output", "cut"]))
+    loop.main(parse([*pair, "--resume", "auto", "--output", "cut"]))
     result = json.loads(capsys.readouterr().out.rpartition("--result\n")[2])
     assert [entry["method"] for entry in result["runs"]] == ["erm", "end"] and result["difference"]
     for folder in sorted(Path("whole").glob("phantom-*")):
@@ -192,14 +192,14 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
 def test_an_earlier_state_takes_the_place_of_later_ones(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lest what is saved from there on goes, as older than they are."""
     whole = run(cohort, "whole")
-    config, parameters = parse([*SMALL, "--output", "cut", "--keep", "9"])
+    config = parse([*SMALL, "--output", "cut", "--keep", "9"])
     for last, keep, place in ((7, 9, None), (2, 1, "resume-000000004.pt")):
         folder = next(Path("cut").glob("phantom-*"), Path())
         config = loop.dataclasses.replace(config, keep=keep, resume=place and folder / place)
         with monkeypatch.context() as patched, pytest.raises(InterruptedTrainingError):
             told_to_stop(patched, "update", last)
             Path("cut").mkdir(exist_ok=True)
-            loop.train(config, parameters, cohort)
+            loop.train(config, cohort)
     (state,) = state_files(folder)
     assert state.name == "resume-000000006.pt"
     assert_same(whole, run(cohort, "cut"))
@@ -228,11 +228,11 @@ def test_a_signal_outside_of_the_loop_has_the_same_code(
 ) -> None:
     flags = [*SMALL[: SMALL.index("--hash-key")], "--epochs", "1", "--resume", "auto"]
     if where == "read_result":
-        loop.main(*parse(flags))
+        loop.main(parse(flags))
     for number in (signal.SIGTERM, signal.SIGINT):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
             told_to_stop(patched, where, 1, number)
-            loop.main(*parse(flags))
+            loop.main(parse(flags))
         said = " ".join(capsys.readouterr().err.split())
         assert stopped.value.code == 75 and f"stopped by {number.name} outside of the training itself" in said
 
@@ -249,11 +249,11 @@ def test_a_signal_that_comes_when_all_is_measured_is_not_lost(
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
         patched.setattr(trackers.TensorBoard, "close", close)
-        loop.main(*parse(flags))
+        loop.main(parse(flags))
     (folder,) = Path("runs").glob("phantom-*")
     assert stopped.value.code == 75 and "-erm-" in folder.name and state_files(folder)
     assert "stopped by SIGTERM" in capsys.readouterr().err
-    loop.main(*parse(flags))
+    loop.main(parse(flags))
     assert [(path / "report.json").is_file() for path in Path("runs").glob("phantom-*")] == [True, True]
 
 
@@ -280,18 +280,18 @@ def test_a_recipe_goes_on_too(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_folders_that_hold_no_settings_are_passed_over(place: Path) -> None:
-    config, parameters = parse([*SMALL, "--method", "erm"])
+    config = parse([*SMALL, "--method", "erm"])
     for number, text in enumerate(("a: [", "", "- 1", "\0")):
         (place / "runs" / f"phantom-erm-test_resnet-s0-{number}").mkdir(parents=True)
         (place / "runs" / f"phantom-erm-test_resnet-s0-{number}" / "config.yaml").write_text(text)
-    assert find_run(config, parameters) == (None, None)
+    assert find_run(config) == (None, None)
 
 
 def begun(cohort: Cohort, **changes: Any) -> tuple[Assembly, Path]:
-    config, parameters = parse([*SMALL, *(f"--{name.replace('_', '-')}={value}" for name, value in changes.items())])
+    config = parse([*SMALL, *(f"--{name.replace('_', '-')}={value}" for name, value in changes.items())])
     folder = Path("begun")
     folder.mkdir(exist_ok=True)
-    return assemble(config, parameters, cohort), folder
+    return assemble(config, cohort), folder
 
 
 def test_a_state_that_is_no_state_is_passed_over_for_the_one_before(cohort: Cohort) -> None:

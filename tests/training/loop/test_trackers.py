@@ -54,7 +54,7 @@ def digits_run(drawn_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "--rho",
         "0.8",
     ]
-    main(*parse(["--dataset", "biased-mnist", "--data-dir", str(drawn_digits), "--output", str(output), *recipe]))
+    main(parse(["--dataset", "biased-mnist", "--data-dir", str(drawn_digits), "--output", str(output), *recipe]))
     return output / "biased-mnist-end-simple_convnet-s0"
 
 
@@ -94,7 +94,7 @@ def test_wandb_offline_needs_no_account_and_names_no_place(tmp_path: Path, monke
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    main(*parse([*SMALL, "--epochs", "1", "--tracker", "wandb", "--output", str(tmp_path / "cave")]))
+    main(parse([*SMALL, "--epochs", "1", "--tracker", "wandb", "--output", str(tmp_path / "cave")]))
     assert wandb.run is None, "it was closed"
     folder = tmp_path / "cave" / "phantom-end-test_resnet-s0"
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
@@ -137,7 +137,7 @@ def test_listeners_hear_each_line_once_written_and_may_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TRACKERS, "tensorboard", Recorder)
-    config, parameters = parse([*SMALL, "--epochs", "3", "--tracker", "tensorboard", "--output", str(tmp_path)])
+    config = parse([*SMALL, "--epochs", "3", "--tracker", "tensorboard", "--output", str(tmp_path)])
     heard = []
 
     def listen(epoch: int, record: dict[str, Any]) -> None:
@@ -148,7 +148,7 @@ def test_listeners_hear_each_line_once_written_and_may_end_the_training(
             raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        train(config, parameters, prepare(config, Console(quiet=True)), [listen])
+        train(config, prepare(config, Console(quiet=True)), [listen])
     assert heard == [1, 2]
     (recorder,) = RECORDERS
     assert recorder.log_calls == [1, 2] and recorder.failed is True
@@ -158,9 +158,9 @@ def test_listeners_hear_each_line_once_written_and_may_end_the_training(
 
 
 def test_a_run_is_found_again_with_whatever_tracker(digits_run: Path) -> None:
-    config, parameters = from_settings(digits_run / "config.yaml")
+    config = from_settings(digits_run / "config.yaml")
     config = TrainConfig(**{**vars(config), "tracker": None})
-    run = obtain(config, parameters, lambda: pytest.fail("nothing is to be trained"))
+    run = obtain(config, lambda: pytest.fail("nothing is to be trained"))
     assert run.folder == digits_run
 
 
@@ -169,7 +169,7 @@ def test_what_is_missing_is_said_before_training(tmp_path: Path, monkeypatch: py
     with pytest.raises(TrackerError, match=r"the package wandb is not installed; pip install 'end-cxr\[trackers\]'"):
         require_tracker("wandb")
     with pytest.raises(SystemExit):
-        main(*parse([*SMALL, "--tracker", "wandb", "--output", str(tmp_path / "runs")]))
+        main(parse([*SMALL, "--tracker", "wandb", "--output", str(tmp_path / "runs")]))
     assert not (tmp_path / "runs").exists()
     require_tracker(None)
 
@@ -188,8 +188,8 @@ def test_the_sweep_file_of_wandb_speaks_our_flags_and_our_metric(digits_run: Pat
     assert sweep["metric"]["name"] in scalars(digits_run)
     # An agent spells its arguments --name=value.
     drawn = {name: entry.get("value", 0.3) for name, entry in sweep["parameters"].items()}
-    config, parameters = parse([f"--{name}={value}" for name, value in drawn.items()])
+    config = parse([f"--{name}={value}" for name, value in drawn.items()])
     assert (config.dataset, config.rho, config.epochs, config.select) == ("biased-mnist", 0.997, 80, "accuracy")
     assert (config.batch_size, config.opt, config.sched, config.tracker) == (256, "adam", "step", "wandb")
-    assert (parameters.alpha, parameters.beta) == (0.3, 0.3)
+    assert (config.parameters.alpha, config.parameters.beta) == (0.3, 0.3)
     assert {name for name, entry in sweep["parameters"].items() if "min" in entry} == {"alpha", "beta"}

@@ -43,7 +43,7 @@ class Films:
     cohort: Cohort
     batches: list[Sample]
 
-    def settings(self, method: str) -> tuple[TrainConfig, object]:
+    def settings(self, method: str) -> TrainConfig:
         return parse([*self.flags, "--method", method, "-b", str(BATCH), "--device", "cpu"])
 
     def setup(self, config: TrainConfig, width: int) -> Setup:
@@ -58,7 +58,6 @@ class Trained:
 
     films: Films
     config: TrainConfig
-    parameters: object
     model: Classifier
     method: nn.Module
     terms: list[dict[str, Tensor]]
@@ -69,7 +68,7 @@ class Trained:
         """The method as a run that is resumed builds it."""
         torch.manual_seed(99)
         setup = self.films.setup(self.config, feature_width(self.model.backbone))
-        return build_method(self.config.method, self.parameters, setup)
+        return build_method(self.config.method, self.config.parameters, setup)
 
 
 def folder_of_films(root: Path) -> None:
@@ -99,7 +98,7 @@ def load(dataset: str, tmp_path_factory: pytest.TempPathFactory, drawn_digits: P
         flags += ["--data-dir", str(root)]
     elif dataset == "biased-mnist":
         flags += ["--data-dir", str(drawn_digits)]
-    config, _ = parse([*flags, "-b", str(BATCH)])
+    config = parse([*flags, "-b", str(BATCH)])
     cohort = cohort_of(config, preprocessing_of(config)).cached("none")
     positions = cohort.positions(Split.TRAIN)
     target, bias = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
@@ -116,7 +115,7 @@ def load(dataset: str, tmp_path_factory: pytest.TempPathFactory, drawn_digits: P
 def trained(request: pytest.FixtureRequest, films_of: Callable[[str], Films]) -> Trained:
     """One optimiser over the classifier and the method, as in `training.train`."""
     films, name = films_of(request.param[0]), request.param[1]
-    config, parameters = films.settings(name)
+    config = films.settings(name)
     torch.manual_seed(0)
     shape = ModelConfig(
         config.model,
@@ -128,7 +127,7 @@ def trained(request: pytest.FixtureRequest, films_of: Callable[[str], Films]) ->
         config.logit_scale,
     )
     model = build_classifier(shape)
-    method = build_method(name, parameters, films.setup(config, feature_width(model.backbone)))
+    method = build_method(name, config.parameters, films.setup(config, feature_width(model.backbone)))
     both = nn.ModuleList([model, method]).train()
     optimiser = create_optimizer_v2(both, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay)
     first = next(name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)) + ".weight"
@@ -140,7 +139,7 @@ def trained(request: pytest.FixtureRequest, films_of: Callable[[str], Films]) ->
         every.append({name: value.detach() for name, value in terms.items()})
         gradients.append({name: None if p.grad is None else p.grad.clone() for name, p in both.named_parameters()})
         optimiser.step()
-    return Trained(films, config, parameters, model, method, every, gradients, first)
+    return Trained(films, config, model, method, every, gradients, first)
 
 
 def test_terms_are_finite_named_scalars(trained: Trained) -> None:

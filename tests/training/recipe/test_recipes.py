@@ -48,7 +48,7 @@ from training.scoring.subjects import about_of, films_of, load_subjects, same_fi
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("recipes")
     small = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1"]
-    training.train.main(*parse(["--dataset", "phantom", "--method", "erm", *small, "--output", str(root)]))
+    training.train.main(parse(["--dataset", "phantom", "--method", "erm", *small, "--output", str(root)]))
     return root / "phantom-erm-test_resnet-s0"
 
 
@@ -60,7 +60,7 @@ def dfr(run: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def cohort(run: Path) -> Cohort:
-    config, _ = from_settings(run / "config.yaml")
+    config = from_settings(run / "config.yaml")
     return cohort_of(config, preprocessing_of(config)).cached("memory")
 
 
@@ -125,7 +125,7 @@ def test_jtt_sees_the_errors_more_often(
             wrong = calls.loc[film["row"], "prediction"] != calls.loc[film["row"], "target"]
             expected[position] = 7 if wrong else 1
     assert (dealt <= expected).all() and set(expected) == {0, 1, 7}
-    batch = from_settings(run / "config.yaml")[0].batch_size
+    batch = from_settings(run / "config.yaml").batch_size
     assert 0 <= expected.sum() - dealt.sum() < batch, "only a last, smaller batch waits"
 
     header, report = load_checkpoint(child).settings, report_of(child)
@@ -136,8 +136,8 @@ def test_jtt_sees_the_errors_more_often(
     ]
     shown = capsys.readouterr().out
     assert "erm+jtt" in shown and "difference" in shown and "difference" in json.loads(shown.splitlines()[-1])
-    config, parameters = from_settings(child / "config.yaml")
-    assert folders_of(config, parameters) == [], "no plain run of these settings is taken from a recipe"
+    config = from_settings(child / "config.yaml")
+    assert folders_of(config) == [], "no plain run of these settings is taken from a recipe"
 
 
 def test_dfr_changes_the_head_alone_and_calibrates_on_other_films(run: Path, dfr: Path, cohort: Cohort) -> None:

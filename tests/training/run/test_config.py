@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from training.console.commandline import option_fields
 from training.methods import METHODS
 from training.run.config import PRESETS, TrainConfig, as_settings, parse
 
@@ -26,40 +27,40 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_covid_without_a_cohort_is_the_phantom() -> None:
-    config, parameters = parse([])
+    config = parse([])
     assert (config.dataset, config.data_dir, config.model) == ("phantom", None, PRESETS["phantom"]["model"])
-    assert parameters == METHODS["end"].parameters(alpha=0.1, beta=5.0)
+    assert config.parameters == METHODS["end"].parameters(alpha=0.1, beta=5.0)
 
 
 def test_covid_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parse(["--data-dir", "films"])[0].data_dir == Path("films")
+    assert parse(["--data-dir", "films"]).data_dir == Path("films")
     (tmp_path / "data/covid").mkdir(parents=True)
-    assert parse([])[0].data_dir == Path("data/covid")
+    assert parse([]).data_dir == Path("data/covid")
     monkeypatch.setenv("END_CXR_DATA", "elsewhere")
-    config, _ = parse([])
+    config = parse([])
     assert (config.dataset, config.data_dir, config.model) == ("covid", Path("elsewhere"), PRESETS["covid"]["model"])
 
 
 def test_the_phantom_ignores_a_real_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("END_CXR_DATA", "elsewhere")
-    assert parse(["--dataset", "phantom"])[0].data_dir is None
+    assert parse(["--dataset", "phantom"]).data_dir is None
 
 
 def test_command_line_over_yaml_over_preset(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("epochs: 3\nbatch-size: 16\nlr: 1e-4\nalpha: 2\nchannels_last: false\n")
-    config, parameters = parse(["--config", str(file), "-b", "8"])
+    config = parse(["--config", str(file), "-b", "8"])
     assert (config.epochs, config.batch_size, config.lr, config.channels_last) == (3, 8, 1e-4, False)
-    assert (parameters.alpha, parameters.beta) == (2.0, PRESETS["phantom"]["beta"])
+    assert (config.parameters.alpha, config.parameters.beta) == (2.0, PRESETS["phantom"]["beta"])
     assert config.img_size == PRESETS["phantom"]["img_size"]
 
 
 def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
-    config, parameters = parse(["--seed", "4", "--beta", "0.5", "--rho", "0.9", "--no-augment"])
+    config = parse(["--seed", "4", "--beta", "0.5", "--rho", "0.9", "--no-augment"])
     file = tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump(as_settings(config, parameters)))
-    again, parameters_again = parse(["--config", str(file)])
-    assert as_settings(again, parameters_again) | {"config": None} == as_settings(config, parameters)
+    file.write_text(yaml.safe_dump(as_settings(config)))
+    again = parse(["--config", str(file)])
+    assert as_settings(again) | {"config": None} == as_settings(config)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +131,12 @@ def test_mistakes_in_yaml_get_a_sentence(
 def test_every_field_has_help_and_no_method_hides_another_setting() -> None:
     fields = {field for entry in METHODS.values() for field in entry.parameters.__dataclass_fields__}
     assert not fields & set(TrainConfig.__dataclass_fields__)
-    assert all(field.metadata["help"] for field in TrainConfig.__dataclass_fields__.values())
+    assert all(field.metadata["help"] for field in option_fields(TrainConfig).values())
 
 
 def test_every_method_file_is_registered() -> None:
     folder = Path(sys.modules["training.methods"].__file__ or "").parent
-    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "parameters"}
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "parameters", "precision"}
     assert files == {entry.location.partition(":")[0].rpartition(".")[2] for entry in METHODS.values()}
 
 

@@ -68,7 +68,7 @@ def runs(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     small = ["--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1", "--method", "erm"]
     for seed in ("0", "1"):
         given = ["--data-dir", str(cohort), "--split-seed", seed, "--seed", seed, "--output", str(root), *small]
-        train(*parse(given))
+        train(parse(given))
     return sorted(root.glob("covid-*"))
 
 

@@ -11,10 +11,10 @@ import pytest
 from optuna.trial import TrialState
 
 from training.methods.parameters import EndParameters, ErmParameters
-from training.run.config import TrainConfig, parse
+from training.run.config import parse
 from training.sweep import __main__ as sweep
 from training.sweep.__main__ import main, read_arguments, sampler
-from training.sweep.space import Dimension, search_space, with_values
+from training.sweep.space import Dimension, search_space
 from training.sweep.summary import DIRECTIONS, Outcome, pareto_front, ranked, summarise
 
 FAST = [
@@ -62,8 +62,6 @@ def test_the_space_is_what_the_method_has_ranges_for_and_the_user_left_open() ->
     assert alpha.logarithmic and alpha.within(1e9) == alpha.high and alpha.within(0.0) == alpha.low
     asked = {dimension.name: dimension for dimension in search_space(EndParameters(), set(), ["form", "lr"], "end")}
     assert asked["form"].choices == ("absolute", "signed") and asked["lr"].low == 1e-5
-    config, parameters = with_values(TrainConfig(), EndParameters(), {"alpha": 3.0, "lr": 0.5})
-    assert (config.lr, parameters.alpha, parameters.beta) == (0.5, 3.0, EndParameters().beta)
     assert not Dimension("share", float, 0.0, 1.0).logarithmic
 
 
@@ -89,8 +87,8 @@ def test_a_study_begins_with_the_defaults_and_goes_on_where_it_stopped(
     first = run(tmp_path, "--trials", "2", *arguments)
     folder = tmp_path / "phantom-end"
     trials = study_in(folder).trials
-    _, parameters = parse(FAST)
-    assert trials[0].params["alpha"] == parameters.alpha and trials[0].params["form"] == parameters.form
+    config = parse(FAST)
+    assert trials[0].params["alpha"] == config.parameters.alpha and trials[0].params["form"] == config.parameters.form
     assert all("beta" not in trial.params for trial in trials)
     before = {name: (folder / name / "model.safetensors").stat().st_mtime_ns for name in run_folders(folder)}
     assert len(before) == 2
@@ -162,11 +160,11 @@ def test_trials_that_diverge_end_and_leave_no_folder(tmp_path: Path, capsys: pyt
 def test_an_interrupted_trial_is_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     obtain, calls = sweep.obtain, []
 
-    def interrupted(config: Any, parameters: Any, *rest: Any) -> Any:
-        calls.append(parameters.alpha)
+    def interrupted(config: Any, *rest: Any) -> Any:
+        calls.append(config.parameters.alpha)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return obtain(config, parameters, *rest)
+        return obtain(config, *rest)
 
     monkeypatch.setattr(sweep, "obtain", interrupted)
     with pytest.raises(SystemExit) as stop:

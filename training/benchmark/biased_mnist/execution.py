@@ -17,8 +17,7 @@ from typing import Any
 
 from training.benchmark.biased_mnist.protocol import PROTOCOLS
 from training.benchmark.biased_mnist.records import Job
-from training.console.commandline import flag_name
-from training.run.config import TrainConfig, parse
+from training.run.config import TrainConfig, configure
 
 _device = "cpu"
 
@@ -38,20 +37,14 @@ class Place:
     device: str = "auto"
 
 
-def settings_of(job: Job, data_dir: Path | None = None, device: str = "auto") -> tuple[TrainConfig, Any]:
+def settings_of(job: Job, data_dir: Path | None = None, device: str = "auto") -> TrainConfig:
     """The run's settings, checked as those of a command line are."""
     fixed = dict(job.candidate.fixed)
     given = {**PROTOCOLS[job.protocol].settings, **job.chosen, **fixed}
     given |= {"rho": job.rho, "seed": job.seed, "split_seed": job.seed, "device": device, "amp": device != "cpu"}
     if data_dir is not None:
         given["data_dir"] = data_dir
-    arguments = ["--dataset", "biased-mnist", "--method", job.candidate.method]
-    for name, value in given.items():
-        if isinstance(value, bool):
-            arguments.append(flag_name(name) if value else flag_name(f"no_{name}"))
-        else:
-            arguments += [flag_name(name), str(value)]
-    return parse(arguments)
+    return configure(given | {"dataset": "biased-mnist", "method": job.candidate.method})
 
 
 def run_all(
@@ -145,7 +138,7 @@ def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
 
     torch.set_num_threads(threads)
     ERRORS.quiet = True  # one bar for all jobs, not one each
-    config, parameters = settings_of(job, data_dir, _device)
+    config = settings_of(job, data_dir, _device)
     cohort = _digits(data_dir, job.rho, job.seed, config.films, config.img_size)
     seen = cohort.table[cohort.table["split"] == "train"]
     record = job.line() | {"conflicting_digits": int((seen["target"] != seen["bias"]).sum())}
@@ -154,7 +147,7 @@ def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
         started = time.perf_counter()
         best = _BestEpoch(config.epochs)
         try:
-            run = train(config, parameters, cohort, (best,) if job.stage == "trial" else ())
+            run = train(config, cohort, (best,) if job.stage == "trial" else ())
         except _SeenEnoughError:
             seconds = time.perf_counter() - started
             return record | {"validation_accuracy": best.accuracy, "seconds": round(seconds, 1), "machine": machine()}
@@ -185,7 +178,5 @@ def _digits(data_dir: Path | None, rho: float, seed: int, films: int | None, img
 
     from training.loop.fit import prepare
 
-    arguments = ["--dataset", "biased-mnist", "--rho", str(rho), "--split-seed", str(seed), "--img-size", str(img_size)]
-    arguments += ["--films", str(films)] if films else []
-    arguments += ["--data-dir", str(data_dir)] if data_dir else []
-    return prepare(parse(arguments)[0], Console(quiet=True))
+    settings = {"rho": rho, "split_seed": seed, "img_size": img_size, "films": films, "data_dir": data_dir}
+    return prepare(configure({"dataset": "biased-mnist"} | settings), Console(quiet=True))
