@@ -56,7 +56,8 @@ from training.bias.numbers.auroc import auroc_difference, auroc_interval, auroc_
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.bias.numbers.uncertainty import Interval
 from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
-from training.loop.fit import obtain, prepare
+from training.loop.obtain import obtain
+from training.loop.prepare import prepare
 from training.run.checkpoint import write_aside
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.films import cohort_of, preprocessing_of, split_names

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from training.loop.fit import conclude, obtain, prepare, train
+from training.loop.obtain import conclude, obtain, train
+from training.loop.prepare import prepare
 from training.run.config import AUTO, TrainConfig, parse
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ from training.benchmark.timing import median_ms
 from training.bias.numbers.auroc import auroc_difference, auroc_interval
 from training.bias.numbers.uncertainty import Interval, seed_interval
 from training.console.messages import mistakes_as_sentences
-from training.loop.fit import obtain, prepare
+from training.loop.obtain import obtain
+from training.loop.prepare import prepare
 from training.methods import METHODS, Setup, build_method
 from training.methods.end import disentangling_loss, entangling_loss
 from training.run.checkpoint import load_checkpoint

@@ -39,8 +39,8 @@ from training.benchmark.timing import in_turn
 from training.console.interruption import Interruption
 from training.loop.assembly import assemble
 from training.loop.fit import run_epoch
-from training.loop.keeper import Keeper
 from training.loop.resume import Progress
+from training.loop.saver import Saver
 from training.run.config import TrainConfig, configure
 from training.run.films import cohort_of, preprocessing_of
 from training.run.report import machine
@@ -170,12 +170,12 @@ def timm_epoch(folder: Path, config: TrainConfig, workers: int) -> Callable[[], 
 def our_epoch(config: TrainConfig, cohort: Cohort) -> Callable[[], None]:
     """An epoch of `training.train`, without what comes between epochs."""
     training = assemble(config.with_settings(epochs=1000), cohort)
-    done = Progress()
-    keeper = Keeper(training, done, config.output, "")
+    progress = Progress()
+    saver = Saver(training, progress, config.output, "")
 
     def epoch() -> None:
-        run_epoch(training, done, keeper, Interruption(), lambda step, note: None)
-        done.next_epoch()
+        run_epoch(training, progress, saver, Interruption(), lambda step, note: None)
+        progress.next_epoch()
 
     return epoch
 
@@ -185,15 +185,15 @@ def show_profile(console: Console, config: TrainConfig, cohort: Cohort) -> None:
     training = assemble(config, cohort)
     for name, module in (("forward", training.joint.classifier), ("terms", training.joint.method)):
         mark(module, name)
-    done = Progress()
-    keeper = Keeper(training, done, config.output, "")
-    run_epoch(training, done, keeper, Interruption(), lambda step, note: None)
-    done.next_epoch()
+    progress = Progress()
+    saver = Saver(training, progress, config.output, "")
+    run_epoch(training, progress, saver, Interruption(), lambda step, note: None)
+    progress.next_epoch()
     steps = min(PROFILED, training.steps)
-    done.step = training.steps - steps
+    progress.step = training.steps - steps
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # a machine without a GPU is no error
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        run_epoch(training, done, keeper, Interruption(), lambda step, note: None)
+        run_epoch(training, progress, saver, Interruption(), lambda step, note: None)
     events = profiler.key_averages()
     whole = sum(event.self_cpu_time_total for event in events)
 

@@ -1,14 +1,17 @@
 """Training itself.
 
-fit.py         the loop
+fit.py         the loop: epochs of steps, each measured, the best one kept
+obtain.py      a finished run: found, resumed or trained
+prepare.py     the films, loaded, checked and decoded
 assembly.py    networks, batches, optimiser and scheduler from a run's settings
 joint.py       classifier and method in one forward pass, the gradient of a batch
 divergence.py  loss terms that are not finite
 measure.py     validation, and the metrics of every split at the end
 selection.py   which epoch is kept
 probe_set.py   features of fixed films at several epochs
-keeper.py      when a state is saved, and what is said when a training ends early
-resume.py      the state that an interrupted training goes on from
+saver.py       when a state is saved, and how a training ends early
+mistakes.py    what is said then
+resume.py      the saved state (resume-*.pt): written, restored
 progress.py    the progress bar
 tables.py      what is printed before and after
 trackers.py    TensorBoard and Weights & Biases

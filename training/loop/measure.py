@@ -2,10 +2,10 @@
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.special import log_softmax
 
 from datasets.cohort.confounding import check_confounding
@@ -16,8 +16,12 @@ from models.classifier import Classifier
 from training.bias.numbers.calibration import fit_temperature, fit_threshold
 from training.bias.numbers.groups import majority_targets, split_metrics
 from training.bias.questions.leakage import source_leak
+from training.console.messages import ERRORS
+from training.loop.assembly import Assembly
 from training.loop.divergence import require_finite
+from training.loop.resume import Progress
 from training.methods import METHODS
+from training.parallel.ranks import is_first
 from training.run.checkpoint import Checkpoint, save_checkpoint, write_aside
 from training.run.checkpoint_header import NAME
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
@@ -27,24 +31,39 @@ from training.run.report import RunResult, json_numbers, versions
 from training.scoring.predict import Inference, infer, predictions_table, read_logits
 
 
-def validate(
-    model: Classifier,
-    cohort: Cohort,
-    device: torch.device,
-    channels_last: bool,
-    split: Split = Split.VALIDATION,
-    unreadable: dict[int, str] | None = None,
-) -> dict[str, float | None]:
-    """Cross-entropy `ce` and the headline metrics of a split; each film is called for its most probable class."""
-    at = cohort.positions(split)
-    if not len(at):
+def infer_films(training: Assembly, progress: Progress, positions: np.ndarray) -> Inference:
+    """Features and logits of films by the measured classifier.
+
+    With --on-bad-image skip a film that can't be decoded is left out, here and of everything measured later, so that what is
+    measured stays comparable; it is printed once.
+    """
+    config = training.config
+    positions = positions[~np.isin(positions, list(progress.unmeasured))]
+    inference = infer(
+        training.measured, training.cohort.samples(), positions, training.device, config.channels_last,
+        skip=config.on_bad_image == "skip",
+    )  # fmt: skip
+    for position, reason in inference.unreadable.items():
+        progress.unmeasured[position] = reason
+        ERRORS.print(f"{reason}; it is left out of what is measured", style="yellow", markup=False, highlight=False)
+    return inference
+
+
+def validate(training: Assembly, progress: Progress, split: Split = Split.VALIDATION) -> dict[str, float | None]:
+    """Cross-entropy `ce` and the headline metrics of a split; each film is called for its most probable class.
+
+    Raises:
+        DivergenceError: an output is not finite.
+    """
+    cohort = training.cohort
+    if not len(cohort.positions(split)):
         return {}
-    logits = infer(model, cohort.samples(), at, device, channels_last=channels_last, unreadable=unreadable).logits
-    at = at[[position not in (unreadable or {}) for position in at]]
-    if not len(at):
+    inference = infer_films(training, progress, cohort.positions(split))
+    logits = inference.logits
+    if not len(logits):
         raise CohortError(f"no film of split {split} can be decoded any more")
     require_finite({"output": logits}, f"on {split} films")
-    films = cohort.table.iloc[at]
+    films = cohort.table.iloc[inference.positions]
     target = films["target"].to_numpy()
     info, scores = cohort.info, read_logits(logits, cohort.info.positive, 1.0, None)
     names = np.array(info.targets, dtype=object)
@@ -57,60 +76,66 @@ def validate(
             "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
         }
     )
-    seen = cohort.table.iloc[cohort.positions(Split.TRAIN)]
-    metrics = split_metrics(table, info.positive_name, majority_targets(seen["target_name"], seen["source"]))
+    trained_on = cohort.table.iloc[cohort.positions(Split.TRAIN)]
+    usual = majority_targets(trained_on["target_name"], trained_on["source"])
+    metrics = split_metrics(table, info.positive_name, usual)
     return json_numbers({"ce": -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean()), **metrics})
 
 
-def finish(
+def finish(training: Assembly, progress: Progress, folder: Path, recipe: Recipe | None = None) -> RunResult:
+    """Measure every film with the weights of the kept epoch, and write the run folder but for report.json.
+
+    In a training of several processes all must call it; the first one alone writes, and its result alone has metrics.
+    """
+    config, cohort = training.config, training.cohort
+    last_epoch = validate(training, progress, Split.TEST)
+    training.measured.load_state_dict(progress.best.weights)
+    inference = infer_films(training, progress, np.arange(len(cohort.table)))
+    if not is_first():
+        return RunResult(folder, config.method, config.model, config.seed, cohort.info.synthetic, {})
+    if progress.unmeasured:
+        cohort = cohort.without(progress.unmeasured)
+    kept = KeptEpoch(progress.best.epoch, last_epoch)
+    return write_run(training.measured, inference, cohort, config, folder, kept, recipe, progress.stand_ins)
+
+
+class KeptEpoch(NamedTuple):
+    """Which epoch a run keeps.
+
+    Attributes:
+        epoch: from 1.
+        last_on_test: metrics on test of the last epoch, which no rule chose; reported beside those of the kept one.
+    """
+
+    epoch: int
+    last_on_test: dict[str, float | None]
+
+
+def write_run(
     model: Classifier,
     inference: Inference,
     cohort: Cohort,
     config: TrainConfig,
     folder: Path,
-    epoch: int,
-    last: dict[str, float | None],
+    kept: KeptEpoch,
     recipe: Recipe | None = None,
-    unreadable: dict[int, str] | None = None,
+    stand_ins: dict[int, str] | None = None,
 ) -> RunResult:
-    """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference.
+    """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference features.
 
     Args:
         model: with the weights of the kept epoch.
-        inference: what it says of every film of the cohort.
-        cohort: all its films.
-        config: of the run.
-        folder: of the run.
-        epoch: the kept one, from 1.
-        last: metrics of the last epoch on test, which no rule chose; told beside those of the kept one.
+        inference: of every film of the cohort.
         recipe: by which another run led to this one.
-        unreadable: reason by row, of training films that others stood in for.
+        stand_ins: reason by row, of training films that others replaced.
     """
     info, table = cohort.info, cohort.table
-    everything = np.arange(len(table))
-    features, logits = inference
-    held = validation = cohort.positions(Split.VALIDATION)
-    if recipe is not None and recipe.calibrated_on is not None:
-        held = recipe.calibrated_on
-    temperature = fit_temperature(logits[held], table["target"].to_numpy()[held])
-    threshold = None
-    if info.positive is not None and len(info.targets) == 2:
-        score = read_logits(logits[held], info.positive, temperature, None).probability[:, info.positive]
-        threshold = fit_threshold(score, table["target"].to_numpy()[held] == info.positive, config.operating_point)
+    features, logits = inference.features, inference.logits
+    temperature, threshold = calibrate(logits, cohort, config.operating_point, recipe)
     key = hash_key(config.output, config.hash_key)
+    everything = np.arange(len(table))
     predictions = predictions_table(cohort, everything, logits, temperature, threshold, folder.name, key)
-    train_rows = predictions[predictions["split"] == str(Split.TRAIN)]
-    majority = majority_targets(train_rows["target"], train_rows["source"])
-    metrics = {}
-    for split in Split:
-        at = cohort.positions(split)
-        rows = predictions.iloc[at]
-        metrics[str(split)] = split_metrics(rows, info.positive_name, majority)
-        if split in (Split.TEST, Split.EXTERNAL):
-            source, target = (rows[name].to_numpy() for name in ("source", "target"))
-            patient = table["patient"].to_numpy()[at]  # not their hashes: folds must not depend on the key
-            leak = source_leak(features[at], source, target, patient)
-            metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
+    metrics = measure_splits(predictions, features, cohort)
     settings = as_settings(config) | (recipe.settings() if recipe else {})
     label = recipe.label if recipe else config.method
     run = RunResult(folder, label, config.model, config.seed, info.synthetic, metrics)
@@ -120,18 +145,18 @@ def finish(
         run.as_json()["metrics"], versions(), model.state_dict(),
     )  # fmt: skip
     save_checkpoint(checkpoint, folder / NAME)
-    seen = cohort.positions(Split.TRAIN)
-    rows = table["row"].to_numpy()[seen]
-    save_reference(Reference.of(features[seen], features[validation], config.seed, rows), folder)
+    train, validation = cohort.positions(Split.TRAIN), cohort.positions(Split.VALIDATION)
+    rows = table["row"].to_numpy()[train]
+    save_reference(Reference.of(features[train], features[validation], config.seed, rows), folder)
     write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
-    films = table.iloc[seen]
+    films = table.iloc[train]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, info.bias_name)
     details = {
         "selection": {
             "rule": config.select,
-            "epoch": epoch,
+            "epoch": kept.epoch,
             "used_bias_labels": config.select == "worst_group_accuracy",
-            "last_epoch_on_test": last,
+            "last_epoch_on_test": kept.last_on_test,
         },
         "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
         "recipe": recipe.settings() if recipe else None,
@@ -143,8 +168,40 @@ def finish(
             "verdict": check.verdict,
         },
         "excluded": cohort.excluded.to_dict("records"),
-        "stood_in_for": [{"row": row, "reason": reason} for row, reason in sorted((unreadable or {}).items())],
+        "stood_in_for": [{"row": row, "reason": reason} for row, reason in sorted((stand_ins or {}).items())],
         "notes": [*cohort.notes, *(recipe.notes if recipe else ())],
         "versions": versions(),
     }
     return dataclasses.replace(run, details=details)
+
+
+def calibrate(
+    logits: np.ndarray, cohort: Cohort, operating_point: str, recipe: Recipe | None
+) -> tuple[float, float | None]:
+    """Temperature and threshold from validation films; no threshold for more than two classes."""
+    films = cohort.positions(Split.VALIDATION)
+    if recipe is not None and recipe.calibrated_on is not None:
+        films = recipe.calibrated_on
+    target, positive = cohort.table["target"].to_numpy()[films], cohort.info.positive
+    temperature = fit_temperature(logits[films], target)
+    if positive is None or len(cohort.info.targets) != 2:
+        return temperature, None
+    score = read_logits(logits[films], positive, temperature, None).probability[:, positive]
+    return temperature, fit_threshold(score, target == positive, operating_point)
+
+
+def measure_splits(predictions: pd.DataFrame, features: np.ndarray, cohort: Cohort) -> dict[str, dict[str, float]]:
+    """The headline metrics of each split, with the leak on test and external films."""
+    train = predictions[predictions["split"] == str(Split.TRAIN)]
+    usual = majority_targets(train["target"], train["source"])
+    metrics = {}
+    for split in Split:
+        films = cohort.positions(split)
+        rows = predictions.iloc[films]
+        metrics[str(split)] = split_metrics(rows, cohort.info.positive_name, usual)
+        if split in (Split.TEST, Split.EXTERNAL):
+            source, target = (rows[name].to_numpy() for name in ("source", "target"))
+            patient = cohort.table["patient"].to_numpy()[films]  # not their hashes: folds must not depend on the key
+            leak = source_leak(features[films], source, target, patient)
+            metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
+    return metrics

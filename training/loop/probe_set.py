@@ -8,56 +8,38 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from safetensors.numpy import save_file
 
-from datasets.cohort.films import Cohort
 from datasets.sample import Split
-from models.classifier import Classifier
+from training.loop.assembly import Assembly
+from training.loop.measure import infer_films
+from training.loop.resume import Progress
 from training.parallel.ranks import is_first
 from training.run.checkpoint import write_aside
-from training.run.config import TrainConfig
 from training.run.probe_file import FORMAT, FORMAT_VERSION, NAME, ProbeSet, load_probe_set
-from training.scoring.predict import infer
 
 FILMS = 400
 MOMENTS = 8
 
 
-def watch(
-    model: Classifier,
-    cohort: Cohort,
-    config: TrainConfig,
-    folder: Path,
-    device: torch.device,
-    epoch: int,
-    unreadable: dict[int, str] | None = None,
-) -> None:
-    """Keep the features of the probe set after so many epochs, at the moments that `is_moment` names.
+def watch(training: Assembly, progress: Progress, folder: Path, epoch: int) -> None:
+    """Write the features of the probe set after so many epochs, at the moments that `is_moment` names.
 
-    Args:
-        model: as trained so far; left as it is.
-        cohort: its films; no file is written where none is in test or external.
-        config: of the run.
-        folder: of the run.
-        device: of the model.
-        epoch: number of epochs trained.
-        unreadable: see `infer`; such films are left out of the set, at the moments before too.
+    Nothing is written where no film is in test or external. Films that can't be decoded leave the set, at earlier moments
+    too.
     """
+    cohort, config = training.cohort, training.config
     positions = probe_positions(cohort.table, config.split_seed)
     if not is_moment(epoch, config.epochs) or not len(positions):
         return
-    rows = cohort.table["row"].to_numpy(np.int64)[positions]
-    lost = {} if unreadable is None else unreadable
-    layout = config.channels_last
-    features, _ = infer(model, cohort.samples(), positions, device, channels_last=layout, unreadable=unreadable)
+    inference = infer_films(training, progress, positions)
     if not is_first():
         return
-    rows = rows[[position not in lost for position in positions]]
+    rows = cohort.table["row"].to_numpy(np.int64)[inference.positions]
     before = (load_probe_set(folder) if epoch else None) or ProbeSet(rows)
     kept, still = np.isin(before.rows, rows), np.isin(rows, before.rows)
     earlier = {moment: values[kept] for moment, values in before.features.items() if moment < epoch}
-    save_probe_set(ProbeSet(rows[still], earlier | {epoch: features.astype(np.float16)[still]}), folder)
+    save_probe_set(ProbeSet(rows[still], earlier | {epoch: inference.features.astype(np.float16)[still]}), folder)
 
 
 def probe_positions(table: pd.DataFrame, seed: int) -> np.ndarray:

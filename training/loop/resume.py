@@ -37,7 +37,8 @@ class Progress:
         step: steps of the running epoch that are done.
         totals: sums of the running epoch's terms.
         pairs: of the running epoch, those that R_perp and R_par saw.
-        unreadable: reason by row of the cohort's table, of films that others stood in for.
+        stand_ins: reason by row of the cohort's table, of training films that others replaced.
+        unmeasured: reason by position, of films that could not be decoded when they were to be measured; not saved.
         best: the epoch kept so far.
     """
 
@@ -45,7 +46,8 @@ class Progress:
     step: int = 0
     totals: Totals = field(default_factory=Totals)
     pairs: np.ndarray = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
-    unreadable: dict[int, str] = field(default_factory=dict)
+    stand_ins: dict[int, str] = field(default_factory=dict)
+    unmeasured: dict[int, str] = field(default_factory=dict)
     best: Best = field(default_factory=lambda: Best(float("-inf"), 0, {}))
 
     def next_epoch(self) -> None:
@@ -77,8 +79,8 @@ def save_progress(training: Assembly, progress: Progress, folder: Path, keep: in
     generators = {"cpu": stacked(torch.get_rng_state())}
     if cuda:
         generators["cuda"] = stacked(torch.cuda.get_rng_state(training.device))
-    for row in joined(np.array(list(progress.unreadable), dtype=np.int64)).tolist():
-        progress.unreadable.setdefault(row, "another process could not decode it")
+    for row in joined(np.array(list(progress.stand_ins), dtype=np.int64)).tolist():
+        progress.stand_ins.setdefault(row, "another process could not decode it")
     if is_first():
         _write(training, progress, folder, keep, generators)
     any_rank(False)
@@ -98,7 +100,7 @@ def _write(training: Assembly, progress: Progress, folder: Path, keep: int, gene
         "generators": generators,
         "totals": progress.totals.state(),
         "pairs": progress.pairs.tolist(),
-        "unreadable": progress.unreadable,
+        "unreadable": progress.stand_ins,
         "best": tuple(progress.best),
     }
     write_aside(folder / state_name(training, progress), lambda file: torch.save(state, file))
@@ -126,9 +128,14 @@ def restore(training: Assembly, place: Path) -> Progress:
         if training.average is not None:
             training.average.module.load_state_dict(state["average"])
         set_generators(training.device, state["generators"])
-        best = Best(*state["best"])
-        pairs = np.array(state["pairs"], dtype=np.int64)
-        return Progress(state["epoch"], state["step"], Totals(state["totals"]), pairs, dict(state["unreadable"]), best)
+        return Progress(
+            state["epoch"],
+            state["step"],
+            Totals(state["totals"]),
+            np.array(state["pairs"], dtype=np.int64),
+            dict(state["unreadable"]),
+            best=Best(*state["best"]),
+        )
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         detail = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"{file} does not fit the settings of its run: {detail}") from None

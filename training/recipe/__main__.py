@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> None:
 
     from datasets.film.identity import hash_key
     from training.console.messages import mistakes_as_sentences
-    from training.loop.fit import prepare
+    from training.loop.prepare import prepare
     from training.loop.tables import show_results
     from training.recipe.dfr import reweight_features
     from training.recipe.jtt import just_train_twice, second_config

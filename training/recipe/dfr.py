@@ -29,8 +29,8 @@ from sklearn.preprocessing import StandardScaler
 from datasets.cohort.films import Cohort
 from datasets.sample import Split
 from models.classifier import Classifier
-from training.loop.fit import prepare_folder
-from training.loop.measure import finish
+from training.loop.measure import KeptEpoch, write_run
+from training.loop.obtain import prepare_folder
 from training.parallel.device import choose_device
 from training.recipe.parent import Parent, RecipeError, own_calls
 from training.run.checkpoint import load_checkpoint, write_aside
@@ -108,9 +108,9 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
     folder = prepare_folder(config.output, f"{parent.folder.name}-dfr")
     settings = as_settings(config) | recipe.settings()
     write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
-    epoch, last = (parent.selection[name] for name in ("epoch", "last_epoch_on_test"))  # of the features
-    said = infer(model, cohort.samples(), everything, device, channels_last=config.channels_last)
-    return finish(model, said, cohort, config, folder, epoch, last, recipe)
+    kept = KeptEpoch(parent.selection["epoch"], parent.selection["last_epoch_on_test"])  # of the features
+    inference = infer(model, cohort.samples(), everything, device, channels_last=config.channels_last)
+    return write_run(model, inference, cohort, config, folder, kept, recipe)
 
 
 def validation_halves(cohort: Cohort, group: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from datasets.cohort.films import Cohort
 from datasets.sample import Split
-from training.loop.fit import SAME_COMMAND, train
+from training.loop.obtain import SAME_COMMAND, train
 from training.recipe.parent import Parent, RecipeError, own_calls, with_given
 from training.run.config import TrainConfig
 from training.run.existing import find_run
@@ -74,4 +74,4 @@ def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweig
     )
     _, begun = find_run(config, recipe)
     config = dataclasses.replace(config, resume=begun)
-    return train(config, cohort, recipe=recipe, again=SAME_COMMAND)
+    return train(config, cohort, recipe=recipe, how_to_resume=SAME_COMMAND)

@@ -348,11 +348,11 @@ def _foreign_settings(accepted: Sequence[str]) -> dict[str, str]:
     known = set().union(*(fields_of(METHODS[name].parameters) for name in accepted))
     owners: dict[str, list[str]] = {}
     for name, entry in METHODS.items():
-        for field in fields_of(entry.parameters).keys() - known:
-            owners.setdefault(field, []).append(name)
+        for setting in fields_of(entry.parameters).keys() - known:
+            owners.setdefault(setting, []).append(name)
     return {
-        field: f"{flag_name(field)} belongs to --method {' or '.join(names)}; {' and '.join(accepted)} has no such setting"
-        for field, names in owners.items()
+        setting: f"{flag_name(setting)} belongs to --method {' or '.join(names)}; {' and '.join(accepted)} has no such setting"
+        for setting, names in owners.items()
     }
 
 
@@ -365,8 +365,8 @@ def _found_cohort() -> Path | None:
 
 def _validate(config: TrainConfig) -> None:
     for options in (config, config.parameters):
-        for name, field in option_fields(type(options)).items():
-            value, choices, limits = getattr(options, name), field.metadata["choices"], field.metadata["limits"]
+        for name, kind in option_fields(type(options)).items():
+            value, choices, limits = getattr(options, name), kind.metadata["choices"], kind.metadata["limits"]
             if choices and value is not None and value not in choices:
                 raise ValueError(f"{flag_name(name)} {value}: choose from {', '.join(choices)}")
             if limits and value is not None and value not in limits:

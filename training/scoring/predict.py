@@ -20,13 +20,23 @@ from training.run.checkpoint import Checkpoint, load_checkpoint
 
 # Columns of a cohort that travel into the predictions table where they exist; nothing else does.
 ATTRIBUTES = ("view", "sex", "age_band", "manufacturer")
+BATCH_SIZE = 128  # films a forward pass of `infer`
 
 
 class Inference(NamedTuple):
-    """Features (films x width) and logits (films x classes), float32, in the order of the films asked for."""
+    """What a classifier says of films.
 
+    Attributes:
+        positions: of the films in the cohort, in the order asked for, without those that can't be decoded.
+        features: films x width, float32.
+        logits: films x classes, float32.
+        unreadable: reason by position, of films that can't be decoded.
+    """
+
+    positions: np.ndarray
     features: np.ndarray
     logits: np.ndarray
+    unreadable: dict[int, str]
 
 
 @torch.inference_mode()
@@ -35,32 +45,22 @@ def infer(
     samples: CohortSamples,
     positions: np.ndarray,
     device: torch.device,
-    batch_size: int = 128,
     channels_last: bool = False,
-    unreadable: dict[int, str] | None = None,
+    skip: bool = False,
 ) -> Inference:
     """Run the classifier over films of a cohort, without augmentation, leaving its mode as it was.
 
     In a training of several processes each runs its share of the films, and all get the whole; all must call it.
 
     Args:
-        model: a classifier.
-        samples: of the cohort.
-        positions: of the films.
-        device: of the model.
-        batch_size: films at once.
-        channels_last: memory layout of the images.
-        unreadable: takes the reason, by position, of films that can't be decoded, which are then left out, as are those that
-            it names already; without it such a film raises UnreadableFilmError.
+        skip: leave films out that can't be decoded; without it such a film raises UnreadableFilmError.
     """
-    if unreadable:  # one that can be read again is left out all the same, so that what is measured stays comparable
-        positions = positions[~np.isin(positions, list(unreadable))]
     was_training = model.training
     model.eval()
-    features, logits, done = [], [], []
-    mine = positions[rank() :: ranks()]
-    for first in range(0, len(mine), batch_size):
-        image, films = _readable(samples, mine[first : first + batch_size].tolist(), unreadable)
+    features, logits, unreadable = [], [], dict[int, str]()
+    share = positions[rank() :: ranks()]
+    for first in range(0, len(share), BATCH_SIZE):
+        image = _decoded(samples, share[first : first + BATCH_SIZE].tolist(), unreadable, skip)
         if image is None:
             continue
         image = image.to(device)
@@ -69,44 +69,40 @@ def infer(
         output = model(image)
         features.append(output.features.float().cpu().numpy())
         logits.append(output.logits.float().cpu().numpy())
-        done += films
     model.train(was_training)
+    share = share[~np.isin(share, list(unreadable))]
     classes = model.config.num_classes  # type: ignore[union-attr]
     width = feature_width(model.backbone) if ranks() > 1 else 0  # type: ignore[arg-type]
-    whole = Inference(
+    inference = Inference(
+        share,
         np.concatenate(features) if features else np.empty((0, width), np.float32),
         np.concatenate(logits) if logits else np.empty((0, classes), np.float32),  # type: ignore[arg-type]
+        unreadable,
     )
-    return whole if ranks() == 1 else _of_all_ranks(whole, np.array(done, dtype=np.int64), positions, unreadable)
+    return inference if ranks() == 1 else _of_all_ranks(inference, positions)
 
 
-def _readable(
-    samples: CohortSamples, films: list[int], unreadable: dict[int, str] | None
-) -> tuple[Tensor | None, list[int]]:
-    """Images of these films but for those that can't be decoded, and their positions; None where there are none."""
+def _decoded(samples: CohortSamples, films: list[int], unreadable: dict[int, str], skip: bool) -> Tensor | None:
+    """Images of these films but for those that can't be decoded, whose reasons go to `unreadable`; None without any."""
     while films:
         try:
-            return samples.__getitems__(films).image, films
+            return samples.__getitems__(films).image
         except UnreadableFilmError as error:
-            if unreadable is None or error.position is None:
+            if not skip or error.position is None:
                 raise
             unreadable[error.position] = str(error)
             films = [film for film in films if film != error.position]
-    return None, films
+    return None
 
 
-def _of_all_ranks(
-    mine: Inference, done: np.ndarray, positions: np.ndarray, unreadable: dict[int, str] | None
-) -> Inference:
+def _of_all_ranks(share: Inference, positions: np.ndarray) -> Inference:
     """Every process's films in the order asked for."""
-    at, features, logits = joined(done), joined(mine.features), joined(mine.logits)
-    order = pd.Series(np.arange(len(at)), index=at)
-    kept = [film for film in positions.tolist() if film in order.index]
-    if unreadable is not None:
-        for film in set(positions.tolist()) - set(kept):
-            unreadable.setdefault(film, "another process could not decode it")
-    rows = order.loc[kept].to_numpy()
-    return Inference(features[rows], logits[rows])
+    at, features, logits = joined(share.positions), joined(share.features), joined(share.logits)
+    place = pd.Series(np.arange(len(at)), index=at)
+    read = np.isin(positions, at)
+    missing = dict.fromkeys(positions[~read].tolist(), "another process could not decode it")
+    order = place.loc[positions[read]].to_numpy()
+    return Inference(positions[read], features[order], logits[order], missing | share.unreadable)
 
 
 class Scores(NamedTuple):

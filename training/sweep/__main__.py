@@ -84,7 +84,8 @@ from rich.console import Console
 from datasets.cohort.films import Cohort
 from training.console.messages import RESEARCH_ONLY, mistakes_as_sentences
 from training.loop.divergence import DivergenceError
-from training.loop.fit import obtain, prepare
+from training.loop.obtain import obtain
+from training.loop.prepare import prepare
 from training.run.checkpoint import write_aside
 from training.run.config import LOCAL_SETTINGS
 from training.run.existing import folders_of

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from datasets.cohort.samplers import EpochSampler
 from tests.training_process import Disturbance, codes, start
-from training.loop import fit as loop
+from training.loop import prepare as prepare_films
 from training.loop.assembly import assemble
 from training.loop.resume import Progress, save_progress
 from training.parallel.device import TrainingError
@@ -157,15 +157,15 @@ def _save_slowly(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     config = parse([*SMALL, "--output", folder])
-    training = assemble(config, loop.prepare(config, Console(quiet=True)))
+    training = assemble(config, prepare_films.prepare(config, Console(quiet=True)))
     whole = torch.save
     torch.save = lambda *arguments: (time.sleep(2), whole(*arguments))  # type: ignore[assignment]
-    done = Progress(unreadable={5: "it is torn"} if rank else {})
-    save_progress(training, done, Path(folder), keep=1)
-    assert len(state_files(Path(folder))) == 1 and list(done.unreadable) == [5]
-    loop.digest = lambda cohort: f"those of {rank}"
+    progress = Progress(stand_ins={5: "it is torn"} if rank else {})
+    save_progress(training, progress, Path(folder), keep=1)
+    assert len(state_files(Path(folder))) == 1 and list(progress.stand_ins) == [5]
+    prepare_films.digest = lambda cohort: f"those of {rank}"
     with pytest.raises(TrainingError, match="the processes read other films than the first"):
-        loop.prepare(config, Console(quiet=True))
+        prepare_films.prepare(config, Console(quiet=True))
     dist.destroy_process_group()
 
 

@@ -1,5 +1,6 @@
 """Interrupted equals uninterrupted, to the bit, wherever it was cut; and what a state on disk keeps to."""
 
+import dataclasses
 import json
 import pickle
 import signal
@@ -13,10 +14,11 @@ from rich.console import Console
 
 from datasets.cohort.films import Cohort
 from tests.planted import Planted
+from training import train as command
 from training.console.interruption import InterruptedTrainingError
-from training.loop import fit as loop
-from training.loop import trackers
+from training.loop import fit, measure, obtain, trackers
 from training.loop.assembly import Assembly, assemble
+from training.loop.prepare import prepare
 from training.loop.resume import Progress, load_state, restore, save_progress, tidy
 from training.methods import METHODS
 from training.recipe.jtt import just_train_twice, second_config
@@ -27,6 +29,7 @@ from training.run.config import parse
 from training.run.existing import find_run
 from training.run.probe_file import load_probe_set
 from training.run.report import RunResult
+from training.train import main
 
 SMALL = [
     "--dataset", "phantom", "--films", "64", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1", "-b", "16",
@@ -39,7 +42,7 @@ EVERYTHING = ["--model-kwargs", "drop_path_rate=0.3", "--ema", "0.9", "--clip-gr
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
     """The same for all methods, as --split-seed makes the phantom."""
-    return loop.prepare(parse(SMALL), Console(quiet=True))
+    return prepare(parse(SMALL), Console(quiet=True))
 
 
 @pytest.fixture(autouse=True)
@@ -53,15 +56,23 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(cohort: Cohort, output: str, *flags: str) -> RunResult:
     config = parse([*SMALL, *flags, "--output", output])
     Path(output).mkdir(exist_ok=True)
-    result = loop.obtain(config, lambda: cohort)
+    result = obtain.obtain(config, lambda: cohort)
     assert not state_files(result.folder)
     return result
 
 
 def told_to_stop(monkeypatch: pytest.MonkeyPatch, where: str, call: int, number: int = signal.SIGTERM) -> None:
     """Send this process a signal just before the call-th call of a function of the loop."""
-    owner, name = (Assembly, "update") if where == "update" else (loop, where)
-    whole, calls = getattr(owner, name), [0]
+    owners = {
+        "update": Assembly,
+        "prepare": command,
+        "validate": fit,
+        "watch": fit,
+        "infer": measure,
+        "write_run": measure,
+    }
+    owner: Any = owners.get(where, obtain)
+    whole, calls = getattr(owner, where), [0]
 
     def signalled(*arguments: Any, **named: Any) -> Any:
         calls[0] += 1
@@ -69,7 +80,7 @@ def told_to_stop(monkeypatch: pytest.MonkeyPatch, where: str, call: int, number:
             signal.raise_signal(number)
         return whole(*arguments, **named)
 
-    monkeypatch.setattr(owner, name, signalled)
+    monkeypatch.setattr(owner, where, signalled)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -107,7 +118,7 @@ def test_every_method_goes_on_from_the_middle_of_an_epoch(
 @pytest.mark.parametrize(
     ("where", "call"),
     [("update", 1), ("update", 4), ("update", 5), ("update", 8), ("validate", 1), ("validate", 2), ("watch", 2),
-     ("validate", 3), ("infer", 1), ("finish", 1)],
+     ("infer", 1), ("infer", 6), ("infer", 7), ("finish", 1), ("write_run", 1)],
 )  # fmt: skip
 def test_every_place_of_a_training(where: str, call: int, cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(cohort, "whole")
@@ -146,7 +157,7 @@ def test_a_loss_scale_and_parts_of_batches_go_on(
 
 def test_a_loss_scale_makes_no_step_wait_for_the_device() -> None:
     config = parse([*SMALL, "--amp", "--amp-dtype", "float16"])
-    optimiser = assemble(config, loop.prepare(config, Console(quiet=True))).optimiser
+    optimiser = assemble(config, prepare(config, Console(quiet=True))).optimiser
     assert optimiser._step_supports_amp_scaling  # type: ignore[attr-defined]
 
 
@@ -156,7 +167,7 @@ def test_saving_changes_nothing(cohort: Cohort) -> None:
 
 def test_what_is_finished_is_not_trained_again(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(cohort, "whole")
-    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(obtain, "train", lambda *_: pytest.fail("trained again"))
     again = run(cohort, "whole", "--keep", "4", "--save-minutes", "1")  # neither changes the result
     assert again.folder == whole.folder and again.metrics["test"]["accuracy"] == whole.metrics["test"]["accuracy"]
 
@@ -166,22 +177,22 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
 ) -> None:
     small = SMALL[: SMALL.index("--hash-key")]
     pair = [*small, "--paired"]
-    loop.main(parse([*pair, "--output", "whole"]))
+    main(parse([*pair, "--output", "whole"]))
     for flags, call in (([], 2), (["--resume", "auto"], 1), (["--resume", "auto"], 8)):  # ERM, ERM again, then EnD
         capsys.readouterr()
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
             told_to_stop(patched, "update", call)
-            loop.main(parse([*pair, *flags, "--output", "cut"]))
-        way = "the same command goes on" if flags else "go on with --resume cut/phantom-"
+            main(parse([*pair, *flags, "--output", "cut"]))
+        way = "the same command resumes it" if flags else "resume it with --resume cut/phantom-"
         assert stopped.value.code == 75 and f"and saved; {way}" in capsys.readouterr().err
     (begun,) = {file.parent for file in Path("cut").glob("*/resume-*.pt")}
     assert "-end-" in begun.name
     with pytest.raises(SystemExit) as refused:
         parse(["--resume", str(begun), "--lr", "1"])
     assert refused.value.code == 2 and "give no other flag" in capsys.readouterr().err
-    loop.main(parse([f"--resume={state_files(begun)[-1]}"]))
+    main(parse([f"--resume={state_files(begun)[-1]}"]))
     capsys.readouterr()
-    loop.main(parse([*pair, "--resume", "auto", "--output", "cut"]))
+    main(parse([*pair, "--resume", "auto", "--output", "cut"]))
     result = json.loads(capsys.readouterr().out.rpartition("--result\n")[2])
     assert [entry["method"] for entry in result["runs"]] == ["erm", "end"] and result["difference"]
     for folder in sorted(Path("whole").glob("phantom-*")):
@@ -195,11 +206,11 @@ def test_an_earlier_state_takes_the_place_of_later_ones(cohort: Cohort, monkeypa
     config = parse([*SMALL, "--output", "cut", "--keep", "9"])
     for last, keep, place in ((7, 9, None), (2, 1, "resume-000000004.pt")):
         folder = next(Path("cut").glob("phantom-*"), Path())
-        config = loop.dataclasses.replace(config, keep=keep, resume=place and folder / place)
+        config = dataclasses.replace(config, keep=keep, resume=place and folder / place)
         with monkeypatch.context() as patched, pytest.raises(InterruptedTrainingError):
             told_to_stop(patched, "update", last)
             Path("cut").mkdir(exist_ok=True)
-            loop.train(config, cohort)
+            obtain.train(config, cohort)
     (state,) = state_files(folder)
     assert state.name == "resume-000000006.pt"
     assert_same(whole, run(cohort, "cut"))
@@ -228,11 +239,11 @@ def test_a_signal_outside_of_the_loop_has_the_same_code(
 ) -> None:
     flags = [*SMALL[: SMALL.index("--hash-key")], "--epochs", "1", "--resume", "auto"]
     if where == "read_result":
-        loop.main(parse(flags))
+        main(parse(flags))
     for number in (signal.SIGTERM, signal.SIGINT):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
             told_to_stop(patched, where, 1, number)
-            loop.main(parse(flags))
+            main(parse(flags))
         said = " ".join(capsys.readouterr().err.split())
         assert stopped.value.code == 75 and f"stopped by {number.name} outside of the training itself" in said
 
@@ -249,11 +260,11 @@ def test_a_signal_that_comes_when_all_is_measured_is_not_lost(
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
         patched.setattr(trackers.TensorBoard, "close", close)
-        loop.main(parse(flags))
+        main(parse(flags))
     (folder,) = Path("runs").glob("phantom-*")
     assert stopped.value.code == 75 and "-erm-" in folder.name and state_files(folder)
     assert "stopped by SIGTERM" in capsys.readouterr().err
-    loop.main(parse(flags))
+    main(parse(flags))
     assert [(path / "report.json").is_file() for path in Path("runs").glob("phantom-*")] == [True, True]
 
 
@@ -268,14 +279,14 @@ def test_a_recipe_goes_on_too(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -
     _, whole = twice("whole")
     with (
         monkeypatch.context() as patched,
-        pytest.raises(InterruptedTrainingError, match="saved; the same command goes on"),
+        pytest.raises(InterruptedTrainingError, match="saved; the same command resumes it"),
     ):
         told_to_stop(patched, "update", 6)
         twice("cut")
     cut = twice("cut")[1]
     assert cut.folder.name == whole.folder.name
     for one in (whole, cut):
-        loop.conclude([one])
+        obtain.conclude([one])
     assert_same(whole, cut)
 
 

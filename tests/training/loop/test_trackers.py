@@ -11,7 +11,8 @@ from rich.console import Console
 
 from training.console.commandline import fields_of, flag_name
 from training.loop import trackers
-from training.loop.fit import obtain, prepare, train
+from training.loop.obtain import obtain, train
+from training.loop.prepare import prepare
 from training.loop.trackers import TRACKERS, TrackerError, numbers_of, require_tracker, tracking
 from training.methods import METHODS
 from training.run.config import TrainConfig, from_settings, parse

@@ -101,7 +101,7 @@ def test_a_loss_that_is_no_number_names_step_films_and_state(
     from rich.console import Console
 
     from datasets.cohort.samplers import EpochSampler
-    from training.loop.fit import prepare
+    from training.loop.prepare import prepare
 
     cohort = prepare(config, Console(quiet=True))
     at = cohort.positions(Split.TRAIN)
@@ -350,13 +350,14 @@ def test_the_whole_process_group_is_signalled_as_by_a_terminal(place: Path) -> N
 def test_a_file_that_may_not_grow_ends_in_a_sentence_with_the_last_state(place: Path) -> None:
     """As on a full disk: the third state is larger than what may be written."""
     limited = (
-        "import resource, sys; from training import train, resume; from training.run.config import parse\n"
-        "saves, whole = [0], resume.save_progress\n"
+        "import resource, sys; from training import train; from training.loop import saver\n"
+        "from training.run.config import parse\n"
+        "saves, whole = [0], saver.save_progress\n"
         "def counted(*a):\n"
         "    saves[0] += 1\n"
         "    if saves[0] == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
         "    return whole(*a)\n"
-        "import training.loop.keeper; training.loop.keeper.save_progress = counted\n"
+        "saver.save_progress = counted\n"
         "train.main(parse(sys.argv[1:]))"
     )
     done = subprocess.run([sys.executable, "-c", limited, *PHANTOM, "--output", "out"], capture_output=True, text=True)

@@ -153,7 +153,7 @@ def test_dfr_changes_the_head_alone_and_calibrates_on_other_films(run: Path, dfr
     assert not set(patient[first]) & set(patient[second])
 
     everything = np.arange(len(table))
-    features, logits = infer(after.build(), cohort.samples(), everything, torch.device("cpu"))
+    _, features, logits, _ = infer(after.build(), cohort.samples(), everything, torch.device("cpu"))
     assert after.temperature == pytest.approx(
         fit_temperature(logits[second], table["target"].to_numpy()[second]), rel=1e-3
     )

@@ -110,30 +110,15 @@ def _begin(devices: "Queue[str]") -> None:
     _device = devices.get()
 
 
-class _SeenEnoughError(Exception):
-    """Ends a trial after its last epoch, before test digits are looked at."""
-
-
-class _BestEpoch:
-    """The highest validation accuracy of a trial, which is all that its choice needs."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.accuracy = epochs, 0.0
-
-    def __call__(self, epoch: int, record: dict[str, Any]) -> None:
-        self.accuracy = max(self.accuracy, record["validation"]["accuracy"])
-        if epoch == self.epochs:
-            raise _SeenEnoughError
-
-
 def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
     """Train and measure; a training that diverges is recorded with its reason and without numbers."""
     import torch
 
     from training.console.messages import ERRORS
     from training.loop.divergence import DivergenceError
-    from training.loop.fit import train
-    from training.loop.keeper import DeviceFullError
+    from training.loop.fit import fit
+    from training.loop.mistakes import DeviceFullError
+    from training.loop.obtain import start, train
     from training.run.report import machine
 
     torch.set_num_threads(threads)
@@ -145,12 +130,14 @@ def _run(job: Job, data_dir: Path | None, threads: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         config = dataclasses.replace(config, output=Path(folder))
         started = time.perf_counter()
-        best = _BestEpoch(config.epochs)
+        accuracies: list[float] = []
         try:
-            run = train(config, cohort, (best,) if job.stage == "trial" else ())
-        except _SeenEnoughError:
-            seconds = time.perf_counter() - started
-            return record | {"validation_accuracy": best.accuracy, "seconds": round(seconds, 1), "machine": machine()}
+            if job.stage == "trial":  # chosen on validation: no test digit is looked at
+                fit(*start(config, cohort), [lambda _, epoch: accuracies.append(epoch["validation"]["accuracy"])])
+                seconds = time.perf_counter() - started
+                record |= {"validation_accuracy": max(accuracies), "seconds": round(seconds, 1), "machine": machine()}
+                return record
+            run = train(config, cohort)
         except DeviceFullError:
             raise OSError(f"{_device} is out of memory: give fewer --jobs; what finished is kept") from None
         except DivergenceError as error:  # of these settings, whoever runs them: an answer, not a mistake
@@ -176,7 +163,7 @@ def _digits(data_dir: Path | None, rho: float, seed: int, films: int | None, img
     """The coloured digits; jobs of one draw follow one another."""
     from rich.console import Console
 
-    from training.loop.fit import prepare
+    from training.loop.prepare import prepare
 
     settings = {"rho": rho, "split_seed": seed, "img_size": img_size, "films": films, "data_dir": data_dir}
     return prepare(configure({"dataset": "biased-mnist"} | settings), Console(quiet=True))

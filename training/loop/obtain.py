@@ -1,0 +1,134 @@
+"""A finished run of some settings: found in the output folder, resumed, or trained."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+
+from datasets.cohort.films import Cohort
+from datasets.film.identity import hash_key
+from training.console.interruption import Interruption
+from training.loop.assembly import Assembly, assemble
+from training.loop.fit import fit
+from training.loop.measure import finish
+from training.loop.resume import Progress, restore, tidy
+from training.loop.saver import Saver
+from training.loop.trackers import Listener, tracking
+from training.parallel.device import TrainingError
+from training.parallel.ranks import is_first, told_by_first
+from training.run.checkpoint import write_aside
+from training.run.checkpoint_header import state_files
+from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
+from training.run.existing import find_run, read_result
+from training.run.recipe import Recipe
+from training.run.report import RunResult, write_report
+
+SAME_COMMAND = "the same command resumes it"
+
+
+def obtain(
+    config: TrainConfig,
+    cohort: Callable[[], Cohort],
+    listeners: Sequence[Listener] = (),
+    beside: Sequence[RunResult] = (),
+) -> RunResult:
+    """The finished run of these settings: found in the output folder, resumed where it was interrupted, or trained.
+
+    Args:
+        config: of one run (not of a pair).
+        cohort: loads the films; called only when something is to be trained.
+        listeners: see `fit`.
+        beside: an earlier run that its report compares it with.
+    """
+    finished, begun = find_run(config)
+    if finished is not None:
+        for state in state_files(finished) if is_first() else ():  # killed after the report, before they were deleted
+            state.unlink()
+        return read_result(finished / "report.json")
+    config.output.mkdir(parents=True, exist_ok=True)
+    hash_key(config.output, config.hash_key)
+    run = train(dataclasses.replace(config, resume=begun), cohort(), listeners, how_to_resume=SAME_COMMAND)
+    conclude([*beside, run])
+    return run
+
+
+def train(
+    config: TrainConfig,
+    cohort: Cohort,
+    listeners: Sequence[Listener] = (),
+    recipe: Recipe | None = None,
+    how_to_resume: str | None = None,
+) -> RunResult:
+    """Train, then measure; the run folder is complete but for report.json (`conclude`).
+
+    In a training of several processes all must call it; the result has metrics in the first one alone.
+
+    Args:
+        config: of one run; `resume` is the run folder, or one of its states, to resume.
+        cohort: as `prepare` returns it.
+        listeners: see `fit`.
+        recipe: by which another run led to this one; says how often each training film is seen.
+        how_to_resume: how an interrupted training is resumed, in words; None for the flags of training.train.
+
+    Raises:
+        InterruptedTrainingError, DivergenceError, UnreadableFilmError: see `fit`.
+    """
+    training, progress, saver = start(config, cohort, recipe, how_to_resume)
+    public = {name: value for name, value in as_settings(config).items() if name not in LOCAL_SETTINGS}
+    public |= {"paired": False} | (recipe.settings() if recipe else {})
+    with tracking(config.tracker if is_first() else None, saver.folder, public) as track:
+        fit(training, progress, saver, (track, *listeners))
+        with (
+            Interruption() as interruption,
+            saver.stopping_at_once(interruption, save=False),
+        ):  # the last state is on disk
+            run = finish(training, progress, saver.folder, recipe)
+        if is_first():
+            track(config.epochs, {"final": run.metrics})
+    return run
+
+
+def start(
+    config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None, how_to_resume: str | None = None
+) -> tuple[Assembly, Progress, Saver]:
+    """A training at its beginning, in a new run folder, or at the state that `config.resume` names; arguments as `train`."""
+    training = assemble(config, cohort, recipe)
+    if config.resume:
+        folder = config.resume if config.resume.is_dir() else config.resume.parent
+        progress = restore(training, config.resume)
+        tidy(folder, training, progress)
+    else:
+        name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
+        folder = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name)
+        progress = Progress()
+    if is_first():
+        settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
+        settings |= recipe.settings() if recipe else {}
+        write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
+    flags = f"resume it with --resume {folder}, or with the same command and --resume auto"
+    saver = Saver(training, progress, folder, how_to_resume or flags)
+    if not config.resume:
+        saver.save()
+    return training, progress, saver
+
+
+def prepare_folder(output: Path, name: str) -> Path:
+    """Make the folder of a run below the output folder, with a counter when its name is taken; one for all processes."""
+    for number in range(1, 10_000) if is_first() else ():
+        folder = output / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return output / told_by_first(folder.name)
+    folder_name = told_by_first("")
+    if folder_name:
+        return output / folder_name
+    raise TrainingError(f"{output} holds 9,999 runs named {name}: choose another --output")
+
+
+def conclude(runs: Sequence[RunResult]) -> None:
+    """Write the last run's report, beside an earlier one of a pair; its training is then over and has nothing to resume."""
+    if is_first():
+        write_report(list(runs), runs[-1].folder)

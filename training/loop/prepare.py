@@ -1,0 +1,36 @@
+"""The films of a training: loaded, checked, printed, decoded."""
+
+from rich.console import Console
+
+from datasets.cohort.confounding import check_confounding
+from datasets.cohort.films import Cohort
+from datasets.sample import Split
+from models.classifier import require_model
+from training.loop.resume import digest
+from training.loop.tables import show_cohort, show_notices
+from training.loop.trackers import require_tracker
+from training.parallel.device import TrainingError, choose_device
+from training.parallel.ranks import any_rank, first_goes_first, ranks, told_by_first
+from training.run.config import TrainConfig
+from training.run.films import cohort_of, preprocessing_of
+
+
+def prepare(config: TrainConfig, console: Console) -> Cohort:
+    """Load and check the films, say what they allow, and decode them, once model and device are known to exist."""
+    require_model(config.model)
+    choose_device(config.device)
+    require_tracker(config.tracker)
+    cohort = cohort_of(config, preprocessing_of(config))
+    show_notices(console, cohort)
+    with first_goes_first():  # a cache on disk is filled once
+        cohort = cohort.cached(config.cache, config.output / ".cache")
+    if ranks() > 1 and any_rank(told_by_first(digest(cohort)) != digest(cohort))[0]:
+        raise TrainingError(
+            "the processes read other films than the first: --data-dir must hold the same for all of them"
+        )
+    films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
+    check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
+    show_cohort(console, cohort, check)
+    if check.verdict == "not identifiable" and not config.accept_unidentifiable:
+        raise TrainingError(f"not training: {check.sentence} To train all the same, pass --accept-unidentifiable")
+    return cohort
