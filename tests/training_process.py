@@ -73,7 +73,6 @@ def _train(
         os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     from datasets.film.preprocessing import Preprocessing
     from training.loop.assembly import Assembly
-    from training.run.config import parse
     from training.train import main
 
     if double:
@@ -90,4 +89,4 @@ def _train(
             return update(self, step)
 
         Assembly.update = disturbed  # type: ignore[method-assign]
-    main(parse(arguments))
+    main(arguments)

@@ -1,71 +1,25 @@
 """Train one classifier, or a method beside its ERM twin: `python -m training.train --dataset covid --paired`.
 
-Read top to bottom: `main` reads the command line and shows the results, `prepare` loads and checks the films, `obtain` looks
-for a run that is there already, `train` is the loop. `torchrun --nproc-per-node N -m training.train ...` runs it in N
-processes, which share each batch.
+This file reads the command line; `training/loop/twin.py` trains and prints, `training/loop/fit.py` is the loop.
+`torchrun --nproc-per-node N -m training.train ...` runs it in N processes, which share each batch.
 """
 
-import dataclasses
-import json
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from training.loop.obtain import conclude, obtain, train
-from training.loop.prepare import prepare
-from training.run.config import AUTO, TrainConfig, parse
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens, Ctrl-C needs no traceback
-    CONFIG = parse(sys.argv[1:])  # before the heavy imports, so that --help and mistakes answer at once
-
-from rich.console import Console
-
-from datasets.film.identity import hash_key
-from training.console.interruption import stopping_at_once
-from training.console.messages import ERRORS, mistakes_as_sentences
-from training.loop.tables import show_results
-from training.parallel.ranks import (
-    first_goes_first,
-    is_first,
-    process_group,
-)
-from training.run.report import RunResult, result_json
+from training.run.config import parse
 
 
-def main(config: TrainConfig) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Train, print the summary, then `--result` and one JSON object."""
-    with mistakes_as_sentences("interrupted"), stopping_at_once(), own_mistakes(), process_group():
-        console = Console(quiet=not is_first())
-        ERRORS.quiet = not is_first()
-        cohort = prepare(config, console)
-        with first_goes_first():
-            config.output.mkdir(parents=True, exist_ok=True)
-            hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
-        twin = [config.with_settings(method="erm", paired=False)] if config.paired else []
-        runs: list[RunResult] = []
-        for training in [*twin, config]:
-            if config.resume == AUTO:
-                runs.append(obtain(dataclasses.replace(training, resume=None), lambda: cohort, beside=runs))
-            else:
-                runs.append(train(training, cohort))
-                conclude(runs)
-        if is_first():
-            show_results(console, runs, cohort.info)
-            print("--result")
-            print(json.dumps(result_json(runs), allow_nan=False))
+    config = parse(arguments)
+    # Imported after parsing, so that --help and mistakes answer at once.
+    from training.loop.twin import train_and_show
 
-
-@contextmanager
-def own_mistakes() -> Iterator[None]:
-    """The first process alone prints, but for mistakes: they may be another one's own, as a film that it can't read."""
-    try:
-        yield
-    except (ValueError, OSError):
-        ERRORS.quiet = False
-        raise
+    train_and_show(config)
 
 
 if __name__ == "__main__":
-    main(CONFIG)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the training listens, Ctrl-C needs no traceback
+    main(sys.argv[1:])

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from training.run.config import parse
 from training.train import main as train
 
 SMALL = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "2", "--in-chans", "1"]
@@ -14,5 +13,5 @@ SMALL = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epoc
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a plain run and its twin: phantom-erm-test_resnet-s0 and phantom-end-test_resnet-s0."""
     root = tmp_path_factory.mktemp("runs")
-    train(parse(["--dataset", "phantom", *SMALL, "--paired", "--output", str(root)]))
+    train(["--dataset", "phantom", *SMALL, "--paired", "--output", str(root)])
     return root

@@ -18,12 +18,11 @@ def folder_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     # Decoding processes, and evaluations that are killed, are forked from one server that has all imports.
     multiprocessing.set_forkserver_preload(["training.evaluate.evaluation", "training.folder.evaluation"])
     forkserver.ensure_running()
-    from training.run.config import parse
     from training.train import main as train
 
     root = tmp_path_factory.mktemp("folder_runs")
     small = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1"]
-    train(parse(["--dataset", "phantom", *small, "--paired", "--output", str(root)]))
+    train(["--dataset", "phantom", *small, "--paired", "--output", str(root)])
     return root / "phantom-erm-test_resnet-s0", root / "phantom-end-test_resnet-s0"
 
 

@@ -11,7 +11,9 @@ import yaml
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from training.bias.numbers.uncertainty import Interval
-from training.crossval import choose_sources, compare_sources, main, read_arguments, verdict
+from training.crossval.__main__ import main
+from training.crossval.comparison import compare_sources, verdict
+from training.crossval.folds import choose_sources
 from training.run.config import parse
 
 FAST = [
@@ -31,7 +33,7 @@ FAST = [
 
 
 def crossval(output: Path, *arguments: str) -> None:
-    main(*read_arguments([*FAST, "--output", str(output), *arguments]))
+    main([*FAST, "--output", str(output), *arguments])
 
 
 def test_folds_are_trained_once_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,11 @@ from PIL import Image
 from datasets.cohort.films import Cohort
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
+from training.loop.selection import selection_value
 from training.run.checkpoint import load_checkpoint
-from training.run.config import parse
 from training.run.reference import load_reference
 from training.scoring.predict import Predictor
-from training.train import main, selection_value
+from training.train import main
 
 FAST = ["--model", "test_resnet", "--img-size", "32", "--epochs", "2", "-b", "16", "--in-chans", "1"]
 PREDICTION_COLUMNS = [
@@ -42,7 +42,7 @@ PREDICTION_COLUMNS = [
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[dict[str, Any], str]:
-    main(parse([*FAST, *arguments]))
+    main([*FAST, *arguments])
     shown = capsys.readouterr().out
     return json.loads(shown.split("--result\n")[1]), shown
 
@@ -180,7 +180,7 @@ def test_source_equal_to_label_is_refused_unless_accepted(
         rows.append((f"{number}.png", "covid" if number % 2 else "normal", "a" if number % 2 else "b"))
     pd.DataFrame(rows, columns=["path", "label", "source"]).to_csv(tmp_path / "metadata.csv", index=False)
     with pytest.raises(SystemExit) as stopped:
-        main(parse([*FAST, "--data-dir", str(tmp_path)]))
+        main([*FAST, "--data-dir", str(tmp_path)])
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and "No label comes from two sources" in said and "--accept-unidentifiable" in said
     assert not list(Path("runs").glob("covid-*")) if Path("runs").exists() else True
@@ -221,7 +221,7 @@ def test_biased_mnist_needs_its_digits_in_words(
 
     monkeypatch.setattr("datasets.biased_mnist.MNIST", refuse)
     with pytest.raises(SystemExit):
-        main(parse(["--dataset", "biased-mnist", "--data-dir", str(tmp_path), "--output", str(tmp_path)]))
+        main(["--dataset", "biased-mnist", "--data-dir", str(tmp_path), "--output", str(tmp_path)])
     assert "put its four idx files there" in capsys.readouterr().err
 
 

@@ -1,5 +1,7 @@
 """The measurements behind README and documentation: `python -m training.benchmark`.
 
+cost.py        EnD's terms alone, and in a training step
+paired.py      a method beside ERM over seeds
 epoch.py       an epoch of Biased MNIST against the released code's way
 training.py    training against timm's own recipe
 dicom.py       films a second of a DICOM folder

@@ -93,10 +93,26 @@ class _Joined(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that takes no abbreviations and suggests the flag that was meant."""
+    """An argument parser that takes no abbreviations and suggests the flag that was meant.
 
-    def __init__(self, **settings: Any) -> None:
+    Args:
+        forwards: unknown arguments are kept in `forwarded`, for training.train, in place of being refused.
+    """
+
+    def __init__(self, forwards: bool = False, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **settings)
+        self.forwards, self.commands = forwards, dict[str, Parser]()
+
+    def add_command(self, name: str, help: str, forwards: bool = False) -> "Parser":
+        """Add a sub-command with flags of its own; the namespace has its name as `command`."""
+        if not self.commands:
+            self._chooser = self.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        command: Parser = self._chooser.add_parser(
+            name, help=help, description=help, epilog=self.epilog, forwards=forwards
+        )
+        command.set_defaults(command=name)
+        self.commands[name] = command
+        return command
 
     def add_dataclass(self, options: type, title: str, defaults: dict[str, Any] | None = None) -> None:
         """Add a flag for every field of `options` made with `option`; the namespace holds those that were given alone.
@@ -136,8 +152,18 @@ class Parser(argparse.ArgumentParser):
             arguments: the command line without the program's name.
             elsewhere: flags that exist but not here, with the sentence that says where (another method's flags).
         """
+        if arguments and arguments[0] in self.commands:
+            command = self.commands[arguments[0]]
+            elsewhere = {
+                flag: f"{flag} belongs to {name}"
+                for name in self.commands
+                for flag in self.commands[name]._option_string_actions
+            }
+            return command.parse_strictly(arguments[1:], elsewhere)
         known, unknown = self.parse_known_args(arguments)
-        if unknown:
+        if self.forwards:
+            known.forwarded = unknown
+        elif unknown:
             flag = unknown[0].partition("=")[0]
             if elsewhere and flag in elsewhere:
                 self.error(elsewhere[flag])

@@ -8,12 +8,13 @@ of DICOM files: with --labels it is audited, without them described.
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.console.commandline import Parser, flag_name
 
 
-def read_arguments(arguments: list[str]) -> argparse.Namespace:
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line as a namespace; exits with a sentence on a bad one."""
     parser = Parser(
         prog="python -m training.evaluate",
@@ -134,8 +135,9 @@ def add_folder_arguments(parser: Parser) -> None:
     )
 
 
-def main(options: argparse.Namespace) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
+    options = read_arguments(arguments)
     # Threads of the models that wait by spinning would take the cores from the processes that read; read at torch's import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here, so that --help answers at once, and because each process that reads films imports this module anew.
@@ -145,4 +147,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(read_arguments(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -5,6 +5,7 @@ For research; not a medical device.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,37 +23,32 @@ SUMMARIES = {
 SUFFIXES = {"monai": "", "timm": ".safetensors", "onnx": ".onnx"}
 
 
-def read_arguments(arguments: list[str]) -> argparse.Namespace:
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line as a namespace; exits with a sentence on a bad one."""
     parser = Parser(prog="python -m training.export", description=__doc__, epilog=CLOSING)
-    formats = parser.add_subparsers(dest="format", required=True, metavar="FORMAT")
-    parsers = {
-        name: formats.add_parser(name, help=text, description=text, epilog=CLOSING) for name, text in SUMMARIES.items()
-    }
-    for name, of in parsers.items():
-        of.set_defaults(format=name)
-        of.add_argument("run", type=Path, metavar="RUN", help="finished run folder, or its model.safetensors")
+    for name, text in SUMMARIES.items():
+        command = parser.add_command(name, text)
+        command.add_argument("run", type=Path, metavar="RUN", help="finished run folder, or its model.safetensors")
         kind = f"{SUFFIXES[name]} file" if SUFFIXES[name] else "folder"
-        of.add_argument(
+        command.add_argument(
             "--output", type=Path, metavar="PLACE", required=True, help=f"{kind} to make; it must not exist"
         )
-    parsers["timm"].add_argument("--backbone", action="store_true", help="without the last layer: features, no logits")
-    if not arguments or arguments[0] not in parsers:
-        return parser.parse_strictly(arguments)
-    own = parsers[arguments[0]]
-    options = own.parse_strictly(arguments[1:], {"--backbone": "--backbone belongs to timm"})
-    suffix = SUFFIXES[options.format]
+        if name == "timm":
+            command.add_argument("--backbone", action="store_true", help="without the last layer: features, no logits")
+    options = parser.parse_strictly(arguments)
+    suffix = SUFFIXES[options.command]
     if options.output.suffix != suffix and suffix:
-        own.error(f"--output {options.output}: must end in {suffix}")
+        parser.error(f"--output {options.output}: must end in {suffix}")
     if options.output.exists():
-        own.error(f"--output {options.output} exists already: give a new place")
+        parser.error(f"--output {options.output} exists already: give a new place")
     if not options.output.absolute().parent.is_dir():
-        own.error(f"--output {options.output}: its folder does not exist")
+        parser.error(f"--output {options.output}: its folder does not exist")
     return options
 
 
-def main(options: argparse.Namespace) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Export, and say what was measured and how it is loaded."""
+    options = read_arguments(arguments)
     # Imported here, so that --help and mistakes answer at once.
     from rich.console import Console
 
@@ -78,12 +74,12 @@ def exported(options: argparse.Namespace, checkpoint: "Checkpoint", run: str) ->
     from training.export.facts import ExportError, reading
 
     place: Path = options.output
-    if options.format == "monai":
+    if options.command == "monai":
         from training.export.monai_bundle import export_monai
 
         found = export_monai(checkpoint, run, place.absolute())
         lines = [f"logits differ by at most {found:.1e} on random images", f"see {place}/docs/README.md"]
-    elif options.format == "timm":
+    elif options.command == "timm":
         from training.export.timm_weights import export_timm
 
         lines = [export_timm(checkpoint, run, place, options.backbone)]
@@ -101,4 +97,4 @@ def exported(options: argparse.Namespace, checkpoint: "Checkpoint", run: str) ->
 
 
 if __name__ == "__main__":
-    main(read_arguments(sys.argv[1:]))
+    main(sys.argv[1:])

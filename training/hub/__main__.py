@@ -9,7 +9,7 @@ import errno
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,43 +135,33 @@ def _mistakes_of_the_hub(repo: str) -> Iterator[None]:
         raise ShareError(f"{repo}: {why} ({detail})") from None
 
 
-def read_arguments(arguments: list[str]) -> argparse.Namespace:
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line as a namespace; exits with a sentence on a bad one."""
     parser = Parser(prog="python -m training.hub", description=__doc__, epilog=CLOSING)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    texts = {"push": "copy a finished run to a repository", "pull": "fetch a run, check it, put it in place"}
-    parsers = {
-        name: commands.add_parser(name, help=text, description=text, epilog=CLOSING) for name, text in texts.items()
-    }
-    for name, of in parsers.items():
-        of.set_defaults(command=name)
-    add = parsers["push"].add_argument
+    add = parser.add_command("push", "copy a finished run to a repository").add_argument
     add("run", type=Path, metavar="RUN", help="folder of a finished run")
     add("repo", metavar="REPO", help="user/name; it is made, private, where there is none")
     add("--public", action="store_true", help="let anyone see the repository")
     add("--films", action="store_true", help="also predictions and features: a row a film, patients as keyed hashes")
-    add = parsers["pull"].add_argument
+    add = parser.add_command("pull", "fetch a run, check it, put it in place").add_argument
     add("repo", metavar="REPO", help="user/name")
     add("--output", type=Path, metavar="DIR", required=True, help="folder of the run to make; it must not exist")
     add("--revision", metavar="NAME", help="branch, tag or commit (default: the newest)")
-    if not arguments or arguments[0] not in parsers:
-        return parser.parse_strictly(arguments)
-    own, other = parsers[arguments[0]], "pull" if arguments[0] == "push" else "push"
-    foreign = parsers[other]._option_string_actions.keys() - own._option_string_actions.keys()
-    options = own.parse_strictly(arguments[1:], {flag: f"{flag} belongs to {other}" for flag in foreign})
+    options = parser.parse_strictly(arguments)
     if options.repo.count("/") != 1:
-        own.error(f"{options.repo!r} is no name of a repository: give user/name")
+        parser.error(f"{options.repo!r} is no name of a repository: give user/name")
     if options.command == "push" and not options.run.is_dir():
-        own.error(f"{options.run} is no folder: give the folder of a finished run")
+        parser.error(f"{options.run} is no folder: give the folder of a finished run")
     if options.command == "pull" and options.output.exists():
-        own.error(f"--output {options.output} exists already: give a new folder")
+        parser.error(f"--output {options.output} exists already: give a new folder")
     if options.command == "pull" and not options.output.absolute().parent.is_dir():
-        own.error(f"--output {options.output}: its folder does not exist")
+        parser.error(f"--output {options.output}: its folder does not exist")
     return options
 
 
-def main(options: argparse.Namespace) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Push or pull, and say which files went and which did not."""
+    options = read_arguments(arguments)
     # Imported here, so that --help and mistakes answer at once.
     from huggingface_hub import HfApi
     from rich.console import Console
@@ -194,4 +184,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(read_arguments(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -1,5 +1,6 @@
 """Training itself.
 
+twin.py        what training.train does: a run, or a method beside its ERM twin, and the summary
 fit.py         the loop: epochs of steps, each measured, the best one kept
 obtain.py      a finished run: found, resumed or trained
 prepare.py     the films, loaded, checked and decoded

@@ -347,11 +347,12 @@ def _foreign_settings(accepted: Sequence[str]) -> dict[str, str]:
     """Settings that only other methods than the accepted ones have, each with the sentence that says so."""
     known = set().union(*(fields_of(METHODS[name].parameters) for name in accepted))
     owners: dict[str, list[str]] = {}
+    methods = " and ".join(accepted)
     for name, entry in METHODS.items():
         for setting in fields_of(entry.parameters).keys() - known:
             owners.setdefault(setting, []).append(name)
     return {
-        setting: f"{flag_name(setting)} belongs to --method {' or '.join(names)}; {' and '.join(accepted)} has no such setting"
+        setting: f"{flag_name(setting)} belongs to --method {' or '.join(names)}; {methods} has no such setting"
         for setting, names in owners.items()
     }
 

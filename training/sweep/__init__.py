@@ -1,5 +1,6 @@
 """Search hyper-parameters: `python -m training.sweep`.
 
+study.py     trials proposed, trained, pruned
 space.py     what is searched, and where
 measures.py  what is kept of each run
 summary.py   the best settings and how sure they are

@@ -7,26 +7,22 @@ where it stopped; with one --storage for many machines, all of them work at one 
 """
 
 import argparse
-import dataclasses
-import json
 import sys
-import warnings
-from collections.abc import Callable
-from functools import cache, partial
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from training.console.commandline import Parser
-from training.run.config import as_settings, parse
-from training.sweep.space import DIRECTIONS, USES_BIAS, Dimension, search_space
+from training.sweep.space import DIRECTIONS
 
 NEEDED = "training.sweep needs optuna, which is not installed; pip install 'end-cxr[sweep]'"
 
 
-def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The command's own options, and the flags that go to training.train."""
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; `forwarded` holds the flags that go to training.train."""
     parser = Parser(
         prog="python -m training.sweep",
+        forwards=True,
         description=__doc__,
         epilog="Flags not listed here go to training.train. For research; not a medical device.",
     )
@@ -53,244 +49,30 @@ def read_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]
     )
     parser.add_argument("--study", help="name of the study and of its folder; default DATASET-METHOD")
     parser.add_argument("--output", type=Path, default=Path("runs/sweep"), help="where the folder of the study is made")
-    options, rest = parser.parse_known_args(arguments)
+    options = parser.parse_strictly(arguments)
     options.objective = list(dict.fromkeys(options.objective))
     options.search = [name.lstrip("-").replace("-", "_") for name in options.search]
     for flag in ("trials", "seeds"):
         if getattr(options, flag) < 1:
             parser.error(f"--{flag} {getattr(options, flag)}: must be 1 or more")
     for flag in ("--paired", "--resume"):
-        if flag in rest:
+        if flag in options.forwarded:
             parser.error(
                 f"{flag} is for training.train; a sweep trains one method, and the same command goes on with it"
             )
-    return options, rest
+    return options
 
 
-if __name__ == "__main__":
-    OPTIONS = read_arguments(sys.argv[1:])  # before the heavy imports, so that --help answers at once
-
-import shutil
-
-try:
-    import optuna
-except ModuleNotFoundError:
-    raise SystemExit(NEEDED) from None
-import numpy as np
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import FrozenTrial, Trial, TrialState
-from rich.console import Console
-
-from datasets.cohort.films import Cohort
-from training.console.messages import RESEARCH_ONLY, mistakes_as_sentences
-from training.loop.divergence import DivergenceError
-from training.loop.obtain import obtain
-from training.loop.prepare import prepare
-from training.run.checkpoint import write_aside
-from training.run.config import LOCAL_SETTINGS
-from training.run.existing import folders_of
-from training.run.report import machine, versions
-from training.sweep.figures import pareto, save, sensitivity
-from training.sweep.measures import measures
-from training.sweep.summary import Outcome, as_frame, show, summarise
-
-SCHEMA_VERSION = 1
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# Seconds between signs of life of a running trial, and after which one without them is given to somebody else.
-HEARTBEAT, GRACE = 10, 30
-# Trials that run to their end before any is pruned.
-UNPRUNED = 5
-# Settings that change nothing of what a trial finds.
-INDIFFERENT = (*LOCAL_SETTINGS, "device", "cache", "workers", "tracker", "paired")
-
-
-def main(options: argparse.Namespace, rest: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Go on with the study until its trials are finished, then print what it found and write it beside the runs."""
-    console = Console()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # `tell` says what is to be said of a trial
-    with mistakes_as_sentences("interrupted; the same command goes on from here"):
-        Sweep(options, rest, console).run()
+    options = read_arguments(arguments)
+    if find_spec("optuna") is None:
+        raise SystemExit(NEEDED)
+    # Imported after parsing, so that --help and mistakes answer at once.
+    from training.sweep.study import run
 
-
-class Sweep:
-    """One study: its fixed settings, its space, and its trials in the storage."""
-
-    def __init__(self, options: argparse.Namespace, rest: list[str], console: Console) -> None:
-        config = parse(rest)
-        self.space = search_space(config.parameters, config.given, options.search, config.method)
-        self.options, self.console = options, console
-        self.name = options.study or f"{config.dataset}-{config.method}"
-        self.folder: Path = options.output / self.name
-        self.config = dataclasses.replace(config, output=self.folder, config=None)
-        self.cohort: Callable[[], Cohort] = cache(partial(prepare, self.config, console))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        storage = options.storage or f"sqlite:///{self.folder}/study.db"
-        self.study = open_study(self.name, storage, options.objective, config.epochs)
-        self.require_same_question()
-
-    def require_same_question(self) -> None:
-        """Remember what the study is about; refuse to go on with one that is about something else."""
-        searched = {dimension.name for dimension in self.space}
-        settings = as_settings(self.config)
-        question: dict[str, Any] = {k: v for k, v in settings.items() if k not in INDIFFERENT and k not in searched}
-        question |= {"objective": self.options.objective, "seeds": self.options.seeds}
-        question["space"] = {d.name: d.choices or [d.low, d.high] for d in self.space}
-        question = json.loads(json.dumps(question))
-        before = self.study.user_attrs.get("question")
-        if before is None:
-            self.study.set_user_attr("question", question)
-            self.study.enqueue_trial(self.defaults(), skip_if_exists=True)
-        elif before != question:
-            name = next(n for n in (*question, *before) if question.get(n) != before.get(n))
-            raise ValueError(
-                f"the study {self.name} was begun with {name} {before.get(name)}, not {question.get(name)}: give this one "
-                "another --study"
-            )
-
-    def defaults(self) -> dict[str, Any]:
-        """Of what is searched, the values a run without a sweep would take."""
-        values = as_settings(self.config)
-        return {dimension.name: dimension.within(values[dimension.name]) for dimension in self.space}
-
-    def run(self) -> None:
-        """Train until enough trials are finished, then write and print the summary."""
-        if len(self.study.get_trials(deepcopy=False, states=FINISHED)) < self.options.trials:
-            if "auroc" in self.options.objective and self.cohort().info.positive is None:
-                raise ValueError(f"--objective auroc: {self.config.dataset} has no positive class; choose accuracy")
-            enough = optuna.study.MaxTrialsCallback(self.options.trials, states=FINISHED)
-            self.study.optimize(self.objective, callbacks=[self.tell, enough])
-        self.write()
-
-    def objective(self, trial: Trial) -> list[float]:
-        """Train a trial's settings with every seed; returns the means of the objectives on validation."""
-        # Draws depend on the trial alone: a study that goes on, or a second machine, repeats nobody's.
-        self.study.sampler = sampler(self.config.seed, trial.number)
-        values = {dimension.name: suggest(trial, dimension) for dimension in self.space}
-        first, seeds = self.config.seed, []
-        for seed in range(first, first + self.options.seeds):
-            config = self.config.with_settings(seed=seed, **values)
-            prunable = seed == first and len(self.options.objective) == 1
-            listeners = [partial(prune, trial, self.options.objective[0], config.epochs)] if prunable else []
-            try:
-                run = obtain(config, self.cohort, listeners)
-            except (optuna.TrialPruned, DivergenceError) as error:
-                for folder in folders_of(config):
-                    if not (folder / "report.json").is_file():
-                        shutil.rmtree(folder)
-                trial.set_user_attr("ended", str(error))
-                raise optuna.TrialPruned(str(error)) from None
-            except KeyboardInterrupt:
-                self.study.enqueue_trial(values)  # its run is resumed by the next trial
-                raise
-            seeds.append(measures(run, self.options.objective, self.cohort, config))
-        trial.set_user_attr("seeds", seeds)
-        return [float(np.mean([seed["validation"][name] for seed in seeds])) for name in self.options.objective]
-
-    def tell(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Print a line for a trial that has ended."""
-        done = len(study.get_trials(deepcopy=False, states=FINISHED))
-        values = " ".join(
-            f"{k} {v:.4g}" if isinstance(v, (int, float)) else f"{k} {v}" for k, v in trial.params.items()
-        )
-        if trial.state == TrialState.COMPLETE:
-            found = " ".join(f"{n} {v:.4f}" for n, v in zip(self.options.objective, trial.values, strict=True))
-            found = f"[bold]{found}[/bold]"
-        else:
-            found = f"[dim]{trial.user_attrs.get('ended', 'failed')}[/dim]"
-        line = f"{done}/{self.options.trials} trial {trial.number}: {values} → {found}"
-        self.console.print(line, highlight=False, soft_wrap=True)
-
-    def write(self) -> None:
-        """Write summary.json and the drawings, and print the best trials."""
-        trials = self.study.get_trials(deepcopy=False)
-        names, states = self.options.objective, [trial.state for trial in trials]
-        outcomes = [
-            Outcome(t.number, t.params, t.user_attrs["seeds"], dict(zip(names, t.values, strict=True)))
-            for t in trials
-            if t.state == TrialState.COMPLETE
-        ]
-        if not outcomes:
-            raise ValueError("no trial came to an end: every training was ended early, see the lines above")
-        record = {
-            "schema_version": SCHEMA_VERSION,
-            "notice": RESEARCH_ONLY,
-            "study": self.name,
-            "objectives": {name: DIRECTIONS[name] for name in names},
-            "used_bias_labels_of_validation": any(name in USES_BIAS for name in names),
-            "finished": states.count(TrialState.COMPLETE),
-            "ended_early": states.count(TrialState.PRUNED),
-            "failed": states.count(TrialState.FAIL),
-            "synthetic": outcomes[0].seeds[0]["synthetic"],
-            "question": self.study.user_attrs["question"],
-            "defaults": self.defaults(),
-            **summarise(outcomes, names),
-            "machine": machine(),
-            "versions": versions() | {"optuna": optuna.__version__},
-        }
-        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        write_aside(self.folder / "summary.json", lambda file: file.write_text(text, encoding="utf-8"))
-        frame = as_frame(outcomes, names)
-        save(sensitivity(frame, self.space, names), self.folder / "sensitivity")
-        if len(names) > 1:
-            save(pareto(frame, names), self.folder / "pareto")
-        self.console.print()
-        show(self.console, record, names)
-        files = "summary.json, sensitivity.svg" + (", pareto.svg" if len(names) > 1 else "")
-        self.console.print(f"written to {self.folder}: {files}", markup=False, highlight=False, soft_wrap=True)
-
-
-def open_study(name: str, storage: str, objectives: list[str], epochs: int) -> optuna.Study:
-    """The study of that name in the storage, made where there is none; a trial whose process died is tried again.
-
-    Raises:
-        ValueError: the storage can't be opened.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the signs of life
-        try:
-            database = RDBStorage(
-                storage,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-            )
-            return optuna.create_study(
-                study_name=name,
-                storage=database,
-                load_if_exists=True,
-                directions=[DIRECTIONS[objective] for objective in objectives],
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=max(2, epochs // 4)),
-            )
-        except Exception as error:  # SQLAlchemy's and every driver's own; the address may hold a password
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"--storage: the study's database can't be opened ({type(error).__name__}: {reason})"
-            ) from None
-
-
-def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """What proposes the values of one trial; trials that run elsewhere count as if they did badly."""
-    own = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    return optuna.samplers.TPESampler(seed=own, constant_liar=True)
-
-
-def suggest(trial: Trial, dimension: Dimension) -> Any:
-    """The trial's value of a hyper-parameter."""
-    if dimension.choices:
-        return trial.suggest_categorical(dimension.name, dimension.choices)
-    ask = trial.suggest_int if dimension.kind is int else trial.suggest_float
-    return ask(dimension.name, dimension.kind(dimension.low), dimension.kind(dimension.high), log=dimension.logarithmic)
-
-
-def prune(trial: Trial, objective: str, epochs: int, epoch: int, record: dict[str, Any]) -> None:
-    """Report an epoch; raises TrialPruned where the trial falls behind, but for its last epoch."""
-    value = record["validation"].get(objective)
-    if value is None:
-        return
-    trial.report(value, epoch)
-    if epoch < epochs and trial.should_prune():
-        raise optuna.TrialPruned(f"ended early after epoch {epoch}: {objective} {value:.4f} falls behind the median")
+    run(options)
 
 
 if __name__ == "__main__":
-    main(*OPTIONS)
+    main(sys.argv[1:])

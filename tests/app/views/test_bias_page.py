@@ -16,7 +16,6 @@ from app.drawing.audit_words import escaped
 from app.jobs.audit_job import AuditDesk
 from training.bias.report import audit as report
 from training.evaluate.__main__ import main as evaluate
-from training.evaluate.__main__ import read_arguments
 from training.run.index import audit_folder
 
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
@@ -31,7 +30,7 @@ def audited(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     few = ["--resamples", "100", "--permutations", "100"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "REFITS", {"linear": 19, "mlp": 3})  # seconds in place of minutes
-        evaluate(read_arguments([*(str(root / name) for name in NAMES), *few]))
+        evaluate([*(str(root / name) for name in NAMES), *few])
     return root
 
 

@@ -14,7 +14,6 @@ from streamlit.testing.v1 import AppTest
 from datasets.phantom import film as phantom
 from datasets.phantom.dicom_write import Exam, Scanner, dicom_film
 from training.evaluate.__main__ import main as evaluate
-from training.evaluate.__main__ import read_arguments
 from training.run.checkpoint import load_checkpoint, save_checkpoint
 
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
@@ -65,7 +64,7 @@ def test_scores_are_those_of_the_batch_evaluation(app: AppTest, runs: Path, tmp_
         "--output",
         str(tmp_path / "out"),
     ]
-    evaluate(read_arguments([*arguments, "--resamples", "100", "--permutations", "100"]))
+    evaluate([*arguments, "--resamples", "100", "--permutations", "100"])
     expected = pd.read_parquet(tmp_path / "out" / "predictions.parquet").set_index("run")["score"]
 
     app.run()

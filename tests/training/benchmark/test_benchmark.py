@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from training.benchmark import __main__ as benchmark
+from training.benchmark.cost import gram_terms
 from training.methods.end import disentangling_loss, entangling_loss
 
 FAST = ["--dataset", "phantom", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--films", "64"]
@@ -17,7 +18,7 @@ def test_the_gram_matrix_peer_computes_the_same_terms() -> None:
     features = torch.randn(40, 6, generator=generator, dtype=torch.float64)
     target, bias = (torch.randint(n, (40,), generator=generator) for n in (3, 4))
     ours = disentangling_loss(features, bias, "signed", 4) + entangling_loss(features, target, bias, 3, 4)
-    torch.testing.assert_close(benchmark.gram_terms(features, target, bias), ours)
+    torch.testing.assert_close(gram_terms(features, target, bias), ours)
 
 
 def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
@@ -26,7 +27,7 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
     monkeypatch.delenv("END_CXR_DATA", raising=False)
     record = tmp_path / "record.json"
     command = ["paired", "--seeds", "0", "1", "--record", str(record), *FAST, "--output", str(tmp_path / "runs")]
-    benchmark.main(*benchmark.read_arguments(command))
+    benchmark.main(command)
     first = json.loads(record.read_text())
     assert first["seeds"] == [0, 1] and len(first["runs"]) == 4
     row = next(row for row in first["rows"] if (row["split"], row["metric"]) == ("test", "auroc"))
@@ -43,8 +44,8 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("training.loop.fit.train", refuse)
-    benchmark.main(*benchmark.read_arguments(command))
+    monkeypatch.setattr("training.loop.obtain.train", refuse)
+    benchmark.main(command)
     assert json.loads(record.read_text())["rows"] == first["rows"]
     assert "difference" in capsys.readouterr().out
 
@@ -53,7 +54,7 @@ def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv("END_CXR_DATA", raising=False)
     record = tmp_path / "record.json"
     command = ["paired", "--seeds", "1", "2", "--resplit", "--record", str(record), *FAST, "--output", str(tmp_path)]
-    benchmark.main(*benchmark.read_arguments(command))
+    benchmark.main(command)
     found = json.loads(record.read_text())
     assert "patients" not in found
     seeds = [(tmp_path / f"phantom-end-test_resnet-s{seed}/config.yaml").read_text() for seed in (1, 2)]
@@ -66,5 +67,5 @@ def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_mistakes_get_a_sentence(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        benchmark.main(*benchmark.read_arguments(arguments))
+        benchmark.main(arguments)
     assert expected in capsys.readouterr().err + str(stopped.value)

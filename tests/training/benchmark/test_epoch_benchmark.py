@@ -97,7 +97,7 @@ def test_no_pair_is_no_term() -> None:
 def test_the_command_ends_in_ratios(drawn_digits: Path, capsys: pytest.CaptureFixture[str], extra: list[str]) -> None:
     small = ["--films", "200", "-b", "64", "--img-size", "8", "--steps", "2", "--repeats", "1", "--device", "cpu"]
     command = ["epoch", "--data-dir", str(drawn_digits), *small, *extra]
-    benchmark.main(*benchmark.read_arguments(command))
+    benchmark.main(command)
     shown = " ".join(capsys.readouterr().out.split())
     assert "2 of 3 steps" in shown and ("autocast" if extra else "float32") in shown
     for name in ("input + terms", "whole step"):
@@ -120,7 +120,7 @@ def test_mistakes_get_a_sentence(
 ) -> None:
     command = ["epoch", "--data-dir", str(drawn_digits), "--films", "200", "-b", "64", *arguments]
     with pytest.raises(SystemExit):
-        benchmark.main(*benchmark.read_arguments(command))
+        benchmark.main(command)
     assert expected in capsys.readouterr().err
 
 
@@ -128,5 +128,5 @@ def test_missing_mnist_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixtu
     """A broken copy, for a missing one would be downloaded where there is a network."""
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"nothing"))
     with pytest.raises(SystemExit):
-        benchmark.main(*benchmark.read_arguments(["epoch", "--data-dir", str(tmp_path)]))
+        benchmark.main(["epoch", "--data-dir", str(tmp_path)])
     assert "copy MNIST's idx files again" in capsys.readouterr().err

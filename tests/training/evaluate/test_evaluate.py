@@ -11,8 +11,7 @@ from PIL import Image
 
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
-from training.evaluate.__main__ import main, read_arguments
-from training.run.config import parse
+from training.evaluate.__main__ import main
 from training.train import main as train
 
 QUICK = ["--resamples", "100", "--permutations", "100"]
@@ -22,13 +21,13 @@ QUICK = ["--resamples", "100", "--permutations", "100"]
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("runs")
     small = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1"]
-    train(parse(["--dataset", "phantom", *small, "--paired", "--output", str(root)]))
+    train(["--dataset", "phantom", *small, "--paired", "--output", str(root)])
     return root / "phantom-erm-test_resnet-s0", root / "phantom-end-test_resnet-s0"
 
 
 def evaluate(*arguments: str | Path) -> int:
     try:
-        main(read_arguments([*map(str, arguments), *QUICK]))
+        main([*map(str, arguments), *QUICK])
     except SystemExit as stopped:
         return int(stopped.code or 0)
     return 0
@@ -108,7 +107,7 @@ def test_mistakes_get_a_sentence(
     arguments: list[str], expected: str, runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(read_arguments([str(runs[0]), "--output", str(tmp_path / "out"), *arguments]))
+        main([str(runs[0]), "--output", str(tmp_path / "out"), *arguments])
     assert stopped.value.code == 2 and expected in capsys.readouterr().err
 
 

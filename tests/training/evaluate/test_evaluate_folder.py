@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.evaluate.__main__ import main, read_arguments
+from training.evaluate.__main__ import main
 from training.scoring.predict import Predictor
 
 QUICK = ["--resamples", "100", "--permutations", "100", "--workers", "2", "--no-shortcuts"]
@@ -36,7 +36,7 @@ REASONS = {
 
 def evaluate(*arguments: object) -> int:
     try:
-        main(read_arguments([*map(str, arguments), *QUICK]))
+        main([*map(str, arguments), *QUICK])
     except SystemExit as stopped:
         return int(stopped.code or 0)
     return 0
@@ -369,7 +369,7 @@ def test_mistakes_get_a_sentence(
     output = [] if "--output" in arguments else ["--output", tmp_path / "out"]
     before = sorted(film_folder.rglob("*"))
     with pytest.raises(SystemExit) as stopped:
-        main(read_arguments([str(folder_runs[0]), *QUICK, *map(str, output), *filled]))
+        main([str(folder_runs[0]), *QUICK, *map(str, output), *filled])
     shown = capsys.readouterr()
     assert stopped.value.code == 2 and expected in shown.err and "Traceback" not in shown.err
     assert sorted(film_folder.rglob("*")) == before

@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("form", ["monai", "timm", "onnx"])
 def test_export(run: Path, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / {"monai": "bundle", "timm": "x.safetensors", "onnx": "x.onnx"}[form]
-    main(read_arguments([form, str(run), "--output", str(place)]))
+    main([form, str(run), "--output", str(place)])
     said = capsys.readouterr().out
     assert place.exists()
     assert f"wrote {place}" in said and "Not a medical device" in said and "called covid from a score of 0.4375" in said
@@ -55,7 +55,7 @@ def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.Captur
     unit = small_run(tmp_path / "unit", unit_norm=True)
     for given, said in ((tmp_path / "none", "does not exist"), (unit, "features of unit length")):
         with pytest.raises(SystemExit) as left:
-            main(read_arguments(["timm", str(given), "--output", str(tmp_path / "x.safetensors")]))
+            main(["timm", str(given), "--output", str(tmp_path / "x.safetensors")])
         assert left.value.code == 2
         assert said in capsys.readouterr().err.replace("\n", " ")
 
@@ -65,7 +65,7 @@ def test_the_line_loads_from_where_the_command_was_given(
 ) -> None:
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path)
-    main(read_arguments(["timm", str(run), "--output", "sub/x.safetensors"]))
+    main(["timm", str(run), "--output", "sub/x.safetensors"])
     (line,) = re.findall("timm.create_model.*", capsys.readouterr().out)
     assert line.endswith("checkpoint_path='sub/x.safetensors')")
     # In a process that sees timm and torch alone.
@@ -76,7 +76,7 @@ def test_the_line_loads_from_where_the_command_was_given(
 
 def test_a_backbone_has_no_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unit = small_run(tmp_path / "unit", unit_norm=True)
-    main(read_arguments(["timm", str(unit), "--output", str(tmp_path / "x.safetensors"), "--backbone"]))
+    main(["timm", str(unit), "--output", str(tmp_path / "x.safetensors"), "--backbone"])
     said = capsys.readouterr().out
     assert "softmax" not in said and "features alone" in said and "Not a medical device" in said
 
@@ -89,7 +89,7 @@ def test_a_place_that_can_not_be_written(
 
     monkeypatch.setattr("training.run.checkpoint.tempfile.mkstemp", refuse)
     with pytest.raises(SystemExit) as left:
-        main(read_arguments(["timm", str(run), "--output", str(tmp_path / "x.safetensors")]))
+        main(["timm", str(run), "--output", str(tmp_path / "x.safetensors")])
     assert left.value.code == 2
     said = capsys.readouterr().err.replace("\n", " ")
     assert f"--output {tmp_path / 'x.safetensors'} can't be written: Permission denied" in said and ".aside" not in said
@@ -103,7 +103,7 @@ def test_without_the_extra(
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setattr("torch.onnx.export", lambda *_, **__: importlib.import_module(package))
     with pytest.raises(SystemExit):
-        main(read_arguments(["onnx", str(run), "--output", str(tmp_path / "x.onnx")]))
+        main(["onnx", str(run), "--output", str(tmp_path / "x.onnx")])
     assert f"{package} is not installed: pip install 'end-cxr[export]'" in capsys.readouterr().err.replace("\n", " ")
 
 

@@ -184,12 +184,12 @@ def test_mistakes_in_the_labels_quote_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from training.evaluate.__main__ import main, read_arguments
+    from training.evaluate.__main__ import main
 
     (tmp_path / "labels.csv").write_text(table)
     options = ["--dicom-dir", marked_folder, "--labels", tmp_path / "labels.csv", "--output", tmp_path / "out"]
     with pytest.raises(SystemExit) as stopped:
-        main(read_arguments([str(folder_runs[0]), *map(str, options), *QUICK]))
+        main([str(folder_runs[0]), *map(str, options), *QUICK])
     shown = capsys.readouterr()
     assert stopped.value.code == 2 and expected in shown.err
     assert_clean((shown.out + shown.err).encode(), "what was printed")
@@ -205,11 +205,11 @@ def test_an_end_in_error_prints_and_leaves_nothing_that_identifies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No film that can be scored; and a disk that is full when some shards are written."""
-    from training.evaluate.__main__ import main, read_arguments
+    from training.evaluate.__main__ import main
 
     def evaluate(films: Path, out: Path) -> str:
         with pytest.raises(SystemExit) as stopped:
-            main(read_arguments([str(folder_runs[0]), "--dicom-dir", str(films), "--output", str(out), *QUICK]))
+            main([str(folder_runs[0]), "--dicom-dir", str(films), "--output", str(out), *QUICK])
         shown = capsys.readouterr()
         assert stopped.value.code == 2 and "Traceback" not in shown.err
         assert_clean((shown.out + shown.err).encode(), "what was printed")

@@ -304,11 +304,11 @@ def test_command(
     run: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint=hub.url, token="hf_test"))
-    main(read_arguments(["push", str(run), "me/a-run"]))
+    main(["push", str(run), "me/a-run"])
     said = capsys.readouterr().out
     assert "pushed to me/a-run (private): README.md" in said and "--films" in said and "Not a medical device" in said
     hub.repositories["me/a-run"].files["odd.bin"] = b"x"
-    main(read_arguments(["pull", "me/a-run", "--output", str(tmp_path / "pulled")]))
+    main(["pull", "me/a-run", "--output", str(tmp_path / "pulled")])
     said = capsys.readouterr().out
     assert "MODEL_CARD.md" in said and "not taken: 'odd.bin': it could run code" in said
     assert (tmp_path / "pulled" / "model.safetensors").is_file()
@@ -357,7 +357,7 @@ def test_bad_command_line(
 
 def test_mistakes_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main(read_arguments(["push", str(tmp_path), "me/x"]))
+        main(["push", str(tmp_path), "me/x"])
     assert left.value.code == 2
     assert "does not exist; give a run folder" in capsys.readouterr().err.replace("\n", " ")
 

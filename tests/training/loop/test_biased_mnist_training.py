@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from training.run.config import parse
 from training.train import main
 
 
 def train(capsys: pytest.CaptureFixture[str], folder: Path, output: Path, *arguments: str) -> list[dict[str, Any]]:
-    main(parse(["--dataset", "biased-mnist", "--data-dir", str(folder), "--output", str(output), *arguments]))
+    main(["--dataset", "biased-mnist", "--data-dir", str(folder), "--output", str(output), *arguments])
     shown = capsys.readouterr().out
     assert "SYNTHETIC" in shown and "colour" in shown
     runs: list[dict[str, Any]] = json.loads(shown.split("--result\n")[1])["runs"]

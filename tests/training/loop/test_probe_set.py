@@ -10,7 +10,6 @@ from safetensors.numpy import save_file
 from training.loop.probe_set import FILMS, NAME, ProbeSet, is_moment, load_probe_set, probe_positions, save_probe_set
 from training.run.checkpoint import load_checkpoint
 from training.run.checkpoint_header import CheckpointError
-from training.run.config import parse
 from training.train import main as train
 
 
@@ -57,7 +56,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
 
 def test_a_run_leaves_one_and_trains_the_same_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = ["--dataset", "phantom", "--films", "120", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1"]
-    train(parse([*small, "--epochs", "2", "--output", str(tmp_path / "a")]))
+    train([*small, "--epochs", "2", "--output", str(tmp_path / "a")])
     run = tmp_path / "a" / "phantom-end-test_resnet-s0"
     found = load_probe_set(run)
     assert found is not None and list(found.features) == [0, 1, 2]
@@ -65,6 +64,6 @@ def test_a_run_leaves_one_and_trains_the_same_with_it(tmp_path: Path, monkeypatc
     assert set(predictions.loc[found.rows, "split"]) == {"test", "external"}
     assert not np.allclose(found.features[0], found.features[2])
     monkeypatch.setattr("training.loop.fit.watch", lambda *_: None)
-    train(parse([*small, "--epochs", "2", "--output", str(tmp_path / "b")]))
+    train([*small, "--epochs", "2", "--output", str(tmp_path / "b")])
     weights, unwatched = (load_checkpoint(tmp_path / name / run.name).weights for name in ("a", "b"))
     assert all((weights[name] == unwatched[name]).all() for name in weights)

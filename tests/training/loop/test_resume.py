@@ -177,12 +177,12 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
 ) -> None:
     small = SMALL[: SMALL.index("--hash-key")]
     pair = [*small, "--paired"]
-    main(parse([*pair, "--output", "whole"]))
+    main([*pair, "--output", "whole"])
     for flags, call in (([], 2), (["--resume", "auto"], 1), (["--resume", "auto"], 8)):  # ERM, ERM again, then EnD
         capsys.readouterr()
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
             told_to_stop(patched, "update", call)
-            main(parse([*pair, *flags, "--output", "cut"]))
+            main([*pair, *flags, "--output", "cut"])
         way = "the same command resumes it" if flags else "resume it with --resume cut/phantom-"
         assert stopped.value.code == 75 and f"and saved; {way}" in capsys.readouterr().err
     (begun,) = {file.parent for file in Path("cut").glob("*/resume-*.pt")}
@@ -190,9 +190,9 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
     with pytest.raises(SystemExit) as refused:
         parse(["--resume", str(begun), "--lr", "1"])
     assert refused.value.code == 2 and "give no other flag" in capsys.readouterr().err
-    main(parse([f"--resume={state_files(begun)[-1]}"]))
+    main([f"--resume={state_files(begun)[-1]}"])
     capsys.readouterr()
-    main(parse([*pair, "--resume", "auto", "--output", "cut"]))
+    main([*pair, "--resume", "auto", "--output", "cut"])
     result = json.loads(capsys.readouterr().out.rpartition("--result\n")[2])
     assert [entry["method"] for entry in result["runs"]] == ["erm", "end"] and result["difference"]
     for folder in sorted(Path("whole").glob("phantom-*")):
@@ -239,11 +239,11 @@ def test_a_signal_outside_of_the_loop_has_the_same_code(
 ) -> None:
     flags = [*SMALL[: SMALL.index("--hash-key")], "--epochs", "1", "--resume", "auto"]
     if where == "read_result":
-        main(parse(flags))
+        main(flags)
     for number in (signal.SIGTERM, signal.SIGINT):
         with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
             told_to_stop(patched, where, 1, number)
-            main(parse(flags))
+            main(flags)
         said = " ".join(capsys.readouterr().err.split())
         assert stopped.value.code == 75 and f"stopped by {number.name} outside of the training itself" in said
 
@@ -260,11 +260,11 @@ def test_a_signal_that_comes_when_all_is_measured_is_not_lost(
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as stopped:
         patched.setattr(trackers.TensorBoard, "close", close)
-        main(parse(flags))
+        main(flags)
     (folder,) = Path("runs").glob("phantom-*")
     assert stopped.value.code == 75 and "-erm-" in folder.name and state_files(folder)
     assert "stopped by SIGTERM" in capsys.readouterr().err
-    main(parse(flags))
+    main(flags)
     assert [(path / "report.json").is_file() for path in Path("runs").glob("phantom-*")] == [True, True]
 
 

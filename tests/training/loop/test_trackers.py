@@ -55,7 +55,7 @@ def digits_run(drawn_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "--rho",
         "0.8",
     ]
-    main(parse(["--dataset", "biased-mnist", "--data-dir", str(drawn_digits), "--output", str(output), *recipe]))
+    main(["--dataset", "biased-mnist", "--data-dir", str(drawn_digits), "--output", str(output), *recipe])
     return output / "biased-mnist-end-simple_convnet-s0"
 
 
@@ -95,7 +95,7 @@ def test_wandb_offline_needs_no_account_and_names_no_place(tmp_path: Path, monke
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    main(parse([*SMALL, "--epochs", "1", "--tracker", "wandb", "--output", str(tmp_path / "cave")]))
+    main([*SMALL, "--epochs", "1", "--tracker", "wandb", "--output", str(tmp_path / "cave")])
     assert wandb.run is None, "it was closed"
     folder = tmp_path / "cave" / "phantom-end-test_resnet-s0"
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
@@ -170,7 +170,7 @@ def test_what_is_missing_is_said_before_training(tmp_path: Path, monkeypatch: py
     with pytest.raises(TrackerError, match=r"the package wandb is not installed; pip install 'end-cxr\[trackers\]'"):
         require_tracker("wandb")
     with pytest.raises(SystemExit):
-        main(parse([*SMALL, "--tracker", "wandb", "--output", str(tmp_path / "runs")]))
+        main([*SMALL, "--tracker", "wandb", "--output", str(tmp_path / "runs")])
     assert not (tmp_path / "runs").exists()
     require_tracker(None)
 

@@ -52,7 +52,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     with pytest.raises(SystemExit) as stopped:
-        main(parse([*flags]))
+        main([*flags])
     assert stopped.value.code == 2
     return " ".join(capsys.readouterr().err.split())
 
@@ -170,7 +170,7 @@ def test_a_film_that_breaks_stops_the_training_which_goes_on_once_it_is_mended(
     assert not left, "the program would wait for them for ever"
     (films / "0.png").write_bytes(whole)
     (folder,) = Path("runs").glob("covid-*")
-    main(parse(["--resume", str(folder)]))
+    main(["--resume", str(folder)])
     assert json.loads((folder / "report.json").read_text())["stood_in_for"] == []
 
 
@@ -183,7 +183,7 @@ def test_others_stand_in_for_films_that_break_and_it_is_said(
         for row in rows:
             break_film(films, row)
     flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--workers", workers, "--on-bad-image", "skip"]
-    main(parse([*flags, "--method", "erm"]))
+    main([*flags, "--method", "erm"])
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("can't be used") == 7 and said.count("stands in for it") == 2
     assert said.count("it is left out of what is measured") == 5
@@ -207,7 +207,7 @@ def test_a_film_of_validation_that_breaks_stops_the_training_too(
     (folder,) = Path("runs").glob("covid-*")
     assert finite_states(folder) == ["resume-000000004.pt"]
     (films / "8.png").write_bytes(whole)
-    main(parse(["--resume", str(folder)]))
+    main(["--resume", str(folder)])
     assert json.loads((folder / "report.json").read_text())["excluded"] == []
 
 
@@ -215,7 +215,7 @@ def test_stand_ins_take_over_where_the_training_stopped(films: Path, capsys: pyt
     break_film(films, 0)
     flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--method", "erm", "--resume", "auto"]
     refused(capsys, *flags)
-    main(parse([*flags, "--on-bad-image", "skip"]))
+    main([*flags, "--on-bad-image", "skip"])
     (folder,) = Path("runs").glob("covid-*")
     assert [entry["row"] for entry in json.loads((folder / "report.json").read_text())["stood_in_for"]] == [0]
     assert "on_bad_image: skip" in (folder / "config.yaml").read_text()
@@ -238,7 +238,7 @@ def test_a_film_that_can_be_read_again_stays_left_out(
 
     monkeypatch.setattr(CohortSamples, "pixels", pixels)
     flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--on-bad-image", "skip"]
-    main(parse([*flags, "--method", "erm"]))
+    main([*flags, "--method", "erm"])
     assert "the disk was away; it is left out of what is measured" in " ".join(capsys.readouterr().err.split())
     (folder,) = Path("runs").glob("covid-*")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -365,5 +365,5 @@ def test_a_file_that_may_not_grow_ends_in_a_sentence_with_the_last_state(place: 
     assert "Traceback" not in done.stderr
     (folder,) = Path("out").glob("phantom-*")
     assert [file.name for file in folder.glob("*.pt")] == ["resume-000000004.pt"]
-    main(parse(["--resume", str(folder)]))
+    main(["--resume", str(folder)])
     assert (folder / "report.json").is_file()

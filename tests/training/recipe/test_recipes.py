@@ -21,7 +21,7 @@ from datasets.sample import Split
 from models.classifier import Classifier, ModelConfig
 from training.bias.numbers.calibration import fit_temperature
 from training.cards.model_card import write_card
-from training.recipe.__main__ import main, read_arguments
+from training.recipe.__main__ import main
 from training.recipe.dfr import (
     Films,
     balanced_draw,
@@ -36,7 +36,7 @@ from training.recipe.dfr import (
 from training.recipe.jtt import just_train_twice
 from training.recipe.parent import RecipeError, read_parent
 from training.run.checkpoint import load_checkpoint
-from training.run.config import from_settings, parse
+from training.run.config import from_settings
 from training.run.existing import folders_of
 from training.run.films import cohort_of, preprocessing_of
 from training.scoring.predict import infer
@@ -48,13 +48,13 @@ from training.scoring.subjects import about_of, films_of, load_subjects, same_fi
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("recipes")
     small = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1"]
-    training.train.main(parse(["--dataset", "phantom", "--method", "erm", *small, "--output", str(root)]))
+    training.train.main(["--dataset", "phantom", "--method", "erm", *small, "--output", str(root)])
     return root / "phantom-erm-test_resnet-s0"
 
 
 @pytest.fixture(scope="module")
 def dfr(run: Path) -> Path:
-    main(read_arguments(["dfr", str(run), "--subsets", "3"]))
+    main(["dfr", str(run), "--subsets", "3"])
     return run.parent / f"{run.name}-dfr"
 
 
@@ -114,7 +114,7 @@ def test_jtt_sees_the_errors_more_often(
                 yield batch
 
     monkeypatch.setattr(training.loop.assembly, "EpochSampler", Recorded)
-    main(read_arguments(["jtt", str(run), "--upweight", "7", "--seed", "3"]))
+    main(["jtt", str(run), "--upweight", "7", "--seed", "3"])
     child = run.parent / f"{run.name}-jtt"
     calls = pd.read_parquet(run / "predictions.parquet").query("split == 'train'").set_index("row")
     table = cohort.table
@@ -253,7 +253,7 @@ def test_mistakes_on_the_command_line(
     arguments: list[str], expected: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(read_arguments([str(run) if word == "RUN" else word for word in arguments]))
+        main([str(run) if word == "RUN" else word for word in arguments])
     assert stopped.value.code == 2 and expected in capsys.readouterr().err
 
 
@@ -295,7 +295,7 @@ def test_runs_that_no_recipe_can_start_from(
 ) -> None:
     spoil(Path(shutil.copytree(run, tmp_path / run.name)))
     with pytest.raises(SystemExit) as stopped:
-        main(read_arguments([recipe, str(tmp_path / run.name)]))
+        main([recipe, str(tmp_path / run.name)])
     assert stopped.value.code == 2 and expected in capsys.readouterr().err
 
 

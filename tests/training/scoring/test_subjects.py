@@ -12,7 +12,6 @@ from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from models.classifier import ModelConfig, build_classifier
 from training.run.checkpoint import Checkpoint
-from training.run.config import parse
 from training.scoring.predict import Predictor, infer
 from training.scoring.score import score
 from training.scoring.subjects import EvaluationError, films_of, find_key, load_subject, lung_masks, same_films
@@ -68,7 +67,7 @@ def runs(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     small = ["--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1", "--method", "erm"]
     for seed in ("0", "1"):
         given = ["--data-dir", str(cohort), "--split-seed", seed, "--seed", seed, "--output", str(root), *small]
-        train(parse(given))
+        train(given)
     return sorted(root.glob("covid-*"))
 
 

@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 
 from training.methods.parameters import EndParameters, ErmParameters
 from training.run.config import parse
-from training.sweep import __main__ as sweep
-from training.sweep.__main__ import main, read_arguments, sampler
+from training.sweep import study as sweep
+from training.sweep.__main__ import main
 from training.sweep.space import Dimension, search_space
+from training.sweep.study import sampler
 from training.sweep.summary import DIRECTIONS, Outcome, pareto_front, ranked, summarise
 
 FAST = [
@@ -41,7 +42,7 @@ def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(output: Path, *arguments: str) -> dict[str, Any]:
-    main(*read_arguments([*FAST, "--output", str(output), *arguments]))
+    main([*FAST, "--output", str(output), *arguments])
     record: dict[str, Any] = json.loads((next(output.glob("*/summary.json"))).read_text())
     return record
 

@@ -25,7 +25,7 @@ def test_trains_tells_and_does_not_train_again(
         "2",
     ]
     command += ["--data-dir", str(drawn_digits), "--record", str(tmp_path / "runs.jsonl"), "--device", "cpu"]
-    benchmark.main(*benchmark.read_arguments(command))
+    benchmark.main(command)
     table = capsys.readouterr().out
     records = read_records(tmp_path / "runs.jsonl")
     assert sorted((r["method"], r["stage"]) for r in records) == [
@@ -40,7 +40,7 @@ def test_trains_tells_and_does_not_train_again(
     assert "protocol short, rho 0.9" in table and " conflicting digits" in table
 
     before = (tmp_path / "runs.jsonl").read_bytes()
-    benchmark.main(*benchmark.read_arguments(command))
+    benchmark.main(command)
     assert (tmp_path / "runs.jsonl").read_bytes() == before
     assert capsys.readouterr().out == table
 
@@ -60,7 +60,7 @@ def test_mistakes_show_before_anything_is_trained(
 ) -> None:
     record = tmp_path / "runs.jsonl"
     with pytest.raises(SystemExit):
-        benchmark.main(*benchmark.read_arguments(["biased-mnist", *arguments, "--record", str(record)]))
+        benchmark.main(["biased-mnist", *arguments, "--record", str(record)])
     assert expected in capsys.readouterr().err and not record.exists()
 
 
@@ -70,11 +70,11 @@ def test_a_mistake_is_no_record(drawn_digits: Path, tmp_path: Path, capsys: pyte
     command = ["biased-mnist", "--rho", "0.9", "--method", f"erm:{small}", f"erm:{small},lr=1e30", "--seeds", "1"]
     command += ["--data-dir", str(drawn_digits), "--record", str(tmp_path / "runs.jsonl")]
     with pytest.raises(SystemExit):
-        benchmark.main(*benchmark.read_arguments([*command, "--device", "gpu"]))
+        benchmark.main([*command, "--device", "gpu"])
     assert "there is no such device here" in capsys.readouterr().err
     assert read_records(tmp_path / "runs.jsonl") == []
 
-    benchmark.main(*benchmark.read_arguments([*command, "--device", "cpu"]))
+    benchmark.main([*command, "--device", "cpu"])
     good, lost = sorted(read_records(tmp_path / "runs.jsonl"), key=lambda record: "failed" in record)
     assert "failed" not in good and "is not finite" in lost["failed"]
     assert "is not finite" in capsys.readouterr().out

@@ -1,0 +1,116 @@
+"""What EnD's terms cost: against a Gram-matrix version, and in a training step."""
+
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional as F
+
+from datasets.sample import DatasetInfo, Sample
+from models.classifier import ModelConfig, build_classifier, feature_width
+from training.benchmark.timing import median_ms
+from training.methods import METHODS, Setup, build_method
+from training.methods.end import disentangling_loss, entangling_loss
+from training.run.report import machine
+
+# batch, width, targets, biases
+COST_CASES = (
+    (64, 512, 2, 6), (256, 512, 2, 6), (1024, 512, 2, 6), (4096, 512, 2, 6),
+    (256, 128, 10, 10), (256, 2048, 2, 6), (1024, 512, 10, 100),
+)  # fmt: skip
+
+
+def gram_terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
+    """R_perp + R_par by way of the matrix of all cosines and a loop over biases, as public code has them."""
+    z = F.normalize(features, dim=1)
+    cosines = z @ z.T
+    upper = torch.ones_like(cosines, dtype=torch.bool).triu(1)
+    perp = (bias[:, None] == bias) & upper
+    par = (target[:, None] == target) & (bias[:, None] != bias) & upper
+    by_bias = [cosines[perp & (bias == b)[:, None]].sum().abs() for b in bias.unique()]
+    return torch.stack(by_bias).sum() / perp.sum() + (1 - cosines[par]).sum() / 2 / par.sum()
+
+
+def cost(repeats: int) -> None:
+    """Print the time of the terms by batch, width and groups, then their share of a training step."""
+    console, generator = Console(), torch.Generator().manual_seed(0)
+    console.print(f"Forward and backward of R_perp + R_par, median of {repeats}; {machine()}")
+    table = Table()
+    for heading in ("batch", "width", "groups", "signed, ms", "absolute, ms", "Gram matrix, ms", "Gram / signed"):
+        table.add_column(heading, justify="right")
+
+    def time_of(term: Callable[[Tensor], Tensor], features: Tensor) -> float:
+        return median_ms(lambda: torch.autograd.grad(term(features), features), repeats)
+
+    def end(form: str, target: Tensor, bias: Tensor, targets: int, biases: int) -> Callable[[Tensor], Tensor]:
+        return lambda f: disentangling_loss(f, bias, form, biases) + entangling_loss(f, target, bias, targets, biases)
+
+    for size, width, targets, biases in COST_CASES:
+        features = torch.randn(size, width, generator=generator).requires_grad_()
+        target, bias = (torch.randint(n, (size,), generator=generator) for n in (targets, biases))
+        signed, absolute = (
+            time_of(end(form, target, bias, targets, biases), features) for form in ("signed", "absolute")
+        )
+        naive = time_of(partial(gram_terms, target=target, bias=bias), features)
+        times = [f"{ms:.2f}" for ms in (signed, absolute, naive)]
+        table.add_row(str(size), str(width), f"{targets} x {biases}", *times, f"{naive / signed:.1f}")
+    console.print(table)
+
+    model = build_classifier(ModelConfig("resnet18", 2)).to(memory_format=torch.channels_last)
+    image = torch.randn(64, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    target, bias = torch.randint(2, (64,)), torch.randint(6, (64,))
+    whole = median_ms(lambda: F.cross_entropy(model(image).logits, target).backward(), max(2, repeats // 2))
+    terms = time_of(end("signed", target, bias, 2, 6), torch.randn(64, 512).requires_grad_())
+    share = 100 * terms / whole
+    console.print(f"resnet18, 224 px, batch 64: step {whole:.0f} ms, of which the terms {terms:.2f} ms = {share:.3f} %")
+
+
+def throughput(model: str, img_size: int, batch_size: int, repeats: int) -> None:
+    """Print films a second of training steps with ERM and EnD, and of both memory layouts."""
+    info = DatasetInfo("phantom", ("no", "yes"), tuple("abcdef"), "source", 1, synthetic=True)
+    batch = Sample(
+        torch.randn(batch_size, 3, img_size, img_size),
+        torch.randint(2, (batch_size,)),
+        torch.randint(6, (batch_size,)),
+        torch.arange(batch_size),
+    )
+    kinds = {"erm": torch.channels_last, "end": torch.channels_last, "erm, nchw": torch.contiguous_format}
+    steps = {name: _training_step(model, name.partition(",")[0], batch, info, kinds[name]) for name in kinds}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for repeat in range(repeats + 1):  # in turn, so that a change of the machine's speed meets all of them
+        for name, train_step in steps.items():
+            started = time.perf_counter()
+            train_step()
+            if repeat:
+                times[name].append(time.perf_counter() - started)
+    console = Console()
+    console.print(f"{model}, {img_size} px, batch {batch_size}, median of {repeats} training steps; {machine()}")
+    for name, seconds in times.items():
+        ratio = statistics.median(a / b for a, b in zip(times["erm"], seconds, strict=True))
+        console.print(f"{name:10} {batch_size / statistics.median(seconds):7.1f} films/s, {ratio:.3f} x erm")
+
+
+def _training_step(
+    model_name: str, method_name: str, batch: Sample, info: DatasetInfo, layout: torch.memory_format
+) -> Callable[[], None]:
+    config = ModelConfig(model_name, 2, 3, batch.image.shape[-1])
+    model = build_classifier(config).to(memory_format=layout)
+    counts = np.ones((len(info.targets), len(info.biases)), dtype=np.int64)
+    setup = Setup(info, counts, feature_width(model.backbone), 3, len(batch.row), 1)
+    method = build_method(method_name, METHODS[method_name].parameters(), setup)
+    optimiser = torch.optim.AdamW(model.parameters())
+    image = batch.image.contiguous(memory_format=layout)
+
+    def step() -> None:
+        loss = torch.stack(list(method(model(image), batch).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step

@@ -1,0 +1,125 @@
+"""A method beside ERM over seeds: differences with intervals, over seeds and over patients."""
+
+import json
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from training.bias.numbers.auroc import auroc_difference, auroc_interval
+from training.bias.numbers.uncertainty import Interval, seed_interval
+from training.loop.obtain import obtain
+from training.loop.prepare import prepare
+from training.run.checkpoint import load_checkpoint
+from training.run.config import LOCAL_SETTINGS, as_settings, parse
+from training.run.report import RunResult, json_numbers, machine
+
+PAIRED_METRICS = (
+    ("test", "auroc"), ("test", "conflicting_accuracy"), ("test", "worst_group_accuracy"), ("test", "leak"),
+    ("external", "auroc"),
+)  # fmt: skip
+
+
+def paired(forwarded: Sequence[str], seeds: Sequence[int], resplit: bool, record_file: Path | None) -> None:
+    """Train both methods with every seed, print the table, and write it to `record_file`.
+
+    Args:
+        forwarded: flags of training.train.
+        resplit: each seed draws its own split.
+    """
+    console = Console()
+    runs: list[tuple[RunResult, RunResult]] = []
+    given = parse(forwarded)
+    if given.method == "erm":
+        raise ValueError("paired sets a method beside ERM: choose another --method")
+    for seed in seeds:
+        config = given.with_settings(seed=seed, split_seed=seed if resplit else given.split_seed)
+        films = cache(partial(prepare, config, console))
+        console.print(f"[bold]seed {seed}[/bold]", highlight=False)
+        erm = obtain(config.with_settings(method="erm"), films)
+        runs.append((erm, obtain(config, films)))
+
+    table = Table(title=f"{config.method} against erm over {len(runs)} seeds; {machine()}", title_justify="left")
+    for heading in ("", "erm", config.method, "difference", "95 % over seeds", "seeds in favour"):
+        table.add_column(heading, justify="right")
+    rows = []
+    for part, name in PAIRED_METRICS:
+        pair = np.array([[run.metrics[part].get(name, np.nan) for run in both] for both in runs])
+        pair = pair[~np.isnan(pair).any(axis=1)]
+        if not len(pair):
+            continue
+        gaps = pair[:, 1] - pair[:, 0]
+        interval = seed_interval(gaps)
+        favour = int(((gaps < 0) if name == "leak" else (gaps > 0)).sum())
+        spread = pair.std(axis=0, ddof=1) if len(pair) > 1 else np.full(2, np.nan)
+        cells = [f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(pair.mean(0), spread, strict=True)]
+        span = f"{interval.low:+.3f} to {interval.high:+.3f}"
+        heading = f"{part} {name.replace('_', ' ')}"
+        table.add_row(heading, *cells, f"{interval.estimate:+.3f}", span, f"{favour} of {len(pair)}")
+        row = {"split": part, "metric": name, "erm": pair[:, 0].tolist(), config.method: pair[:, 1].tolist()}
+        rows.append(row | {"difference": json_numbers(interval._asdict()), "in_favour": favour})
+    console.print(table)
+    synthetic = runs[0][0].synthetic
+    if synthetic:
+        console.print("SYNTHETIC images: these numbers say nothing about any patient or hospital.")
+
+    settings = {k: v for k, v in as_settings(config).items() if k not in LOCAL_SETTINGS}
+    record: dict[str, Any] = {"machine": machine(), "seeds": list(seeds), "resplit": resplit}
+    record |= {"synthetic": synthetic, "settings": settings, "rows": rows}
+    if not resplit:  # one test set for all seeds: patients can be resampled
+        tables = [[pd.read_parquet(run.folder / "predictions.parquet") for run in both] for both in runs]
+        positive = load_checkpoint(runs[0][0].folder).info.positive_name
+        record["patients"] = _by_patient(tables, positive, config.method, console)
+    record["runs"] = [{**run.as_json(), "folder": run.folder.name} for both in runs for run in both]
+    if record_file:
+        record_file.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        console.print(f"recorded in {record_file}")
+
+
+def _by_patient(
+    pairs: list[list[pd.DataFrame]], positive: str | None, method: str, console: Console
+) -> list[dict[str, Any]]:
+    """AUROC with patient intervals, averaged over seeds, over each part and within each source of both classes."""
+    first = pairs[0][0]
+    if positive is None:
+        return []
+    parts = [(f"{split}, all sources", first["split"] == split) for split in ("test", "external")]
+    for (split, source), rows in first.groupby(["split", "source"]):
+        if split in ("test", "external") and rows["target"].nunique() > 1:
+            parts.append((f"{split}, within {source}", (first["split"] == split) & (first["source"] == source)))
+    table = Table(title="AUROC, mean over seeds, 95 % bootstrap over patients", title_justify="left")
+    for heading in ("", "films", "patients", "erm", method, "difference", "detectable", "verdict"):
+        table.add_column(heading, justify="right")
+    found = []
+    for name, chosen in parts:
+        if not chosen.any():
+            continue
+        films = first[chosen]
+        is_positive, patient = (films["target"] == positive).to_numpy(), films["patient"].to_numpy()
+        erm, ours = (np.stack([both[i]["score"][chosen].to_numpy() for both in pairs], axis=1) for i in (0, 1))
+        alone = [auroc_interval(is_positive, scores, patient) for scores in (erm, ours)]
+        gap, detectable = auroc_difference(is_positive, ours, erm, patient)
+        verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "cannot conclude"
+        counts = {"films": len(films), "patients": len(set(patient))}
+        intervals = {"erm": alone[0], method: alone[1], "difference": gap}
+        found.append(
+            {"part": name, **counts, **{key: json_numbers(value._asdict()) for key, value in intervals.items()}}
+            | json_numbers({"detectable": detectable})
+            | {"verdict": verdict}
+        )
+        spans = [_span(interval, ".3f") for interval in alone]
+        smallest = f"{detectable:.2f}" if np.isfinite(detectable) else ""
+        table.add_row(name, *map(str, counts.values()), *spans, _span(gap, "+.3f"), smallest, verdict)
+    console.print(table)
+    return found
+
+
+def _span(interval: Interval, form: str) -> str:
+    if not np.isfinite(interval.estimate):
+        return ""
+    return f"{interval.estimate:{form}} ({interval.low:{form}} to {interval.high:{form}})"

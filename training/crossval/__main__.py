@@ -1,0 +1,51 @@
+"""Leave one source out: `python -m training.crossval --dataset covid --leave-out source --method erm --method end`.
+
+Each source of both classes is held out in turn, the rest trains, and the held-out films are scored: the question that a
+random split can't answer, whether a model works at a hospital that it never saw. Patients and near-copies of films never
+lie on both sides. Finished runs are kept, so a second call goes on where the first one stopped.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.console.commandline import Parser
+from training.methods import METHODS
+
+LEFT_OUT = ("source",)
+
+
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; `forwarded` holds the flags that go to training.train."""
+    parser = Parser(
+        prog="python -m training.crossval",
+        forwards=True,
+        description=__doc__,
+        epilog="Flags not listed here go to training.train. For research; not a medical device.",
+    )
+    parser.add_argument("--leave-out", choices=LEFT_OUT, default="source", help="what is held out in turn")
+    parser.add_argument("--sources", help="hold out only these, separated by commas")
+    parser.add_argument(
+        "--method", action="append", choices=tuple(METHODS), help="repeat to compare, the first is the reference"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/crossval"), help="folder of the runs and crossval.json"
+    )
+    options = parser.parse_strictly(arguments)
+    options.method = list(dict.fromkeys(options.method or ["erm", "end"]))
+    return options
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train every fold that is not there yet, then print the table and write crossval.json."""
+    options = read_arguments(arguments)
+    # Imported after parsing, so that --help and mistakes answer at once.
+    from training.crossval.folds import run
+
+    run(options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""Each source held out in turn: every fold trained with every method and seed, its held-out films scored."""
+
+import argparse
+import json
+import re
+from functools import cache, partial
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from datasets.cohort.films import Cohort
+from datasets.film.identity import KEY_FILE, hash_key
+from datasets.sample import Split
+from training.bias.numbers.metrics import MINIMUM_PATIENTS
+from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
+from training.crossval.comparison import compare_sources, show
+from training.loop.obtain import obtain
+from training.loop.prepare import prepare
+from training.run.checkpoint import write_aside
+from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings, parse
+from training.run.films import cohort_of, preprocessing_of, split_names
+from training.run.report import machine, versions
+
+SCHEMA_VERSION = 1
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train every fold that is not there yet, then print the table and write crossval.json."""
+    console = Console()
+    with mistakes_as_sentences("interrupted; the same command goes on from here"):
+        scores, record = cross_validate(options, console)
+    record["rows"] = compare_sources(scores, options.method)
+    show(record, options.method, console)
+    file = options.output / "crossval.json"
+    write_aside(
+        file, lambda path: path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    )
+    console.print(f"written to {file}", markup=False, highlight=False)
+
+
+def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Train and score each fold.
+
+    Returns:
+        One row a held-out film: source, row, patient (hash), is_positive, and a column `method:seed` of scores each; and
+        what crossval.json says beside its rows.
+
+    Raises:
+        ValueError: the cohort or the settings can't be used, or no source can be held out.
+    """
+    first = parse(options.forwarded, options.method)
+    table = cohort_of(first, preprocessing_of(first))
+    sources, skipped = choose_sources(table, split_names(options.sources))
+    options.output.mkdir(parents=True, exist_ok=True)
+    key_file = options.output / KEY_FILE
+    hash_key(options.output)
+    tables, failed, settings = [], {}, {}
+    for source in sources:
+        folder = options.output / f"without-{re.sub(r'[^A-Za-z0-9._-]+', '-', source)}"
+        columns = {}
+        try:
+            fold = first.with_settings(
+                external_sources=source, output=folder, hash_key=key_file, separate_copies=first.dataset == "covid"
+            )
+            films = cache(partial(prepare, fold, console))
+            for seed in options.seeds:
+                for method in options.method:
+                    config = fold.with_settings(method=method, seed=seed)
+                    console.print(f"[bold]without {source}[/bold]: {method}, seed {seed}", highlight=False)
+                    run = obtain(config, films)
+                    held = pd.read_parquet(run.folder / "predictions.parquet").query("split == 'external'")
+                    columns[f"{method}:{seed}"] = held["score"].to_numpy()
+                    settings[method] = public_settings(config)
+        except ValueError as error:
+            ERRORS.print(f"without {source}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+            failed[source] = str(error)
+            continue
+        positive = held["target"] == table.info.positive_name
+        base = {"source": held["source"], "row": held["row"], "patient": held["patient"], "is_positive": positive}
+        tables.append(pd.concat([pd.DataFrame(base).reset_index(drop=True), pd.DataFrame(columns)], axis=1))
+    if not tables:
+        raise ValueError("no fold could be trained: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "notice": RESEARCH_ONLY,
+        "machine": machine(),
+        "seeds": options.seeds,
+        "methods": options.method,
+        "synthetic": table.info.synthetic,
+        "settings": settings,
+        "not_left_out": skipped,
+        "failed": failed,
+        "versions": versions(),
+    }
+    return pd.concat(tables, ignore_index=True), record
+
+
+def choose_sources(cohort: Cohort, wanted: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    """Sources to hold out, and why for each of the others.
+
+    Without `wanted`: sources of at least ten patients in every class, for less says nothing about a held-out source.
+
+    Raises:
+        ValueError: an unknown source is wanted, or none qualifies.
+    """
+    table, info = cohort.table, cohort.info
+    names = sorted(set(table["source"]))
+    trained = set(table["source"][table["split"] == str(Split.TRAIN)])
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise ValueError(f"--sources: no film comes from {unknown[0]!r}; sources are {', '.join(names)}")
+    people = table.groupby(["source", "target_name"])["patient"].nunique().unstack(fill_value=0)
+    people = people.reindex(columns=list(info.targets), fill_value=0)
+    skipped = {}
+    for name in names:
+        scarce = people.columns[people.loc[name] < MINIMUM_PATIENTS]
+        if wanted and name not in wanted:
+            skipped[name] = "not asked for"
+        elif not wanted and name not in trained:
+            skipped[name] = "it is not in training anyway"
+        elif not wanted and len(scarce):
+            skipped[name] = (
+                f"{people.loc[name, scarce[0]]} patients of class {scarce[0]}, {MINIMUM_PATIENTS} are needed"
+            )
+    chosen = [name for name in names if name not in skipped]
+    if not chosen:
+        raise ValueError(
+            "no source has ten patients of every class: " + "; ".join(f"{n}: {w}" for n, w in skipped.items())
+        )
+    return chosen, skipped
+
+
+def public_settings(config: TrainConfig) -> dict[str, Any]:
+    """Settings without paths of this machine, and without those that change from fold to fold."""
+    hidden = (*LOCAL_SETTINGS, "external_sources", "seed", "paired")
+    return {name: value for name, value in as_settings(config).items() if name not in hidden}

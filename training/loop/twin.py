@@ -1,0 +1,52 @@
+"""What training.train does: one run, or a method beside its ERM twin, and the summary of both."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from datasets.film.identity import hash_key
+from training.console.interruption import stopping_at_once
+from training.console.messages import ERRORS, mistakes_as_sentences
+from training.loop.obtain import conclude, obtain, train
+from training.loop.prepare import prepare
+from training.loop.tables import show_results
+from training.parallel.ranks import first_goes_first, is_first, process_group
+from training.run.config import AUTO, TrainConfig
+from training.run.report import RunResult, result_json
+
+
+def train_and_show(config: TrainConfig) -> None:
+    """Train, print the summary, then `--result` and one JSON object."""
+    with mistakes_as_sentences("interrupted"), stopping_at_once(), own_mistakes(), process_group():
+        console = Console(quiet=not is_first())
+        ERRORS.quiet = not is_first()
+        cohort = prepare(config, console)
+        with first_goes_first():
+            config.output.mkdir(parents=True, exist_ok=True)
+            hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
+        twin = [config.with_settings(method="erm", paired=False)] if config.paired else []
+        runs: list[RunResult] = []
+        for training in [*twin, config]:
+            if config.resume == AUTO:
+                runs.append(obtain(dataclasses.replace(training, resume=None), lambda: cohort, beside=runs))
+            else:
+                runs.append(train(training, cohort))
+                conclude(runs)
+        if is_first():
+            show_results(console, runs, cohort.info)
+            sys.stdout.write("--result\n")
+            sys.stdout.write(json.dumps(result_json(runs), allow_nan=False) + "\n")
+
+
+@contextmanager
+def own_mistakes() -> Iterator[None]:
+    """The first process alone prints, but for mistakes: they may be another one's own, as a film that it can't read."""
+    try:
+        yield
+    except (ValueError, OSError):
+        ERRORS.quiet = False
+        raise
