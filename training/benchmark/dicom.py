@@ -37,7 +37,6 @@ def dicom(repeats: int, workers: int) -> None:
 
     Args:
         repeats: timings of each part, of which the median counts.
-        workers: decoding processes.
     """
     console = Console()
     console.print(f"{SIDE} x {SIDE} films of 12 bits, {MODEL} at {SIZE} px, {workers} decoding processes; {machine()}")

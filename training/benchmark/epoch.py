@@ -46,12 +46,7 @@ Terms = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class PicturesOneByOne(Dataset[tuple[Tensor, int, int]]):
-    """The peer's data set: coloured digits as an array in memory, of which one at a time becomes an image and a tensor.
-
-    Args:
-        cohort: Biased MNIST.
-        positions: of its digits.
-    """
+    """The peer's data set: coloured digits as an array in memory, of which one at a time becomes an image and a tensor."""
 
     def __init__(self, cohort: Cohort, positions: np.ndarray) -> None:
         assert isinstance(cohort.images, Tensor)
@@ -75,8 +70,6 @@ def loop_terms(features: Tensor, target: Tensor, bias: Tensor) -> tuple[Tensor, 
 
     Args:
         features: batch x width, of unit length.
-        target: target of each sample.
-        bias: bias of each sample.
     """
     cosines = (features @ features.T).tril(-1).clamp(-1, 1)
     biases = bias.unique()
@@ -174,7 +167,7 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
         if steps > whole:
             raise ValueError(f"--steps {steps}: an epoch of {len(positions)} digits has {whole} steps of {batch_size}")
     steps = steps or whole
-    found = compare(config, cohort, positions[: steps * batch_size], device, repeats)
+    times = compare(config, cohort, positions[: steps * batch_size], device, repeats)
     console = Console()
     console.print(
         f"{config.model}, {config.img_size} px, batch {batch_size}, {steps} of {whole} steps, "
@@ -186,11 +179,11 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
     table = Table()
     for heading in ("ms a step", "ours", "peer", "ours / peer"):
         table.add_column(heading, justify="left" if heading == "ms a step" else "right")
-    for name, (ours, peer) in found.items():
+    for name, (ours, peer) in times.items():
         table.add_row(name, f"{ours:.2f}", f"{peer:.2f}", f"{ours / peer:.3f}")
     console.print(table)
     for name, limit in LIMITS.items():
-        ratio = found[name][0] / found[name][1]
+        ratio = times[name][0] / times[name][1]
         verdict = "met" if ratio <= limit else "MISSED"
         console.print(f"{name}: {ratio:.3f} of the peer's time, at most {limit:g} wanted: {verdict}", highlight=False)
 
@@ -232,16 +225,16 @@ def compare(
         wait_for(device)
 
     steps = len(positions) // min(config.batch_size, len(positions))
-    found = {}
+    by_part = {}
     for name, action, calls in (("input", read, steps), ("terms", differentiate, CALLS), ("whole step", learn, steps)):
         times = in_turn_ms({side: partial(action, side) for side in batches}, repeats)
-        found[name] = (times["ours"] / calls, times["peer"] / calls)
-    ours, peer = (found["input"][side] + found["terms"][side] for side in (0, 1))
+        by_part[name] = (times["ours"] / calls, times["peer"] / calls)
+    ours, peer = (by_part["input"][side] + by_part["terms"][side] for side in (0, 1))
     return {
-        "input": found["input"],
-        "terms": found["terms"],
+        "input": by_part["input"],
+        "terms": by_part["terms"],
         "input + terms": (ours, peer),
-        "whole step": found["whole step"],
+        "whole step": by_part["whole step"],
     }
 
 

@@ -58,10 +58,7 @@ def train(
 
     Args:
         data_dir: folder of films with a metadata.csv; phantom films as PNG files where there is none.
-        films: phantom films to draw.
-        model: timm backbone.
         img_size: side of the input, px.
-        batch_size: films a step.
         repeats: epochs of each, after one to warm up; medians count.
         workers: processes that decode, for those that decode at each epoch.
     """
@@ -89,8 +86,8 @@ def train(
         console.print(f"median of {repeats} epochs of each, in turn")
         table = Table("", "films/s", "end over it: median, range", header_style="bold")
         for name, seconds in times.items():
-            told = "" if name == "end" else _told(seconds, times["end"])
-            table.add_row(name, f"{each / statistics.median(seconds):.1f}", told)
+            ratio = "" if name == "end" else _told(seconds, times["end"])
+            table.add_row(name, f"{each / statistics.median(seconds):.1f}", ratio)
         console.print(table)
         both = _told(times["timm"], times["end, decoding"])
         console.print(f"films decoded at each epoch in {workers} processes by both: {both} x timm")

@@ -22,10 +22,6 @@ class Limits:
 
     Attributes:
         words: what is said of a number outside.
-        low: the lowest.
-        high: the highest.
-        without_low: the lowest itself is outside.
-        without_high: the highest itself is outside.
     """
 
     words: str
@@ -64,9 +60,7 @@ def option(
 
     Args:
         default: where neither preset, file nor command line says otherwise.
-        help: its text.
         aliases: short names such as `-b`.
-        choices: the words it takes.
         metavar: what stands for its value in `--help`.
         limits: the numbers it takes; any where there are none.
         words: it takes several words, which become one text with blanks between.
@@ -192,7 +186,6 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
     """Read a YAML file of settings spelled as the flags are, with `-` or `_`.
 
     Args:
-        path: the file.
         allowed: setting names with their types, as `fields_of` returns them.
         strict: refuse unknown settings rather than leave them out.
 

@@ -17,9 +17,6 @@ def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
     """End the program with the sentence of a user's mistake in place of a traceback: exit 2.
 
     A training that was told to stop and is saved exits with 75 (`EXIT_SAVED`), anything else that is interrupted with 130.
-
-    Args:
-        interrupted: what is said after Ctrl-C.
     """
     try:
         yield

@@ -69,15 +69,20 @@ def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.Da
                     config = fold.with_settings(method=method, seed=seed)
                     console.print(f"[bold]without {source}[/bold]: {method}, seed {seed}", highlight=False)
                     run = obtain(config, films)
-                    held = pd.read_parquet(run.folder / "predictions.parquet").query("split == 'external'")
-                    columns[f"{method}:{seed}"] = held["score"].to_numpy()
+                    held_out = pd.read_parquet(run.folder / "predictions.parquet").query("split == 'external'")
+                    columns[f"{method}:{seed}"] = held_out["score"].to_numpy()
                     settings[method] = public_settings(config)
         except ValueError as error:
             ERRORS.print(f"without {source}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             failed[source] = str(error)
             continue
-        positive = held["target"] == table.info.positive_name
-        base = {"source": held["source"], "row": held["row"], "patient": held["patient"], "is_positive": positive}
+        positive = held_out["target"] == table.info.positive_name
+        base = {
+            "source": held_out["source"],
+            "row": held_out["row"],
+            "patient": held_out["patient"],
+            "is_positive": positive,
+        }
         tables.append(pd.concat([pd.DataFrame(base).reset_index(drop=True), pd.DataFrame(columns)], axis=1))
     if not tables:
         raise ValueError("no fold could be trained: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
@@ -96,7 +101,7 @@ def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.Da
     return pd.concat(tables, ignore_index=True), record
 
 
-def choose_sources(cohort: Cohort, wanted: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+def choose_sources(cohort: Cohort, names_asked_for: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     """Sources to hold out, and why for each of the others.
 
     Without `wanted`: sources of at least ten patients in every class, for less says nothing about a held-out source.
@@ -107,7 +112,7 @@ def choose_sources(cohort: Cohort, wanted: tuple[str, ...]) -> tuple[list[str], 
     table, info = cohort.table, cohort.info
     names = sorted(set(table["source"]))
     trained = set(table["source"][table["split"] == str(Split.TRAIN)])
-    unknown = [name for name in wanted if name not in names]
+    unknown = [name for name in names_asked_for if name not in names]
     if unknown:
         raise ValueError(f"--sources: no film comes from {unknown[0]!r}; sources are {', '.join(names)}")
     people = table.groupby(["source", "target_name"])["patient"].nunique().unstack(fill_value=0)
@@ -115,11 +120,11 @@ def choose_sources(cohort: Cohort, wanted: tuple[str, ...]) -> tuple[list[str], 
     skipped = {}
     for name in names:
         scarce = people.columns[people.loc[name] < MINIMUM_PATIENTS]
-        if wanted and name not in wanted:
+        if names_asked_for and name not in names_asked_for:
             skipped[name] = "not asked for"
-        elif not wanted and name not in trained:
+        elif not names_asked_for and name not in trained:
             skipped[name] = "it is not in training anyway"
-        elif not wanted and len(scarce):
+        elif not names_asked_for and len(scarce):
             skipped[name] = (
                 f"{people.loc[name, scarce[0]]} patients of class {scarce[0]}, {MINIMUM_PATIENTS} are needed"
             )

@@ -40,16 +40,11 @@ class Assembly:
     """What a training consists of.
 
     Attributes:
-        config: of the run.
-        cohort: its films.
-        device: of the networks.
         joint: classifier and method.
         wrapped: `joint`, or DistributedDataParallel around it.
         sampler: the order of the training films.
         loader: batches of this process in that order.
-        optimiser: of all parameters of `joint`.
         scheduler: sets its learning rate at each step; None for a constant one.
-        scaler: of the loss, for float16.
         average: moving average of the classifier's weights, or None.
     """
 
@@ -113,7 +108,6 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
     """Build it; torch's main generator is seeded first, and draws the initial weights.
 
     Args:
-        config: of one run.
         cohort: its films, with images.
         recipe: says how often each training film is seen.
 
@@ -203,14 +197,14 @@ def half_of(config: TrainConfig, device: torch.device) -> torch.dtype | None:
     return torch.float16 if config.amp_dtype == "float16" else torch.bfloat16
 
 
-def repeat_exactly(wanted: bool) -> None:
+def repeat_exactly(deterministic: bool) -> None:
     """Take CUDA's deterministic kernels, or the fastest; on the CPU the two are the same."""
     torch.backends.cudnn.benchmark = (
-        not wanted
+        not deterministic
     )  # every batch has one size: the fastest convolution is worth looking for
-    if torch.are_deterministic_algorithms_enabled() != wanted:
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(wanted, warn_only=True)
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 def _wrapped(joint: Joint, device: torch.device) -> nn.Module:

@@ -39,12 +39,12 @@ class Totals:
 
     def add(self, terms: dict[str, Tensor], step: int) -> None:
         """Take in the terms of a step, counted from 1."""
-        lost = torch.zeros((), dtype=torch.bool, device=next(iter(terms.values())).device)
+        not_finite = torch.zeros((), dtype=torch.bool, device=next(iter(terms.values())).device)
         for name, term in terms.items():
             value = term.detach()
             self.sums[name] = self.sums[name].to(value) + value if name in self.sums else value
-            lost = lost | ~value.isfinite()
-        first = torch.where(lost, step, 0)
+            not_finite = not_finite | ~value.isfinite()
+        first = torch.where(not_finite, step, 0)
         self.bad = first if self.bad is None else torch.where(self.bad > 0, self.bad, first)
 
     def first_bad(self) -> int:

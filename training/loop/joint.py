@@ -25,10 +25,7 @@ class Joint(nn.Module):
     """What is trained: the classifier under autocast, then the method.
 
     Args:
-        classifier: gives features and logits.
-        method: gives named terms of them.
         detached_head: see `training.methods.Entry`.
-        layout: of the images.
         precision: what autocast computes the classifier in; None for no autocast.
         compiled: let torch.compile write the classifier's training step.
     """
@@ -78,10 +75,8 @@ def backward(
     """Add the gradient of the batch's loss to the parameters' and return its terms.
 
     Args:
-        joint: what is trained.
         wrapped: it, or DistributedDataParallel around it.
         batch: this process's share of the batch.
-        scaler: of the loss.
         parts: equal parts in which it goes through the classifier.
     """
     if parts == 1:
@@ -98,9 +93,9 @@ def backward(
     for name, buffer in joint.classifier.named_buffers():  # statistics of batch norm move in the second pass alone
         buffer.copy_(buffers[name])
     whole = Output(*(_wide(torch.cat(fields)).requires_grad_() for fields in zip(*outputs, strict=True)))
-    own = list(joint.method.parameters())
+    method_parameters = list(joint.method.parameters())
     terms = joint.method(whole, batch)
-    slopes = torch.autograd.grad(_sum(terms), [*whole, *own], allow_unused=True)
+    slopes = torch.autograd.grad(_sum(terms), [*whole, *method_parameters], allow_unused=True)
     pieces = [slope.chunk(parts) if slope is not None else (None,) * parts for slope in slopes[:2]]
     for number, (share, state) in enumerate(zip(shares, states, strict=True)):
         last = number == parts - 1

@@ -38,7 +38,6 @@ def obtain(
     Args:
         config: of one run (not of a pair).
         cohort: loads the films; called only when something is to be trained.
-        listeners: see `fit`.
         beside: an earlier run that its report compares it with.
     """
     finished, begun = find_run(config)
@@ -66,8 +65,6 @@ def train(
 
     Args:
         config: of one run; `resume` is the run folder, or one of its states, to resume.
-        cohort: as `prepare` returns it.
-        listeners: see `fit`.
         recipe: by which another run led to this one; says how often each training film is seen.
         how_to_resume: how an interrupted training is resumed, in words; None for the flags of training.train.
 

@@ -49,8 +49,8 @@ def probe_positions(table: pd.DataFrame, seed: int) -> np.ndarray:
         table: of the cohort: columns split, target, bias.
         seed: of the draw; the split's, so that runs that share films share these.
     """
-    held = np.flatnonzero(table["split"].isin([str(Split.TEST), str(Split.EXTERNAL)]))
-    shuffled = np.random.default_rng(seed).permutation(held)
+    candidates = np.flatnonzero(table["split"].isin([str(Split.TEST), str(Split.EXTERNAL)]))
+    shuffled = np.random.default_rng(seed).permutation(candidates)
     films = table.iloc[shuffled]
     turn = films.groupby(["target", "bias"]).cumcount().to_numpy()  # the first of each cell, then the second, ...
     return np.sort(shuffled[np.argsort(turn, kind="stable")[:FILMS]])

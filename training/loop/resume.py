@@ -39,7 +39,6 @@ class Progress:
         pairs: of the running epoch, those that R_perp and R_par saw.
         stand_ins: reason by row of the cohort's table, of training films that others replaced.
         unmeasured: reason by position, of films that could not be decoded when they were to be measured; not saved.
-        best: the epoch kept so far.
     """
 
     epoch: int = 0
@@ -68,8 +67,6 @@ def save_progress(training: Assembly, progress: Progress, folder: Path, keep: in
 
     Args:
         training: as it is after a step.
-        progress: that goes with it.
-        folder: of the run.
         keep: states that stay, this one among them; older ones are deleted once it is in place.
 
     Raises:
@@ -152,9 +149,9 @@ def load_state(place: Path) -> tuple[dict[str, Any], Path]:
     """
     files = [place] if place.is_file() else state_files(place)[::-1]
     if not files:
-        done = (place / "report.json").is_file()
+        finished = (place / "report.json").is_file()
         raise CheckpointError(
-            f"{place} holds no {RESUME_PATTERN}: " + ("its training is finished" if done else "nothing to resume")
+            f"{place} holds no {RESUME_PATTERN}: " + ("its training is finished" if finished else "nothing to resume")
         )
     for file in files:
         try:

@@ -81,7 +81,6 @@ class Saver:
         """A signal ends the block at once, since what it does can be repeated; several processes finish it first.
 
         Args:
-            interruption: listens for signals.
             save: whether something is not on disk yet.
         """
         try:

@@ -116,7 +116,6 @@ def tracking(name: str | None, folder: Path, settings: dict[str, Any]) -> Iterat
 
     Args:
         name: a key of `TRACKERS`, or None.
-        folder: of the run.
         settings: of the run, without places on this machine.
 
     Yields:

@@ -67,10 +67,8 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
 
     Args:
         parent: the run whose features are kept.
-        cohort: its films.
         fit_on: `validation` or `train`.
         penalty: `l1` or `l2`.
-        subsets: balanced draws to average over.
         seed: of the draws and of the halves.
 
     Raises:
@@ -85,11 +83,11 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
     group = target * len(cohort.info.biases) + bias
     seen, (first, second) = cohort.positions(Split.TRAIN), validation_halves(cohort, group, seed)
     fitted_to, chosen_on = (first, second) if fit_on == "validation" else (seen, first)
-    fit, held = (Films(features[at], target[at], group[at]) for at in (fitted_to, chosen_on))
+    fit, judge = (Films(features[at], target[at], group[at]) for at in (fitted_to, chosen_on))
     _require_classes(fit, cohort.info.targets, fit_on)
 
     scaler = StandardScaler().fit(features[seen].astype(np.float64))
-    strength = choose_strength(fit, held, scaler, penalty, seed)
+    strength = choose_strength(fit, judge, scaler, penalty, seed)
     layer = fit_last_layer(fit, scaler, penalty, strength, subsets, seed)
     replace_head(model, layer)
 
@@ -148,13 +146,13 @@ def fit_last_layer(
     scaled, weights, biases = scaler.transform(films.features.astype(np.float64)), [], []
     for _ in range(subsets):
         drawn = balanced_draw(films.group, rng)
-        found = regression(penalty, strength, len(np.unique(films.target)))
+        fitted = regression(penalty, strength, len(np.unique(films.target)))
         with warnings.catch_warnings():
             # Most draws are small and their solutions far out; the last digits of one of several draws don't matter.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            found.fit(scaled[drawn], films.target[drawn])
-        weights.append(found.coef_)
-        biases.append(found.intercept_)
+            fitted.fit(scaled[drawn], films.target[drawn])
+        weights.append(fitted.coef_)
+        biases.append(fitted.intercept_)
     weight, bias = np.mean(weights, axis=0) / scaler.scale_, np.mean(biases, axis=0)
     bias = bias - weight @ scaler.mean_
     if len(bias) == 1:
@@ -170,13 +168,13 @@ def regression(penalty: str, strength: float, classes: int) -> LogisticRegressio
     )
 
 
-def choose_strength(fit: Films, held: Films, scaler: StandardScaler, penalty: str, seed: int) -> float:
+def choose_strength(fit: Films, judge: Films, scaler: StandardScaler, penalty: str, seed: int) -> float:
     """The C of `STRENGTHS` that does best on `held` by `group_accuracies`, each fitted to the same one draw of `fit`."""
-    found = {}
+    accuracies = {}
     for strength in STRENGTHS:
         layer = fit_last_layer(fit, scaler, penalty, strength, 1, seed)
-        found[strength] = group_accuracies(layer.logits(held.features).argmax(1), held)
-    return max(found, key=lambda strength: found[strength])
+        accuracies[strength] = group_accuracies(layer.logits(judge.features).argmax(1), judge)
+    return max(accuracies, key=lambda strength: accuracies[strength])
 
 
 def group_accuracies(prediction: np.ndarray, films: Films) -> tuple[float, float]:

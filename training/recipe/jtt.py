@@ -47,9 +47,6 @@ def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweig
     """Train on the films of `parent`, its errors dealt `upweight` times an epoch.
 
     Args:
-        parent: the identification model's run.
-        cohort: its films.
-        config: see `second_config`.
         upweight: lambda_up.
 
     Raises:

@@ -27,9 +27,7 @@ class Parent:
     """A run folder as read.
 
     Attributes:
-        folder: it.
         config: of its training; `output` is the folder that it lies in.
-        result: its metrics.
         selection: which epoch was kept and why, as its report has it.
         uses_bias: whether its training read bias labels.
     """
@@ -45,7 +43,6 @@ def read_parent(run: Path, given: dict[str, Any]) -> Parent:
     """Read a run folder.
 
     Args:
-        run: it, or its checkpoint.
         given: settings of `TrainConfig` that take the place of the run's own, unless None.
 
     Raises:
@@ -83,7 +80,7 @@ def own_calls(parent: Parent, cohort: Cohort, split: Split) -> pd.DataFrame:
         raise RecipeError(f"{file} has no rows of split {split}")
     films = cohort.table.iloc[cohort.positions(split)]
     target = np.array(cohort.info.targets, dtype=object)[films["target"].to_numpy()]
-    found = calls.reindex(films["row"])
-    if len(calls) != len(films) or not (found["target"].to_numpy() == target).all():
+    ordered = calls.reindex(films["row"])
+    if len(calls) != len(films) or not (ordered["target"].to_numpy() == target).all():
         raise RecipeError(f"the films of split {split} are not those that {parent.folder.name} was trained on")
-    return found[["target", "prediction"]].reset_index(drop=True)
+    return ordered[["target", "prediction"]].reset_index(drop=True)

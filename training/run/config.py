@@ -206,8 +206,8 @@ class TrainConfig:
         )
         kind = METHODS[method].parameters
         parameters = kind(**{name: value for name, value in (start | values).items() if name in fields_of(kind)})
-        own = {name: value for name, value in values.items() if name in fields_of(TrainConfig)}
-        config = dataclasses.replace(self, **own, parameters=parameters)
+        of_training = {name: value for name, value in values.items() if name in fields_of(TrainConfig)}
+        config = dataclasses.replace(self, **of_training, parameters=parameters)
         _validate(config)
         return config
 

@@ -34,14 +34,14 @@ def folders_of(config: TrainConfig, recipe: Recipe | None = None) -> list[Path]:
 
     Settings that change nothing of its result (`WITHOUT_EFFECT`) may differ.
     """
-    wanted = as_settings(dataclasses.replace(config, paired=False, resume=None))
-    wanted |= recipe.settings() if recipe else {}
-    ours = {name: wanted[name] for name in WITHOUT_EFFECT}
+    settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
+    settings |= recipe.settings() if recipe else {}
+    ignored = {name: settings[name] for name in WITHOUT_EFFECT}
     if config.on_bad_image == "skip":  # so far a run that stops at such a film is the same, and here it goes on
-        ours["on_bad_image"] = "skip"
+        ignored["on_bad_image"] = "skip"
     pattern = f"{recipe.parent}-{recipe.name}*" if recipe else f"*-{config.method}-*-s{config.seed}*"
     folders = sorted(config.output.glob(pattern))
-    return [folder for folder in folders if _settings_of(folder) | ours == wanted]
+    return [folder for folder in folders if _settings_of(folder) | ignored == settings]
 
 
 def _settings_of(folder: Path) -> dict[str, Any]:

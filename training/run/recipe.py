@@ -17,11 +17,9 @@ class Recipe:
     """What is said and done differently in a run that comes from another.
 
     Attributes:
-        name: one of `SUMMARIES`.
         parent: folder name of the run that it comes from.
         label: what tables call the run, such as `erm+dfr`; its settings keep the method of the training.
         options: of the recipe, and what it found; plain values.
-        uses_bias: whether it reads bias labels.
         repeats: how often each training film is dealt in an epoch, in the order of the cohort; None is once.
         calibrated_on: positions of the validation films that temperature and threshold are fitted on; None is all.
         notes: sentences for the report and the model card.

@@ -23,8 +23,6 @@ def sensitivity(trials: pd.DataFrame, space: Sequence[Dimension], objectives: Se
 
     Args:
         trials: finished ones: columns of the hyper-parameters, of the objectives, and `kind`, a word for the legend.
-        space: the hyper-parameters.
-        objectives: their names.
     """
     return alt.vconcat(
         *(
@@ -42,7 +40,6 @@ def pareto(trials: pd.DataFrame, objectives: Sequence[str]) -> alt.HConcatChart:
 
     Args:
         trials: finished ones: columns of the objectives, `trial`, `kind`, and whether they are on the `front`.
-        objectives: their names, two or more.
     """
     charts = []
     for first, second in combinations(objectives, 2):

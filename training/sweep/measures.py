@@ -23,10 +23,7 @@ def measures(
     """Measure a finished run.
 
     Args:
-        run: as `obtain` returns it.
-        objectives: names, of validation.
         cohort: loads the films; called only for the leak, which training does not measure on validation.
-        config: of the run.
 
     Returns:
         seed, run (name of its folder), epoch (the kept one), synthetic, validation (the objectives), test (`TOLD_ON_TEST`).

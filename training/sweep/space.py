@@ -27,10 +27,8 @@ class Dimension(NamedTuple):
     """One hyper-parameter.
 
     Attributes:
-        name: of the field.
         kind: float, int or str.
         low: of its range; 0 where there are choices.
-        high: of its range.
         choices: words, where it is one of them.
     """
 
@@ -50,29 +48,26 @@ class Dimension(NamedTuple):
         return value if self.choices else self.kind(min(max(value, self.low), self.high))
 
 
-def search_space(parameters: Any, given: Collection[str], wanted: Sequence[str], method: str) -> list[Dimension]:
+def search_space(parameters: Any, given: Collection[str], requested: Sequence[str], method: str) -> list[Dimension]:
     """The hyper-parameters to search, in the order of their fields.
 
     Args:
-        parameters: of the method.
         given: settings that the user has fixed.
-        wanted: settings to search besides.
-        method: its name, for the sentences.
 
     Raises:
         ValueError: nothing is left to search, or what is wanted can't be searched.
     """
-    own = {field.name: _dimension(type(parameters), field) for field in option_fields(type(parameters)).values()}
-    trainings = {field.name: _dimension(TrainConfig, field) for field in option_fields(TrainConfig).values()}
-    extra = {name: found for name, found in own.items() if found}
-    extra |= {name: found for name, found in trainings.items() if found and not found.choices}
-    for name in wanted:
+    of_method = {field.name: _dimension(type(parameters), field) for field in option_fields(type(parameters)).values()}
+    of_training = {field.name: _dimension(TrainConfig, field) for field in option_fields(TrainConfig).values()}
+    extra = {name: dimension for name, dimension in of_method.items() if dimension}
+    extra |= {name: dimension for name, dimension in of_training.items() if dimension and not dimension.choices}
+    for name in requested:
         if name not in extra:
             raise ValueError(f"--search {name}: no such setting can be searched; choose from {', '.join(extra)}")
         if name in given:
             raise ValueError(f"--search {name}: {flag_name(name)} fixes it; leave one of the two out")
-    ranges = {name for name, found in own.items() if found and not found.choices}
-    space = [extra[name] for name in extra if name in wanted or (name in ranges and name not in given)]
+    ranges = {name for name, dimension in of_method.items() if dimension and not dimension.choices}
+    space = [extra[name] for name in extra if name in requested or (name in ranges and name not in given)]
     if not space:
         why = "every one is fixed on the command line" if ranges else f"{method} has none with a range"
         raise ValueError(

@@ -124,16 +124,16 @@ class Sweep:
 
     def tell(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Print a line for a trial that has ended."""
-        done = len(study.get_trials(deepcopy=False, states=FINISHED))
+        finished = len(study.get_trials(deepcopy=False, states=FINISHED))
         values = " ".join(
             f"{k} {v:.4g}" if isinstance(v, (int, float)) else f"{k} {v}" for k, v in trial.params.items()
         )
         if trial.state == TrialState.COMPLETE:
-            found = " ".join(f"{n} {v:.4f}" for n, v in zip(self.options.objective, trial.values, strict=True))
-            found = f"[bold]{found}[/bold]"
+            result = " ".join(f"{n} {v:.4f}" for n, v in zip(self.options.objective, trial.values, strict=True))
+            result = f"[bold]{result}[/bold]"
         else:
-            found = f"[dim]{trial.user_attrs.get('ended', 'failed')}[/dim]"
-        line = f"{done}/{self.options.trials} trial {trial.number}: {values} → {found}"
+            result = f"[dim]{trial.user_attrs.get('ended', 'failed')}[/dim]"
+        line = f"{finished}/{self.options.trials} trial {trial.number}: {values} → {result}"
         self.console.print(line, highlight=False, soft_wrap=True)
 
     def write(self) -> None:
@@ -206,8 +206,8 @@ def open_study(name: str, storage: str, objectives: list[str], epochs: int) -> o
 
 def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:
     """What proposes the values of one trial; trials that run elsewhere count as if they did badly."""
-    own = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    return optuna.samplers.TPESampler(seed=own, constant_liar=True)
+    trial_seed = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=trial_seed, constant_liar=True)
 
 
 def suggest(trial: Trial, dimension: Dimension) -> Any:

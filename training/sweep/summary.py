@@ -56,8 +56,8 @@ def pareto_front(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> set[
     gains = {outcome.number: _gains(outcome, objectives) for outcome in outcomes}
     return {
         number
-        for number, own in gains.items()
-        if not any((other >= own).all() and (other > own).any() for other in gains.values())
+        for number, values in gains.items()
+        if not any((other >= values).all() and (other > values).any() for other in gains.values())
     }
 
 
@@ -108,7 +108,7 @@ def show(console: Console, summary: Mapping[str, Any], objectives: Sequence[str]
     """Print the best trials, the front, and both spreads."""
     trials = summary["trials"]
     names = list(trials[0]["parameters"])
-    told = [name for name in SHOWN_OF_TEST if any(trial["test"].get(name) is not None for trial in trials)]
+    test_metrics = [name for name in SHOWN_OF_TEST if any(trial["test"].get(name) is not None for trial in trials)]
     front = summary.get("front", [])
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     early = f"; {summary['ended_early']} ended early" if summary["ended_early"] else ""
@@ -119,19 +119,19 @@ def show(console: Console, summary: Mapping[str, Any], objectives: Sequence[str]
         table.add_column(name.replace("_", " "), justify="right", style="cyan", no_wrap=True)
     for name in objectives:
         table.add_column(f"{_heading(name)}\nvalid.", justify="right", style="bold", no_wrap=True)
-    for name in told:
+    for name in test_metrics:
         table.add_column(f"{_heading(name)}\ntest", justify="right", no_wrap=True)
     for trial in trials[:SHOWN]:
         number = f"{'* ' if trial['trial'] in front else ''}{trial['trial']}"
         searched = [f"{v:.3g}" if isinstance(v, (int, float)) else str(v) for v in trial["parameters"].values()]
         cells = [f"{trial['validation'][name]:.4f}" for name in objectives]
-        cells += ["" if trial["test"].get(name) is None else f"{trial['test'][name]:.4f}" for name in told]
+        cells += ["" if trial["test"].get(name) is None else f"{trial['test'][name]:.4f}" for name in test_metrics]
         table.add_row(number, *searched, *cells)
     console.print(table)
     for trial in trials:
         if trial["parameters"] == summary["defaults"]:
-            found = ", ".join(f"{_heading(name)} {value:.4f}" for name, value in trial["validation"].items())
-            console.print(f"trial {trial['trial']} has the defaults: validation {found}", highlight=False)
+            scores = ", ".join(f"{_heading(name)} {value:.4f}" for name, value in trial["validation"].items())
+            console.print(f"trial {trial['trial']} has the defaults: validation {scores}", highlight=False)
     if front:
         console.print(
             f"* on the Pareto front of {', '.join(map(_heading, objectives))}", highlight=False, soft_wrap=True
@@ -139,10 +139,10 @@ def show(console: Console, summary: Mapping[str, Any], objectives: Sequence[str]
     top, seeds = summary["top"], summary.get("over_seeds")
     count = len(top["of"])
     words = f"best {count} settings (mean ± sd of the {count})" if count > 1 else "best setting"
-    console.print(f"[bold]{words}[/bold]: {_spans(top, told)}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{words}[/bold]: {_spans(top, test_metrics)}", highlight=False, soft_wrap=True)
     if seeds:
         words = f"trial {trials[0]['trial']} over {len(seeds['of'])} seeds (mean ± sample sd)"
-        console.print(f"[bold]{words}[/bold]: {_spans(seeds, told)}", highlight=False, soft_wrap=True)
+        console.print(f"[bold]{words}[/bold]: {_spans(seeds, test_metrics)}", highlight=False, soft_wrap=True)
     if summary["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
 
@@ -171,16 +171,16 @@ def _spread(
     return spread
 
 
-def _spans(spread: Mapping[str, Any], told: Sequence[str]) -> str:
+def _spans(spread: Mapping[str, Any], metrics: Sequence[str]) -> str:
     parts = []
-    for split, names in (("validation", tuple(spread["validation"])), ("test", tuple(told))):
+    for split, names in (("validation", tuple(spread["validation"])), ("test", tuple(metrics))):
         values = spread[split]
-        found = [
+        spans = [
             f"{_heading(n)} {values[n]['mean']:.4f} ± {values[n]['sd']:.4f}"
             for n in names
             if n in values and values[n]["mean"] is not None
         ]
-        parts.append(f"{split} {', '.join(found)}")
+        parts.append(f"{split} {', '.join(spans)}")
     return "; ".join(parts)
 
 

@@ -24,7 +24,6 @@ class Candidate:
     """A method with the settings that make this candidate another than the method's plain form.
 
     Attributes:
-        method: name in the register.
         fixed: settings of the method or the run, in the order of the name.
     """
 

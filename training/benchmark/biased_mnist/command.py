@@ -88,10 +88,6 @@ class Plan:
     """Which jobs there are, and which can start: the runs of a candidate wait for its trials.
 
     Args:
-        protocol: of all of them.
-        candidates: what is compared.
-        rhos: correlations.
-        seeds: of the runs.
         trials: settings tried of each candidate; 1 keeps its defaults, untried.
         records: of earlier commands; those of this one are added.
     """
@@ -166,5 +162,5 @@ class Plan:
 def _note(record: dict[str, Any]) -> str:
     name = record["method"] + (f":{record['variant']}" if record["variant"] else "")
     split = "validation" if record["stage"] == "trial" else "unbiased"
-    found = record.get("failed") or f"{split} {100 * record[f'{split}_accuracy']:.1f} %"
-    return f"{name} {record['stage']} rho {record['rho']:g} seed {record['seed']}: {found}, {record['seconds']:.0f} s"
+    outcome = record.get("failed") or f"{split} {100 * record[f'{split}_accuracy']:.1f} %"
+    return f"{name} {record['stage']} rho {record['rho']:g} seed {record['seed']}: {outcome}, {record['seconds']:.0f} s"

@@ -53,9 +53,7 @@ def run_all(
     """Yield each job's record as it finishes.
 
     Args:
-        jobs: what can start at once.
         then: called with each finished job and its record; returns the jobs that can start now.
-        place: where.
 
     Raises:
         OSError: a process was killed from outside.
@@ -71,8 +69,8 @@ def run_all(
 
         start(jobs)
         while running:
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
                 job = running.pop(future)
                 try:
                     record = future.result()

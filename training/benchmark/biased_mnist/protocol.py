@@ -19,7 +19,6 @@ class Protocol:
 
     Attributes:
         name: on the command line and in records.
-        rhos: the correlations of its table.
         digits: training digits; None for all.
         settings: of `training.run.config.TrainConfig`, beside the preset of Biased MNIST.
         paper: the published correlation with as many conflicting digits, for each of `rhos`.

@@ -39,8 +39,8 @@ class Job:
 
     def line(self) -> dict[str, Any]:
         """The part of its record that says what was trained; `form` is EnD's, null for other methods."""
-        own = {field.name: field.default for field in fields(METHODS[self.candidate.method].parameters)}
-        form = dict(self.candidate.fixed).get("form", own.get("form"))
+        defaults = {field.name: field.default for field in fields(METHODS[self.candidate.method].parameters)}
+        form = dict(self.candidate.fixed).get("form", defaults.get("form"))
         return {
             "protocol": self.protocol, "stage": self.stage, "method": self.candidate.method,
             "variant": self.candidate.variant, "form": form, "rho": self.rho, "seed": self.seed, "chosen": self.chosen,
@@ -90,9 +90,9 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
 
 def pending(jobs: Iterable[Job], records: Iterable[dict[str, Any]]) -> list[Job]:
     """The jobs that have no record yet, each once."""
-    done = {key_of(record) for record in records}
+    recorded = {key_of(record) for record in records}
     left: dict[str, Job] = {}
     for job in jobs:
-        if job.key not in done:
+        if job.key not in recorded:
             left.setdefault(job.key, job)
     return list(left.values())

@@ -65,11 +65,11 @@ def agreement(records: list[dict[str, Any]], candidates: list[Candidate], protoc
     Empty where fewer than three candidates share two seeds.
     """
     runs = [of_seeds(records, candidate, protocol.name, rho) for candidate in candidates]
-    runs = [found for found in runs if found]
-    seeds = sorted(set.intersection(*(set(found) for found in runs))) if runs else []
+    runs = [by_seed for by_seed in runs if by_seed]
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in runs))) if runs else []
     if len(runs) < 3 or len(seeds) < 2:
         return ""
-    test = friedmanchisquare(*([found[seed]["unbiased_accuracy"] for seed in seeds] for found in runs))
+    test = friedmanchisquare(*([by_seed[seed]["unbiased_accuracy"] for seed in seeds] for by_seed in runs))
     w = test.statistic / (len(seeds) * (len(runs) - 1))
     return f"rho {rho:g}: {len(seeds)} seeds rank {len(runs)} candidates with Kendall's W {w:.2f} (p {test.pvalue:.1g})"
 
