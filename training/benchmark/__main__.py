@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     # Imported after parsing, so that --help answers at once; each benchmark imports what it alone needs.
     from training.console.messages import mistakes_as_sentences
 
-    with mistakes_as_sentences("interrupted; the same command goes on from here"):
+    with mistakes_as_sentences("interrupted; the same command continues from here"):
         if options.command == "cost":
             from training.benchmark.cost import cost
 

@@ -1,4 +1,4 @@
-"""What the terminal is told and says.
+"""The terminal: flags, messages, Ctrl-C.
 
 commandline.py   dataclass fields as flags, YAML files of them
 messages.py      notices, and mistakes as one sentence

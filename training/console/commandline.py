@@ -21,7 +21,7 @@ class Limits:
     """The numbers that a setting takes, and the words for them.
 
     Attributes:
-        words: what is said of a number outside.
+        words: the message for a number outside.
     """
 
     words: str

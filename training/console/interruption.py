@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: the same command with --resume auto goes on
+EXIT_SAVED = 75  # EX_TEMPFAIL of sysexits.h: the same command with --resume auto continues
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO = 2.0  # seconds in which a signal counts as the first one's echo
 
@@ -68,8 +68,8 @@ class Interruption:
 
     def _at_once(self) -> InterruptedTrainingError:
         return InterruptedTrainingError(
-            f"stopped by {self.asked} outside of the training itself; the same command with --resume auto goes on from what "
-            "is saved, or begins"
+            f"stopped by {self.asked} outside of the training itself; the same command with --resume auto continues from "
+            "the saved state, or begins"
         )
 
 

@@ -2,7 +2,7 @@
 
 Each source of both classes is held out in turn, the rest trains, and the held-out films are scored: the question that a
 random split can't answer, whether a model works at a hospital that it never saw. Patients and near-copies of films never
-lie on both sides. Finished runs are kept, so a second call goes on where the first one stopped.
+lie on both sides. Finished runs are kept, so a second call continues where the first one stopped.
 """
 
 import argparse

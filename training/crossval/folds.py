@@ -28,7 +28,7 @@ SCHEMA_VERSION = 1
 def run(options: argparse.Namespace) -> None:
     """Train every fold that is not there yet, then print the table and write crossval.json."""
     console = Console()
-    with mistakes_as_sentences("interrupted; the same command goes on from here"):
+    with mistakes_as_sentences("interrupted; the same command continues from here"):
         scores, record = cross_validate(options, console)
     record["rows"] = compare_sources(scores, options.method)
     show(record, options.method, console)

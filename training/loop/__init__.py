@@ -11,7 +11,7 @@ measure.py     validation, and the metrics of every split at the end
 selection.py   which epoch is kept
 probe_set.py   features of fixed films at several epochs
 saver.py       when a state is saved, and how a training ends early
-mistakes.py    what is said then
+mistakes.py    the sentences of a training that ends early
 resume.py      the saved state (resume-*.pt): written, restored
 progress.py    the progress bar
 tables.py      what is printed before and after

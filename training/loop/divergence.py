@@ -1,4 +1,4 @@
-"""When a training is lost: a number that is none any more, in its terms or in what its model says."""
+"""Divergence: a loss term or an output that is not finite."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class DivergenceError(ValueError):
-    """A training that went out of bounds; the message says where and what to try."""
+    """A training whose numbers are not finite; the message says where and what to try."""
 
 
 def require_finite(numbers: Mapping[str, float | np.ndarray], when: str) -> None:
-    """Stop where a number is none.
+    """Stop where a number is not finite.
 
     Args:
         numbers: by the name that the message gives them.

@@ -1,10 +1,10 @@
-"""What an interrupted training goes on from: `resume-<step>.pt` in its run folder, tensors, numbers and text alone.
+"""The saved state that resumes an interrupted training: `resume-<step>.pt` in its run folder; tensors, numbers, text.
 
 The order of films and their augmentation are functions of (seed, epoch, position), so counters stand for them, and worker
 processes have nothing to keep. What is kept: parameters and buffers of the classifier and the method, the optimiser, the
 scheduler, the loss scale, the moving average, torch's generators of every process, the sums of the running epoch, the films
-that could not be read, and the weights of the best epoch so far. On one machine an interrupted training on the CPU so ends
-in the bits of an uninterrupted one, wherever it was cut.
+that could not be read, and the weights of the best epoch so far. On one machine's CPU a resumed training therefore gives
+bit-identical weights, wherever it was interrupted.
 """
 
 import hashlib
@@ -113,7 +113,7 @@ def restore(training: Assembly, place: Path) -> Progress:
     """
     state, file = load_state(place)
     if state.get("version") != VERSION:
-        raise CheckpointError(f"{file} was written by another version of this package: go on with that one")
+        raise CheckpointError(f"{file} was written by another version of this package: resume it with that one")
     if state.get("films") != digest(training.cohort):
         raise CheckpointError(f"{file}: the films or their splits have changed since this run began; train anew")
     try:

@@ -2,7 +2,7 @@
 
 Both are extras: `pip install 'end-cxr[trackers]'`. TensorBoard's event files lie in the run folder, `tensorboard --logdir
 runs` shows them. W&B sends its numbers to the account of `wandb login`; with WANDB_MODE=offline they stay in the run folder
-until `wandb sync`. Neither is told what this machine or its user is called, or where its files are. Free of torch and of
+until `wandb sync`. Neither receives the name of this machine or its user, or the place of its files. Free of torch and of
 both packages until one is started, so that `--help` can list them.
 """
 

@@ -44,7 +44,7 @@ def train_and_show(config: TrainConfig) -> None:
 
 @contextmanager
 def own_mistakes() -> Iterator[None]:
-    """The first process alone prints, but for mistakes: they may be another one's own, as a film that it can't read."""
+    """Only the first process prints, but each prints its own mistakes, such as a film that it can't read."""
     try:
         yield
     except (ValueError, OSError):

@@ -11,7 +11,7 @@ decay, by worst-group accuracy on a validation split with bias labels: without s
 
 Deviations: "wrong" is read at the run's own threshold where there is one, not at 0.5; the run is the epoch that its
 selection rule kept. An epoch is as much longer as films are repeated, so compare with a plain run of as many steps too.
-An interrupted second training goes on with the same command. It makes no sense where the first model calls most films
+The same command resumes an interrupted second training. It makes no sense where the first model calls most films
 wrong (then it is nearly ERM with longer epochs) or none.
 """
 

@@ -82,7 +82,7 @@ class TrainConfig:
     output: Path = option(Path("runs"), "where run folders are made")
     resume: Path | None = option(
         None,
-        "run folder, or one of its resume-*.pt, whose training goes on with its own settings; auto: with all other flags "
+        "run folder, or one of its resume-*.pt, to resume with its own settings; auto: with all other flags "
         "as before, the run in --output that they began, or a new one",
         metavar="auto|PATH",
     )
@@ -321,7 +321,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _resumed(place: Path, arguments: Sequence[str]) -> TrainConfig:
     """The settings of the run that `--resume` names, which take no other flag beside them."""
     if len([part for argument in arguments for part in argument.split("=", 1)]) > 2:
-        raise ValueError(f"--resume {place} goes on with the run's own settings: give no other flag beside it")
+        raise ValueError(f"--resume {place} resumes with the run's own settings: give no other flag beside it")
     path = (place if place.is_dir() else place.parent) / "config.yaml"
     if not path.is_file():
         raise ValueError(f"--resume {place}: give the folder of a run, which holds config.yaml, or a resume-*.pt in it")
@@ -407,7 +407,7 @@ def _validate(config: TrainConfig) -> None:
             raise ValueError(f"{flag_name(name)} is for {where}, not for --dataset {config.dataset}")
 
 
-DESCRIPTION = """Train a chest radiograph classifier, with EnD or without, and measure what it took from the hospital source.
+DESCRIPTION = """Train a chest radiograph classifier, with EnD or without, and measure how far it relies on the hospital source.
 For research; not a medical device."""
 
 

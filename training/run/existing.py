@@ -37,7 +37,7 @@ def folders_of(config: TrainConfig, recipe: Recipe | None = None) -> list[Path]:
     settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
     settings |= recipe.settings() if recipe else {}
     ignored = {name: settings[name] for name in WITHOUT_EFFECT}
-    if config.on_bad_image == "skip":  # so far a run that stops at such a film is the same, and here it goes on
+    if config.on_bad_image == "skip":  # up to such a film both settings train alike
         ignored["on_bad_image"] = "skip"
     pattern = f"{recipe.parent}-{recipe.name}*" if recipe else f"*-{config.method}-*-s{config.seed}*"
     folders = sorted(config.output.glob(pattern))

@@ -104,7 +104,7 @@ def _entry(name: str, folder: Path) -> RunEntry | None:
             return RunEntry(name, folder, f"{NAME} has a broken header: entry {missing[0]!r} is missing")
         return RunEntry(name, folder, "", header, f"{status.st_size} {status.st_mtime_ns}")
     if any(folder.glob(RESUME_PATTERN)):
-        return RunEntry(name, folder, "its training is not finished: --resume goes on with it")
+        return RunEntry(name, folder, "its training is not finished: --resume continues it")
     found = [child.name for child in folder.iterdir() if child.suffix.lower() in PICKLES]
     if found:
         return RunEntry(name, folder, f"{min(found)} is a pickle, which could run code: only {NAME} is ever opened")

@@ -2,7 +2,7 @@
 
 Optuna (Akiba et al., KDD 2019): a tree-structured Parzen estimator proposes, the first trial is the defaults, and a trial
 whose first seed falls behind the median of the others is ended early. What is sought is measured on validation alone. Flags
-given here are fixed, the rest of the method's ranges are searched. Finished runs are kept, so that the same command goes on
+given here are fixed, the rest of the method's ranges are searched. Finished runs are kept: the same command continues
 where it stopped; with one --storage for many machines, all of them work at one study. Needs `pip install 'end-cxr[sweep]'`.
 """
 
@@ -58,7 +58,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for flag in ("--paired", "--resume"):
         if flag in options.forwarded:
             parser.error(
-                f"{flag} is for training.train; a sweep trains one method, and the same command goes on with it"
+                f"{flag} is for training.train; a sweep trains one method, and the same command continues it"
             )
     return options
 

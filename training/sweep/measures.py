@@ -1,4 +1,4 @@
-"""What a sweep keeps of a run: the objectives on validation, at the epoch that was kept, and what is told of test."""
+"""What a sweep keeps of a run: the objectives on validation, at the epoch that was kept, and the metrics on test that are reported."""
 
 import json
 from collections.abc import Callable, Sequence

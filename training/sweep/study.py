@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     """Go on with the study until its trials are finished, then print what it found and write it beside the runs."""
     console = Console()
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `tell` says what is to be said of a trial
-    with mistakes_as_sentences("interrupted; the same command goes on from here"):
+    with mistakes_as_sentences("interrupted; the same command continues from here"):
         Sweep(options, console).run()
 
 
@@ -65,7 +65,7 @@ class Sweep:
         self.require_same_question()
 
     def require_same_question(self) -> None:
-        """Remember what the study is about; refuse to go on with one that is about something else."""
+        """Remember what the study is about; refuse to continue one that is about something else."""
         searched = {dimension.name for dimension in self.space}
         settings = as_settings(self.config)
         question: dict[str, Any] = {k: v for k, v in settings.items() if k not in INDIFFERENT and k not in searched}
@@ -99,7 +99,7 @@ class Sweep:
 
     def objective(self, trial: Trial) -> list[float]:
         """Train a trial's settings with every seed; returns the means of the objectives on validation."""
-        # Draws depend on the trial alone: a study that goes on, or a second machine, repeats nobody's.
+        # Draws depend on the trial alone: a study that continues, or a second machine, repeats none.
         self.study.sampler = sampler(self.config.seed, trial.number)
         values = {dimension.name: suggest(trial, dimension) for dimension in self.space}
         first, seeds = self.config.seed, []
