@@ -407,7 +407,7 @@ def _validate(config: TrainConfig) -> None:
             raise ValueError(f"{flag_name(name)} is for {where}, not for --dataset {config.dataset}")
 
 
-DESCRIPTION = """Train a chest radiograph classifier, with EnD or without, and measure how far it relies on the hospital source.
+DESCRIPTION = """Train a chest radiograph classifier, with EnD or without, and measure how far it relies on the source.
 For research; not a medical device."""
 
 

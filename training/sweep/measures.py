@@ -1,4 +1,4 @@
-"""What a sweep keeps of a run: the objectives on validation, at the epoch that was kept, and the metrics on test that are reported."""
+"""What a sweep keeps of a run: the objectives on validation, at the epoch that was kept, and its metrics on test."""
 
 import json
 from collections.abc import Callable, Sequence
