@@ -12,18 +12,18 @@ from datasets.phantom.film import HOSPITALS, NOTICE, film
 
 
 def sheet(seed: int, size: int) -> Image.Image:
-    """A contact sheet: a row a hospital, a column a label, every film of another patient; size is a film's side."""
-    columns, cell, left, top = ("normal", "pneumonia", "covid"), size + 4, 64, 20
-    page = Image.new("L", (left + len(columns) * cell, len(HOSPITALS) * cell + 2 * top), 0)
+    """A contact sheet: one row per label, one column per hospital, each film of another patient; size is a film's side."""
+    labels, cell, left, top = ("normal", "pneumonia", "covid"), size + 4, 64, 20
+    page = Image.new("L", (left + len(HOSPITALS) * cell, len(labels) * cell + 2 * top), 0)
     pen = ImageDraw.Draw(page)
-    for j, label in enumerate(columns):
-        pen.text((left + j * cell, 4), label, fill=230)
-        for i, hospital in enumerate(HOSPITALS):
-            pixels = film(seed, 3 * (3 * i + j), label, hospital.name, size).pixels
-            page.paste(Image.fromarray((255 * pixels).astype(np.uint8)), (left + j * cell, top + i * cell))
-    for i, hospital in enumerate(HOSPITALS):
-        pen.text((4, top + i * cell + size // 2), hospital.name, fill=230)
-    pen.text((left, top + len(HOSPITALS) * cell + 2), NOTICE, fill=230)
+    for row, label in enumerate(labels):
+        pen.text((4, top + row * cell + size // 2), label, fill=230)
+        for column, hospital in enumerate(HOSPITALS):
+            pixels = film(seed, 3 * (3 * column + row), label, hospital.name, size).pixels
+            page.paste(Image.fromarray((255 * pixels).astype(np.uint8)), (left + column * cell, top + row * cell))
+    for column, hospital in enumerate(HOSPITALS):
+        pen.text((left + column * cell, 4), hospital.name, fill=230)
+    pen.text((left, top + len(labels) * cell + 2), NOTICE, fill=230)
     return page
 
 
