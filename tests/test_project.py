@@ -1,10 +1,12 @@
 """What holds for the project as a whole: whose `datasets` it is, what the README promises, what must not be there."""
 
 import re
+import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+import yaml
 
 import datasets
 
@@ -27,19 +29,63 @@ def test_the_gate_runs_the_readme_s_own_test_command() -> None:
     assert "grep -m 1 'python -m pytest' README.md" in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
-def test_the_readme_says_what_this_is_not_on_its_first_screen() -> None:
-    first = (ROOT / "README.md").read_text(encoding="utf-8")[:2500]
-    for promise in ("not a medical device", "training.train --dataset covid --paired", "docs/phantoms.png"):
-        assert promise in first
-
-
-def test_files_and_commands_that_the_readme_names_exist() -> None:
+def test_the_readme_s_first_screen() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
-        assert (ROOT / link).exists(), link
-    for module in set(re.findall(r"python -m ((?:training|datasets)(?:\.\w+)+)", readme)):
+    lines = readme.splitlines()
+    assert len(lines) <= 140
+    screen = "\n".join(lines[:35])
+    for promise in (
+        "not a medical device",
+        "docs/phantoms.png",
+        "pip install -e .",
+        "training.train --dataset covid --paired",
+        "streamlit run app/main.py",
+        "**real films**",
+        "cannot conclude",
+        "Choose your task",
+        "#biased-mnist",
+    ):
+        assert promise in screen, promise
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_and_commands_of_a_document_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        name, _, anchor = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+    for module in set(re.findall(r"python -m ((?:training|datasets)(?:\.\w+)+)", text)):
         place = ROOT / module.replace(".", "/")
         assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), module
+    for file in set(re.findall(r"`((?:app|datasets|models|tests|training)/[\w/]+(?:\.py|/))`", text)):
+        assert (ROOT / file).exists(), file
+
+
+def test_results_as_recorded_are_all_listed() -> None:
+    folder = ROOT / "docs/results"
+    listed = (folder / "README.md").read_text(encoding="utf-8").partition("## Files and commands")[2]
+    assert not [file.name for file in folder.iterdir() if f"`{file.name}`" not in listed and file.name != "README.md"]
+
+
+def test_the_version_stands_in_one_place_and_has_a_heading_in_the_changelog() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert newest and newest[1] == version
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert "version" not in citation and citation["cff-version"] == "1.2.0"
+    assert citation["license"] == "MIT" and citation["authors"] and citation["references"]
 
 
 @pytest.mark.parametrize("folder", ["datasets", "models", "training"])
