@@ -2,7 +2,7 @@
 
 From top to bottom; each floor imports from those below it alone (import contracts in pyproject.toml):
 
-    train.py crossval.py evaluate/ recipe/ sweep/ benchmark/   commands
+    train.py crossval/ evaluate/ recipe/ sweep/ benchmark/   commands
     loop/ folder/ hub/ export/                                 training; DICOM folders; what leaves the house
     scoring/ cards/                                            checkpoints on films; runs described for people
     run/                                                       what a run is: settings and files

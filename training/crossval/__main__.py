@@ -1,7 +1,7 @@
 """Leave one source out: `python -m training.crossval --dataset covid --leave-out source --method erm --method end`.
 
-Each source of both classes is held out in turn, the rest trains, and the held-out films are scored: the question that a
-random split can't answer, whether a model works at a hospital that it never saw. Patients and near-copies of films never
+Holds out each source that has both classes, trains on the rest and scores the held-out films: does a model work at a
+hospital that it never saw? Patients and near-copies of films never
 lie on both sides. Finished runs are kept, so a second call continues where the first one stopped.
 """
 

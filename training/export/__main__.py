@@ -1,4 +1,4 @@
-"""Give a finished run to other software: `python -m training.export {monai,timm,onnx} RUN --output PLACE`.
+"""Export a finished run to other software: `python -m training.export {monai,timm,onnx} RUN --output PLACE`.
 
 For research; not a medical device.
 """
@@ -30,9 +30,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         command = parser.add_command(name, text)
         command.add_argument("run", type=Path, metavar="RUN", help="finished run folder, or its model.safetensors")
         kind = f"{SUFFIXES[name]} file" if SUFFIXES[name] else "folder"
-        command.add_argument(
-            "--output", type=Path, metavar="PLACE", required=True, help=f"{kind} to make; it must not exist"
-        )
+        command.add_argument("--output", type=Path, metavar="PLACE", required=True, help=f"new {kind}")
         if name == "timm":
             command.add_argument("--backbone", action="store_true", help="without the last layer: features, no logits")
     options = parser.parse_strictly(arguments)

@@ -140,12 +140,16 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="python -m training.hub", description=__doc__, epilog=CLOSING)
     add = parser.add_command("push", "copy a finished run to a repository").add_argument
     add("run", type=Path, metavar="RUN", help="folder of a finished run")
-    add("repo", metavar="REPO", help="user/name; it is made, private, where there is none")
+    add("repo", metavar="REPO", help="user/name; created as private if it doesn't exist")
     add("--public", action="store_true", help="let anyone see the repository")
-    add("--films", action="store_true", help="also predictions and features: a row a film, patients as keyed hashes")
-    add = parser.add_command("pull", "fetch a run, check it, put it in place").add_argument
+    add(
+        "--films",
+        action="store_true",
+        help="also share predictions and features, a row per film, patients as keyed hashes",
+    )
+    add = parser.add_command("pull", "download a run, check it, then move it into place").add_argument
     add("repo", metavar="REPO", help="user/name")
-    add("--output", type=Path, metavar="DIR", required=True, help="folder of the run to make; it must not exist")
+    add("--output", type=Path, metavar="DIR", required=True, help="new folder for the run")
     add("--revision", metavar="NAME", help="branch, tag or commit (default: the newest)")
     options = parser.parse_strictly(arguments)
     if options.repo.count("/") != 1:

@@ -1,4 +1,4 @@
-"""Make a run out of another: `python -m training.recipe jtt RUN` or `python -m training.recipe dfr RUN`.
+"""Make a new run from a finished one: `python -m training.recipe jtt RUN` or `python -m training.recipe dfr RUN`.
 
 The result is a run folder as of training.train, beside RUN and named after it; its report compares the two.
 """
@@ -21,19 +21,21 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         add = parser.add_command(name, text).add_argument
         add("run", type=Path, metavar="RUN", help="finished run folder, or its model.safetensors")
         if name == "jtt":
-            add("--upweight", type=int, default=20, metavar="N", help="lambda_up, times that an error is seen")
+            add(
+                "--upweight", type=int, default=20, metavar="N", help="lambda_up, times per epoch that an error is seen"
+            )
             add(
                 "--epochs",
                 type=int,
                 metavar="N",
-                help="of the second training (default: as RUN, which is ideally short)",
+                help="epochs of the second training (default: as RUN)",
             )
-            add("--seed", type=int, metavar="N", help="of the second training (default: as RUN)")
+            add("--seed", type=int, metavar="N", help="seed of the second training (default: as RUN)")
         else:
-            add("--on", choices=("validation", "train"), default="validation", help="films fitted to")
-            add("--penalty", choices=("l1", "l2"), default="l1", help="of the regression")
+            add("--on", choices=("validation", "train"), default="validation", help="films to fit on")
+            add("--penalty", choices=("l1", "l2"), default="l1", help="penalty of the regression")
             add("--subsets", type=int, default=10, metavar="N", help="balanced draws to average over")
-            add("--seed", type=int, default=0, metavar="N", help="of draws and halves")
+            add("--seed", type=int, default=0, metavar="N", help="seed of the draws and of the halves of validation")
         add("--data-dir", type=Path, metavar="DIR", help="where the films are now (default: as RUN)")
         add("--output", type=Path, metavar="DIR", help="where the run folder is made (default: beside RUN)")
         add("--device", help="cuda, cpu or auto (default: as RUN)")

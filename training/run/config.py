@@ -90,7 +90,7 @@ class TrainConfig:
 
     data_dir: Path | None = option(
         None,
-        "folder with metadata.csv (covid) or MNIST (biased-mnist); covid also looks at $END_CXR_DATA and data/covid",
+        "folder with metadata.csv (covid) or MNIST (biased-mnist); covid also tries $END_CXR_DATA, then data/covid",
     )
     rho: float | None = option(
         None, "correlation of label and bias in phantom and biased-mnist, 0 to 1", limits=PROBABILITY
@@ -98,7 +98,7 @@ class TrainConfig:
     films: int | None = option(
         None, "training films of the phantom, or training digits of biased-mnist", limits=at_least(50)
     )
-    classes: str | None = option(None, "several classes, separated by commas, instead of covid against the rest")
+    classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
     split_seed: int = option(0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set")
     separate_copies: bool = option(
@@ -132,7 +132,7 @@ class TrainConfig:
     weights: Path | None = option(None, "start from this local safetensors file in timm's names")
     model_kwargs: str | None = option(
         None,
-        "what else timm.create_model is given for the backbone, such as drop_path_rate=0.1 act_layer=gelu",
+        "further arguments of timm.create_model, such as drop_path_rate=0.1 act_layer=gelu",
         metavar="NAME=VALUE",
         words=True,
     )
@@ -153,39 +153,42 @@ class TrainConfig:
     warmup_epochs: int = option(1, "epochs of linear warm-up", limits=NOT_NEGATIVE)
     clip_grad: float | None = option(None, "largest norm of the gradient", limits=NOT_NEGATIVE)
     accumulate: int = option(
-        1, "parts that a batch goes through the network in, for less memory; terms are of the whole", limits=at_least(1)
+        1, "split each batch into N parts to save memory; loss terms still use the whole batch", limits=at_least(1)
     )
     ema: float | None = option(
         None,
-        "keep a moving average of the weights with this decay, validated and kept in their place",
+        "keep a moving average of the weights with this decay; validate and save the average",
         limits=SHARE_BELOW_1,
     )
     sync_bn: bool = option(False, "batch norm over the films of all processes (CUDA)")
-    amp: bool = option(False, "autocast; the method's terms stay in float32")
+    amp: bool = option(False, "mixed precision by autocast; the method's terms stay in float32")
     amp_dtype: str = option(
-        "auto", "of autocast; auto is float16 on CUDA, bfloat16 on CPU", choices=("auto", "float16", "bfloat16")
+        "auto",
+        "number type of autocast; auto is float16 on CUDA, bfloat16 on CPU",
+        choices=("auto", "float16", "bfloat16"),
     )
     compile: bool = option(False, "compile the training step of the network with torch.compile")
-    deterministic: bool = option(False, "on CUDA: the same numbers each time, for speed; a CPU repeats itself anyway")
+    deterministic: bool = option(
+        False, "use reproducible CUDA kernels, which are slower; the CPU is always reproducible"
+    )
     channels_last: bool = option(True, "channels-last memory layout, faster for most CNNs")
     device: str = option("auto", "cuda, cpu or auto")
     workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores", limits=NOT_NEGATIVE)
     on_bad_image: str = option(
         "fail",
-        "a training film that can't be decoded when it is needed (--cache none): stop, or let another of its label and "
-        "source stand in and say so",
+        "when a training film can't be decoded (--cache none): stop, or replace it by another film with its label and source",
         choices=("fail", "skip"),
     )
     save_minutes: float = option(
-        10.0, "save what --resume needs after so many minutes in an epoch, beside each epoch's end; 0: at every step",
+        10.0, "also save the resume state every N minutes within an epoch; 0: after every step",
         limits=NOT_NEGATIVE,
     )  # fmt: skip
-    keep: int = option(1, "saved states that stay until training is finished", limits=at_least(1))
+    keep: int = option(1, "how many saved states to keep until the training is finished", limits=at_least(1))
     select: str = option("loss", "which epoch is kept, judged on validation alone", choices=tuple(SELECTION_RULES))
     operating_point: str = option(
         "youden", "threshold fitted on validation: youden, sensitivity:0.9 or specificity:0.9"
     )
-    tracker: str | None = option(None, "where else to send the numbers of each epoch", choices=TRACKERS)
+    tracker: str | None = option(None, "also send each epoch's numbers to this tracker", choices=TRACKERS)
     hash_key: Path | None = option(None, "key file of the hashes in predictions; default .hash-key in --output")
 
     parameters: Any = None

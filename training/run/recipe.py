@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SUMMARIES = {
-    "jtt": "Just train twice: train anew, with the training films that RUN called wrong seen more often",
-    "dfr": "Deep feature reweighting: fit the last layer of RUN anew, on as many films of each target and bias",
+    "jtt": "Just train twice: train again, with the training films that RUN got wrong seen more often",
+    "dfr": "Deep feature reweighting: refit the last layer of RUN on equally many films of each target and bias",
 }
 
 

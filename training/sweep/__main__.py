@@ -1,9 +1,9 @@
 """Search a method's hyper-parameters: `python -m training.sweep --dataset phantom --method end --trials 20`.
 
 Optuna (Akiba et al., KDD 2019): a tree-structured Parzen estimator proposes, the first trial is the defaults, and a trial
-whose first seed falls behind the median of the others is ended early. What is sought is measured on validation alone. Flags
-given here are fixed, the rest of the method's ranges are searched. Finished runs are kept: the same command continues
-where it stopped; with one --storage for many machines, all of them work at one study. Needs `pip install 'end-cxr[sweep]'`.
+whose first seed falls behind the median of the others is ended early. The objective is measured on validation films.
+Settings given as flags stay fixed, the rest of the method's ranges are searched. Finished runs are kept: the same
+command continues where it stopped; with a shared --storage several machines work on one study. Needs `pip install 'end-cxr[sweep]'`.
 """
 
 import argparse
@@ -26,23 +26,23 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         description=__doc__,
         epilog="Flags not listed here go to training.train. For research; not a medical device.",
     )
-    parser.add_argument("--trials", type=int, default=20, help="finished trials after which the study ends")
+    parser.add_argument("--trials", type=int, default=20, help="number of finished trials")
     parser.add_argument(
-        "--seeds", type=int, default=1, help="seeds of each trial, counted from --seed; their mean counts"
+        "--seeds", type=int, default=1, help="seeds per trial, counted from --seed; the objective is their mean"
     )
     parser.add_argument(
         "--objective",
         nargs="+",
         default=["accuracy"],
         choices=tuple(DIRECTIONS),
-        help="on validation; several give a Pareto front",
+        help="objective on validation; several give a Pareto front",
     )
     parser.add_argument(
         "--search",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="search this too: words to choose from, lr, weight_decay",
+        help="also search these settings, such as form lr weight_decay",
     )
     parser.add_argument(
         "--storage", help="database of the study, as SQLAlchemy spells it; default study.db beside its runs"
@@ -57,9 +57,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"--{flag} {getattr(options, flag)}: must be 1 or more")
     for flag in ("--paired", "--resume"):
         if flag in options.forwarded:
-            parser.error(
-                f"{flag} is for training.train; a sweep trains one method, and the same command continues it"
-            )
+            parser.error(f"{flag} is for training.train; a sweep trains one method, and the same command continues it")
     return options
 
 

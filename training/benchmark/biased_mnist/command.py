@@ -19,7 +19,7 @@ from training.methods import METHODS
 def add_arguments(parser: Parser) -> None:
     """The options of the sub-command."""
     parser.add_argument(
-        "--protocol", choices=tuple(PROTOCOLS), default="short", help="the paper's, or that for two cores"
+        "--protocol", choices=tuple(PROTOCOLS), default="short", help="full: the papers'; short: fits two CPU cores"
     )
     parser.add_argument("--rho", type=float, nargs="+", help="correlations; default those of the protocol")
     parser.add_argument(
@@ -27,13 +27,15 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--seeds", type=int, default=5, help="number of runs of each, from seed 0")
     parser.add_argument(
-        "--trials", type=int, default=TRIALS, help=f"settings tried of each on seed {TUNING_SEED}; 1 keeps the defaults"
+        "--trials", type=int, default=TRIALS, help=f"settings tried per method (seed {TUNING_SEED}); 1: defaults only"
     )
     parser.add_argument("--data-dir", type=Path, help="folder of MNIST; default torchvision's copy in data/mnist")
     parser.add_argument(
-        "--record", type=Path, help="JSON lines, one a finished run; default runs/biased_mnist_PROTOCOL.jsonl"
+        "--record",
+        type=Path,
+        help="JSON lines file, one line per finished run; default runs/biased_mnist_PROTOCOL.jsonl",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once on each device")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings per device at the same time")
     parser.add_argument("--device", default="auto", help="auto takes every CUDA device, else the CPU")
 
 
