@@ -3,7 +3,8 @@
 Optuna (Akiba et al., KDD 2019): a tree-structured Parzen estimator proposes, the first trial is the defaults, and a trial
 whose first seed falls behind the median of the others is ended early. The objective is measured on validation films.
 Settings given as flags stay fixed, the rest of the method's ranges are searched. Finished runs are kept: the same
-command continues where it stopped; with a shared --storage several machines work on one study. Needs `pip install 'end-cxr[sweep]'`.
+command continues where it stopped; with a shared --storage several machines work on one study.
+Needs `pip install 'end-cxr[sweep]'`.
 """
 
 import argparse
