@@ -95,7 +95,7 @@ def _by_patient(
     table = Table(title="AUROC, mean over seeds, 95 % bootstrap over patients", title_justify="left")
     for heading in ("", "films", "patients", "erm", method, "difference", "detectable", "verdict"):
         table.add_column(heading, justify="right")
-    parts = []
+    comparisons = []
     for name, chosen in parts:
         if not chosen.any():
             continue
@@ -107,7 +107,7 @@ def _by_patient(
         verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "cannot conclude"
         counts = {"films": len(films), "patients": len(set(patient))}
         intervals = {"erm": alone[0], method: alone[1], "difference": gap}
-        parts.append(
+        comparisons.append(
             {"part": name, **counts, **{key: json_numbers(value._asdict()) for key, value in intervals.items()}}
             | json_numbers({"detectable": detectable})
             | {"verdict": verdict}
@@ -116,7 +116,7 @@ def _by_patient(
         smallest = f"{detectable:.2f}" if np.isfinite(detectable) else ""
         table.add_row(name, *map(str, counts.values()), *spans, _span(gap, "+.3f"), smallest, verdict)
     console.print(table)
-    return parts
+    return comparisons
 
 
 def _span(interval: Interval, form: str) -> str:
