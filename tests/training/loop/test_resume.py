@@ -14,9 +14,8 @@ from rich.console import Console
 
 from datasets.cohort.films import Cohort
 from tests.planted import Planted
-from training import train as command
 from training.console.interruption import InterruptedTrainingError
-from training.loop import fit, measure, obtain, trackers
+from training.loop import fit, measure, obtain, trackers, twin
 from training.loop.assembly import Assembly, assemble
 from training.loop.prepare import prepare
 from training.loop.resume import Progress, load_state, restore, save_progress, tidy
@@ -65,7 +64,7 @@ def told_to_stop(monkeypatch: pytest.MonkeyPatch, where: str, call: int, number:
     """Send this process a signal just before the call-th call of a function of the loop."""
     owners = {
         "update": Assembly,
-        "prepare": command,
+        "prepare": twin,
         "validate": fit,
         "watch": fit,
         "infer": measure,

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from training.methods.parameters import EndParameters, ErmParameters
-from training.run.config import parse
+from training.run.config import TrainConfig, parse
 from training.sweep import study as sweep
 from training.sweep.__main__ import main
 from training.sweep.space import Dimension, search_space
