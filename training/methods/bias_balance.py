@@ -19,8 +19,7 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import BiasBalanceParameters
+from training.methods import NoParameters, Setup
 from training.methods.precision import widen
 
 SMOOTHING = 1e-9
@@ -38,7 +37,7 @@ class BiasBalance(nn.Module):
 
     log_prior: Tensor
 
-    def __init__(self, parameters: BiasBalanceParameters, setup: Setup) -> None:
+    def __init__(self, parameters: NoParameters, setup: Setup) -> None:
         super().__init__()
         self.register_buffer("log_prior", log_prior(setup.counts), persistent=False)
 

@@ -22,11 +22,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
+from training.methods import BiasContrastiveParameters, Setup
 from training.methods.bias_balance import log_prior
-from training.methods.parameters import BiasContrastiveParameters
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 EXCLUDED = -1e4  # stands for a sample's likeness to itself: its exponential is 0, and a batch of one stays finite
 SMALLEST = 1e-6  # a weight below is rounding, and would count in full where its anchor has no other

@@ -32,10 +32,9 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import FairklParameters
+from training.methods import FairklParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 
 def eps_sup_info_nce(

@@ -20,10 +20,9 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import GroupDroParameters
+from training.methods import GroupDroParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import sum_over_ranks
+from training.parallel.reductions import sum_over_ranks
 
 
 class GroupDro(nn.Module):

@@ -33,10 +33,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import HexParameters
+from training.methods import HexParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares, range_over_ranks
+from training.parallel.ranks import range_over_ranks
+from training.parallel.reductions import gather_shares
 
 HIDDEN = 32
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

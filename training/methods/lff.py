@@ -29,10 +29,9 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
-from training.methods import Setup
-from training.methods.parameters import LffParameters
+from training.methods import LffParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 TINY = 1e-8  # of the released code; keeps 0 / 0 out
 

@@ -21,8 +21,7 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import LnlParameters
+from training.methods import LnlParameters, Setup
 from training.methods.precision import widen
 
 

@@ -13,21 +13,20 @@ Deviations, on purpose:
 2. The median is that of the batch, not of a quarter of the training set once an epoch.
 
 A sigma of 1 suits features of unit length. On unbounded ones every kernel value is near 0 and HSIC passes no gradient.
-Over several processes HSIC is that of the whole batch, but the bias network's batch norm has the statistics of each process's
-own share, unless `--sync-bn`.
+Over several processes HSIC is that of the whole batch.
 """
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.sample import Sample
-from models.classifier import ModelConfig, Output, build_classifier
-from training.methods import Setup
-from training.methods.parameters import RebiasParameters
+from models.classifier import Output
+from training.methods import RebiasParameters, Setup
+from training.methods.bias_network import BiasNetworkMethod
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 
 def hsic(
@@ -56,26 +55,22 @@ def hsic(
         return ((of_x * of_y).sum() + apart - 2 * rows_x @ rows_y / (n - 2)) / (n * (n - 3))
 
 
-class Rebias(nn.Module):
+class Rebias(BiasNetworkMethod):
     """Cross-entropy of both networks and the two sides of their game."""
 
     def __init__(self, parameters: RebiasParameters, setup: Setup) -> None:
-        super().__init__()
+        super().__init__(setup)
         self.parameters_ = parameters
-        self.bias_network = build_classifier(ModelConfig("simple_convnet_1x1", len(setup.info.targets), setup.in_chans))
 
-    def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `ce`, `hsic`, `bias_ce` and `bias_hsic`, already weighted and signed; float32 or wider throughout."""
+    def terms(self, output: Output, biased: Output, batch: Sample) -> dict[str, Tensor]:
+        """Return `ce`, `hsic` and `bias_hsic`, already weighted and signed."""
         p = self.parameters_
-        with torch.autocast(output.logits.device.type, enabled=False):
-            biased = self.bias_network(widen(batch.image))
-            features, of_bias = gather_shares(output.features, biased.features)
-            return {
-                "ce": F.cross_entropy(widen(output.logits), batch.target),
-                "hsic": p.lambda_f * hsic(features, of_bias.detach(), p.sigma, p.kernel),
-                "bias_ce": F.cross_entropy(biased.logits, batch.target),
-                "bias_hsic": -p.lambda_g * hsic(features.detach(), of_bias, p.sigma, p.kernel),
-            }
+        features, bias_features = gather_shares(output.features, biased.features)
+        return {
+            "ce": F.cross_entropy(output.logits, batch.target),
+            "hsic": p.lambda_f * hsic(features, bias_features.detach(), p.sigma, p.kernel),
+            "bias_hsic": -p.lambda_g * hsic(features.detach(), bias_features, p.sigma, p.kernel),
+        }
 
 
 def _kernel(features: Tensor, sigma: float, kernel: str) -> Tensor:

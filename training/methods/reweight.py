@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import ReweightParameters
+from training.methods import NoParameters, Setup
 from training.methods.precision import widen
 
 
@@ -35,7 +34,7 @@ class Reweight(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, parameters: ReweightParameters, setup: Setup) -> None:
+    def __init__(self, parameters: NoParameters, setup: Setup) -> None:
         super().__init__()
         self.register_buffer("weights", group_weights(setup.counts), persistent=False)
 
