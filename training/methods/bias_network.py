@@ -1,7 +1,9 @@
 """What RUBi, ReBias, LearnedMixin and SoftCon share: a network beside the classifier that sees the bias and little else.
 
-It is made of 1x1 convolutions, so it sees single pixels: colours and grey levels. It learns the target by a cross-entropy of
-its own. Over several processes its batch norm has the statistics of each process's own share, unless `--sync-bn`.
+Made of 1x1 convolutions, it sees single pixels: colours and grey levels, as in the comparison of Bahng et al., ReBias (ICML
+2020). Where the bias shows in shapes, as a marker on a film does, it sees little of it. It learns the target by a
+cross-entropy of its own. Over several processes its batch norm has the statistics of each process's own share, unless
+`--sync-bn`.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Empirical risk minimisation: mean cross-entropy of the batch, the baseline that every method is held against."""
+"""Empirical risk minimisation: mean cross-entropy of the batch, the baseline of every method."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,13 +1,13 @@
-"""Learned-Mixin +H: the classifier only has to add to what a bias network already says.
+"""Learned-Mixin +H: the classifier learns what a bias network doesn't explain already.
 
 Clark, Yatskar, Zettlemoyer, "Don't take the easy way out: ensemble based methods for avoiding known dataset biases", EMNLP
 2019, arXiv 1909.03683. With f the classifier's logits, h its features and g the logits of a bias network, here 1x1
 convolutions, as in the comparison of Bahng et al., ReBias (ICML 2020),
 
-    m = softplus(w' h + c) g                 how far g is to be trusted on this sample
+    m = softplus(w' h + c) g                 trust in g on this sample
     loss = CE(f + m) + w H(softmax(m))       the entropy keeps the trust from vanishing
 
-At test time f predicts alone. Logits stand for the paper's log-probabilities: a softmax doesn't see the difference.
+At test time f predicts alone. Logits stand in for the paper's log-probabilities: the softmax is the same.
 Deviations, on purpose:
 
 1. ReBias's comparison trains the bias network for 5 epochs before the 80 of the classifier, then freezes it. Here it learns

@@ -1,4 +1,4 @@
-"""ReBias: features are made independent of those of a network that can see nothing but the bias.
+"""ReBias: features independent of those of a network that sees little but the bias.
 
 Bahng, Chun, Yun, Choo, Oh, "Learning de-biased representations with biased representations", ICML 2020, arXiv 1910.02806.
 The classifier f and the bias network g, here 1x1 convolutions, play a game over the dependence of their features:
@@ -35,24 +35,23 @@ def hsic(
     """Unbiased estimate of how dependent two sets of features are, 0 on average where they are independent.
 
     Args:
-        x: features of each sample; half precision is computed in float32.
+        x: features; half precision is computed in float32.
         y: other features of the same samples.
         sigma: radius of both kernels; in units of the median distance where `kernel` is `median`.
-        kernel: `fixed` or `median`.
 
     Returns:
-        Scalar; 0 with zero gradient for less than four samples, where the estimator is undefined.
+        Scalar; 0 with zero gradient for fewer than four samples, where the estimator is undefined.
     """
     if kernel not in ("fixed", "median"):
         raise ValueError(f"kernel must be fixed or median, not {kernel!r}")
     with torch.autocast(x.device.type, enabled=False):
-        of_x, of_y = _kernel(x, sigma, kernel), _kernel(y, sigma, kernel)
-        n = len(of_x)
+        kernel_x, kernel_y = _kernel(x, sigma, kernel), _kernel(y, sigma, kernel)
+        n = len(kernel_x)
         if n < 4:
-            return 0 * (of_x.sum() + of_y.sum())
-        rows_x, rows_y = of_x.sum(0), of_y.sum(0)
-        apart = rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2))
-        return ((of_x * of_y).sum() + apart - 2 * rows_x @ rows_y / (n - 2)) / (n * (n - 3))
+            return 0 * (kernel_x.sum() + kernel_y.sum())
+        rows_x, rows_y = kernel_x.sum(0), kernel_y.sum(0)
+        product = rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2))
+        return ((kernel_x * kernel_y).sum() + product - 2 * rows_x @ rows_y / (n - 2)) / (n * (n - 3))
 
 
 class Rebias(BiasNetworkMethod):
@@ -74,9 +73,9 @@ class Rebias(BiasNetworkMethod):
 
 
 def _kernel(features: Tensor, sigma: float, kernel: str) -> Tensor:
-    """Kernel values minus 1, which the estimator doesn't notice: off the diagonal it ignores a constant, on it needs 0.
+    """Kernel values minus 1: the estimator ignores a constant off the diagonal, on which it needs 0.
 
-    So written, close features lose no digits to the 1.
+    In this form the kernels of close features keep their digits, which the 1 would cost them.
     """
     wide = widen(features)
     wide = wide - wide.mean(0)  # distances don't change, and their difference of squares is exact to more digits

@@ -1,4 +1,4 @@
-"""RUBi: a mask made of the bias alone turns up the loss where the bias misleads, and down where it answers by itself.
+"""RUBi: a mask computed from the bias alone raises the loss where the bias misleads, and lowers it where the bias is right.
 
 Cadene, Dancette, Ben-younes, Cord, Parikh, "RUBi: reducing unimodal biases for visual question answering", NeurIPS 2019,
 arXiv 1906.10169. With f the classifier's logits and q a linear layer on the features of a bias network,

@@ -9,17 +9,17 @@ temperature, and positives j of i those of the same target,
     SoftCon = mean over i of sum over positives j of v_ij [log(sum over k != i of exp(s_ik / T)) - s_ij / T]
     loss = SoftCon + w CE + CE of the bias network
 
-With bias features at right angles between biases and equal within one this is `bias_contrastive`, whose labels it does
-without. T = 0.07 and w = 0.01 are the released ones of Biased MNIST. It needs a bias that shows in single pixels' values; v
-is relative, so an anchor whose positives nearly all share its bias is drawn to those all the same. Bias features never
-receive the contrast's gradient.
+With bias features that are equal within a bias and at right angles between biases this is `bias_contrastive`, without its
+bias labels. T = 0.07 and w = 0.01 are the released ones of Biased MNIST. It needs a bias that shows in single pixels' values; v is
+relative, so an anchor whose positives nearly all share its bias is drawn to those even then. Bias features never receive
+the contrast's gradient.
 
 Deviations, on purpose:
 
 1. The released bias network is trained for as many epochs beforehand and then fixed. Here it learns beside the classifier,
    by its own cross-entropy alone; with random weights too its features tell colours apart.
-2. The released training draws a second batch for this term, twice augmented with colour jitter, films unlike others of
-   their class up to ten times as often. Here it is the batch at hand, seen once.
+2. The released training draws a second batch for this term, twice augmented with colour jitter, films that differ from
+   others of their class up to ten times as often. Here it is the batch at hand, seen once.
 3. Weights below 1e-6 are 0: among equal biases they are rounding, which dividing by their sum would blow up.
 
 Over several processes the contrast is that of the whole batch.
@@ -49,7 +49,6 @@ def soft_contrastive_loss(
 
     Args:
         features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        target: target of each sample.
         bias_features: features of the bias network, which get no gradient.
         temperature: T, above 0.
     """
