@@ -10,8 +10,8 @@ temperature, and positives j of i those of the same target,
     loss = SoftCon + w CE + CE of the bias network
 
 With bias features that are equal within a bias and at right angles between biases this is `bias_contrastive`, without its
-bias labels. T = 0.07 and w = 0.01 are the released ones of Biased MNIST. It needs a bias that shows in single pixels' values; v is
-relative, so an anchor whose positives nearly all share its bias is drawn to those even then. Bias features never receive
+bias labels. T = 0.07 and w = 0.01 are the released ones of Biased MNIST. It needs a bias that shows in single pixels' values;
+v is relative, so an anchor whose positives nearly all share its bias is drawn to those even then. Bias features never receive
 the contrast's gradient.
 
 Deviations, on purpose:
