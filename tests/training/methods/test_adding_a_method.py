@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 TRAIN = """
 import pathlib, runpy, sys
@@ -20,6 +22,8 @@ runpy.run_module("training.train", run_name="__main__")
 """
 
 
+@pytest.mark.process
+@pytest.mark.trains
 def test_the_worked_example_trains(tmp_path: Path) -> None:
     document = (ROOT / "docs/adding-a-method.md").read_text(encoding="utf-8")
     file, entry = re.findall(r"```python\n(.*?)```", document, re.DOTALL)

@@ -21,6 +21,8 @@ from models.classifier import Output
 from tests.method_setup import setup_of
 from training.methods import METHODS, build_method
 
+pytestmark = pytest.mark.process
+
 FILMS, BATCH, STEPS = 64, 24, 3
 TOLERANCE = 1e-9  # relative, in float64
 # Terms that are no mean over samples, hence the whole batch's on every rank. Other methods are means over samples alone.

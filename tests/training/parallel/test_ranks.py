@@ -57,6 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(RANKS)]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -75,11 +76,13 @@ def test_every_rank_receives_the_same(name: str, expected: object, results: list
     assert [result[name] for result in results] == [expected] * RANKS
 
 
+@pytest.mark.process
 def test_gradients_reach_a_ranks_own_rows_times_the_number_of_ranks(results: list[dict[str, Any]]) -> None:
     for rank, result in enumerate(results):
         assert result["gradient"] == [[3 * (place + 10)] * 2 for place in (2 * rank, 2 * rank + 1)]
 
 
+@pytest.mark.process
 def test_the_first_rank_goes_first(results: list[dict[str, Any]]) -> None:
     assert [result["first_was_here"] for result in results] == [False, True, True]
 
