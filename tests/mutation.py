@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FILES = {
-    "training/methods/end.py": ("test_end", "methods/test_end_options"),
+    "training/methods/end.py": ("methods/test_end", "methods/test_end_options"),
     "training/bias/numbers/uncertainty.py": (
         "bias/test_uncertainty", "bias/test_auroc", "bias/test_groups", "bias/test_compare", "bias/test_simulation",
     ),

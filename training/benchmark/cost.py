@@ -49,7 +49,7 @@ def cost(repeats: int) -> None:
         return median_ms(lambda: torch.autograd.grad(term(features), features), repeats)
 
     def end(form: str, target: Tensor, bias: Tensor, targets: int, biases: int) -> Callable[[Tensor], Tensor]:
-        return lambda f: disentangling_loss(f, bias, form, biases) + entangling_loss(f, target, bias, targets, biases)
+        return lambda f: disentangling_loss(f, bias, biases, form) + entangling_loss(f, target, bias, targets, biases)
 
     for size, width, targets, biases in COST_CASES:
         features = torch.randn(size, width, generator=generator).requires_grad_()

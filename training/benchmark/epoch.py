@@ -32,8 +32,8 @@ from models.classifier import Classifier, ModelConfig, build_classifier
 from training.benchmark.timing import in_turn_ms
 from training.console.messages import mistakes_as_sentences
 from training.loop.assembly import half_of
+from training.methods import EndParameters
 from training.methods.end import disentangling_loss, entangling_loss
-from training.methods.parameters import EndParameters
 from training.parallel.device import choose_device
 from training.run.config import TrainConfig, parse
 from training.run.films import cohort_of, preprocessing_of
@@ -128,7 +128,7 @@ def our_terms(parameters: EndParameters, targets: int, biases: int) -> Terms:
     """R_perp and R_par, weighted; from group sums where the form is signed, as the peer's is."""
 
     def terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
-        perp = disentangling_loss(features, bias, parameters.form, biases)
+        perp = disentangling_loss(features, bias, biases, parameters.form)
         return parameters.alpha * perp + parameters.beta * entangling_loss(features, target, bias, targets, biases)
 
     return terms

@@ -26,7 +26,7 @@ from training.loop.saver import Saver
 from training.loop.selection import Best, selection_value
 from training.loop.trackers import Listener
 from training.methods import METHODS
-from training.parallel.ranks import any_rank, is_first, mean_over_ranks, ranks, take_over_buffers
+from training.parallel.ranks import any_rank, broadcast_buffers, is_first, mean_over_ranks, ranks
 
 LOG_STEPS = 10
 ALL_RANKS = Console(stderr=True)  # for what one process alone knows and the user must read
@@ -134,7 +134,7 @@ def measure_epoch(training: Assembly, progress: Progress, saver: Saver, rate: fl
     """The epoch's line of metrics.jsonl, and what the selection rule makes of it."""
     config, epoch = training.config, progress.epoch
     means, pairs = finite_means(training, progress, saver), progress.pairs / training.steps
-    take_over_buffers(training.measured)
+    broadcast_buffers(training.measured)
     try:
         validation = validate(training, progress)
     except DivergenceError as error:

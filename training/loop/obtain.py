@@ -16,7 +16,7 @@ from training.loop.resume import Progress, restore, tidy
 from training.loop.saver import Saver
 from training.loop.trackers import Listener, tracking
 from training.parallel.device import TrainingError
-from training.parallel.ranks import is_first, told_by_first
+from training.parallel.ranks import broadcast, is_first
 from training.run.checkpoint import write_aside
 from training.run.checkpoint_header import state_files
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
@@ -118,8 +118,8 @@ def prepare_folder(output: Path, name: str) -> Path:
             folder.mkdir()
         except FileExistsError:
             continue
-        return output / told_by_first(folder.name)
-    folder_name = told_by_first("")
+        return output / broadcast(folder.name)
+    folder_name = broadcast("")
     if folder_name:
         return output / folder_name
     raise TrainingError(f"{output} holds 9,999 runs named {name}: choose another --output")

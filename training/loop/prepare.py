@@ -10,7 +10,7 @@ from training.loop.resume import digest
 from training.loop.tables import show_cohort, show_notices
 from training.loop.trackers import require_tracker
 from training.parallel.device import TrainingError, choose_device
-from training.parallel.ranks import any_rank, first_goes_first, ranks, told_by_first
+from training.parallel.ranks import any_rank, broadcast, first_goes_first, ranks
 from training.run.config import TrainConfig
 from training.run.films import cohort_of, preprocessing_of
 
@@ -24,7 +24,7 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     show_notices(console, cohort)
     with first_goes_first():  # a cache on disk is filled once
         cohort = cohort.cached(config.cache, config.output / ".cache")
-    if ranks() > 1 and any_rank(told_by_first(digest(cohort)) != digest(cohort))[0]:
+    if ranks() > 1 and any_rank(broadcast(digest(cohort)) != digest(cohort))[0]:
         raise TrainingError(
             "the processes read other films than the first: --data-dir must hold the same for all of them"
         )

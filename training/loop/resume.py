@@ -21,7 +21,7 @@ from datasets.cohort.films import Cohort
 from training.loop.assembly import Assembly
 from training.loop.divergence import Totals
 from training.loop.selection import Best
-from training.parallel.ranks import any_rank, is_first, joined, rank, ranks, stacked
+from training.parallel.ranks import barrier, gather, gather_rows, is_first, rank, ranks
 from training.run.checkpoint import ASIDE, write_aside
 from training.run.checkpoint_header import RESUME_PATTERN, CheckpointError, state_files
 
@@ -73,14 +73,14 @@ def save_progress(training: Assembly, progress: Progress, folder: Path, keep: in
         OSError: it can't be written; the states before it stay as they are.
     """
     cuda = training.device.type == "cuda"
-    generators = {"cpu": stacked(torch.get_rng_state())}
+    generators = {"cpu": gather(torch.get_rng_state())}
     if cuda:
-        generators["cuda"] = stacked(torch.cuda.get_rng_state(training.device))
-    for row in joined(np.array(list(progress.stand_ins), dtype=np.int64)).tolist():
+        generators["cuda"] = gather(torch.cuda.get_rng_state(training.device))
+    for row in gather_rows(np.array(list(progress.stand_ins), dtype=np.int64)).tolist():
         progress.stand_ins.setdefault(row, "another process could not decode it")
     if is_first():
         _write(training, progress, folder, keep, generators)
-    any_rank(False)
+    barrier()
 
 
 def _write(training: Assembly, progress: Progress, folder: Path, keep: int, generators: dict[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from training.loop import mistakes
 from training.loop.assembly import Assembly
 from training.loop.divergence import DivergenceError
 from training.loop.resume import Progress, save_progress
-from training.parallel.ranks import is_first, ranks, stacked
+from training.parallel.ranks import gather, is_first, ranks
 from training.run.checkpoint import write_aside
 
 
@@ -44,7 +44,7 @@ class Saver:
         No state is saved without this, or it would replace the last good one. A gradient that is not finite shows in the
         weights first. `diverged.json` lists the rows of the batch.
         """
-        first_bad = stacked(torch.tensor(self.progress.totals.first_bad()))
+        first_bad = gather(torch.tensor(self.progress.totals.first_bad()))
         if (first_bad > 0).any():
             step = int(first_bad[first_bad > 0].min())
         elif all_finite(self.training):

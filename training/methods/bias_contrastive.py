@@ -6,10 +6,10 @@ cosine of samples i and j, T a temperature, and P(i) the samples with i's target
     BiasCon = mean over anchors i and positives j in P(i) of log(sum over k != i of exp(s_ik / T)) - s_ij / T
     loss = BiasCon + w CE
 
-Films that share both target and bias are in the sum and nowhere else: they are pushed away, lest the bias hold them
+Films that share both target and bias are in the sum alone: they are pushed apart, so that the bias doesn't hold them
 together. With `balanced` cross-entropy (that of `bias_balance`) it is the paper's joint BC+BB. T = 0.07 and w = 0.01 are the
 released ones of Biased MNIST. An anchor without positives counts as 0, as in the released code, so the term fades as bias
-and target grow alike; where they are one there is none, and nothing but w CE is left.
+and target grow alike; where they are the same, w CE alone is left.
 
 Deviation: the released training draws a second batch for this term, twice augmented with colour jitter and with conflicting
 films ten times oversampled. Here it is the batch at hand, seen once; `--sampler balanced` brings the oversampling.
@@ -22,14 +22,13 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
+from training.methods import BiasContrastiveParameters, Setup
 from training.methods.bias_balance import log_prior
-from training.methods.parameters import BiasContrastiveParameters
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
-EXCLUDED = -1e4  # stands for a sample's likeness to itself: its exponential is 0, and a batch of one stays finite
-SMALLEST = 1e-6  # a weight below is rounding, and would count in full where its anchor has no other
+EXCLUDED = -1e4  # stands for a sample's cosine with itself: its exponential is 0, and a batch of one stays finite
+SMALLEST = 1e-6  # a weight below is rounding, and would count in full where its anchor has no other positive
 
 
 def bias_contrastive_loss(
@@ -39,8 +38,6 @@ def bias_contrastive_loss(
 
     Args:
         features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        target: target of each sample.
-        bias: bias of each sample.
         temperature: T, above 0.
     """
     positives = (target[:, None] == target[None, :]) & (bias[:, None] != bias[None, :])
@@ -50,7 +47,7 @@ def bias_contrastive_loss(
 def weighted_contrast(
     features: Float[Tensor, "batch dim"], weights: Float[Tensor, "batch batch"], temperature: float
 ) -> Float[Tensor, ""]:
-    """Mean over anchors (rows) of the weighted mean over positives (columns) of what BiasCon asks of a pair.
+    """Mean over anchors (rows) of the weighted mean over positives (columns) of BiasCon's summand.
 
     Args:
         features: as in `bias_contrastive_loss`.

@@ -13,12 +13,12 @@ c conflicting),
 
 The last two summands are the released code's, not the paper's equation: they pull conflicting positives together and push
 aligned negatives apart. The last layer learns by cross-entropy from detached features. Defaults are the released settings
-of Biased MNIST (temperature 0.1, epsilon 0, kld 1); the weight of FairKL was searched, and 1 is only where ours starts.
+of Biased MNIST (temperature 0.1, epsilon 0, kld 1), but for the weight of FairKL: theirs was searched, ours starts at 1.
 
 Deviations from the released code (github EIDOSLAB/unbiased-contrastive-learning at 532f998):
 
-1. Deviations are those of the pairs in question. The released ones are of a whole batch x batch matrix that is 0 wherever
-   a pair is of another kind, so they measure how many pairs there are as well.
+1. Deviations are over the pairs of a kind alone. The released ones are over the whole batch x batch matrix, with 0 for
+   pairs of another kind, so they also depend on how many pairs there are.
 2. A sample is no pair with itself; the released aligned positives hold every self-pair, whose cosine is 1.
 3. A difference counts only where both sides have pairs (two, for the deviations, which divide by their number); an empty
    side is 0 in the released code.
@@ -32,10 +32,9 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import FairklParameters
+from training.methods import FairklParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 
 def eps_sup_info_nce(
@@ -45,7 +44,6 @@ def eps_sup_info_nce(
 
     Args:
         features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        target: target of each sample.
         temperature: T, above 0; small ones look at the hardest negatives only.
         epsilon: margin by which a positive should win, in units of s / T, 0 or more.
     """
@@ -68,8 +66,6 @@ def fairkl(
 
     Args:
         features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        target: target of each sample.
-        bias: bias of each sample.
         kld: weight of the differences of standard deviations, 0 or more.
     """
     with torch.autocast(features.device.type, enabled=False):
@@ -82,7 +78,7 @@ def fairkl(
 def spread_difference(
     features: Float[Tensor, "batch dim"], target: Int[Tensor, " batch"], bias: Int[Tensor, " batch"]
 ) -> Float[Tensor, ""]:
-    """FairKL's second-order part alone: (d+a - d+c)^2 + (d-a - d-c)^2, for methods that constrain means otherwise."""
+    """FairKL's second-order part alone: (d+a - d+c)^2 + (d-a - d-c)^2, for methods that constrain the means otherwise."""
     with torch.autocast(features.device.type, enabled=False):
         _, deviation, pairs = _moments(features, target, bias)
         return _squared_differences(deviation, pairs >= 4)
@@ -132,6 +128,6 @@ def _moments(features: Tensor, target: Tensor, bias: Tensor) -> tuple[Tensor, Te
     pairs = weights.sum((1, 2))
     mean = (weights * cosines).sum((1, 2)) / pairs.clamp(min=1)
     variance = (weights * (cosines - mean[:, None, None]).square()).sum((1, 2)) / pairs.clamp(min=1)
-    # The slope of a square root at 0 is infinite, and infinite times 0 is no number.
+    # The slope of a square root at 0 is infinite, and infinity times 0 is NaN.
     deviation = torch.where(variance > 0, torch.where(variance > 0, variance, 1).sqrt(), 0)
     return mean, deviation, pairs

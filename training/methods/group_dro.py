@@ -1,4 +1,4 @@
-"""Group DRO: the group that fares worst gets the largest weight, by an online game of network against weights.
+"""Group DRO: the group with the highest loss gets the largest weight, in an online game of network against weights.
 
 Sagawa, Koh, Hashimoto, Liang, "Distributionally robust neural networks for group shifts", ICLR 2020, Algorithm 1. Groups
 are target x bias; L_g is the mean cross-entropy of the batch's films of group g, n_g its training films. Each step
@@ -7,10 +7,10 @@ are target x bias; L_g is the mean cross-entropy of the batch's films of group g
 
 C is the generalisation adjustment (section 3.3), which lifts small groups. The paper draws groups equally often (train with
 `--sampler balanced`) and finds that strong regularisation is what makes the worst group better; without it every group is
-fitted and the weights have nothing to do.
+fitted and the weights have no effect.
 
 Deviations from the released code: log q is kept, so that no weight is ever lost to underflow; a group that is absent from a
-batch gets no update, where the released code adds its adjustment all the same; groups without training films start, and
+batch gets no update, where the released code adds its adjustment even then; groups without training films start, and
 stay, at 0; the adjustment, whose gradient is 0, is left out of the loss shown.
 """
 
@@ -20,10 +20,9 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import GroupDroParameters
+from training.methods import GroupDroParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import sum_over_ranks
+from training.parallel.reductions import sum_over_ranks
 
 
 class GroupDro(nn.Module):

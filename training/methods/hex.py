@@ -20,9 +20,9 @@ of a pixel, d the left neighbour's minus its own, and learned thresholds phi_a a
 4. A ridge, relative to the mean squared column of F_G, replaces the plain inverse, which fails where classes share a texture.
 5. Only the hidden layer of the texture is normalised over the batch; the authors normalise the classifier's features too.
 
-It makes no sense where the batch has hardly more samples than classes: everything is projected out, and little is learned.
-On smooth films differences are seldom above 1 level, which leaves most rows of the matrix at 0.
-F_G itself is taught by CE(F_L) alone, as in the authors' code; nothing makes it predict the label.
+Give it batches of many more samples than classes: else nearly everything is projected out, and little is learned. On smooth
+films differences are seldom above 1 level, which leaves most rows of the matrix at 0. F_G learns by CE(F_L) alone, as in the
+authors' code; nothing makes it predict the label.
 Over several processes each reads the texture of its own images and projects all of them: the loss is the whole batch's.
 """
 
@@ -33,10 +33,10 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import HexParameters
+from training.methods import HexParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares, range_over_ranks
+from training.parallel.ranks import range_over_ranks
+from training.parallel.reductions import gather_shares
 
 HIDDEN = 32
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -69,9 +69,9 @@ def count_cooccurrence(
 def project_out(
     logits: Float[Tensor, "batch classes"], texture: Float[Tensor, "batch columns"], ridge: float
 ) -> Float[Tensor, "batch classes"]:
-    """What of each column of `logits` the columns of `texture` can't fit: the residual of a ridge regression.
+    """Each column of `logits` less its fit by the columns of `texture`: the residual of a ridge regression.
 
-    Solved in float64 by a Cholesky factor that is not checked, so nothing waits for the device; the ridge, relative to the
+    Solved in float64 by a Cholesky factor that is not checked, so the host waits for no device; the ridge, relative to the
     mean squared norm of the columns, keeps value and gradient finite for equal columns, and all columns 0 leave the logits.
     """
     y, x = logits.double(), texture.double()

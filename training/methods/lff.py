@@ -1,7 +1,7 @@
 """LfF: learning from failure. Films that a biased network finds harder than the classifier does weigh most.
 
 Nam, Cha, Ahn, Lee, Shin, "Learning from failure: training debiased classifier from biased classifier", NeurIPS 2020,
-arXiv 2007.02561. A second network B learns beside the classifier D, by a loss that trusts what is easy, and p its softmax:
+arXiv 2007.02561. A second network B learns beside the classifier D, by a loss that trusts what is easy, with softmax p:
 
     loss of B = GCE = mean of (1 - p_y^q) / q         gradient: that of the cross-entropy times p_y^q
     loss of D = mean of W CE(D)
@@ -10,13 +10,13 @@ arXiv 2007.02561. A second network B learns beside the classifier D, by a loss t
 l is a film's cross-entropy, a moving average over its visits, divided by the largest of its class. q = 0.7 and the memory
 of 0.7 are the released ones (github alinlab/LfF); bias labels are not read. W is 1/2 where both find a film equally hard, so
 B must fail where the bias does. What B learns as easily as the bias counts as bias: with few conflicting films and long
-training B fits them too, and their weight falls. With no bias the method only slows learning down.
+training B fits them too, and their weight falls. Where there is no bias, the method only slows learning down.
 
 B should be as capable as D, hence `bias_model` names any timm backbone; the presets give each dataset its own classifier's.
 The default is that of Biased MNIST. One pixel wide (`simple_convnet_1x1`), B sees colours and greys alone.
 
 Deviations from the released code: it scales GCE by q; one optimiser updates both networks, with separate gradients as there;
-a film that is twice in a batch enters its average once, with the mean; a class whose losses are all 0 has weight 0, not nan.
+a film that is twice in a batch enters its average once, with the mean; a class whose losses are all 0 has weight 0, not NaN.
 
 Over several processes each remembers the films of all, so that weights are those of one process with the whole batch; but B's
 batch norm has the statistics of each process's own share, unless `--sync-bn`.
@@ -29,10 +29,9 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import ModelConfig, Output, build_classifier
-from training.methods import Setup
-from training.methods.parameters import LffParameters
+from training.methods import LffParameters, Setup
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 TINY = 1e-8  # of the released code; keeps 0 / 0 out
 
@@ -43,9 +42,7 @@ def generalised_cross_entropy(
     """Mean of (1 - p^q) / q, from the cross-entropy (q to 0) to the mean error 1 - p (q = 1); finite for p = 0.
 
     Args:
-        logits: of the biased network.
-        target: target of each sample.
-        q: in (0, 1]; the larger, the less a hard film is listened to.
+        q: in (0, 1]; the larger, the less a hard film counts.
     """
     return (-torch.expm1(-q * F.cross_entropy(logits, target, reduction="none")) / q).mean()
 
@@ -82,7 +79,7 @@ class Lff(nn.Module):
     def remember(
         self, losses: Float[Tensor, "batch 2"], target: Int[Tensor, " batch"], row: Int[Tensor, " batch"]
     ) -> None:
-        """Move the averages of the batch's films, B's first; a first visit is taken as it is. Others stay to the bit."""
+        """Move the averages of the batch's films, B's first; a first visit counts in full. Other films' stay to the bit."""
         latest = self.losses.scatter_reduce(
             1, row.expand(2, -1), losses.T.to(self.losses.dtype), "mean", include_self=False
         )

@@ -1,4 +1,4 @@
-"""Learning not to learn: features from which a head that tries to tell the bias can't.
+"""Learning not to learn: features from which a head can't predict the bias, however it tries.
 
 Kim, Kim, Kim, Kim, Kim, "Learning not to learn: training deep neural networks with biased data", CVPR 2019,
 arXiv 1812.10352. With q the softmax of a head h on the features f, the game is
@@ -7,8 +7,8 @@ arXiv 1812.10352. With q the softmax of a head h on the features f, the game is
 
 The entropy term makes h's answers uncertain and moves the features alone; the head learns by CE_bias, whose gradient reaches
 the features reversed and times mu (as in Ganin et al., "Domain-adversarial training of neural networks", JMLR 2016: lambda
-0 is that method). lambda 0.01 and mu 0.1 are the released ones (github feidfoe/learning-not-to-learn). Where the bias nearly
-is the target, features that say nothing of it say little of the target.
+0 is that method). lambda 0.01 and mu 0.1 are the released ones (github feidfoe/learning-not-to-learn). Where bias and target
+nearly agree, features that say nothing of the bias say little of the target.
 
 Deviations from the released code: the head is two linear layers on the bottleneck, where theirs is convolutions on the
 second block; features and head take one joint step, where theirs take a step for each half of the loss.
@@ -21,8 +21,7 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import LnlParameters
+from training.methods import LnlParameters, Setup
 from training.methods.precision import widen
 
 
@@ -43,15 +42,15 @@ class Lnl(nn.Module):
         )
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `ce`, `bias_ce` (of the head, in its full weight) and `certainty`, already weighted by lambda."""
+        """Return `ce`, `bias_ce` (of the head, with weight 1) and `certainty`, already weighted by lambda."""
         p = self.parameters_
         with torch.autocast(output.features.device.type, enabled=False):
             features = widen(output.features)
-            told = self.bias_head(reverse_gradient(features, p.reversal))
+            bias_logits = self.bias_head(reverse_gradient(features, p.reversal))
             frozen = {name: weight.detach() for name, weight in self.bias_head.named_parameters()}
             log_q = functional_call(self.bias_head, frozen, (features,)).log_softmax(1)
             return {
                 "ce": F.cross_entropy(widen(output.logits), batch.target),
-                "bias_ce": F.cross_entropy(told, batch.bias),
+                "bias_ce": F.cross_entropy(bias_logits, batch.bias),
                 "certainty": p.confusion_weight * (log_q.exp() * log_q).sum(1).mean(),
             }

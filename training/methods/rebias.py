@@ -1,4 +1,4 @@
-"""ReBias: features are made independent of those of a network that can see nothing but the bias.
+"""ReBias: features independent of those of a network that sees little but the bias.
 
 Bahng, Chun, Yun, Choo, Oh, "Learning de-biased representations with biased representations", ICML 2020, arXiv 1910.02806.
 The classifier f and the bias network g, here 1x1 convolutions, play a game over the dependence of their features:
@@ -13,21 +13,20 @@ Deviations, on purpose:
 2. The median is that of the batch, not of a quarter of the training set once an epoch.
 
 A sigma of 1 suits features of unit length. On unbounded ones every kernel value is near 0 and HSIC passes no gradient.
-Over several processes HSIC is that of the whole batch, but the bias network's batch norm has the statistics of each process's
-own share, unless `--sync-bn`.
+Over several processes HSIC is that of the whole batch.
 """
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.sample import Sample
-from models.classifier import ModelConfig, Output, build_classifier
-from training.methods import Setup
-from training.methods.parameters import RebiasParameters
+from models.classifier import Output
+from training.methods import RebiasParameters, Setup
+from training.methods.bias_network import BiasNetworkMethod
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 
 def hsic(
@@ -36,52 +35,47 @@ def hsic(
     """Unbiased estimate of how dependent two sets of features are, 0 on average where they are independent.
 
     Args:
-        x: features of each sample; half precision is computed in float32.
+        x: features; half precision is computed in float32.
         y: other features of the same samples.
         sigma: radius of both kernels; in units of the median distance where `kernel` is `median`.
-        kernel: `fixed` or `median`.
 
     Returns:
-        Scalar; 0 with zero gradient for less than four samples, where the estimator is undefined.
+        Scalar; 0 with zero gradient for fewer than four samples, where the estimator is undefined.
     """
     if kernel not in ("fixed", "median"):
         raise ValueError(f"kernel must be fixed or median, not {kernel!r}")
     with torch.autocast(x.device.type, enabled=False):
-        of_x, of_y = _kernel(x, sigma, kernel), _kernel(y, sigma, kernel)
-        n = len(of_x)
+        kernel_x, kernel_y = _kernel(x, sigma, kernel), _kernel(y, sigma, kernel)
+        n = len(kernel_x)
         if n < 4:
-            return 0 * (of_x.sum() + of_y.sum())
-        rows_x, rows_y = of_x.sum(0), of_y.sum(0)
-        apart = rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2))
-        return ((of_x * of_y).sum() + apart - 2 * rows_x @ rows_y / (n - 2)) / (n * (n - 3))
+            return 0 * (kernel_x.sum() + kernel_y.sum())
+        rows_x, rows_y = kernel_x.sum(0), kernel_y.sum(0)
+        product = rows_x.sum() * rows_y.sum() / ((n - 1) * (n - 2))
+        return ((kernel_x * kernel_y).sum() + product - 2 * rows_x @ rows_y / (n - 2)) / (n * (n - 3))
 
 
-class Rebias(nn.Module):
+class Rebias(BiasNetworkMethod):
     """Cross-entropy of both networks and the two sides of their game."""
 
     def __init__(self, parameters: RebiasParameters, setup: Setup) -> None:
-        super().__init__()
+        super().__init__(setup)
         self.parameters_ = parameters
-        self.bias_network = build_classifier(ModelConfig("simple_convnet_1x1", len(setup.info.targets), setup.in_chans))
 
-    def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `ce`, `hsic`, `bias_ce` and `bias_hsic`, already weighted and signed; float32 or wider throughout."""
+    def terms(self, output: Output, biased: Output, batch: Sample) -> dict[str, Tensor]:
+        """Return `ce`, `hsic` and `bias_hsic`, already weighted and signed."""
         p = self.parameters_
-        with torch.autocast(output.logits.device.type, enabled=False):
-            biased = self.bias_network(widen(batch.image))
-            features, of_bias = gather_shares(output.features, biased.features)
-            return {
-                "ce": F.cross_entropy(widen(output.logits), batch.target),
-                "hsic": p.lambda_f * hsic(features, of_bias.detach(), p.sigma, p.kernel),
-                "bias_ce": F.cross_entropy(biased.logits, batch.target),
-                "bias_hsic": -p.lambda_g * hsic(features.detach(), of_bias, p.sigma, p.kernel),
-            }
+        features, bias_features = gather_shares(output.features, biased.features)
+        return {
+            "ce": F.cross_entropy(output.logits, batch.target),
+            "hsic": p.lambda_f * hsic(features, bias_features.detach(), p.sigma, p.kernel),
+            "bias_hsic": -p.lambda_g * hsic(features.detach(), bias_features, p.sigma, p.kernel),
+        }
 
 
 def _kernel(features: Tensor, sigma: float, kernel: str) -> Tensor:
-    """Kernel values minus 1, which the estimator doesn't notice: off the diagonal it ignores a constant, on it needs 0.
+    """Kernel values minus 1: the estimator ignores a constant off the diagonal, on which it needs 0.
 
-    So written, close features lose no digits to the 1.
+    In this form the kernels of close features keep their digits, which the 1 would cost them.
     """
     wide = widen(features)
     wide = wide - wide.mean(0)  # distances don't change, and their difference of squares is exact to more digits

@@ -5,8 +5,8 @@ With n_g films in group g, N in all and G groups that have any,
     loss = mean over the batch of w_g CE,   w_g = N / (G n_g)
 
 so that the weights of the training films have mean 1. The loss is divided by the films of the batch, not by their weights:
-it stays an unbiased estimate of the mean over groups. Its twin by sampling is `--method erm --sampler balanced`; both at
-once would count rare groups twice over. Large networks that fit every film lose most of the effect (Byrd and Lipton, "What
+it stays an unbiased estimate of the mean over groups. Its twin by sampling is `--method erm --sampler balanced`; both
+together would weigh rare groups twice. Large networks that fit every film lose most of the effect (Byrd and Lipton, "What
 is the effect of importance weighting in deep learning?", ICML 2019).
 """
 
@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from datasets.sample import Sample
 from models.classifier import Output
-from training.methods import Setup
-from training.methods.parameters import ReweightParameters
+from training.methods import NoParameters, Setup
 from training.methods.precision import widen
 
 
@@ -35,7 +34,7 @@ class Reweight(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, parameters: ReweightParameters, setup: Setup) -> None:
+    def __init__(self, parameters: NoParameters, setup: Setup) -> None:
         super().__init__()
         self.register_buffer("weights", group_weights(setup.counts), persistent=False)
 

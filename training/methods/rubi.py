@@ -1,4 +1,4 @@
-"""RUBi: a mask made of the bias alone turns up the loss where the bias misleads, and down where it answers by itself.
+"""RUBi: a mask computed from the bias alone raises the loss where the bias misleads, and lowers it where the bias is right.
 
 Cadene, Dancette, Ben-younes, Cord, Parikh, "RUBi: reducing unimodal biases for visual question answering", NeurIPS 2019,
 arXiv 1906.10169. With f the classifier's logits and q a linear layer on the features of a bias network,
@@ -12,38 +12,29 @@ paper's further layer c_q. Deviations, on purpose:
 1. Both networks take one joint step; ReBias's code updates the bias network first.
 2. The layer behind q learns by both losses, as in the paper. In ReBias's code it isn't handed to any optimiser and keeps its
    random weights.
-
-Over several processes the bias network's batch norm has the statistics of each process's own share, unless `--sync-bn`.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.sample import Sample
-from models.classifier import ModelConfig, Output, build_classifier, feature_width
-from training.methods import Setup
-from training.methods.parameters import RubiParameters
-from training.methods.precision import widen
+from models.classifier import Output, feature_width
+from training.methods import RubiParameters, Setup
+from training.methods.bias_network import BiasNetworkMethod
 
 
-class Rubi(nn.Module):
+class Rubi(BiasNetworkMethod):
     """Cross-entropy of the masked logits, of the mask, and of the bias network."""
 
     def __init__(self, parameters: RubiParameters, setup: Setup) -> None:
-        super().__init__()
+        super().__init__(setup)
         self.mask_weight = parameters.mask_weight
-        classes = len(setup.info.targets)
-        self.bias_network = build_classifier(ModelConfig("simple_convnet_1x1", classes, setup.in_chans))
-        self.mask = nn.Linear(feature_width(self.bias_network.backbone), classes)
+        self.mask = nn.Linear(feature_width(self.bias_network.backbone), len(setup.info.targets))
 
-    def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `masked_ce`, `mask_ce` (already weighted by lambda) and `bias_ce`; float32 or wider throughout."""
-        with torch.autocast(output.logits.device.type, enabled=False):
-            biased = self.bias_network(widen(batch.image))
-            mask = self.mask(biased.features.detach())
-            return {
-                "masked_ce": F.cross_entropy(widen(output.logits) * mask.sigmoid(), batch.target),
-                "mask_ce": self.mask_weight * F.cross_entropy(mask, batch.target),
-                "bias_ce": F.cross_entropy(biased.logits, batch.target),
-            }
+    def terms(self, output: Output, biased: Output, batch: Sample) -> dict[str, Tensor]:
+        """Return `masked_ce` and `mask_ce`, which is already weighted by lambda."""
+        mask = self.mask(biased.features.detach())
+        return {
+            "masked_ce": F.cross_entropy(output.logits * mask.sigmoid(), batch.target),
+            "mask_ce": self.mask_weight * F.cross_entropy(mask, batch.target),
+        }

@@ -9,35 +9,34 @@ temperature, and positives j of i those of the same target,
     SoftCon = mean over i of sum over positives j of v_ij [log(sum over k != i of exp(s_ik / T)) - s_ij / T]
     loss = SoftCon + w CE + CE of the bias network
 
-With bias features at right angles between biases and equal within one this is `bias_contrastive`, whose labels it does
-without. T = 0.07 and w = 0.01 are the released ones of Biased MNIST. It needs a bias that shows in single pixels' values; v
-is relative, so an anchor whose positives nearly all share its bias is drawn to those all the same. Bias features never
-receive the contrast's gradient.
+With bias features that are equal within a bias and at right angles between biases this is `bias_contrastive`, without its
+bias labels. T = 0.07 and w = 0.01 are the released ones of Biased MNIST. It needs a bias that shows in single pixels' values;
+v is relative, so an anchor whose positives nearly all share its bias is drawn to those even then. Bias features never receive
+the contrast's gradient.
 
 Deviations, on purpose:
 
 1. The released bias network is trained for as many epochs beforehand and then fixed. Here it learns beside the classifier,
    by its own cross-entropy alone; with random weights too its features tell colours apart.
-2. The released training draws a second batch for this term, twice augmented with colour jitter, films unlike others of
-   their class up to ten times as often. Here it is the batch at hand, seen once.
+2. The released training draws a second batch for this term, twice augmented with colour jitter, films that differ from
+   others of their class up to ten times as often. Here it is the batch at hand, seen once.
 3. Weights below 1e-6 are 0: among equal biases they are rounding, which dividing by their sum would blow up.
 
-Over several processes the contrast is that of the whole batch, but the bias network's batch norm has the statistics of each
-process's own share, unless `--sync-bn`.
+Over several processes the contrast is that of the whole batch.
 """
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.sample import Sample
-from models.classifier import ModelConfig, Output, build_classifier
-from training.methods import Setup
+from models.classifier import Output
+from training.methods import Setup, SoftContrastiveParameters
 from training.methods.bias_contrastive import SMALLEST, weighted_contrast
-from training.methods.parameters import SoftContrastiveParameters
+from training.methods.bias_network import BiasNetworkMethod
 from training.methods.precision import widen
-from training.parallel.distributed import gather_shares
+from training.parallel.reductions import gather_shares
 
 
 def soft_contrastive_loss(
@@ -50,7 +49,6 @@ def soft_contrastive_loss(
 
     Args:
         features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        target: target of each sample.
         bias_features: features of the bias network, which get no gradient.
         temperature: T, above 0.
     """
@@ -61,22 +59,18 @@ def soft_contrastive_loss(
         return weighted_contrast(features, distance.where(positives & (distance >= SMALLEST), 0), temperature)
 
 
-class SoftContrastive(nn.Module):
+class SoftContrastive(BiasNetworkMethod):
     """The term, the classifier's cross-entropy and the bias network's own."""
 
     def __init__(self, parameters: SoftContrastiveParameters, setup: Setup) -> None:
-        super().__init__()
+        super().__init__(setup)
         self.parameters_ = parameters
-        self.bias_network = build_classifier(ModelConfig("simple_convnet_1x1", len(setup.info.targets), setup.in_chans))
 
-    def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return `ce`, already weighted, `contrastive`, and `bias_ce`; float32 or wider throughout."""
+    def terms(self, output: Output, biased: Output, batch: Sample) -> dict[str, Tensor]:
+        """Return `ce`, already weighted, and `contrastive`."""
         p = self.parameters_
-        with torch.autocast(output.features.device.type, enabled=False):
-            biased = self.bias_network(widen(batch.image))
-            features, target, of_bias = gather_shares(output.features, batch.target, biased.features.detach())
-            return {
-                "ce": p.ce_weight * F.cross_entropy(widen(output.logits), batch.target),
-                "contrastive": soft_contrastive_loss(features, target, of_bias, p.temperature),
-                "bias_ce": F.cross_entropy(biased.logits, batch.target),
-            }
+        features, target, bias_features = gather_shares(output.features, batch.target, biased.features.detach())
+        return {
+            "ce": p.ce_weight * F.cross_entropy(output.logits, batch.target),
+            "contrastive": soft_contrastive_loss(features, target, bias_features, p.temperature),
+        }

@@ -1,7 +1,7 @@
-"""Several processes: ranks of one training, their reductions, devices, the pool that decodes films.
+"""Several processes: the ranks of one training, their reductions, devices, the pool that decodes films.
 
-ranks.py        which process this is, and what they tell each other
-distributed.py  reductions with gradients, for loss terms of the whole batch
+ranks.py        which process this is, and small exchanges between processes, without gradients
+reductions.py   reductions with gradients, for loss terms of the whole batch
 device.py       the device of a training or a scoring
 worker_pool.py  a pool in which a crash costs one task
 """

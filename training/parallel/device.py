@@ -10,7 +10,7 @@ class TrainingError(ValueError):
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one, under torchrun this process's own; raises TrainingError for one that isn't there."""
+    """`auto` is CUDA where there is one, under torchrun that of this process; raises TrainingError for a missing device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.partition(":")[0] not in ("cpu", "cuda") or (name != "cpu" and not torch.cuda.is_available()):

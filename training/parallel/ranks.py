@@ -1,20 +1,24 @@
-"""One training over several processes: which of them this one is, and what they tell each other.
+"""The processes of one training: which of them this one is, and small exchanges between them, without gradients.
 
 `torchrun --nproc-per-node N -m training.train ...` starts N processes, here called ranks, that hold a share of each batch.
 All read the same films and settings; the first alone writes and prints. Without torchrun there is one rank and nothing waits.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# What the others wait for at most: the first rank's decoding of a disk cache, or its last measurements.
+Value = TypeVar("Value")
+
+# The others wait at most this long, while the first rank fills a disk cache or measures the trained model.
 LONGEST_WAIT = timedelta(hours=2)
 
 
@@ -27,6 +31,9 @@ def process_group() -> Iterator[None]:
     """Join the ranks that torchrun started, if it did, and leave them at the end.
 
     Tensors on the CPU travel by gloo, those on CUDA devices by NCCL.
+
+    Raises:
+        LostProcessError: another process has ended or can't be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
@@ -54,7 +61,7 @@ def ranks() -> int:
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Number of this process, from 0."""
     return dist.get_rank() if ranks() > 1 else 0
 
 
@@ -64,45 +71,58 @@ def is_first() -> bool:
 
 
 def local_rank() -> int:
-    """Which of the processes on this machine this is: the number of its CUDA device."""
+    """Number of this process among those on this machine, which is also that of its CUDA device."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    any_rank(False)  # not dist.barrier, which would take NCCL and a CUDA device even for a training on the CPU
 
 
 @contextmanager
 def first_goes_first() -> Iterator[None]:
-    """The first rank runs the block while the others wait, then they do: what it leaves on disk is there for them."""
+    """The first rank runs the block while the others wait, then they run it: they find on disk what it has written."""
     if not is_first():
-        dist.barrier()
+        barrier()
     try:
         yield
     finally:
-        if is_first() and ranks() > 1:
-            dist.barrier()
+        if is_first():
+            barrier()
 
 
-def told_by_first(text: str) -> str:
-    """The first rank's text, on every rank."""
+def broadcast(value: Value) -> Value:
+    """The first rank's value on every rank; it travels as JSON, so that a tuple arrives as a list."""
     if ranks() == 1:
-        return text
-    data = torch.tensor(list(text.encode()), dtype=torch.uint8)
-    size = torch.tensor([len(data)])
+        return value
+    text = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
+    size = torch.tensor([len(text)])
     dist.broadcast(size, 0)
-    data = data if is_first() else torch.empty(int(size), dtype=torch.uint8)
-    dist.broadcast(data, 0)
-    return bytes(data.tolist()).decode()
+    text = text if is_first() else torch.empty(int(size), dtype=torch.uint8)
+    dist.broadcast(text, 0)
+    received: Value = json.loads(bytes(text.tolist()))
+    return received
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Give every rank the first one's buffers: each has other statistics of batch norm, from its own films."""
+    if ranks() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def any_rank(*flags: bool) -> list[bool]:
-    """Each flag, whether it is set on some rank."""
+    """For each flag, whether it is set on some rank."""
     if ranks() == 1:
         return list(flags)
-    told = torch.tensor(flags, dtype=torch.int32)
-    dist.all_reduce(told, dist.ReduceOp.MAX)
-    return [bool(value) for value in told]
+    highest = torch.tensor(flags, dtype=torch.int32)
+    dist.all_reduce(highest, dist.ReduceOp.MAX)
+    return [bool(value) for value in highest]
 
 
 def mean_over_ranks(value: Tensor) -> Tensor:
-    """Mean of a tensor of one shape over the ranks."""
+    """Mean over the ranks of a tensor that has one shape on all."""
     if ranks() == 1:
         return value
     total = value.clone()
@@ -110,8 +130,17 @@ def mean_over_ranks(value: Tensor) -> Tensor:
     return total / ranks()
 
 
-def stacked(value: Tensor) -> Tensor:
-    """Every rank's tensor of one shape and kind, with a leading axis of ranks."""
+def range_over_ranks(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The lowest `low` and the highest `high` of all ranks."""
+    if ranks() == 1:
+        return low, high
+    outer = torch.stack([-low, high]).detach()
+    dist.all_reduce(outer, dist.ReduceOp.MAX)
+    return -outer[0], outer[1]
+
+
+def gather(value: Tensor) -> Tensor:
+    """The tensors of all ranks, which have one shape and type, with a leading axis of ranks."""
     if ranks() == 1:
         return value[None]
     parts = [torch.empty_like(value) for _ in range(ranks())]
@@ -119,19 +148,12 @@ def stacked(value: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
-def joined(rows: np.ndarray) -> np.ndarray:
-    """Every rank's rows, of which each may have another number, in rank order."""
+def gather_rows(rows: np.ndarray) -> np.ndarray:
+    """The rows of all ranks in rank order; each may have another number of them."""
     if ranks() == 1:
         return rows
     local = torch.from_numpy(np.ascontiguousarray(rows))
-    counts = stacked(torch.tensor(len(local))).tolist()
+    counts = gather(torch.tensor(len(local))).tolist()
     padded = local.new_zeros((max(counts), *local.shape[1:]))
     padded[: len(local)] = local
-    return np.concatenate([part[:count].numpy() for part, count in zip(stacked(padded), counts, strict=True)])
-
-
-def take_over_buffers(module: nn.Module) -> None:
-    """Give every rank the first one's buffers: statistics of batch norm, which each takes from its own films."""
-    if ranks() > 1:
-        for buffer in module.buffers():
-            dist.broadcast(buffer, 0)
+    return np.concatenate([part[:count].numpy() for part, count in zip(gather(padded), counts, strict=True)])

@@ -1,8 +1,8 @@
 """A pool of processes in which a task that crashes, stalls or leaks costs its own result and nothing else.
 
 Codecs are C, C++ and Rust: a damaged file can end the process that decodes it or keep it busy for ever. The pools of the
-standard library and of torch then give up all that was under way; here each process has one task at a time, its deadline
-is watched, and a dead one is replaced.
+standard library and of torch then lose all tasks that were running; here each process has one task at a time and a deadline,
+and a dead process is replaced.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class Lost(NamedTuple):
-    """In place of the result of a task that gave none.
+    """Stands in for the result of a task that failed.
 
     Attributes:
         how: `crashed` (the process ended, twice), `timed out`, `out of memory`, or `failed` (any other exception).
@@ -39,10 +39,9 @@ class WorkerPool(Generic[Item, Result]):
     """Processes that apply one function to items, results in the order of the items.
 
     Args:
-        task: applied to each item in another process, so it must be picklable; it should be quick to set up anew.
-        workers: number of processes.
+        task: applied to each item in another process, so it must be picklable.
         time_limit: seconds for one item, after which its process is killed.
-        ahead: how many results may wait to be taken; more smooth the work, at the price of memory.
+        ahead: how many results may wait to be taken, 8 a process by default; more keep the processes busy but need memory.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class WorkerPool(Generic[Item, Result]):
     ) -> None:
         self.task, self.time_limit = task, time_limit
         self.ahead = ahead or 8 * workers
-        # Forked from a server without threads, which has the imports ready: a replacement is there in milliseconds.
+        # Forked from a server without threads that has imported the task's module: a new process starts in milliseconds.
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([task.__module__])  # a class's instance has the class's
         self._workers = [_Worker(self._context, task) for _ in range(workers)]
@@ -63,16 +62,16 @@ class WorkerPool(Generic[Item, Result]):
         self.close()
 
     def close(self) -> None:
-        """End all processes, whatever they are at."""
-        self._stop()  # results that nobody waits for any more: else the dead would be replaced
+        """End all processes, whatever they are doing."""
+        self._stop()  # the supervisor first: it would replace the processes that end
         for worker in self._workers:
             worker.kill()
 
     def results(self, items: Iterable[Item]) -> Iterator[Result | Lost]:
-        """One result for each item, in their order; the next items are worked on while one result is being used."""
-        done: queue.Queue[Any] = queue.Queue(self.ahead)
+        """One result for each item, in their order; the next ones are computed while one is being used."""
+        outcomes: queue.Queue[Any] = queue.Queue(self.ahead)
         stopped = threading.Event()
-        thread = threading.Thread(target=self._supervise, args=(iter(items), done, stopped), daemon=True)
+        thread = threading.Thread(target=self._supervise, args=(iter(items), outcomes, stopped), daemon=True)
 
         def stop() -> None:
             stopped.set()
@@ -81,67 +80,67 @@ class WorkerPool(Generic[Item, Result]):
         thread.start()
         self._stop = stop
         try:
-            while (entry := done.get()) is not _END:
+            while (entry := outcomes.get()) is not _END:
                 if isinstance(entry, _Failure):
                     raise entry.error
                 yield entry
         finally:
             stop()
 
-    def _supervise(self, items: Iterator[Item], done: "queue.Queue[Any]", stopped: threading.Event) -> None:
-        """Hand out items, collect results, bury and replace; in a thread of its own, so that no one waits for another."""
+    def _supervise(self, items: Iterator[Item], outcomes: "queue.Queue[Any]", stopped: threading.Event) -> None:
+        """Hand out items, collect results, replace dead processes; in a thread, so that it goes on while a result is used."""
 
         def put(entry: Any) -> None:
             while not stopped.is_set():
                 with contextlib.suppress(queue.Full):
-                    done.put(entry, timeout=0.2)
+                    outcomes.put(entry, timeout=0.2)
                     return
 
         finished: dict[int, Any] = {}
-        given = taken = 0
+        sent = taken = 0
         more = True
         try:
             while not stopped.is_set():
                 for worker in self._workers:
-                    if more and worker.idle and given - taken < self.ahead:
+                    if more and worker.idle and sent - taken < self.ahead:
                         try:
                             item = next(items)
                         except StopIteration:
                             more = False
                             break
-                        worker.give(given, item)
-                        given += 1
-                if not more and given == taken:
+                        worker.give(sent, item)
+                        sent += 1
+                if not more and sent == taken:
                     return
                 for position, result in self._collect():
                     finished[position] = result
                 while taken in finished:
                     put(finished.pop(taken))
                     taken += 1
-        except BaseException as error:  # of the items: it belongs to whoever takes the results
+        except BaseException as error:  # raised by the items: passed on to whoever takes the results
             put(_Failure(error))
         finally:
             for place, worker in enumerate(self._workers):
-                if not worker.idle:  # abandoned in the middle: its answer must not reach the next call
+                if not worker.idle:  # still busy: its result must not reach the next call
                     self._workers[place] = worker.replaced()
             put(_END)
 
     def _collect(self) -> Iterator[tuple[int, Any]]:
-        """Results that are there, waiting for one at most until the next deadline."""
+        """The results that have arrived, waiting for the first at most until the next deadline."""
         busy = [(place, worker) for place, worker in enumerate(self._workers) if not worker.idle]
         if not busy:
             return
-        left = min(worker.since for _, worker in busy) + self.time_limit - time.monotonic()
-        ready = wait([worker.connection for _, worker in busy], min(max(left, 0), 0.5))
+        seconds = min(worker.since for _, worker in busy) + self.time_limit - time.monotonic()
+        ready = wait([worker.connection for _, worker in busy], min(max(seconds, 0), 0.5))
         now = time.monotonic()
         for place, worker in busy:
             if worker.connection in ready:
                 try:
                     result = worker.connection.recv()
                 except (EOFError, OSError):
-                    ended = self._workers[place] = worker.replaced()
+                    fresh = self._workers[place] = worker.replaced()
                     if worker.attempt == 1:  # perhaps the machine was short of memory: once more, in a fresh process
-                        ended.give(worker.position, worker.item, attempt=2)
+                        fresh.give(worker.position, worker.item, attempt=2)
                     else:
                         yield worker.position, Lost("crashed", worker.cause)
                     continue
@@ -153,20 +152,20 @@ class WorkerPool(Generic[Item, Result]):
 
 
 class _Worker:
-    """One process, what it is at, and since when."""
+    """One process, the item it works on, and since when."""
 
     def __init__(self, context: Any, task: Callable[[Any], Any]) -> None:
         self.context, self.task = context, task
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, task), daemon=True)
+        self.connection, child_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(child_end, task), daemon=True)
         self.process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
+        child_end.close()  # so that the end of the process is the end of the pipe
         self.idle, self.position, self.item, self.since, self.attempt = True, -1, None, 0.0, 1
 
     def give(self, position: int, item: Any, attempt: int = 1) -> None:
         self.idle, self.position, self.item, self.attempt = False, position, item, attempt
         self.since = time.monotonic()
-        with contextlib.suppress(OSError):  # dead already: found out when its result is collected
+        with contextlib.suppress(OSError):  # dead already: noticed when its result is collected
             self.connection.send(item)
 
     def kill(self) -> None:
@@ -195,8 +194,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 
 def _hold_memory() -> None:
-    """Keep freed memory for the next task: films are alike, and asking the system anew cost a fifth of the reading."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library has neither this name nor this habit
+    """Keep freed memory for the next film, which needs as much: asking the system for it took a fifth of the reading time."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library, which has no mallopt
         allocator = ctypes.CDLL("libc.so.6").mallopt
         allocator(_MMAP_THRESHOLD, 32 << 20)
         allocator(_TRIM_THRESHOLD, 64 << 20)
@@ -204,13 +203,13 @@ def _hold_memory() -> None:
 
 def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
     """The process: one task after the other, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if not _end_with_parent():
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):  # codecs complain there in C, and may quote the file
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):  # codecs write messages there from C, which may quote the file
         if stream is not None:
-            os.dup2(nowhere, stream.fileno())
+            os.dup2(null, stream.fileno())
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     _hold_memory()
@@ -234,9 +233,9 @@ def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
 
 
 def _end_with_parent() -> bool:
-    """Have the kernel end this process when the parent dies, were it stuck in a codec; False if the parent has died.
+    """Have the kernel end this process when the parent dies, even inside a codec; False if the parent is dead already.
 
-    The parent holds the other end of a pipe. It says nothing, so that SIGIO, which ends a process, comes when it closes.
+    The parent holds the other end of a pipe and never writes, so that SIGIO, which ends a process, comes when it closes.
     """
     parent = parent_process()
     if parent is not None:

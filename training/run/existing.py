@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from training.parallel.ranks import is_first, told_by_first
+from training.parallel.ranks import broadcast, is_first
 from training.run.checkpoint_header import state_files
 from training.run.config import TrainConfig, as_settings
 from training.run.recipe import Recipe
@@ -25,7 +25,7 @@ def find_run(config: TrainConfig, recipe: Recipe | None = None) -> tuple[Path | 
             finished = finished or folder.name
         elif state_files(folder):
             begun = begun or folder.name
-    finished, _, begun = told_by_first(f"{finished}/{begun}").partition("/")
+    finished, begun = broadcast([finished, begun])
     return config.output / finished if finished else None, config.output / begun if begun else None
 
 

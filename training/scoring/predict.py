@@ -15,7 +15,7 @@ from datasets.film.policy import DicomPolicy
 from datasets.film.read import read_radiograph
 from datasets.sample import DatasetInfo
 from models.classifier import feature_width
-from training.parallel.ranks import joined, rank, ranks
+from training.parallel.ranks import gather_rows, rank, ranks
 from training.run.checkpoint import Checkpoint, load_checkpoint
 
 # Columns of a cohort that travel into the predictions table where they exist; nothing else does.
@@ -97,7 +97,7 @@ def _decoded(samples: CohortSamples, films: list[int], unreadable: dict[int, str
 
 def _of_all_ranks(share: Inference, positions: np.ndarray) -> Inference:
     """Every process's films in the order asked for."""
-    at, features, logits = joined(share.positions), joined(share.features), joined(share.logits)
+    at, features, logits = gather_rows(share.positions), gather_rows(share.features), gather_rows(share.logits)
     place = pd.Series(np.arange(len(at)), index=at)
     read = np.isin(positions, at)
     missing = dict.fromkeys(positions[~read].tolist(), "another process could not decode it")

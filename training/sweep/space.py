@@ -1,6 +1,6 @@
 """Which hyper-parameters a sweep searches, and where: the ranges that stand beside them in the code.
 
-`training.methods.parameters` gives a method's fields their `search` range; those not fixed by the user are searched. Words to
+`training.methods` gives a method's fields their `search` range; those not fixed by the user are searched. Words to
 choose from, and the learning rate and weight decay of the training, are searched where `--search` asks for them.
 """
 

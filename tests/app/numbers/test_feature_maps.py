@@ -56,9 +56,8 @@ def test_pair_cosines_are_those_of_a_naive_loop() -> None:
     found = pair_cosines(sphere, target, source)
     assert found.shared_source == pytest.approx(np.mean(shared_source), abs=1e-6)
     assert found.shared_target == pytest.approx(np.mean(shared_target), abs=1e-6)
-    term = entangling_loss(
-        torch.tensor(sphere), torch.tensor(target), torch.tensor(np.unique(source, return_inverse=True)[1])
-    )
+    bias = np.unique(source, return_inverse=True)[1]
+    term = entangling_loss(torch.tensor(sphere), torch.tensor(target), torch.tensor(bias), 3, 3)
     assert (1 - found.shared_target) / 2 == pytest.approx(float(term), abs=1e-6), "R_par is of these pairs"
 
 

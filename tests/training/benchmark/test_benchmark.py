@@ -17,7 +17,7 @@ def test_the_gram_matrix_peer_computes_the_same_terms() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(40, 6, generator=generator, dtype=torch.float64)
     target, bias = (torch.randint(n, (40,), generator=generator) for n in (3, 4))
-    ours = disentangling_loss(features, bias, "signed", 4) + entangling_loss(features, target, bias, 3, 4)
+    ours = disentangling_loss(features, bias, 4, "signed") + entangling_loss(features, target, bias, 3, 4)
     torch.testing.assert_close(gram_terms(features, target, bias), ours)
 
 

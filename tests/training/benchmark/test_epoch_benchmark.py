@@ -65,7 +65,7 @@ def test_the_loops_find_our_r_perp_and_its_gradient() -> None:
     features, target, bias = batch_of(64)
     theirs, ours = (
         loop_terms(F.normalize(features, dim=1), target, bias)[0],
-        disentangling_loss(features, bias, "signed", 4),
+        disentangling_loss(features, bias, 4, "signed"),
     )
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
     gradients = [torch.autograd.grad(value, features)[0] for value in (theirs, ours)]

@@ -17,7 +17,7 @@ from datasets.sample import DatasetInfo
 from models.classifier import ModelConfig
 from training.cards.model_card import NAME, model_card, write_card
 from training.console.commandline import fields_of
-from training.methods.parameters import EndParameters
+from training.methods import EndParameters
 from training.run.checkpoint import Checkpoint, save_checkpoint
 from training.run.checkpoint_header import CheckpointError
 from training.run.config import LOCAL_SETTINGS, PRESETS, TrainConfig, as_settings

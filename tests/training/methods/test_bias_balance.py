@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import NoParameters
 from training.methods.bias_balance import BiasBalance, log_prior
-from training.methods.parameters import BiasBalanceParameters
 
 COUNTS = np.array([[98, 0, 3, 0], [1, 5, 3, 0], [1, 5, 3, 0]])  # the last bias has no training film
 
 
 def loss_of(logits: Tensor, target: Tensor, bias: Tensor) -> Tensor:
-    method = BiasBalance(BiasBalanceParameters(), dataclasses.replace(setup_of(), counts=COUNTS))
+    method = BiasBalance(NoParameters(), dataclasses.replace(setup_of(), counts=COUNTS))
     terms = method(Output(logits, logits), Sample(logits, target, bias, target))
     assert list(terms) == ["ce"]
     return terms["ce"]

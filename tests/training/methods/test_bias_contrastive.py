@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import BiasContrastiveParameters
 from training.methods.bias_balance import log_prior
 from training.methods.bias_contrastive import BiasContrastive, bias_contrastive_loss
-from training.methods.parameters import BiasContrastiveParameters
 
 
 def naive(features: Tensor, target: Tensor, bias: Tensor, temperature: float) -> Tensor:

@@ -20,7 +20,8 @@ from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
 from training.methods import METHODS, build_method
-from training.parallel.distributed import gather_rows, gather_shares, range_over_ranks, sum_over_ranks
+
+pytestmark = pytest.mark.process
 
 FILMS, BATCH, STEPS = 64, 24, 3
 TOLERANCE = 1e-9  # relative, in float64
@@ -61,6 +62,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 CASES = {f"{name}, {order}": Case(name, order=order) for name, order in product(METHODS, ("drawn", "bias"))}
 CASES |= {f"{name}, {' '.join(map(str, options))}": Case(name, options) for name, options in OPTIONS}
+CASES["end, signed, bias"] = Case("end", {"form": "signed"}, order="bias")
 CASES |= {f"{name}, 3 ranks": Case(name, order="target", ranks=3) for name in METHODS}
 APART = {name: Case(name) for name in METHODS}  # each rank by itself
 
@@ -147,50 +149,33 @@ def train(case: Case, rank: int | None = None) -> Trained:
 def _rank(rank: int, folder: str) -> None:
     """All cases of two ranks, then, in another group, those of three; the third rank waits for these."""
     torch.set_num_threads(1)
-    found = {}
+    trained: dict[str, Trained] = {}
     for ranks in (2, 3):
         if rank >= ranks:
             continue
         dist.init_process_group("gloo", init_method=f"file://{folder}/store{ranks}", rank=rank, world_size=ranks)
-        # Training never takes the way that has the host wait for the device.
-        with mock.patch("training.methods.end.gather_rows", side_effect=AssertionError):
-            found |= {name: train(case, rank) for name, case in CASES.items() if case.ranks == ranks}
-            if ranks == 2:
-                with mock.patch("training.parallel.distributed.is_distributed", return_value=False):
-                    found |= {name: train(case, rank) for name, case in APART.items()}
-        if ranks == 3:
-            found["reductions"] = reductions(rank)
+        trained |= {name: train(case, rank) for name, case in CASES.items() if case.ranks == ranks}
+        if ranks == 2:
+            with (
+                mock.patch("training.parallel.reductions.ranks", return_value=1),
+                mock.patch("training.parallel.ranks.ranks", return_value=1),
+            ):
+                trained |= {name: train(case, rank) for name, case in APART.items()}
         dist.destroy_process_group()
-    torch.save(
-        {name: value if isinstance(value, dict) else vars(value) for name, value in found.items()},
-        f"{folder}/rank{rank}.pt",
-    )
-
-
-def reductions(rank: int) -> dict[str, Tensor]:
-    """Of rows (rank, rank) in ever greater number, and of what ranks know of them."""
-    local = torch.full((rank, 2), float(rank), requires_grad=True)
-    rows, (shares,) = gather_rows(local), gather_shares(torch.tensor([[rank, 7]]))
-    (total, ones), (low, high) = (
-        sum_over_ranks(local.sum(), torch.ones(2)),
-        range_over_ranks(*torch.tensor([-rank, rank])),
-    )
-    (gradient,) = torch.autograd.grad((rows * torch.arange(3.0)[:, None]).sum() + 10 * total, local)
-    found = {"rows": rows.detach(), "shares": shares, "total": total.detach(), "ones": ones, "low": low, "high": high}
-    return found | {"gradient": gradient}
+    torch.save({name: vars(value) for name, value in trained.items()}, f"{folder}/rank{rank}.pt")
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each rank found, by case; the processes are started once."""
+    """What each rank trained, by case; the processes are started once."""
     folder = tmp_path_factory.mktemp("ranks")
     multiprocessing.set_forkserver_preload(["models.classifier"])  # torch and timm are imported once, not by every rank
     mp.start_processes(_rank, (str(folder),), nprocs=3, start_method="forkserver")
     return [torch.load(Path(folder, f"rank{rank}.pt")) for rank in range(3)]
 
 
-def found_by(ranks: list[dict[str, Any]], name: str) -> list[Trained]:
-    return [Trained(**found[name]) for found in ranks if name in found]
+def trained_by(ranks: list[dict[str, Any]], name: str) -> list[Trained]:
+    return [Trained(**cases[name]) for cases in ranks if name in cases]
 
 
 @cache
@@ -202,20 +187,20 @@ def one_process(case: Case) -> Trained:
     return alone(case.method, tuple(case.options.items()), case.order)
 
 
-def error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+def error(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     """Largest difference of a tensor's numbers, relative to its largest, or to a millionth of the largest of all."""
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     largest = {name: value.abs().max().item() for name, value in expected.items()}
     floor = 1e-6 * max(largest.values())
     assert floor > 0
-    return max((found[n] - expected[n]).abs().max().item() / max(largest[n], floor) for n in expected)
+    return max((actual[n] - expected[n]).abs().max().item() / max(largest[n], floor) for n in expected)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_and_weights_are_those_of_the_whole_batch(name: str, ranks: list[dict[str, Any]]) -> None:
-    expected, found = one_process(CASES[name]), found_by(ranks, name)
-    assert len(found) == CASES[name].ranks
-    for rank in found:
+    expected, shares = one_process(CASES[name]), trained_by(ranks, name)
+    assert len(shares) == CASES[name].ranks
+    for rank in shares:
         for mine, whole in zip(rank.gradients, expected.gradients, strict=True):
             assert error(mine, whole) < TOLERANCE
         assert error(rank.weights, expected.weights) < TOLERANCE
@@ -223,11 +208,11 @@ def test_gradients_and_weights_are_those_of_the_whole_batch(name: str, ranks: li
 
 @pytest.mark.parametrize("name", CASES)
 def test_terms_are_those_of_the_whole_batch(name: str, ranks: list[dict[str, Any]]) -> None:
-    expected, found = one_process(CASES[name]), found_by(ranks, name)
+    expected, shares = one_process(CASES[name]), trained_by(ranks, name)
     for step, terms in enumerate(expected.terms):
         for term, value in terms.items():
             assert value.dtype == torch.float64
-            each = torch.stack([rank.terms[step][term] for rank in found])
+            each = torch.stack([rank.terms[step][term] for rank in shares])
             torch.testing.assert_close(each.mean(), value, rtol=TOLERANCE, atol=1e-12)
             if term in BATCH_TERMS.get(CASES[name].method, ()):
                 torch.testing.assert_close(each, value.expand_as(each), rtol=TOLERANCE, atol=1e-12)
@@ -235,10 +220,10 @@ def test_terms_are_those_of_the_whole_batch(name: str, ranks: list[dict[str, Any
 
 @pytest.mark.parametrize("name", CASES)
 def test_buffers_are_those_of_one_process_and_the_same_on_every_rank(name: str, ranks: list[dict[str, Any]]) -> None:
-    expected, found = one_process(CASES[name]), found_by(ranks, name)
+    expected, shares = one_process(CASES[name]), trained_by(ranks, name)
     for buffer, value in expected.buffers.items():
-        for rank in found:
-            assert torch.equal(rank.buffers[buffer], found[0].buffers[buffer]), buffer
+        for rank in shares:
+            assert torch.equal(rank.buffers[buffer], shares[0].buffers[buffer]), buffer
             torch.testing.assert_close(rank.buffers[buffer], value, rtol=TOLERANCE, atol=1e-12)
 
 
@@ -253,22 +238,6 @@ def test_ranks_by_themselves_train_otherwise_where_a_term_is_of_the_batch(
     method: str, ranks: list[dict[str, Any]]
 ) -> None:
     """Lest the tests above pass whatever a method does. Means over samples are exact without care."""
-    apart, expected = found_by(ranks, method)[0], one_process(Case(method))
+    apart, expected = trained_by(ranks, method)[0], one_process(Case(method))
     worst = max(error(mine, whole) for mine, whole in zip(apart.gradients, expected.gradients, strict=True))
     assert worst > 0.005 if method in BATCH_TERMS else worst < TOLERANCE
-
-
-def test_reductions_of_unequal_ranks(ranks: list[dict[str, Any]]) -> None:
-    for rank, found in enumerate(found["reductions"] for found in ranks):
-        assert found["rows"].tolist() == [[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]]
-        assert found["shares"].tolist() == [[0, 7], [1, 7], [2, 7]]
-        assert found["total"] == 10 and found["ones"].tolist() == [3.0, 3.0]
-        assert (found["low"], found["high"]) == (-2, 2)
-        places = [[], [0.0], [1.0, 2.0]][rank]  # of this rank's rows among all
-        assert found["gradient"].tolist() == [[3 * (place + 10)] * 2 for place in places]
-
-
-def test_without_a_process_group_nothing_is_touched() -> None:
-    local = torch.randn(3, 2, requires_grad=True)
-    assert gather_rows(local) is local and gather_shares(local)[0] is local and sum_over_ranks(local)[0] is local
-    assert all(a is b for a, b in zip(range_over_ranks(local, local), (local, local), strict=True))

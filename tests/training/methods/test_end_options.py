@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import EndParameters, NoParameters
 from training.methods.bias_balance import BiasBalance
 from training.methods.end import End, released_entangling_loss
 from training.methods.fairkl import fairkl
-from training.methods.parameters import BiasBalanceParameters, EndParameters
 
 
 def batch(seed: int = 0, size: int = 40) -> tuple[Output, Sample]:
@@ -60,7 +60,7 @@ def test_only_the_steps_are_kept_with_a_checkpoint() -> None:
 
 def test_balanced_cross_entropy_is_biasbals() -> None:
     output, sample = batch()
-    expected = BiasBalance(BiasBalanceParameters(), setup_of())(output, sample)["ce"]
+    expected = BiasBalance(NoParameters(), setup_of())(output, sample)["ce"]
     torch.testing.assert_close(terms(output, sample, cross_entropy="balanced")["ce"], expected)
     torch.testing.assert_close(terms(output, sample)["ce"], F.cross_entropy(output.logits, sample.target))
 

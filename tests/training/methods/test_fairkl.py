@@ -10,9 +10,8 @@ from torch import Tensor
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
-from training.methods import METHODS
+from training.methods import METHODS, FairklParameters
 from training.methods.fairkl import Fairkl, eps_sup_info_nce, fairkl
-from training.methods.parameters import FairklParameters
 
 
 def naive_contrast(features: Tensor, target: Tensor, temperature: float, epsilon: float) -> Tensor:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import GroupDroParameters
 from training.methods.group_dro import GroupDro
-from training.methods.parameters import GroupDroParameters
 
 COUNTS = np.array([[9, 0, 1, 2], [1, 5, 3, 4], [1, 5, 3, 7]])
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import HexParameters
 from training.methods.hex import Hex, Texture, count_cooccurrence, project_out, quantise
-from training.methods.parameters import HexParameters
 
 
 def batch(size: int = 24, channels: int = 3, side: int = 14, seed: int = 0) -> tuple[Tensor, Sample]:

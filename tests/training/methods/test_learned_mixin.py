@@ -9,8 +9,8 @@ from torch import Tensor
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import LearnedMixinParameters
 from training.methods.learned_mixin import LearnedMixin
-from training.methods.parameters import LearnedMixinParameters
 
 
 def batch(size: int = 12, seed: int = 0) -> tuple[Tensor, Tensor, Sample]:

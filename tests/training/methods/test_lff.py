@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import LffParameters
 from training.methods.lff import Lff, generalised_cross_entropy
-from training.methods.parameters import LffParameters
 
 ROWS = 10
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import LnlParameters
 from training.methods.lnl import Lnl, reverse_gradient
-from training.methods.parameters import LnlParameters
 
 
 def batch(seed: int, size: int = 12) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -168,7 +168,7 @@ def test_all_that_the_method_brings_along_learns(trained: Trained) -> None:
 
 def test_a_checkpoint_predicts_the_same(trained: Trained, tmp_path: Path) -> None:
     model, image = trained.model, trained.films.batches[0].image
-    cohort, settings = trained.films.cohort, as_settings(trained.config, trained.parameters)
+    cohort, settings = trained.films.cohort, as_settings(trained.config)
     weights = model.state_dict()
     checkpoint = Checkpoint(
         model.config, cohort.preprocessing, cohort.info, 0.5, 1.0, settings, {"test": {}}, {"torch": "2"}, weights

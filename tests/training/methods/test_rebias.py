@@ -10,7 +10,7 @@ from torch import Tensor
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
-from training.methods.parameters import RebiasParameters
+from training.methods import RebiasParameters
 from training.methods.rebias import Rebias, hsic
 
 
@@ -109,7 +109,7 @@ def test_terms_are_weighted_and_signed() -> None:
     method, features, logits, sample = game(2.0, 3.0)
     biased = method.bias_network(sample.image)
     terms = method(Output(features, logits), sample)
-    assert list(terms) == ["ce", "hsic", "bias_ce", "bias_hsic"]
+    assert list(terms) == ["ce", "hsic", "bias_hsic", "bias_ce"]
     expected = naive(features[:, :].double(), biased.features.double(), 1.0).float()
     torch.testing.assert_close(terms["hsic"], 2 * expected, rtol=1e-3, atol=1e-7)
     torch.testing.assert_close(terms["bias_hsic"], -3 * expected, rtol=1e-3, atol=1e-7)

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
-from training.methods.parameters import ReweightParameters
+from training.methods import NoParameters
 from training.methods.reweight import Reweight, group_weights
 
 COUNTS = np.array([[9, 0, 1, 2], [1, 5, 3, 0], [1, 5, 3, 7]])
 
 
 def loss_of(logits: Tensor, target: Tensor, bias: Tensor) -> Tensor:
-    method = Reweight(ReweightParameters(), dataclasses.replace(setup_of(), counts=COUNTS))
+    method = Reweight(NoParameters(), dataclasses.replace(setup_of(), counts=COUNTS))
     terms = method(Output(logits, logits), Sample(logits, target, bias, target))
     assert list(terms) == ["weighted_ce"]
     return terms["weighted_ce"]

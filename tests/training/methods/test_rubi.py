@@ -9,7 +9,7 @@ from torch import Tensor
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
-from training.methods.parameters import RubiParameters
+from training.methods import RubiParameters
 from training.methods.rubi import Rubi
 
 

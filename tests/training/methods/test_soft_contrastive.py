@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from datasets.sample import Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.methods import SoftContrastiveParameters
 from training.methods.bias_contrastive import bias_contrastive_loss
-from training.methods.parameters import SoftContrastiveParameters
 from training.methods.soft_contrastive import SoftContrastive, soft_contrastive_loss
 
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from training.methods.parameters import EndParameters, ErmParameters
+from training.methods import EndParameters, NoParameters
 from training.run.config import TrainConfig, parse
 from training.sweep import study as sweep
 from training.sweep.__main__ import main
@@ -69,7 +69,7 @@ def test_the_space_is_what_the_method_has_ranges_for_and_the_user_left_open() ->
 @pytest.mark.parametrize(
     ("parameters", "given", "wanted", "sentence"),
     [
-        (ErmParameters(), set(), [], "erm has none with a range; --search takes lr, weight_decay"),
+        (NoParameters(), set(), [], "erm has none with a range; --search takes lr, weight_decay"),
         (EndParameters(), set(), ["epochs"], "--search epochs: no such setting can be searched; choose from alpha"),
         (EndParameters(), {"lr"}, ["lr"], "--search lr: --lr fixes it"),
     ],
@@ -78,7 +78,7 @@ def test_a_space_that_can_not_be_is_refused_in_words(
     parameters: Any, given: set[str], wanted: list[str], sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        search_space(parameters, given, wanted, "erm" if isinstance(parameters, ErmParameters) else "end")
+        search_space(parameters, given, wanted, "erm" if isinstance(parameters, NoParameters) else "end")
 
 
 def test_a_study_begins_with_the_defaults_and_goes_on_where_it_stopped(
