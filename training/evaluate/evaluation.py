@@ -140,7 +140,7 @@ def write_cards(report: BiasReport, runs: list[Path]) -> None:
     for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
         sentences = [run.headline, *(f"{check.name}: {check.answer}. {check.evidence}" for check in run.checks)]
         try:
-            write_card(path if path.is_dir() else path.parent, {"verdict": sentences})
+            write_card(path if path.is_dir() else path.parent, sentences)
         except (ValueError, OSError) as error:
             ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)
 
