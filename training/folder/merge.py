@@ -20,7 +20,7 @@ from training.folder.labels import Labels
 from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, Job, model_columns
 from training.folder.store import ShardStore
 from training.run.checkpoint import write_aside
-from training.scoring.predict import ATTRIBUTES, read_logits
+from training.scoring.predict import ATTRIBUTES, predictions, read_logits
 from training.scoring.subjects import Subject
 
 DUPLICATE = "duplicate"
@@ -185,8 +185,8 @@ class Merge:
 
         def tables() -> Iterator[pa.Table]:
             for number, _ in enumerate(self.subjects):
-                for _, predictions, _ in self._predictions(number, with_features=False):
-                    yield pa.Table.from_pandas(predictions, preserve_index=False)
+                for _, scored, _ in self._predictions(number, with_features=False):
+                    yield pa.Table.from_pandas(scored, preserve_index=False)
 
         write_aside(path, lambda file: _write_parquet(file, tables()))
         write_aside(path.with_suffix(".csv"), lambda file: _write_csv(file, path))
@@ -195,11 +195,11 @@ class Merge:
         """What the audit of a checkpoint is made of."""
         tables, features, perturbed = [], [], []
         names = self.job.perturbations
-        for rows, predictions, table in self._predictions(number, with_features=True):
+        for rows, scored, table in self._predictions(number, with_features=True):
             kept = rows["audited"].to_numpy()
             if not kept.any():
                 continue
-            tables.append(predictions[kept])
+            tables.append(scored[kept])
             features.append(_stacked(table[model_columns(number)[0]][kept]))
             perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
         if not tables:
@@ -210,8 +210,7 @@ class Merge:
         if names and positive is not None:
             logits = np.concatenate(perturbed).reshape(-1, len(names), len(checkpoint.info.targets))
             for i, name in enumerate(names):
-                scores = read_logits(logits[:, i], positive, checkpoint.temperature, checkpoint.threshold)
-                shown[name] = scores.probability[:, positive]
+                shown[name] = read_logits(logits[:, i], positive, checkpoint.calibration).score
         return Audited(pd.concat(tables, ignore_index=True), np.concatenate(features), shown)
 
     def _parts(self, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -237,12 +236,10 @@ class Merge:
             rows, table = rows[kept], table[kept].rename(columns=FILM_COLUMNS)
             if rows.empty:
                 continue
-            scores = read_logits(_stacked(table[logits]), info.positive, checkpoint.temperature, checkpoint.threshold)
-            names = np.array(info.targets, dtype=object)
             target = np.full(len(rows), None, dtype=object)
             known = rows["label"].to_numpy() >= 0
             target[known] = labels[rows["label"].to_numpy()[known]]
-            predictions = pd.DataFrame(
+            films = pd.DataFrame(
                 {
                     "run": subject.name,
                     "row": rows.index.to_numpy("int64"),
@@ -252,17 +249,12 @@ class Merge:
                     "source": self._attribute(self.source, rows, table),
                     "split": str(Split.EXTERNAL),
                     "target": pd.array(target, dtype="string").astype(object),
-                    "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
                 }
             )
-            if len(names) > 2:
-                for i, name in enumerate(names):
-                    predictions[f"score_{name}"] = scores.probability[:, i]
-            predictions["logit"] = scores.margin
-            predictions["prediction"] = names[scores.prediction]
+            scored = predictions(films, _stacked(table[logits]), info, checkpoint.calibration)
             for name in dict.fromkeys((*ATTRIBUTES, *self.also)):
-                predictions[name] = self._attribute(name, rows, table)
-            yield rows, predictions, table
+                scored[name] = self._attribute(name, rows, table)
+            yield rows, scored, table
 
     def _attribute(self, name: str, rows: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:
         """A fact, a named institution or a column of the labels for each film; None where it isn't known."""

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,6 +20,18 @@ from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from models.classifier import Classifier, ModelConfig
 from training.run.checkpoint_header import FORMAT, FORMAT_VERSION, CheckpointError, checkpoint_file, read_header
+
+
+class Calibration(NamedTuple):
+    """How the logits of a model become a score and a prediction.
+
+    Attributes:
+        temperature: the logits are divided by it before softmax.
+        threshold: score of the positive class from which a film counts as positive; None: the most probable class.
+    """
+
+    temperature: float = 1.0
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,11 @@ class Checkpoint:
     metrics: dict[str, Any]
     versions: dict[str, str]
     weights: dict[str, Tensor]
+
+    @property
+    def calibration(self) -> Calibration:
+        """Temperature and threshold."""
+        return Calibration(self.temperature, self.threshold)
 
     def build(self) -> Classifier:
         """The classifier with its weights, in evaluation mode."""

@@ -195,28 +195,24 @@ def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
     return FilmFolder(root, table["mask"].tolist())
 
 
-def evidence_of(subject: Subject, cohort: Cohort, found: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
+def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
     """What one checkpoint's audit is made from.
 
     Args:
-        subject: the checkpoint.
         cohort: the films that were scored.
-        found: what it said of them.
         key: of the hashes in the predictions.
         by: further columns of the cohort that the predictions are to have.
     """
-    checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
-    everything, temperature, threshold = np.arange(len(cohort.table)), checkpoint.temperature, checkpoint.threshold
-    predictions = predictions_table(cohort, everything, found.logits, temperature, threshold, subject.name, key, by)
+    info, calibration = subject.predictor.info, subject.predictor.checkpoint.calibration
+    predictions = predictions_table(cohort, scored.logits, calibration, subject.name, key, by)
     perturbed = {}
     if info.positive is not None:
         perturbed = {
-            name: read_logits(logits, info.positive, temperature, threshold).probability[:, info.positive]
-            for name, logits in found.perturbed.items()
+            name: read_logits(logits, info.positive, calibration).score for name, logits in scored.perturbed.items()
         }
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
     training = subject.predictions((Split.TRAIN,))
-    return Evidence(subject.name, about, info.positive_name, predictions, found.features, perturbed, training)
+    return Evidence(subject.name, about, info.positive_name, predictions, scored.features, perturbed, training)
 
 
 def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, Any]:

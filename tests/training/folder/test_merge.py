@@ -18,6 +18,7 @@ from training.folder.labels import Labels, read_labels
 from training.folder.merge import DUPLICATE, Merge, Survey, csv_safe, source_names, survey
 from training.folder.shard import FACTS, FILE_SCHEMA, Job, Shard, model_columns
 from training.folder.store import ShardStore
+from training.run.checkpoint import Calibration
 
 KEY = bytes(range(32))
 INFO = DatasetInfo("covid", ("not covid", "covid"), ("a", "b"), "source", 1, False)
@@ -61,7 +62,7 @@ class Made:
     labels: Labels | None
 
     def merge(self, info: DatasetInfo = INFO, source: str = "institution", also: tuple[str, ...] = ()) -> Merge:
-        checkpoint = SimpleNamespace(info=info, temperature=2.0, threshold=0.6)
+        checkpoint = SimpleNamespace(info=info, calibration=Calibration(2.0, 0.6))
         subject: Any = SimpleNamespace(name="run", predictor=SimpleNamespace(info=info, checkpoint=checkpoint))
         job = Job(LocalFolder(Path()), (), KEY, perturbations=("mirrored",))
         return Merge(job, self.store, self.shards, self.found, [subject], self.labels, source, also)

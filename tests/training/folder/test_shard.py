@@ -116,9 +116,8 @@ def test_scores_are_the_predictor_s_own(whole: pd.DataFrame, film_folder: Path, 
         _, logits, perturbed = model_columns(number)
         for position in np.flatnonzero(whole["status"] == "scored"):
             row = whole.iloc[position]
-            scores = read_logits(row[logits][None], c.info.positive, c.temperature, c.threshold)
-            found = scores.probability[0, c.info.positive]
-            assert found == pytest.approx(predictor.score(film_folder / entries[position].name), abs=1e-5)
+            score = read_logits(row[logits][None], c.info.positive, c.calibration).score[0]
+            assert score == pytest.approx(predictor.score(film_folder / entries[position].name), abs=1e-5)
             assert row[perturbed].shape == (2,) and not np.array_equal(row[perturbed], row[logits])
 
 
