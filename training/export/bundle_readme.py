@@ -44,16 +44,16 @@ from monai.bundle import load
 network = load("BUNDLE", bundle_dir="FOLDER_OF_BUNDLES", workflow_type="inference")  # gives logits
 ```
 
-DICOM films are not read here: MONAI's readers don't apply the greyscale pipeline that the model was trained behind. Score
+DICOM films are not read here: MONAI's readers don't apply the greyscale pipeline that the model was trained with. Score
 them with `python -m training.evaluate --dicom-dir` of end-cxr.
 
 `scripts/film.py` prepares a film as in training. MONAI's `Resized` and `ScaleIntensityRangePercentilesd` would not do: they
-filter otherwise before they shrink, and take padding and burnt-out markers into the percentiles.
+use another filter before they shrink, and take padding and burnt-out markers into the percentiles.
 
-A bundle is code: `configs/inference.json` and `scripts/film.py` are run. Use it only from where you trust. `models/model.pt`
-holds tensors alone (`torch.load(..., weights_only=True)`).
+A bundle is code: `configs/inference.json` and `scripts/film.py` are run. Use only bundles that you trust. `models/model.pt`
+holds tensors only (`torch.load(..., weights_only=True)`).
 
-## All of it
+## Everything the bundle says of the model
 
 ```json
 {json.dumps(values, indent=2)}
