@@ -1,4 +1,4 @@
-"""From films to studies and patients: one score for all films of each, and how well it tells the classes apart."""
+"""From films to studies and patients: one score for each, and its AUROC."""
 
 from typing import Literal
 
@@ -41,8 +41,8 @@ def aggregate(
     result["prediction"] = np.where(result["score"] >= limit, positive, negative)
     known = table[table["target"].notna()]
     is_positive = (known["target"] == positive).groupby([known[name] for name in keys], sort=False).any()
-    found = is_positive.reindex(pd.MultiIndex.from_frame(result[keys]))
-    named = [None if pd.isna(value) else positive if value else negative for value in found]
+    label = is_positive.reindex(pd.MultiIndex.from_frame(result[keys]))
+    named = [None if pd.isna(value) else positive if value else negative for value in label]
     result["target"] = np.array(named, dtype=object)
     return result
 
@@ -58,10 +58,10 @@ def summary(units: pd.DataFrame, positive: str, resamples: int, seed: int) -> pd
         known = table[table["target"].notna()]
         patient = known["patient"].to_numpy()
         is_positive = (known["target"] == positive).to_numpy()
-        found = auroc_interval(is_positive, known["score"].to_numpy(), patient, resamples, seed)
+        auroc = auroc_interval(is_positive, known["score"].to_numpy(), patient, resamples, seed)
         rows.append(
             {"run": run, "units": len(table), "patients": int(table["patient"].nunique())}
             | {"positives": int(is_positive.sum())}
-            | found._asdict()
+            | auroc._asdict()
         )
     return pd.DataFrame(rows)

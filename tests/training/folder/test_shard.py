@@ -16,17 +16,17 @@ from datasets.film.folder import LINK, SPECIAL, UNLISTED, Entry, LocalFolder, Re
 from datasets.film.identity import keyed_hash
 from datasets.film.policy import DicomPolicy
 from training.folder.reading import ReadFilm
-from training.folder.shard import FILE_SCHEMA, Job, ShardScorer, model_columns, shards_of
+from training.folder.shard import FILE_SCHEMA, FolderJob, ShardScorer, model_columns, shards_of
 from training.scoring.predict import Predictor, read_logits
 
 KEY = bytes(range(32))
 
 
-def job_of(root: Path, runs: tuple[Path, ...], **changes: object) -> Job:
-    return dataclasses.replace(Job(LocalFolder(root), runs, KEY, workers=1), **changes)  # type: ignore[arg-type]
+def job_of(root: Path, runs: tuple[Path, ...], **changes: object) -> FolderJob:
+    return dataclasses.replace(FolderJob(LocalFolder(root), runs, KEY, workers=1), **changes)  # type: ignore[arg-type]
 
 
-def table_of(job: Job, scorer: ShardScorer | None = None) -> pd.DataFrame:
+def table_of(job: FolderJob, scorer: ShardScorer | None = None) -> pd.DataFrame:
     with scorer or ShardScorer(job) as scorer:
         tables = [table for _, table in scorer.tables(shards_of(job, job.folder.entries()))]
     return pa.concat_tables(tables).to_pandas()
