@@ -1,4 +1,4 @@
-"""A trained model as one safetensors file whose JSON header holds all that is needed to use it, and nothing executable.
+"""A trained model as one safetensors file: its JSON header holds all that is needed to use it, and nothing executable.
 
 Files are written beside their place and moved there, so that a reader sees the old file or the new one, never half of one.
 """
@@ -36,18 +36,13 @@ class Calibration(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained classifier with what it was trained on and how its scores are to be read.
+    """A trained classifier, its preprocessing and calibration, and the run that it comes from.
 
     Attributes:
-        model: what to build.
-        preprocessing: what turns a film into its input.
-        info: class names, source names, whether the films were synthetic.
-        threshold: score of the positive class from which a film counts as positive; None where no class is positive.
-        temperature: the logits are divided by it before softmax.
-        settings: the run's configuration, as in config.yaml.
-        metrics: the run's metrics by split.
+        threshold, temperature: see `Calibration`; the threshold is None where no class is positive.
+        settings: as in config.yaml, without local paths.
+        metrics: by split, then by name; None where undefined.
         versions: of Python and the main libraries.
-        weights: the classifier's state.
     """
 
     model: ModelConfig

@@ -106,7 +106,7 @@ def _of_all_ranks(share: Inference, positions: np.ndarray) -> Inference:
 
 
 class Scores(NamedTuple):
-    """What the logits say under a calibration.
+    """Logits after calibration.
 
     Attributes:
         probability: films x classes, after temperature.
