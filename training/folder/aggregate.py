@@ -20,7 +20,6 @@ def aggregate(
         predictions: columns run, study, patient, target and score.
         unit: `study` or `patient`. Films that name no study count as a study each.
         how: `max` or `mean` of the calibrated scores of its films.
-        positive: name of the positive class.
         negative: what a unit below the threshold is called.
         thresholds: of each run; fitted to single films, so that a maximum over films calls more units positive.
 

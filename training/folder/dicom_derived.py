@@ -117,7 +117,6 @@ def write_derived(
     Args:
         source: the bytes of the film, which `datasets.film.read.read_radiograph` has read before.
         make: from `film_header` and the time to an object of highdicom, with a file meta information.
-        path: of the file.
         made: when, by the clock of the study; now by default. A resumed job that gives the same writes the same bytes.
 
     Returns:

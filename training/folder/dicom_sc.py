@@ -53,7 +53,6 @@ def write_secondary_capture(
         heat: Grad-CAM, rows x columns of the model's input, in [0, 1], for the positive class.
         folder: exists.
         name: of the file, without suffix; it must not identify anyone (a keyed hash).
-        made: see `training.folder.dicom_derived.write_derived`.
 
     Returns:
         The path of the file.

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from datasets.film.facts import MODALITIES, VIEWS
-from datasets.film.folder import LocalFolder, open_folder
+from datasets.film.folder import Folder, LocalFolder, open_folder
 from datasets.film.identity import hash_key, key_id
 from datasets.film.policy import DicomPolicy
 from datasets.sample import Split
@@ -49,23 +49,9 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         EvaluationError, LabelsError, FolderError, CheckpointError: with a sentence for the user.
     """
     subjects = load_subjects(options.runs, options.device)
-    for subject in subjects:
-        if subject.predictor.info.name == "biased-mnist":
-            raise EvaluationError(f"{subject.name} is a model of digits: it can't score chest radiographs")
-    folder = open_folder(str(options.dicom_dir))
-    output: Path = options.output
-    shards_in = Path(options.shards) if options.shards and "://" not in options.shards else None
-    for place in (output, options.sr, options.saliency, options.linkage, shards_in):
-        if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
-            raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
+    folder, output = open_folder(str(options.dicom_dir)), options.output
+    check_options(options, subjects, folder)
     key = find_key(output, options.hash_key)
-    if options.sr is not None or options.saliency is not None:
-        require_highdicom()
-        without = next((subject.name for subject in subjects if subject.predictor.info.positive is None), None)
-        if without is not None:
-            raise EvaluationError(f"{without} has no positive class, so there is no score for --sr and --saliency")
-    if options.fail_on and options.labels is None:
-        raise EvaluationError("--fail-on needs --labels: without them nothing is measured that could fail")
     labels = None
     if options.labels is not None:
         labels = read_labels(options.labels, key, [subject.predictor.info for subject in subjects])
@@ -122,6 +108,28 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         else:
             report = describe(evidence, about, options.resamples, options.permutations, options.seed)
     return report, evidence
+
+
+def check_options(options: argparse.Namespace, subjects: list[Subject], folder: Folder) -> None:
+    """Refuse what can't be done, before any file is read.
+
+    Raises:
+        EvaluationError, DicomReportError: with a sentence for the user.
+    """
+    digits = next((subject.name for subject in subjects if subject.predictor.info.name == "biased-mnist"), None)
+    if digits is not None:
+        raise EvaluationError(f"{digits} is a model of digits: it can't score chest radiographs")
+    shards = Path(options.shards) if options.shards and "://" not in options.shards else None
+    for place in (options.output, options.sr, options.saliency, options.linkage, shards):
+        if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
+            raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
+    if options.sr is not None or options.saliency is not None:
+        require_highdicom()
+        without = next((subject.name for subject in subjects if subject.predictor.info.positive is None), None)
+        if without is not None:
+            raise EvaluationError(f"{without} has no positive class, so there is no score for --sr and --saliency")
+    if options.fail_on and options.labels is None:
+        raise EvaluationError("--fail-on needs --labels: without them nothing is measured that could fail")
 
 
 def check_names(options: argparse.Namespace, labels: Labels | None) -> None:

@@ -78,7 +78,6 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
     Args:
         file: columns `label` and one or more of `sop_instance_uid`, `file` (path below the folder, or the name alone) and
             `accession_number`; others may be grouped by.
-        key: of the hashes.
         infos: classes of the models, one of which each label must be known to.
 
     Raises:

@@ -112,7 +112,6 @@ def write_structured_reports(
 
     Args:
         place: folder of the reports, made for its owner only. Their names are the films' hashes.
-        made: date and time of the reports.
 
     Returns:
         How many were `written` or `kept`, and for those that could not be written how often for each reason.
@@ -147,7 +146,6 @@ def write_saliency(
 
     Args:
         place: as in `write_structured_reports`.
-        made: date and time of the images.
 
     Returns:
         As `write_structured_reports`, counting images.

@@ -48,11 +48,9 @@ class FolderJob:
 
     Attributes:
         runs: run folders, or their checkpoints.
-        key: of the hashes.
         policy: which films are admitted; each checkpoint knows itself how their greys are read.
         perturbations: names of `training.bias.questions.shortcuts.SHORTCUTS` to score the films under as well.
         workers: decoding processes.
-        time_limit: seconds for one file.
         files: of one shard at most; what a kill can cost.
     """
 
@@ -62,7 +60,7 @@ class FolderJob:
     policy: DicomPolicy = DicomPolicy()
     perturbations: tuple[str, ...] = ()
     workers: int = 2
-    time_limit: float = 60
+    time_limit: float = 60  # seconds for one file
     device: str = "cpu"
     files: int = FILES
 

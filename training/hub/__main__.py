@@ -57,7 +57,9 @@ def main(arguments: Sequence[str]) -> None:
             names = push(options.run, options.repo, api, options.public, options.films)
             console.print(f"pushed to {options.repo} ({'public' if options.public else 'private'}): {', '.join(names)}")
             if not options.films:
-                console.print("files with a row a film (predictions, features) were not pushed; --films pushes them too")
+                console.print(
+                    "files with a row a film (predictions, features) were not pushed; --films pushes them too"
+                )
         else:
             names, left = pull(options.repo, options.output.absolute(), api, options.revision)
             console.print(f"pulled to {options.output}: {', '.join(names)}")

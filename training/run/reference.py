@@ -93,7 +93,6 @@ class Reference:
         Args:
             feature: of the film, width.
             among: which of the kept training films are looked at.
-            count: how many to return at most.
 
         Returns:
             Their positions among the kept ones, nearest first, and their distances (0 to 2); none where a feature is NaN or

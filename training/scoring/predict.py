@@ -157,7 +157,6 @@ def predictions_table(
 
     Args:
         logits: films x classes, in the cohort's order.
-        run: name of the run folder.
         key: of the hashes; tables pair when it is the same.
         also: further columns of the cohort to take along, beside `ATTRIBUTES`.
     """

@@ -56,7 +56,6 @@ def draw(pixels: np.ndarray, heat: np.ndarray, preprocessing: Preprocessing, wor
     Args:
         pixels: of the film, rows x columns in [0, 1].
         heat: in [0, 1], rows x columns of the model's input.
-        preprocessing: of the model.
         words: parted by dashes in the line; the second is shortened where they don't fit.
 
     Returns:

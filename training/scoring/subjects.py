@@ -198,8 +198,6 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
     """What one checkpoint's audit is made from.
 
     Args:
-        cohort: the films that were scored.
-        key: of the hashes in the predictions.
         by: further columns of the cohort that the predictions are to have.
     """
     info, calibration = subject.predictor.info, subject.predictor.checkpoint.calibration
