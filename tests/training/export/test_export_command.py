@@ -30,7 +30,7 @@ def test_export(run: Path, form: str, tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "FORMAT"),
+        ([], "COMMAND"),
         (["tflite", "RUN"], "tflite"),
         (["onnx", "RUN"], "--output"),
         (["onnx", "RUN", "--output", "x.pt"], "must end in .onnx"),
