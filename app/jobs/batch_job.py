@@ -121,10 +121,10 @@ class BatchJob:
         import torch
 
         from app.jobs.batch_results import STATUSES, collect
-        from training.folder.shard import Job, ShardScorer, shards_of
+        from training.folder.shard import FolderJob, ShardScorer, shards_of
         from training.folder.store import ShardStore
 
-        job = Job(
+        job = FolderJob(
             request.films,
             tuple(request.runs.values()),
             request.key or secrets.token_bytes(KEY_BYTES),

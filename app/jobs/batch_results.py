@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from training.folder.merge import Merge, csv_safe, survey
-from training.folder.shard import Job
+from training.folder.shard import FolderJob
 from training.folder.store import ShardStore
 from training.scoring.predict import Predictor
 from training.scoring.subjects import Subject
@@ -51,7 +51,7 @@ class BatchResults:
 
 
 def collect(
-    job: Job,
+    job: FolderJob,
     store: ShardStore,
     shards: Sequence[str],
     predictors: Sequence[Predictor],

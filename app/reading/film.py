@@ -42,10 +42,10 @@ def say(predictor: Predictor, film: Radiograph) -> Said:
     positive = checkpoint.info.positive
     assert positive is not None
     output = predictor.model(checkpoint.preprocessing(film)[None].to(predictor.device))
-    scores = read_logits(output.logits.float().cpu().numpy(), positive, checkpoint.temperature, checkpoint.threshold)
+    scores = read_logits(output.logits.float().cpu().numpy(), positive, checkpoint.calibration)
     name = checkpoint.info.targets[int(scores.prediction[0])]
     features = output.features[0].float().cpu().numpy()
-    return Said(float(scores.probability[0, positive]), float(scores.margin[0]), name, features)
+    return Said(float(scores.score[0]), float(scores.margin[0]), name, features)
 
 
 def evidence(predictor: Predictor, film: Radiograph) -> np.ndarray:
@@ -96,7 +96,7 @@ def counterfactuals(predictor: Predictor, film: Radiograph) -> pd.DataFrame:
     shown = changed(preprocessing, film)
     images = torch.stack([preprocessing.normalise(image) for image in shown.values()]).to(predictor.device)
     logits = predictor.model(images).logits.float().cpu().numpy()
-    scores = read_logits(logits, positive, checkpoint.temperature, checkpoint.threshold).probability[:, positive]
+    scores = read_logits(logits, positive, checkpoint.calibration).score
     sentences = ["The film as it is.", *(change.left for change in COUNTERFACTUALS.values())]
     return pd.DataFrame({"part": list(shown), "left": sentences, "score": scores})
 

@@ -21,7 +21,7 @@ from datasets.phantom.dicom_write import Exam, Scanner, dicom_film, save
 from datasets.sample import DatasetInfo
 from models.classifier import ModelConfig, build_classifier
 from training.benchmark.timing import median_ms
-from training.folder.shard import BATCH, Job, ShardScorer, shards_of
+from training.folder.shard import BATCH, FolderJob, ShardScorer, shards_of
 from training.run.checkpoint import Checkpoint, save_checkpoint
 from training.run.checkpoint_header import NAME
 from training.run.report import machine, versions
@@ -122,7 +122,7 @@ def alone(sample: list[bytes], run: Path, repeats: int) -> tuple[float, float, f
 
 def rate_of_whole(folder: Path, run: Path, workers: int) -> float:
     """Films a second of the batch evaluation once its processes are there, which is a matter of seconds."""
-    job = Job(LocalFolder(folder), (run,), b"key" * 11, workers=workers)
+    job = FolderJob(LocalFolder(folder), (run,), b"key" * 11, workers=workers)
     entries = list(job.folder.entries())
     with ShardScorer(job) as scorer:
         list(scorer.tables(shards_of(job, entries[: 2 * BATCH])))

@@ -1,6 +1,7 @@
-"""A run described for people: MODEL_CARD.md.
+"""MODEL_CARD.md: what a run's files say, for people.
 
-model_card.py  the card
-facts.py       what checkpoint and report say, as phrases
-claim.py       the CLAIM checklist
+model_card.py  writes the card
+card.md.j2     its text
+claim.md.j2    the CLAIM checklist at its end
+facts.md.j2    phrases that both use
 """

@@ -1,49 +1,32 @@
 """MODEL_CARD.md of a run: what its checkpoint and its report say, under the headings that readers of model cards know.
 
-Mitchell et al. 2019, Model cards for model reporting, in the form of Hugging Face's template (huggingface_hub 2.4), with
-the checklist of `training.cards.claim` at its end. `training.cards.facts` has the phrases.
+The words are in the templates: card.md.j2, with claim.md.j2 at its end and the phrases of facts.md.j2 in both. Nothing is
+guessed, and nothing names a path or a patient.
 """
 
 import json
+import re
+from collections import Counter
 from pathlib import Path, PurePath
 from typing import Any
 
+import jinja2
 import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
-from training.cards import facts
-from training.cards.claim import checklist, claim_items
 from training.methods import METHODS
 from training.run.checkpoint import Checkpoint, load_checkpoint, write_aside
+from training.run.config import SELECTION_RULES
+from training.run.recipe import SUMMARIES
+from training.run.report import HEADLINE
 
 NAME = "MODEL_CARD.md"
-
-GLOSSARY = f"""\
-- *aligned*, *conflicting*: an image whose target is, or is not, the most frequent one of its source in training.
-- *worst group*: the lowest accuracy of a target x source cell.
-- *leak*: balanced accuracy of a linear probe that reads the source from the frozen features, within a target class, out of
-  patient-grouped folds; chance is what guessing gives.
-- *cannot conclude*: fewer than {MINIMUM_PATIENTS} patients, in either class where a metric needs both; for the leak, no
-  class from two sources.
-- *not defined*: the metric has no meaning there. *not measured*: it was not computed there."""
-
-CHOSEN_ON = (
-    "Those of train and validation flatter: the weights were fitted on the one, epoch and threshold on the other."
-)
-
-END_BIBTEX = """\
-```bibtex
-@inproceedings{tartaglione2021end,
-  title     = {{EnD}: Entangling and Disentangling deep representations for bias correction},
-  author    = {Tartaglione, Enzo and Barbano, Carlo Alberto and Grangetto, Marco},
-  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
-  year      = {2021}
-}
-```"""
+HEADINGS = dict(HEADLINE) | {"n": "images"}
 
 
-def write_card(folder: Path, audit: dict[str, Any] | None = None) -> Path:
+def write_card(folder: Path, verdict: list[str] | None = None) -> Path:
     """Write MODEL_CARD.md into a finished run's folder, over an earlier one, and return where.
 
     Raises:
@@ -53,229 +36,105 @@ def write_card(folder: Path, audit: dict[str, Any] | None = None) -> Path:
     checkpoint, report = load_checkpoint(folder), folder / "report.json"
     if not report.is_file():
         raise ValueError(f"{folder} holds no report.json: a card needs a finished run")
-    text = model_card(checkpoint, json.loads(report.read_text(encoding="utf-8")), audit)
+    text = model_card(checkpoint, json.loads(report.read_text(encoding="utf-8")), verdict)
     write_aside(folder / NAME, lambda file: file.write_text(text, encoding="utf-8"))
     return folder / NAME
 
 
-def model_card(checkpoint: Checkpoint, report: dict[str, Any], audit: dict[str, Any] | None = None) -> str:
+def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: list[str] | None = None) -> str:
     """The card as Markdown with YAML front matter.
 
     Args:
-        checkpoint: of the run.
-        report: contents of its report.json; the last of its runs is the run, one before it is the twin.
-        audit: has `verdict`, the audit's sentences; None where no audit was made, and the card then says how to make one.
+        report: contents of the run's report.json; the last of its runs is the run, one before it is the twin.
+        verdict: the audit's sentences; None where no audit was made, and the card then says how to make one.
 
     Raises:
         ValueError: the report is of another run than the checkpoint.
     """
-    if report["runs"][-1]["metrics"] != checkpoint.metrics:
+    c, runs = checkpoint, report["runs"]
+    if runs[-1]["metrics"] != c.metrics:
         raise ValueError("the report is of another run than the checkpoint: their metrics differ")
-    name = PurePath(report["runs"][-1]["folder"]).name
-    sections = [
-        (f"# Model Card for {name}{' (SYNTHETIC images)' * checkpoint.info.synthetic}", _banner(checkpoint)),
-        *_details_and_uses(checkpoint, report),
-        *_limitations(checkpoint, report, audit),
-        ("## How to Get Started with the Model", _get_started(checkpoint)),
-        *_training(checkpoint, report),
-        *_evaluation(checkpoint, report, audit),
-        *_remaining(checkpoint, audit),
-        ("## CLAIM 2020 Checklist", checklist(claim_items(checkpoint, report, audit))),
-    ]
-    body = "\n\n".join(text for section in sections for text in section if text)
-    return f"---\n{_front_matter(checkpoint, name)}---\n\n{body}\n"
-
-
-def _front_matter(c: Checkpoint, run: str) -> str:
-    data = f"{c.info.name}, SYNTHETIC images" if c.info.synthetic else c.info.name
-    results = [
-        {
-            "task": {"type": "image-classification"},
-            "dataset": {"type": c.info.name, "name": f"{data} ({split})", "split": split},
-            "metrics": [
-                {"type": kind, "name": facts.HEADINGS[name], "value": c.metrics[split][name]}
-                for name, kind in (("accuracy", "accuracy"), ("auroc", "roc_auc"))
-                if facts.is_known(c.metrics[split][name])
-            ],
-        }
-        for split in (str(Split.TEST), str(Split.EXTERNAL))
-        if facts.is_known(c.metrics[split]["accuracy"])
-    ]
-    tags = ["research-only", "not-a-medical-device", "source-bias", c.settings["method"]]
-    front = {
-        "library_name": "end-cxr",
-        "pipeline_tag": "image-classification",
-        "tags": tags + ["synthetic-data"] * c.info.synthetic,
-        "model-index": [{"name": run, "results": results}],
-    }
-    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
-
-
-def _banner(c: Checkpoint) -> str:
-    text = "> **For research. Not a medical device; scores are model scores, not diagnoses.**"
-    if c.info.synthetic:
-        text += (
-            "\n>\n> **SYNTHETIC IMAGES: no image of training or test is of a person. "
-            "No number here says anything about a patient or a hospital.**"
-        )
-    return text
-
-
-def _details_and_uses(c: Checkpoint, report: dict[str, Any]) -> list[tuple[str, str]]:
-    images = "synthetic images" if c.info.synthetic else "chest radiographs"
-    return [
-        ("## Model Details", ""),
-        (
-            "### Model Description",
-            f"A classifier of {images} into {facts.classes(c)}. It was trained with `{c.settings['method']}`: "
-            f"{METHODS[c.settings['method']].summary}. {facts.bias_labels(report)}{facts.recipe(c)}\n\n"
-            f"- **Developed by:** {facts.TO_FILL}\n"
-            f"- **Funded by:** {facts.TO_FILL}\n"
-            f"- **Shared by:** {facts.TO_FILL}\n"
-            f"- **Model type:** {facts.architecture(c)}\n"
-            "- **Language(s) (NLP):** none; images alone\n"
-            f"- **License:** {facts.TO_FILL}\n"
-            f"- **Finetuned from model:** {facts.initialisation(c)}",
-        ),
-        (
-            "### Model Sources",
-            f"- **Repository:** {facts.TO_FILL}\n- **Paper:** {facts.paper(c)}\n- **Demo:** {facts.TO_FILL}",
-        ),
-        ("## Uses", ""),
-        (
-            "### Direct Use",
-            f"Research on how far a classifier learns the {c.info.bias_name} of an image instead of its target: to compare "
-            "methods, and to measure bias.",
-        ),
-        ("### Downstream Use", "None is foreseen. Whoever trains it further has to measure its bias anew."),
-        (
-            "### Out-of-Scope Use",
-            "- Any use on a patient: diagnosis, triage, screening, treatment, or a second reading.\n"
-            "- A score read as the probability of a disease: it is calibrated on this run's validation images alone.\n"
-            f"- Images of a {c.info.bias_name} or of a kind that is not among those below, without measuring first.",
-        ),
-    ]
-
-
-def _get_started(c: Checkpoint) -> str:
-    use = "predictor.score(path)  # calibrated model score of the positive class, 0 to 1"
-    if c.info.positive is None:
-        use = "predictor.logits(path)  # one a class"
-    return (
-        "```python\nfrom pathlib import Path\nfrom training.predict import Predictor\n\n"
-        f'path = Path("film.dcm")\npredictor = Predictor.load(Path("RUN"))  # this folder\n{use}\n```'
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training.cards", ""),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"plain": plain, "line": line, "short": "{:g}".format}
+    environment.tests["has_images"] = lambda split: c.metrics[split]["n"] > 0
+    # The reason of a near-copy names the line of the other film.
+    reasons = Counter(re.sub(r"line \d+", "another line", row["reason"]) for row in report["excluded"])
+    name = PurePath(runs[-1]["folder"]).name
+    return environment.get_template("card.md.j2").render(
+        run=name,
+        front_matter=front_matter(c, name),
+        report=report,
+        twin=runs[0] if len(runs) == 2 else None,
+        verdict=verdict,
+        info=c.info,
+        model=c.model,
+        architecture=architecture(c),
+        pixels=c.preprocessing,
+        settings={"recipe": None, "separate_copies": False} | c.settings,
+        settings_yaml=yaml.safe_dump(c.settings, allow_unicode=True),
+        method_summary=METHODS[c.settings["method"]].summary,
+        recipe_summary=SUMMARIES.get(c.settings.get("recipe", "")),
+        selection_rule=SELECTION_RULES[report["selection"]["rule"]],
+        temperature=c.temperature,
+        threshold=c.threshold,
+        values=sum(tensor.numel() for tensor in c.weights.values()),
+        versions=c.versions,
+        metrics={str(split): c.metrics[split] for split in Split},
+        images=sum(c.metrics[split]["n"] for split in Split),
+        headings=HEADINGS,
+        excluded=reasons.most_common(),
+        minimum_patients=MINIMUM_PATIENTS,
     )
 
 
-def _limitations(c: Checkpoint, report: dict[str, Any], audit: dict[str, Any] | None) -> list[tuple[str, str]]:
-    bias, check = c.info.bias_name, report.get("confounding")
-    lines = []
-    if check:
-        lines.append(
-            f"Can {bias} and label be told apart in the training images? **{check['verdict']}**; Cramer's V "
-            f"{facts.number(check['cramers_v'])} (0: independent, 1: each gives the other away)."
+def front_matter(c: Checkpoint, run: str) -> str:
+    """What a model hub reads of the card, as YAML: tags, and accuracy and AUROC where they are known."""
+    data = f"{c.info.name}, SYNTHETIC images" if c.info.synthetic else c.info.name
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=c.info.name,
+            dataset_name=f"{data} ({split})",
+            dataset_split=str(split),
+            metric_type=kind,
+            metric_name=HEADINGS[name],
+            metric_value=c.metrics[split][name],
         )
-    lines += [
-        f"Accuracy on test, where the label is its {bias}'s usual one (aligned): "
-        f"{facts.value(c, 'test', 'aligned_accuracy')}; where it is not (conflicting): "
-        f"{facts.value(c, 'test', 'conflicting_accuracy')}; in the worst label x {bias} group: "
-        f"{facts.value(c, 'test', 'worst_group_accuracy')}.",
-        f"Leak of the {bias} from the features on test: {facts.value(c, 'test', 'leak')}; chance: "
-        f"{facts.value(c, 'test', 'leak_chance')}.",
-        facts.external(c),
-        "Every number here is a point estimate of one run; another seed or split gives others.",
-        *map(facts.plain, report["notes"]),
+        for split in (Split.TEST, Split.EXTERNAL)
+        for name, kind in (("accuracy", "accuracy"), ("auroc", "roc_auc"))
+        if c.metrics[split][name] is not None
     ]
-    return [
-        ("## Bias, Risks, and Limitations", f"{facts.bullets(lines)}\n\n{facts.audit(audit)}"),
-        (
-            "### Recommendations",
-            "Judge the model by conflicting images, by its worst group and by external images, not by the accuracy of a "
-            f"random split, on which a model that reads the {bias} does well. Before you rely on any number, measure it on "
-            "your own images.",
-        ),
-    ]
+    tags = ["research-only", "not-a-medical-device", "source-bias", c.settings["method"]]
+    return ModelCardData(
+        library_name="end-cxr",
+        pipeline_tag="image-classification",
+        tags=tags + ["synthetic-data"] * c.info.synthetic,
+        model_name=run,
+        eval_results=results,
+    ).to_yaml()
 
 
-def _training(c: Checkpoint, report: dict[str, Any]) -> list[tuple[str, str]]:
-    regime = "mixed precision (autocast)" if c.settings["amp"] else "float32"
-    return [
-        ("## Training Details", ""),
-        (
-            "### Training Data",
-            f"{facts.DATA[c.info.name]}: {facts.size(c, 'train')}. {facts.sources(c)} {facts.left_out(report)}"
-            + facts.crosstab(c, report),
-        ),
-        ("### Training Procedure", f"{facts.augmentation(c)} {facts.selection(report)} {facts.calibration(c, report)}"),
-        ("#### Preprocessing", facts.preprocessing(c)),
-        (
-            "#### Training Hyperparameters",
-            f"- **Training regime:** {regime}\n\nAll settings, without places on a machine:\n\n"
-            f"```yaml\n{yaml.safe_dump(c.settings, allow_unicode=True)}```",
-        ),
-        ("#### Speeds, Sizes, Times", f"{facts.weights(c)} Speed of each epoch: `metrics.jsonl` of the run."),
-    ]
+def architecture(c: Checkpoint) -> str:
+    """Backbone, features, head and input, in Markdown."""
+    neck = ["batch-normalised"] * c.model.centred + ["of unit length"] * c.model.unit_norm
+    features = f"pooled features ({', '.join(neck)})" if neck else "pooled features"
+    return (
+        f"timm's `{c.model.name}`, {features}, one linear layer to {c.model.num_classes} logits; input "
+        f"{c.model.in_chans} x {c.model.img_size} x {c.model.img_size}"
+    )
 
 
-def _evaluation(c: Checkpoint, report: dict[str, Any], audit: dict[str, Any] | None) -> list[tuple[str, str]]:
-    held = [split for split in facts.SPLITS if c.metrics[split]["n"]]
-    rows = [[heading, *(facts.value(c, split, name) for split in held)] for name, heading in facts.HEADINGS.items()]
-    return [
-        ("## Evaluation", ""),
-        ("### Testing Data, Factors & Metrics", ""),
-        (
-            "#### Testing Data",
-            f"Test: {facts.size(c, 'test')}; external: {facts.size(c, 'external')}. {facts.splitting(c)}",
-        ),
-        (
-            "#### Factors",
-            f"Target, {c.info.bias_name}, their cells, and whether an image follows the training correlation (aligned) or "
-            "not (conflicting).",
-        ),
-        ("#### Metrics", facts.metrics(c)),
-        (
-            "### Results",
-            facts.table(["", *held], rows) + f"\n\n{facts.intervals(audit)} {CHOSEN_ON}" + facts.twin(c, report),
-        ),
-        (
-            "#### Summary",
-            f"Test: {facts.headline(c, 'test')}. External: {facts.headline(c, 'external')}."
-            + (" All images are SYNTHETIC." if c.info.synthetic else ""),
-        ),
-    ]
+def line(text: str) -> str:
+    """Text on one line, with single blanks."""
+    return " ".join(text.split())
 
 
-def _remaining(c: Checkpoint, audit: dict[str, Any] | None) -> list[tuple[str, str]]:
-    software = ", ".join(f"{name} {version}" for name, version in c.versions.items())
-    return [
-        ("## Model Examination", facts.examination(audit)),
-        (
-            "## Environmental Impact",
-            "Not recorded by the run.\n\n"
-            + facts.bullets(
-                [
-                    f"**{name}:** {facts.TO_FILL}"
-                    for name in ("Hardware Type", "Hours used", "Cloud Provider", "Compute Region", "Carbon Emitted")
-                ]
-            ),
-        ),
-        ("## Technical Specifications", ""),
-        (
-            "### Model Architecture and Objective",
-            f"{facts.architecture(c)}. Objective: {METHODS[c.settings['method']].summary}.",
-        ),
-        ("### Compute Infrastructure", ""),
-        ("#### Hardware", facts.TO_FILL),
-        ("#### Software", software),
-        (
-            "## Citation",
-            END_BIBTEX if c.settings["method"] == "end" else f"Of this model: {facts.TO_FILL}",
-        ),
-        ("## Glossary", GLOSSARY),
-        ("## More Information", "`config.yaml`, `report.json` and `predictions.parquet` of the run."),
-        (
-            "## Model Card Authors",
-            f"Written by end-cxr {c.versions.get('end-cxr', '')} from the run's files. {facts.TO_FILL}",
-        ),
-        ("## Model Card Contact", facts.TO_FILL),
-    ]
+def plain(text: str) -> str:
+    """Words of a user or of a file, on one line and with nothing that Markdown would take for its own."""
+    return "".join(f"\\{mark}" if mark in "\\`*[]<>|" else mark for mark in line(text))

@@ -138,9 +138,9 @@ def add_folder_arguments(parser: Parser) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
     options = read_arguments(arguments)
-    # Threads of the models that wait by spinning would take the cores from the processes that read; read at torch's import.
+    # Waiting threads of the models would spin on the cores that the decoding processes need. Torch reads this on import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Imported here, so that --help answers at once, and because each process that reads films imports this module anew.
+    # Imported here, so that --help and mistakes answer at once.
     from training.evaluate.evaluation import run
 
     run(options)

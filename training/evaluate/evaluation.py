@@ -92,8 +92,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
                 line = int(cohort.table["row"].iloc[position]) + 2
                 console.print(f"  line {line} of metadata.csv: {reason}", highlight=False, markup=False)
             cohort = cohort.without(unreadable)
-        for subject, found in zip(together, scored, strict=True):
-            evidence[subject.name] = evidence_of(subject, cohort, found, key, tuple(options.by))
+        for subject, outputs in zip(together, scored, strict=True):
+            evidence[subject.name] = evidence_of(subject, cohort, outputs, key, tuple(options.by))
     ordered = [evidence[subject.name] for subject in subjects]
     about = {
         "notice": RESEARCH_ONLY,
@@ -102,7 +102,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         "resamples": options.resamples,
         "permutations": options.permutations,
         "seed": options.seed,
-        "synthetic": any(one.about["synthetic"] for one in ordered),
+        "synthetic": any(run.about["synthetic"] for run in ordered),
         "versions": versions(),
     }
     with console.status("measuring"):
@@ -113,7 +113,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
 def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
     """Write all results; each file is whole or not there."""
     output.mkdir(parents=True, exist_ok=True)
-    table = pd.concat([one.predictions for one in evidence], ignore_index=True)
+    table = pd.concat([run.predictions for run in evidence], ignore_index=True)
     write_aside(output / "predictions.parquet", lambda file: table.to_parquet(file, index=False))
     write_report(report, evidence, output)
 
@@ -124,15 +124,15 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
     text = json.dumps(values, indent=1, allow_nan=False) + "\n"
     write_aside(output / "report.json", lambda file: file.write_text(text, encoding="utf-8"))
     write_aside(output / "report.html", lambda file: write_page(report, file))
-    for one in evidence:
-        if one.positive is not None and one.predictions["target"].notna().any():
+    for run in evidence:
+        if run.positive is not None and run.predictions["target"].notna().any():
             for layout, name in ((faircare_layout, "faircare"), (fmm_layout, "fmm")):
                 try:
-                    rows = layout(one.predictions, one.positive)
+                    rows = layout(run.predictions, run.positive)
                 except ValueError as error:  # no film has or is called the positive class
-                    ERRORS.print(f"no {one.name}.{name}.csv: {error}", style="yellow", highlight=False, markup=False)
+                    ERRORS.print(f"no {run.name}.{name}.csv: {error}", style="yellow", highlight=False, markup=False)
                     continue
-                write_aside(output / f"{one.name}.{name}.csv", partial(rows.to_csv, index=False))
+                write_aside(output / f"{run.name}.{name}.csv", partial(rows.to_csv, index=False))
 
 
 def write_cards(report: BiasReport, runs: list[Path]) -> None:
@@ -140,7 +140,7 @@ def write_cards(report: BiasReport, runs: list[Path]) -> None:
     for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
         sentences = [run.headline, *(f"{check.name}: {check.answer}. {check.evidence}" for check in run.checks)]
         try:
-            write_card(path if path.is_dir() else path.parent, {"verdict": sentences})
+            write_card(path if path.is_dir() else path.parent, sentences)
         except (ValueError, OSError) as error:
             ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)
 

@@ -6,5 +6,6 @@ film.py           its film reader, copied into it
 onnx_model.py     ONNX
 timm_weights.py   plain timm weights
 facts.py          what every exported model says of itself
+formats.py        which of them writes a run
 __main__.py       the command
 """

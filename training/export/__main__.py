@@ -7,12 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from training.console.commandline import Parser
-
-if TYPE_CHECKING:
-    from training.run.checkpoint import Checkpoint
 
 CLOSING = "For research; not a medical device. Scores are model scores, not diagnoses."
 SUMMARIES = {
@@ -45,53 +41,18 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Export, and say what was measured and how it is loaded."""
+    """Export, and print what was measured and how the file is loaded."""
     options = read_arguments(arguments)
     # Imported here, so that --help and mistakes answer at once.
     from rich.console import Console
 
     from training.console.messages import mistakes_as_sentences
-    from training.export.facts import ExportError, notice
-    from training.run.checkpoint import load_checkpoint
-    from training.run.checkpoint_header import checkpoint_file
+    from training.export.formats import export
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with mistakes_as_sentences("interrupted; nothing was written"):
-        checkpoint, run = load_checkpoint(options.run), checkpoint_file(options.run).resolve().parent.name
-        try:
-            lines = exported(options, checkpoint, run)
-        except OSError as error:
-            raise ExportError(f"--output {options.output} can't be written: {error.strerror or error}") from None
-        console.print(f"wrote {options.output}")
-        for line in (*lines, notice(checkpoint)):
+        for line in export(options.command, options.run, options.output, getattr(options, "backbone", False)):
             console.print(line)
-
-
-def exported(options: argparse.Namespace, checkpoint: "Checkpoint", run: str) -> list[str]:
-    """Write it, and return what is said of it."""
-    from training.export.facts import ExportError, reading
-
-    place: Path = options.output
-    if options.command == "monai":
-        from training.export.monai_bundle import export_monai
-
-        found = export_monai(checkpoint, run, place.absolute())
-        lines = [f"logits differ by at most {found:.1e} on random images", f"see {place}/docs/README.md"]
-    elif options.command == "timm":
-        from training.export.timm_weights import export_timm
-
-        lines = [export_timm(checkpoint, run, place, options.backbone)]
-        if options.backbone:
-            return [*lines, "features alone: the last layer, and what reads its logits, is not in it"]
-    else:
-        try:
-            from training.export.onnx_model import export_onnx
-
-            found = export_onnx(checkpoint, run, place.absolute())
-        except ModuleNotFoundError as error:  # of ours, or of those that torch's exporter imports when it is called
-            raise ExportError(f"{error.name} is not installed: pip install 'end-cxr[export]'") from None
-        lines = [f"features and logits differ by at most {found:.1e} on random images"]
-    return [*lines, reading(checkpoint)]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 
-from training.cards.facts import architecture, bullets, plain
+from training.cards.model_card import architecture, plain
 from training.export.facts import facts, notice, reading
 from training.run.checkpoint import Checkpoint
 
@@ -11,21 +11,19 @@ def bundle_readme(checkpoint: Checkpoint, run: str) -> str:
     """docs/README.md as Markdown."""
     c, info, p = checkpoint, checkpoint.info, checkpoint.preprocessing
     values = facts(c, run)
-    lines = [
-        f"classes, in the order of the logits: {', '.join(map(plain, info.targets))}",
-        f"positive class: {plain(str(values['positive_class']))}",
-        f"values of {info.bias_name} that it was trained and tested on: {', '.join(map(plain, info.biases))}",
-        f"temperature: {c.temperature:.6g}",
-        f"threshold: {'none' if c.threshold is None else f'{c.threshold:.6g}'}",
-        f"input: {p.channels} x {p.size} x {p.size}; aspect {p.aspect}, intensity {p.intensity}",
-        f"network: {architecture(c)}",
-    ]
+    classes, biases = (", ".join(map(plain, names)) for names in (info.targets, info.biases))
     return f"""\
 # {run}
 
 **{notice(c)}**
 
-{bullets(lines)}
+- classes, in the order of the logits: {classes}
+- positive class: {plain(str(values["positive_class"]))}
+- values of {info.bias_name} that it was trained and tested on: {biases}
+- temperature: {c.temperature:.6g}
+- threshold: {"none" if c.threshold is None else f"{c.threshold:.6g}"}
+- input: {p.channels} x {p.size} x {p.size}; aspect {p.aspect}, intensity {p.intensity}
+- network: {architecture(c)}
 
 {reading(c)}
 
@@ -46,16 +44,16 @@ from monai.bundle import load
 network = load("BUNDLE", bundle_dir="FOLDER_OF_BUNDLES", workflow_type="inference")  # gives logits
 ```
 
-DICOM films are not read here: MONAI's readers don't apply the greyscale pipeline that the model was trained behind. Score
+DICOM films are not read here: MONAI's readers don't apply the greyscale pipeline that the model was trained with. Score
 them with `python -m training.evaluate --dicom-dir` of end-cxr.
 
 `scripts/film.py` prepares a film as in training. MONAI's `Resized` and `ScaleIntensityRangePercentilesd` would not do: they
-filter otherwise before they shrink, and take padding and burnt-out markers into the percentiles.
+use another filter before they shrink, and take padding and burnt-out markers into the percentiles.
 
-A bundle is code: `configs/inference.json` and `scripts/film.py` are run. Use it only from where you trust. `models/model.pt`
-holds tensors alone (`torch.load(..., weights_only=True)`).
+A bundle is code: `configs/inference.json` and `scripts/film.py` are run. Use only bundles that you trust. `models/model.pt`
+holds tensors only (`torch.load(..., weights_only=True)`).
 
-## All of it
+## Everything the bundle says of the model
 
 ```json
 {json.dumps(values, indent=2)}

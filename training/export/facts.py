@@ -12,12 +12,7 @@ class ExportError(ValueError):
 
 
 def facts(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
-    """Plain values for a header: no path, no patient.
-
-    Args:
-        checkpoint: of the run.
-        run: name of its folder.
-    """
+    """Plain values for a header: no path, no patient. `run` is the name of the run folder."""
     c, info = checkpoint, checkpoint.info
     return {
         "notice": notice(c),
@@ -36,16 +31,16 @@ def facts(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
 
 
 def notice(checkpoint: Checkpoint) -> str:
-    """For what it is not."""
+    """The notice that it is for research, and whether its images were synthetic."""
     return RESEARCH_ONLY + (SYNTHETIC.rstrip() if checkpoint.info.synthetic else "")
 
 
 def reading(checkpoint: Checkpoint) -> str:
-    """How the logits become a score and a call, in a sentence."""
+    """How the logits become a score and a prediction, in a sentence."""
     c, positive = checkpoint, checkpoint.info.positive_name
     text = f"Score = softmax(logits / {c.temperature:.6g})"
     if positive is None or c.threshold is None:
-        return f"{text}; an image is called for its most probable class."
+        return f"{text}; the prediction is the most probable class."
     return (
         f"{text}; an image is called {positive} from a score of {c.threshold:.6g} on, which was chosen on validation."
     )

@@ -32,8 +32,7 @@ def export_monai(checkpoint: Checkpoint, run: str, folder: Path) -> float:
     """Write the bundle's folder, and return the largest difference of its logits from the classifier's on random images.
 
     Args:
-        checkpoint: of the run.
-        run: name of its folder.
+        run: name of the run folder.
         folder: the bundle's; it must not exist.
 
     Raises:
@@ -55,13 +54,13 @@ def export_monai(checkpoint: Checkpoint, run: str, folder: Path) -> float:
         torch.save(weights, place / "models" / "model.pt")
         shutil.copyfile(Path(__file__).with_name("film.py"), place / "scripts" / "film.py")
         (place / "docs" / "README.md").write_text(bundle_readme(checkpoint, run), encoding="utf-8")
-        found = difference(built(place), model)
-        if not found <= TOLERANCE:  # nor where it is NaN
+        largest = difference(built(place), model)
+        if not largest <= TOLERANCE:  # true for NaN too
             raise ExportError(
-                f"the bundle of {checkpoint.model.name} differs by {found:.2g} from the classifier: not kept"
+                f"the bundle of {checkpoint.model.name} differs by {largest:.2g} from the classifier: not kept"
             )
         place.rename(folder)
-    return found
+    return largest
 
 
 def network_config(model: Classifier) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -197,7 +196,7 @@ def metadata(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
         "name": run,
         "task": f"Research: classification of {'SYNTHETIC ' * c.info.synthetic}chest radiographs into {', '.join(classes)}",
         "description": f"{notice(c)} {reading(c)}",
-        "intended_use": "Research on what a classifier takes from the source of a film. Not a medical device.",
+        "intended_use": "Research on how far a classifier reads the source of a film. Not a medical device.",
         "authors": NOT_STATED,
         "copyright": NOT_STATED,
         "data_type": "PNG, JPEG or TIFF",

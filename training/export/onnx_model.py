@@ -1,7 +1,7 @@
 """An ONNX model: input `image` (batch x channels x size x size, normalised), outputs `features` and `logits`, any batch.
 
-What the header of a checkpoint says travels in `metadata_props`, a JSON value each. What torch's exporter notes of each node
-doesn't: it names the source files on this machine.
+The header of the checkpoint is in `metadata_props`, a JSON value each. What torch's exporter notes of each node is removed:
+it names source files of this machine.
 """
 
 import json
@@ -26,22 +26,20 @@ def export_onnx(checkpoint: Checkpoint, run: str, file: Path) -> float:
     """Write the file, and return the largest difference between its outputs and the classifier's on random images.
 
     Args:
-        checkpoint: of the run.
-        run: name of its folder.
-        file: to write.
+        run: name of the run folder.
 
     Raises:
-        ExportError: torch can't trace the backbone, or the ONNX model gives other numbers.
+        ExportError: torch can't trace the backbone, or the outputs of the ONNX model differ.
     """
     model = checkpoint.build()
     traced = _traced(model, {name: json.dumps(value) for name, value in facts(checkpoint, run).items()})
-    found = parity(model, traced.SerializeToString())
-    if not found <= TOLERANCE:  # nor where it is NaN
+    largest = parity(model, traced.SerializeToString())
+    if not largest <= TOLERANCE:  # true for NaN too
         raise ExportError(
-            f"the ONNX model of {checkpoint.model.name} differs by {found:.2g} from the classifier: not kept"
+            f"the ONNX model of {checkpoint.model.name} differs by {largest:.2g} from the classifier: not kept"
         )
     write_aside(file, lambda place: onnx.save(traced, place))
-    return found
+    return largest
 
 
 def _traced(model: Classifier, props: dict[str, str]) -> onnx.ModelProto:
@@ -88,8 +86,10 @@ def parity(model: Classifier, file: Path | bytes) -> float:
         image = _images(model, count)
         with torch.inference_mode():
             expected = model(image)
-        for found, wanted in zip(session.run(["features", "logits"], {"image": image.numpy()}), expected, strict=True):
-            differences.append(float(np.abs(found - wanted.numpy()).max()))
+        for exported, original in zip(
+            session.run(["features", "logits"], {"image": image.numpy()}), expected, strict=True
+        ):
+            differences.append(float(np.abs(exported - original.numpy()).max()))
     return max(differences)
 
 

@@ -15,9 +15,7 @@ def export_timm(checkpoint: Checkpoint, run: str, file: Path, backbone: bool = F
     """Write the file and return the line of Python that loads it from here; the file's header has one for its own folder.
 
     Args:
-        checkpoint: of the run.
-        run: name of its folder.
-        file: to write.
+        run: name of the run folder.
         backbone: without the last layer: the model gives features, before any centring and scaling to unit length.
 
     Raises:
@@ -29,10 +27,10 @@ def export_timm(checkpoint: Checkpoint, run: str, file: Path, backbone: bool = F
     network = model.backbone if backbone else plain_timm(model)
     classes = 0 if backbone else checkpoint.model.num_classes
     given = {"num_classes": classes, **timm_arguments(checkpoint.model)}
-    told = ", ".join([repr(checkpoint.model.name), *(f"{name}={value!r}" for name, value in given.items())])
-    lines = [f"timm.create_model({told}, checkpoint_path={place!r})" for place in (str(file), file.name)]
-    unread = ("temperature", "threshold", "score") if backbone else ()  # there are no logits to read
-    values = {name: value for name, value in facts(checkpoint, run).items() if name not in unread}
+    arguments = ", ".join([repr(checkpoint.model.name), *(f"{name}={value!r}" for name, value in given.items())])
+    lines = [f"timm.create_model({arguments}, checkpoint_path={place!r})" for place in (str(file), file.name)]
+    left_out = ("temperature", "threshold", "score") if backbone else ()  # there are no logits to read
+    values = {name: value for name, value in facts(checkpoint, run).items() if name not in left_out}
     header = {name: json.dumps(value) for name, value in values.items()} | {"load": lines[1]}
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     write_aside(file, lambda place: save_file(weights, place, metadata=header))

@@ -1,7 +1,7 @@
-"""A folder of DICOM files, scored in shards that survive a kill, and what is written back as DICOM.
+"""A folder of DICOM files, scored in shards that survive a kill, and results written as DICOM.
 
 evaluation.py     from options to tables and a report
-engines.py        who works on the shards: this machine or a Ray cluster
+engines.py        where shards are scored: on this machine or a Ray cluster
 shard.py          some hundred files, read and scored
 reading.py        one file to pixels and facts, in a decoding process
 store.py          where finished shards are kept
@@ -9,7 +9,7 @@ merge.py          shards to results
 aggregate.py      films to studies and patients
 labels.py         the table of labels
 patient_files.py  files that identify patients, on request
-dicom_derived.py  what every DICOM object made from a film carries
+dicom_derived.py  patient, study and UIDs of every DICOM object made from a film
 dicom_sr.py       scores as a structured report
 dicom_sc.py       saliency as a secondary capture
 """

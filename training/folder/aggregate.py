@@ -1,4 +1,4 @@
-"""From films to studies and patients: one score for all films of each, and how well it tells the classes apart."""
+"""From films to studies and patients: one score for each, and its AUROC."""
 
 from typing import Literal
 
@@ -20,7 +20,6 @@ def aggregate(
         predictions: columns run, study, patient, target and score.
         unit: `study` or `patient`. Films that name no study count as a study each.
         how: `max` or `mean` of the calibrated scores of its films.
-        positive: name of the positive class.
         negative: what a unit below the threshold is called.
         thresholds: of each run; fitted to single films, so that a maximum over films calls more units positive.
 
@@ -41,8 +40,8 @@ def aggregate(
     result["prediction"] = np.where(result["score"] >= limit, positive, negative)
     known = table[table["target"].notna()]
     is_positive = (known["target"] == positive).groupby([known[name] for name in keys], sort=False).any()
-    found = is_positive.reindex(pd.MultiIndex.from_frame(result[keys]))
-    named = [None if pd.isna(value) else positive if value else negative for value in found]
+    label = is_positive.reindex(pd.MultiIndex.from_frame(result[keys]))
+    named = [None if pd.isna(value) else positive if value else negative for value in label]
     result["target"] = np.array(named, dtype=object)
     return result
 
@@ -58,10 +57,10 @@ def summary(units: pd.DataFrame, positive: str, resamples: int, seed: int) -> pd
         known = table[table["target"].notna()]
         patient = known["patient"].to_numpy()
         is_positive = (known["target"] == positive).to_numpy()
-        found = auroc_interval(is_positive, known["score"].to_numpy(), patient, resamples, seed)
+        auroc = auroc_interval(is_positive, known["score"].to_numpy(), patient, resamples, seed)
         rows.append(
             {"run": run, "units": len(table), "patients": int(table["patient"].nunique())}
             | {"positives": int(is_positive.sum())}
-            | found._asdict()
+            | auroc._asdict()
         )
     return pd.DataFrame(rows)

@@ -1,8 +1,7 @@
-"""What an object made from a film owes to it: the same patient and study, a series of its own, its own name, the words.
+"""What structured reports and secondary captures share: patient and study of the film, a new series, stable UIDs.
 
-For the structured report and the secondary capture alike. Both go back into the archive of the film, so they do hold the
-patient; nothing else of ours may. Messages quote no tag, and the originals of errors are dropped, context and all,
-because pydicom and highdicom quote the value that they stumbled over.
+Both go back into the archive of the film, so they hold the patient's identity; no other output may. Messages quote no tag,
+and original errors are dropped together with their context, because pydicom and highdicom quote the offending value.
 
 References:
     [1] DICOM PS3.3 C.7.1.1 patient, C.7.2.1 general study, C.12.1 SOP common; PS3.5 B.2 UIDs of the 2.25 branch.
@@ -63,16 +62,12 @@ class DicomReportError(ValueError):
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What one checkpoint says of one film.
+    """The result of one checkpoint for one film.
 
     Attributes:
-        run: name of the run.
         model: name of the backbone.
-        method: name of the training method.
         score: calibrated probability of the positive class, in [0, 1].
-        threshold: score from which the class counts as predicted; None where the most probable class is.
-        prediction: name of the predicted class.
-        positive: name of the positive class.
+        threshold: score from which a film counts as positive; None: the most probable class is predicted.
         version: of this package.
         checkpoint: SHA-256 of the checkpoint file in hex, or the beginning of it.
     """
@@ -95,7 +90,7 @@ class ModelResult:
 
 
 def require_highdicom() -> None:
-    """Say how to get highdicom, which is an extra of this package, before any film is read.
+    """Check for highdicom, an extra of this package, before any film is read.
 
     Raises:
         DicomReportError: it isn't installed.
@@ -105,7 +100,7 @@ def require_highdicom() -> None:
     except ImportError:
         missing = DicomReportError("highdicom is needed to write DICOM objects: pip install 'end-cxr[reports]'")
     else:
-        # For good: it logs values of tags, and to switch it on again would need a count of the threads inside.
+        # Never switched on again: it logs values of tags, and other threads may still be inside.
         logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
         return
     raise missing
@@ -122,7 +117,6 @@ def write_derived(
     Args:
         source: the bytes of the film, which `datasets.film.read.read_radiograph` has read before.
         make: from `film_header` and the time to an object of highdicom, with a file meta information.
-        path: of the file.
         made: when, by the clock of the study; now by default. A resumed job that gives the same writes the same bytes.
 
     Returns:
@@ -203,23 +197,21 @@ def _readable(parsed: Dataset, keyword: str) -> pydicom.DataElement | None:
 
 
 def derived_uid(kind: str, header: Dataset, results: Sequence[ModelResult], *, of: str = "SOPInstanceUID") -> str:
-    """The UID that what is made of these results always gets: a resumed or repeated job overwrites and doubles nothing.
+    """A UID that is the same for the same film and checkpoints: a repeated job makes no second object.
 
     Args:
-        kind: what is named, "report" for example.
-        header: of the film.
-        results: of which models.
-        of: the UID it hangs on; that of the study for a series.
+        kind: what the UID is of, "report" for example.
+        of: the UID that it is derived from; that of the study for a series.
     """
     name = "|".join([PRODUCT, kind, str(header[of].value), *(result.checkpoint for result in results)])
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
 
 
 def instance_number(header: Dataset) -> int:
-    """That of the film, so that both series are in one order; 1 where it has none."""
+    """The film's own, so that both series have the same order; 1 where it has none."""
     return max(int(header.get("InstanceNumber") or 1), 1)
 
 
 def line(text: str, length: int = 64) -> str:
-    """Text as a DICOM long string takes it: one line, no backslash (it parts values), cut to its length."""
+    """Text as a DICOM long string: one line, no backslash (it separates values), cut to `length`."""
     return " ".join(text.replace("\\", "/").split())[:length].strip() or "unnamed"

@@ -40,7 +40,6 @@ def write_secondary_capture(
     folder: Path,
     name: str,
     *,
-    map_name: str = "Grad-CAM",
     made: datetime | None = None,
 ) -> Path:
     """Write the film with the map over it and a line of text below into `folder/name.dcm`.
@@ -51,13 +50,9 @@ def write_secondary_capture(
     Args:
         source: the bytes of the film.
         film: what `read_radiograph` made of them.
-        heat: rows x columns of the model's input, in [0, 1], for the positive class.
-        result: of the model whose map it is.
-        preprocessing: of that model.
+        heat: Grad-CAM, rows x columns of the model's input, in [0, 1], for the positive class.
         folder: exists.
         name: of the file, without suffix; it must not identify anyone (a keyed hash).
-        map_name: what the map is, for the derivation.
-        made: see `training.folder.dicom_derived.write_derived`.
 
     Returns:
         The path of the file.
@@ -73,7 +68,7 @@ def write_secondary_capture(
     _refuse_burned_in(film.facts.get("burned_in") is True)
     words = ("RESEARCH ONLY - not a medical device", result.run, f"score {result.score:.2f}")
     picture = draw(film.pixels, heat, preprocessing, words)
-    what = f"{map_name} of {result.model} ({result.method}), run {result.run}, for the class {result.positive}"
+    what = f"Grad-CAM of {result.model} ({result.method}), run {result.run}, for the class {result.positive}"
 
     def make(header: "Dataset", moment: datetime) -> "Dataset":
         _refuse_burned_in(header.get("BurnedInAnnotation") == "YES")
@@ -141,5 +136,5 @@ def _capture(header: "Dataset", picture: np.ndarray, what: str, result: ModelRes
 def _refuse_burned_in(burned_in: bool) -> None:
     if burned_in:
         raise DicomReportError(
-            "the film says that text is burned into its pixels, perhaps a name: no picture is made of it"
+            "the film states that text is burned into its pixels, perhaps a name: no picture is made of it"
         )

@@ -52,7 +52,6 @@ def write_structured_report(
         results: one or more, in the order in which they are to be shown.
         folder: exists.
         name: of the file, without suffix; it must not identify anyone (a keyed hash).
-        made: see `training.folder.dicom_derived.write_derived`.
 
     Returns:
         The path of the file.

@@ -1,17 +1,18 @@
-"""Who works off the shards of a folder: this machine, or the machines of a Ray cluster.
+"""Where the shards of a folder are scored: on this machine, or on the machines of a Ray cluster.
 
-Both run the same function on the same shards and keep the same tables, so that one may go on where the other was stopped.
+Both run the same function on the same shards and keep the same tables, so one can continue where the other was stopped.
 """
 
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from datasets.film.folder import Entry
-from training.folder.shard import Job, Shard, ShardScorer
+from training.folder.shard import FolderJob, Shard, ShardScorer
 from training.folder.store import ShardStore
 
 Advance = Callable[[int], object]
@@ -21,31 +22,24 @@ class EngineError(ValueError):
     """An engine that can't be used here; the message says what to install."""
 
 
-def run_locally(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Advance) -> None:
+def run_locally(job: FolderJob, store: ShardStore, shards: Iterable[Shard], advance: Advance) -> None:
     """Score shards here, with `job.workers` decoding processes.
 
     Args:
-        job: what to do.
-        store: where the tables go.
-        shards: those that are missing.
-        advance: called with the number of files done.
+        shards: those that the store lacks.
+        advance: called with the number of files scored since the last call.
     """
     missing = iter(shards)
     first = next(missing, None)
     if first is None:  # no model is loaded when nothing is to be scored
         return
-
-    def everything() -> Iterator[Shard]:
-        yield first
-        yield from missing
-
     with ShardScorer(job) as scorer:
-        for shard, table in scorer.tables(everything()):
+        for shard, table in scorer.tables(chain([first], missing)):
             store.write(shard, table)
             advance(len(shard.entries))
 
 
-def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Advance) -> None:
+def run_on_ray(job: FolderJob, store: ShardStore, shards: Iterable[Shard], advance: Advance) -> None:
     """Score shards on a Ray cluster: the one at RAY_ADDRESS, or one of this machine's own.
 
     Every machine must reach the folder, the checkpoints and the store under the same names. An actor takes `job.workers`
@@ -76,7 +70,7 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
         # An actor that asks for more than a machine has would be waited for without end.
         job = replace(job, workers=max(1, min(job.workers, *(int(cpus) for cpus in machines if cpus >= 1))))
         room = max(1, sum(int(cpus) // job.workers for cpus in machines))
-        found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        results = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _RayScorer,
             fn_constructor_args=(job, store),
             batch_size=1,
@@ -84,7 +78,7 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
             num_gpus=1 if job.device.startswith("cuda") else 0,
             compute=ray.data.ActorPoolStrategy(size=min(room, len(rows))),
         )
-        for batch in found.iter_batches(batch_size=1):
+        for batch in results.iter_batches(batch_size=1):
             advance(int(batch["files"].sum()))
     except ray.exceptions.RayError as error:  # its text holds the traceback of another machine
         raise EngineError(
@@ -99,7 +93,7 @@ def run_on_ray(job: Job, store: ShardStore, shards: Iterable[Shard], advance: Ad
 class _RayScorer:
     """An actor: checkpoints and decoding processes that stay from one shard to the next."""
 
-    def __init__(self, job: Job, store: ShardStore) -> None:
+    def __init__(self, job: FolderJob, store: ShardStore) -> None:
         self.scorer, self.store = ShardScorer(job), store
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:

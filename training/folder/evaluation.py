@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from datasets.film.facts import MODALITIES, VIEWS
-from datasets.film.folder import LocalFolder, open_folder
+from datasets.film.folder import Folder, LocalFolder, open_folder
 from datasets.film.identity import hash_key, key_id
 from datasets.film.policy import DicomPolicy
 from datasets.sample import Split
@@ -31,7 +31,7 @@ from training.folder.engines import ENGINES
 from training.folder.labels import Labels, read_labels
 from training.folder.merge import Merge, Survey, source_names, survey
 from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
-from training.folder.shard import Job, Shard, shards_of
+from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.checkpoint import write_aside
 from training.run.reference import load_reference
@@ -49,23 +49,9 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         EvaluationError, LabelsError, FolderError, CheckpointError: with a sentence for the user.
     """
     subjects = load_subjects(options.runs, options.device)
-    for subject in subjects:
-        if subject.predictor.info.name == "biased-mnist":
-            raise EvaluationError(f"{subject.name} is a model of digits: it can't score chest radiographs")
-    folder = open_folder(str(options.dicom_dir))
-    output: Path = options.output
-    shards_in = Path(options.shards) if options.shards and "://" not in options.shards else None
-    for place in (output, options.sr, options.saliency, options.linkage, shards_in):
-        if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
-            raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
+    folder, output = open_folder(str(options.dicom_dir)), options.output
+    check_options(options, subjects, folder)
     key = find_key(output, options.hash_key)
-    if options.sr is not None or options.saliency is not None:
-        require_highdicom()
-        without = next((subject.name for subject in subjects if subject.predictor.info.positive is None), None)
-        if without is not None:
-            raise EvaluationError(f"{without} has no positive class, so there is no score for --sr and --saliency")
-    if options.fail_on and options.labels is None:
-        raise EvaluationError("--fail-on needs --labels: without them nothing is measured that could fail")
     labels = None
     if options.labels is not None:
         labels = read_labels(options.labels, key, [subject.predictor.info for subject in subjects])
@@ -77,7 +63,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         for draft in output.glob(f".{name}.*"):
             draft.unlink()
 
-    job = Job(
+    job = FolderJob(
         folder,
         tuple(run.resolve() for run in options.runs),
         key,
@@ -90,38 +76,60 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     )
     store = ShardStore(str(options.shards or output / "shards"))
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
-    shards = work_off(job, store, options.engine, options.retry)
+    shards = score_shards(job, store, options.engine, options.retry)
     if options.shards is None:
         store.keep_only(set(shards))
     trained = trained_on(subjects, key)
-    found = survey(store, shards, labels, trained)
-    show_files(found, console)
-    if options.fail_on and not found.labelled:
+    surveyed = survey(store, shards, labels, trained)
+    show_files(surveyed, console)
+    if options.fail_on and not surveyed.labelled:
         raise EvaluationError("--fail-on: no scored film has a label, so that nothing is measured that could fail")
-    merge = Merge(job, store, shards, found, subjects, labels, options.source_tag, tuple(options.by))
+    merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, tuple(options.by))
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
     if options.linkage is not None:
-        write_linkage(options.linkage, job, set(found.files["file"][found.files["status"] == "scored"]))
+        write_linkage(options.linkage, job, set(surveyed.files["file"][surveyed.files["status"] == "scored"]))
         console.print(
             f"identifies patients: {options.linkage} says what each hash stands for", markup=False, highlight=False
         )
-    if not (found.files["status"] == "scored").any():
+    if not (surveyed.files["status"] == "scored").any():
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
     if options.sr is not None or options.saliency is not None:
         write_patient_files(options, job, subjects, console)
-    if not found.files["audited"].any():
+    if not surveyed.files["audited"].any():
         raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
-    about = about_folder(options, subjects, found)
+    about = about_folder(options, subjects, surveyed)
     if options.aggregate:
-        about["aggregated"] = aggregate_units(options, subjects, found, output)
+        about["aggregated"] = aggregate_units(options, subjects, surveyed, output)
     evidence = [evidence_of_folder(merge, number) for number in range(len(subjects))]
     with console.status("measuring"):
-        if found.labelled:
+        if surveyed.labelled:
             report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed)
         else:
             report = describe(evidence, about, options.resamples, options.permutations, options.seed)
     return report, evidence
+
+
+def check_options(options: argparse.Namespace, subjects: list[Subject], folder: Folder) -> None:
+    """Refuse what can't be done, before any file is read.
+
+    Raises:
+        EvaluationError, DicomReportError: with a sentence for the user.
+    """
+    digits = next((subject.name for subject in subjects if subject.predictor.info.name == "biased-mnist"), None)
+    if digits is not None:
+        raise EvaluationError(f"{digits} is a model of digits: it can't score chest radiographs")
+    shards = Path(options.shards) if options.shards and "://" not in options.shards else None
+    for place in (options.output, options.sr, options.saliency, options.linkage, shards):
+        if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
+            raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
+    if options.sr is not None or options.saliency is not None:
+        require_highdicom()
+        without = next((subject.name for subject in subjects if subject.predictor.info.positive is None), None)
+        if without is not None:
+            raise EvaluationError(f"{without} has no positive class, so there is no score for --sr and --saliency")
+    if options.fail_on and options.labels is None:
+        raise EvaluationError("--fail-on needs --labels: without them nothing is measured that could fail")
 
 
 def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
@@ -153,12 +161,10 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip().upper() for name in text.split(",") if name.strip())
 
 
-def work_off(job: Job, store: ShardStore, engine: str, retry: bool = False) -> list[str]:
+def score_shards(job: FolderJob, store: ShardStore, engine: str, retry: bool = False) -> list[str]:
     """Score the shards that the store lacks; returns the names of all, in the folder's order.
 
     Args:
-        job: what to do.
-        store: of the shards.
         engine: a key of `ENGINES`.
         retry: also score those again with files that failed for a reason that may have passed.
     """
@@ -198,11 +204,9 @@ def evidence_of_folder(merge: Merge, number: int) -> Evidence:
     films = merge.audited(number)
     reference = load_reference(subject.folder)
     training = subject.predictions((Split.TRAIN,))
-    if (
-        training is not None and not merge.found.labelled
-    ):  # sources have other names there, which would be all the drift
-        training = training.drop(columns="source")
-    left_out = int((merge.found.files["status"] != "scored").sum())
+    if training is not None and not merge.survey.labelled:
+        training = training.drop(columns="source")  # sources have other names there: all of them would look new
+    left_out = int((merge.survey.files["status"] != "scored").sum())
     return Evidence(
         subject.name,
         about_of(subject, [str(Split.EXTERNAL)], left_out),
@@ -217,25 +221,25 @@ def evidence_of_folder(merge: Merge, number: int) -> Evidence:
     )
 
 
-def about_folder(options: argparse.Namespace, subjects: list[Subject], found: Survey) -> dict[str, Any]:
+def about_folder(options: argparse.Namespace, subjects: list[Subject], surveyed: Survey) -> dict[str, Any]:
     """What the report says of the whole; nothing in it identifies anyone."""
     notes = []
-    if found.without_patient:
-        notes.append(f"{found.without_patient} films name no patient: each of their studies counts as one.")
-    if found.trained:
-        notes.append(f"{found.trained} films are of patients that a run was trained on, and are not audited.")
-    audited, scored = int(found.files["audited"].sum()), int((found.files["status"] == "scored").sum())
-    if audited + found.trained < (int((found.files["label"][found.files["status"] == "scored"] >= 0).sum()) or scored):
+    if surveyed.without_patient:
+        notes.append(f"{surveyed.without_patient} films name no patient: each of their studies counts as one.")
+    if surveyed.trained:
+        notes.append(f"{surveyed.trained} films are of patients that a run was trained on, and are not audited.")
+    scored, audited = surveyed.files[surveyed.files["status"] == "scored"], int(surveyed.files["audited"].sum())
+    if audited + surveyed.trained < (int((scored["label"] >= 0).sum()) or len(scored)):
         notes.append(f"The report is made of {audited} films of patients drawn by their hashes; the tables have all.")
-    notes += [f"{count} lines of the labels go with {what}." for what, count in found.unmatched.items() if count]
+    notes += [f"{count} lines of the labels go with {what}." for what, count in surveyed.unmatched.items() if count]
     return {
         "notice": RESEARCH_ONLY,
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "films": "a folder of DICOM files",
         "source": options.source_tag,
         "files": {
-            "counts": plain(found.counts),
-            "facts": found.facts,
+            "counts": plain(surveyed.counts),
+            "facts": surveyed.facts,
             "notes": notes,
         },
         "resamples": options.resamples,
@@ -247,10 +251,10 @@ def about_folder(options: argparse.Namespace, subjects: list[Subject], found: Su
 
 
 def aggregate_units(
-    options: argparse.Namespace, subjects: list[Subject], found: Survey, output: Path
+    options: argparse.Namespace, subjects: list[Subject], surveyed: Survey, output: Path
 ) -> list[dict[str, Any]]:
     """Write studies.parquet and patients.parquet; returns how well each run tells those that are audited apart."""
-    audited = set(found.files["patient"][found.files["audited"]])
+    audited = set(surveyed.files["patient"][surveyed.files["audited"]])
     columns = ["run", "file", "study", "patient", "target", "score"]
     predictions = pd.read_parquet(output / "predictions.parquet", columns=columns)
     rows = []
@@ -264,9 +268,9 @@ def aggregate_units(
             negative = (
                 next(name for name in info.targets if name != positive) if len(info.targets) == 2 else f"not {positive}"
             )
-            own = predictions[predictions["run"] == subject.name]
+            scored = predictions[predictions["run"] == subject.name]
             threshold = {subject.name: checkpoint.threshold if checkpoint.threshold is not None else 0.5}
-            units = aggregate(own, unit, options.aggregate, positive, negative, threshold)
+            units = aggregate(scored, unit, options.aggregate, positive, negative, threshold)
             parts.append(units)
             measured = summary(units[units["patient"].isin(audited)], positive, options.resamples, options.seed)
             rows += [{"unit": unit, "how": options.aggregate} | record for record in plain(measured)]
@@ -276,7 +280,7 @@ def aggregate_units(
     return rows
 
 
-def write_patient_files(options: argparse.Namespace, job: Job, subjects: list[Subject], console: Console) -> None:
+def write_patient_files(options: argparse.Namespace, job: FolderJob, subjects: list[Subject], console: Console) -> None:
     """Write structured reports and saliency images where they were asked for, and say how many."""
     table = pd.read_parquet(options.output / "predictions.parquet", columns=["run", "file", "score", "prediction"])
     films, made = int((table["run"] == subjects[0].name).sum()), datetime.now()
@@ -297,18 +301,18 @@ def write_patient_files(options: argparse.Namespace, job: Job, subjects: list[Su
 
 
 def progress_bar() -> Progress:
-    """Done, of how many, and how long it will take; on stderr."""
+    """How many of how many, and the time left; on stderr."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=ERRORS
     )
 
 
-def show_files(found: Survey, console: Console) -> None:
+def show_files(surveyed: Survey, console: Console) -> None:
     """Print what became of the files; the counts add up."""
-    by_status = found.files["status"].value_counts()
+    by_status = surveyed.files["status"].value_counts()
     parts = ", ".join(f"{by_status.get(status, 0):,} {status}" for status in ("scored", "skipped", "failed"))
-    console.print(f"[bold]{len(found.files):,} files[/bold]: {parts}", highlight=False)
-    others = found.counts[found.counts["status"] != "scored"].sort_values("files", ascending=False)
+    console.print(f"[bold]{len(surveyed.files):,} files[/bold]: {parts}", highlight=False)
+    others = surveyed.counts[surveyed.counts["status"] != "scored"].sort_values("files", ascending=False)
     if len(others):
         table = Table(box=None, show_header=False, pad_edge=True)
         for name in ("files", "status", "reason"):
@@ -316,18 +320,20 @@ def show_files(found: Survey, console: Console) -> None:
         for _, row in others.iterrows():
             table.add_row(f"{row['files']:,}", row["status"], row["reason"])
         console.print(table, highlight=False)
-    for what, count in found.unmatched.items():
+    for what, count in surveyed.unmatched.items():
         if count:
             console.print(f"{count:,} lines of the labels go with {what}", style="yellow", highlight=False)
-    without = int(((found.files["status"] == "scored") & (found.files["label"] < 0)).sum())
-    if found.unmatched and without:
+    without = int(((surveyed.files["status"] == "scored") & (surveyed.files["label"] < 0)).sum())
+    if surveyed.unmatched and without:
         console.print(f"{without:,} scored films have no label", style="yellow", highlight=False)
-    inverted = found.facts["looks_inverted"].get("True", 0)
+    inverted = surveyed.facts["looks_inverted"].get("True", 0)
     if inverted:
         console.print(
             f"{inverted:,} scored films look inverted (air bright): look at some of them, files.parquet names them",
             style="yellow",
             highlight=False,
         )
-    if found.trained:
-        console.print(f"{found.trained:,} films are of patients that a run was trained on: not audited", style="yellow")
+    if surveyed.trained:
+        console.print(
+            f"{surveyed.trained:,} films are of patients that a run was trained on: not audited", style="yellow"
+        )

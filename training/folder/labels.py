@@ -29,7 +29,7 @@ class LabelsError(CohortError):
 
 @dataclass(frozen=True)
 class Labels:
-    """What a table says of films, and how these are found in it.
+    """A table of labels, and the hashes by which films are matched to its rows.
 
     Attributes:
         table: a row a line of the file that has a label, all columns as text but those that identify; `label` in lower
@@ -45,25 +45,25 @@ class Labels:
 
         Args:
             hashes: columns instance, file, file_name and accession.
-            ambiguous: hashes of file names that several files bear, by which nothing is found.
+            ambiguous: hashes of file names that several files bear, by which nothing is matched.
         """
-        found = np.full(len(hashes), -1)
+        rows = np.full(len(hashes), -1)
         for kind in self.hashes:
             known: dict[str, int] = {}
             for row, value in enumerate(self.hashes[kind]):
                 if value and not (kind == "file_name" and value in ambiguous):
                     known.setdefault(value, row)
-            open_ = np.flatnonzero(found < 0)
-            found[open_] = [known.get(value, -1) for value in hashes[kind].to_numpy(object)[open_]]
-        return found
+            open_ = np.flatnonzero(rows < 0)
+            rows[open_] = [known.get(value, -1) for value in hashes[kind].to_numpy(object)[open_]]
+        return rows
 
     def matched(self, hashes: pd.DataFrame, ambiguous: set[str]) -> np.ndarray:
         """Which rows of the table go with any of the films, also those that agree with an earlier row."""
-        found = np.zeros(len(self.table), dtype=bool)
+        matched = np.zeros(len(self.table), dtype=bool)
         for kind in self.hashes:
-            there = set(hashes[kind].dropna()) - (ambiguous if kind == "file_name" else set())
-            found |= self.hashes[kind].isin(there).to_numpy()
-        return found
+            present = set(hashes[kind].dropna()) - (ambiguous if kind == "file_name" else set())
+            matched |= self.hashes[kind].isin(present).to_numpy()
+        return matched
 
     def targets(self, info: DatasetInfo) -> np.ndarray:
         """Class name of each row for a model of these classes; None for a label that is none of them."""
@@ -78,7 +78,6 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
     Args:
         file: columns `label` and one or more of `sop_instance_uid`, `file` (path below the folder, or the name alone) and
             `accession_number`; others may be grouped by.
-        key: of the hashes.
         infos: classes of the models, one of which each label must be known to.
 
     Raises:
@@ -91,7 +90,7 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
         raise LabelsError(f"{file}, line 1: two columns have the same name but for case, blanks and underscores")
     columns = {kind: next((heading[name] for name in names if name in heading), None) for kind, names in KEYS.items()}
     if "label" not in heading or not any(columns.values()):
-        # What stands there instead is not shown: in a table without headings it identifies a patient.
+        # The first line is not shown: in a table without headings it identifies a patient.
         raise LabelsError(
             f"{file}, line 1: the columns must be named, one of them label and one sop_instance_uid, file or "
             f"accession_number"

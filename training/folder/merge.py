@@ -1,7 +1,7 @@
-"""From finished shards to the results of a folder: what became of each file, and what each checkpoint says of each film.
+"""From finished shards to the tables of a folder: the status of each file, the predictions of each checkpoint.
 
 First a survey reads a few columns of all shards, to find second copies of a film, to name institutions by their number of
-films and to match the labels; then the tables are written shard by shard, so that memory does not grow with them.
+films and to match the labels. Then the tables are written shard by shard, so that memory does not grow with them.
 """
 
 from collections import Counter
@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from datasets.sample import Split
 from training.folder.labels import Labels
-from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, Job, model_columns
+from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, FolderJob, model_columns
 from training.folder.store import ShardStore
 from training.run.checkpoint import write_aside
-from training.scoring.predict import ATTRIBUTES, read_logits
+from training.scoring.predict import ATTRIBUTES, predictions, read_logits
 from training.scoring.subjects import Subject
 
 DUPLICATE = "duplicate"
@@ -30,7 +30,7 @@ ROWS = 50_000  # of a row group
 FILM_COLUMNS = {"view_position": "view"}
 # Columns of the labels and of the predictions that no source and no grouping can be.
 TAKEN = {"label", "run", "row", "file", "patient", "study", "source", "split", "target", "logit", "prediction"}
-AUDITED = 200_000
+AUDITED = 200_000  # films at most that the audit is made of; beyond, whole patients are drawn by their hashes
 
 
 @dataclass(frozen=True)
@@ -62,32 +62,23 @@ class Survey:
         return bool(((self.files["status"] == "scored") & (self.files["label"] >= 0)).any())
 
 
-def survey(
-    store: ShardStore,
-    shards: Sequence[str],
-    labels: Labels | None,
-    trained: Collection[str] = (),
-    audited: int = AUDITED,
-) -> Survey:
+def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trained: Collection[str] = ()) -> Survey:
     """Read what must be known of all files before the first can be written.
 
     Args:
-        store: of the shards.
         shards: their names, in the folder's order.
-        labels: what is known of the films.
         trained: hashes of patients that are not to be audited, because a run was trained on them.
-        audited: how many films at most the audit is made of; beyond, whole patients are drawn by their hashes.
     """
-    wanted = ("file", "file_name", "status", "reason", *HASHES)
+    columns = ("file", "file_name", "status", "reason", *HASHES)
     tables, facts = [], {name: Counter[str]() for name in FACTS}
     names = Counter[str]()
     instances = set[str]()
     for shard in shards:
-        found = store.read(shard, [*wanted, *FACTS]).to_pandas(integer_object_nulls=True)
-        names.update(found["file_name"])
-        _mark_copies(found, instances)
-        tables.append(found[list(wanted)])
-        scored = found[found["status"] == "scored"]
+        part = store.read(shard, [*columns, *FACTS]).to_pandas(integer_object_nulls=True)
+        names.update(part["file_name"])
+        _mark_copies(part, instances)
+        tables.append(part[list(columns)])
+        scored = part[part["status"] == "scored"]
         for name, counter in facts.items():
             counts_of = scored[name].astype(object).value_counts(dropna=False)
             counter.update({"not recorded" if pd.isna(value) else str(value): n for value, n in counts_of.items()})
@@ -98,10 +89,10 @@ def survey(
     if labels is not None:
         ambiguous = {name for name, count in names.items() if count > 1}
         table["label"] = labels.rows_of(table, ambiguous)
-        copies = table["reason"] == DUPLICATE  # what is said of a copy is said of the film
-        said = table[copies & (table["label"] >= 0)].drop_duplicates("instance").set_index("instance")["label"]
-        silent = scored & (table["label"] < 0) & table["instance"].isin(said.index)
-        table.loc[silent, "label"] = table.loc[silent, "instance"].map(said).astype(int)
+        copies = table["reason"] == DUPLICATE  # the label of a copy is the film's
+        of_copies = table[copies & (table["label"] >= 0)].drop_duplicates("instance").set_index("instance")["label"]
+        unlabelled = scored & (table["label"] < 0) & table["instance"].isin(of_copies.index)
+        table.loc[unlabelled, "label"] = table.loc[unlabelled, "instance"].map(of_copies).astype(int)
         anywhere, somewhere = labels.matched(table, ambiguous), labels.matched(table[scored | copies], ambiguous)
         several = labels.hashes["file_name"].isin(ambiguous).to_numpy() & ~anywhere
         unmatched = {
@@ -118,7 +109,7 @@ def survey(
     chosen = scored & (table["label"] >= 0) if (scored & (table["label"] >= 0)).any() else scored
     known = chosen & table["patient"].isin(trained)
     chosen &= ~known
-    table["audited"] = chosen & _drawn(table["patient"], chosen, audited)
+    table["audited"] = chosen & _drawn(table["patient"], chosen, AUDITED)
     counts = table.groupby(["status", "reason"], dropna=False).size().rename("files").reset_index()
     kept = ["file", "status", "reason", "patient", "study", "label", "audited", *NAMED]
     without_patient = int((scored & ~table["patient_known"]).sum())
@@ -146,27 +137,23 @@ class Merge:
     """Writes the tables of a folder from its shards.
 
     Attributes:
-        job: what was done.
-        store: of the shards.
         shards: their names, in the folder's order.
-        found: the survey of them.
         subjects: the checkpoints, in the order of the job's runs.
-        labels: what is known of the films.
         source: what a film's source is: one of `SOURCES`, or a column of the labels.
         also: further columns of that kind to take along.
     """
 
-    job: Job
+    job: FolderJob
     store: ShardStore
     shards: Sequence[str]
-    found: Survey
+    survey: Survey
     subjects: Sequence[Subject]
     labels: Labels | None
     source: str
     also: tuple[str, ...] = ()
 
     def write_files(self, path: Path) -> None:
-        """files.parquet: every file of the folder, with what became of it and what is known of it."""
+        """files.parquet: every file of the folder with its status and facts."""
 
         kept = [column for column in FILE_SCHEMA if column.name not in ("file_name", "accession")]
         schema = pa.schema([pa.field("row", pa.int64()), *kept])
@@ -185,8 +172,8 @@ class Merge:
 
         def tables() -> Iterator[pa.Table]:
             for number, _ in enumerate(self.subjects):
-                for _, predictions, _ in self._predictions(number, with_features=False):
-                    yield pa.Table.from_pandas(predictions, preserve_index=False)
+                for _, scored, _ in self._predictions(number, with_features=False):
+                    yield pa.Table.from_pandas(scored, preserve_index=False)
 
         write_aside(path, lambda file: _write_parquet(file, tables()))
         write_aside(path.with_suffix(".csv"), lambda file: _write_csv(file, path))
@@ -195,24 +182,23 @@ class Merge:
         """What the audit of a checkpoint is made of."""
         tables, features, perturbed = [], [], []
         names = self.job.perturbations
-        for rows, predictions, table in self._predictions(number, with_features=True):
+        for rows, scored, table in self._predictions(number, with_features=True):
             kept = rows["audited"].to_numpy()
             if not kept.any():
                 continue
-            tables.append(predictions[kept])
+            tables.append(scored[kept])
             features.append(_stacked(table[model_columns(number)[0]][kept]))
             perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
         if not tables:
             return Audited(pd.DataFrame(), np.empty((0, 0), np.float32), {})
         checkpoint = self.subjects[number].predictor.checkpoint
         positive = checkpoint.info.positive
-        shown = {}
+        scores = {}
         if names and positive is not None:
             logits = np.concatenate(perturbed).reshape(-1, len(names), len(checkpoint.info.targets))
             for i, name in enumerate(names):
-                scores = read_logits(logits[:, i], positive, checkpoint.temperature, checkpoint.threshold)
-                shown[name] = scores.probability[:, positive]
-        return Audited(pd.concat(tables, ignore_index=True), np.concatenate(features), shown)
+                scores[name] = read_logits(logits[:, i], positive, checkpoint.calibration).score
+        return Audited(pd.concat(tables, ignore_index=True), np.concatenate(features), scores)
 
     def _parts(self, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """The survey's rows and the shard's columns, shard by shard, on the same index."""
@@ -220,7 +206,7 @@ class Merge:
         for shard in self.shards:
             table = self.store.read(shard, columns).to_pandas(integer_object_nulls=True)
             table.index = pd.RangeIndex(start, start + len(table))
-            yield self.found.files.iloc[start : start + len(table)], table
+            yield self.survey.files.iloc[start : start + len(table)], table
             start += len(table)
 
     def _predictions(
@@ -231,18 +217,16 @@ class Merge:
         checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
         features, logits, perturbed = model_columns(number)
         labels = self.labels.targets(info) if self.labels is not None else np.array([], dtype=object)
-        wanted = [*FACTS, *((features, perturbed) if with_features else ()), logits]
-        for rows, table in self._parts(wanted):
+        columns = [*FACTS, *((features, perturbed) if with_features else ()), logits]
+        for rows, table in self._parts(columns):
             kept = (rows["status"] == "scored").to_numpy()
             rows, table = rows[kept], table[kept].rename(columns=FILM_COLUMNS)
             if rows.empty:
                 continue
-            scores = read_logits(_stacked(table[logits]), info.positive, checkpoint.temperature, checkpoint.threshold)
-            names = np.array(info.targets, dtype=object)
             target = np.full(len(rows), None, dtype=object)
             known = rows["label"].to_numpy() >= 0
             target[known] = labels[rows["label"].to_numpy()[known]]
-            predictions = pd.DataFrame(
+            films = pd.DataFrame(
                 {
                     "run": subject.name,
                     "row": rows.index.to_numpy("int64"),
@@ -252,17 +236,12 @@ class Merge:
                     "source": self._attribute(self.source, rows, table),
                     "split": str(Split.EXTERNAL),
                     "target": pd.array(target, dtype="string").astype(object),
-                    "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
                 }
             )
-            if len(names) > 2:
-                for i, name in enumerate(names):
-                    predictions[f"score_{name}"] = scores.probability[:, i]
-            predictions["logit"] = scores.margin
-            predictions["prediction"] = names[scores.prediction]
+            scored = predictions(films, _stacked(table[logits]), info, checkpoint.calibration)
             for name in dict.fromkeys((*ATTRIBUTES, *self.also)):
-                predictions[name] = self._attribute(name, rows, table)
-            yield rows, predictions, table
+                scored[name] = self._attribute(name, rows, table)
+            yield rows, scored, table
 
     def _attribute(self, name: str, rows: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:
         """A fact, a named institution or a column of the labels for each film; None where it isn't known."""
@@ -314,14 +293,14 @@ def _write_csv(file: Path, parquet: Path) -> None:
 def _write_parquet(file: Path, tables: Iterator[pa.Table]) -> None:
     """Tables of one schema, in row groups of a useful size. Columns that are empty in one table may not be in the next."""
     writer: pq.ParquetWriter | None = None
-    held: list[pa.Table] = []
+    waiting: list[pa.Table] = []
 
     def flush() -> None:
         nonlocal writer
-        if not held:
+        if not waiting:
             return
-        table = pa.concat_tables(held, promote_options="permissive")
-        held.clear()
+        table = pa.concat_tables(waiting, promote_options="permissive")
+        waiting.clear()
         # A column of nulls alone has no type yet: all that can be null here are texts and flags, seen as texts.
         schema = writer.schema if writer is not None else _typed(table.schema)
         writer = writer or pq.ParquetWriter(file, schema, compression="zstd")
@@ -329,8 +308,8 @@ def _write_parquet(file: Path, tables: Iterator[pa.Table]) -> None:
 
     try:
         for table in tables:
-            held.append(table)
-            if sum(part.num_rows for part in held) >= ROWS:
+            waiting.append(table)
+            if sum(part.num_rows for part in waiting) >= ROWS:
                 flush()
         flush()
         if writer is None:

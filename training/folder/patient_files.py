@@ -1,6 +1,6 @@
-"""What is written on request alone because it belongs to the patient: the meaning of the hashes, reports, saliency images.
+"""Files that identify patients, written only on request: what each hash stands for, structured reports, saliency images.
 
-All of it identifies people. It goes to places of its own, readable by their owner only, and never into the results.
+They go to folders of their own, readable by their owner only, and never into the results.
 """
 
 import csv
@@ -26,7 +26,7 @@ from models.saliency import grad_cam
 from training.folder.dicom_derived import DicomReportError, ModelResult
 from training.folder.dicom_sc import write_secondary_capture
 from training.folder.dicom_sr import write_structured_report
-from training.folder.shard import Job
+from training.folder.shard import FolderJob
 from training.parallel.worker_pool import Lost, WorkerPool
 from training.scoring.subjects import Subject
 
@@ -34,31 +34,29 @@ COLUMNS = ("file", "path", "sop_instance_uid", "study_instance_uid", "accession_
 Advance = Callable[[int], object]
 
 
-class Scored(NamedTuple):
-    """A scored film: where it lies, its hash, and what each checkpoint says of it, in the order of the checkpoints."""
+class ScoredFilm(NamedTuple):
+    """A scored film: its file in the folder, its hash, and the result of each checkpoint, in the order of the checkpoints."""
 
     entry: Entry
     file: str
     results: list[ModelResult]
 
 
-def scored_films(job: Job, subjects: Sequence[Subject], predictions: pd.DataFrame) -> Iterator[Scored]:
+def scored_films(job: FolderJob, subjects: Sequence[Subject], predictions: pd.DataFrame) -> Iterator[ScoredFilm]:
     """The folder's scored films with their results, in the folder's order.
 
     Args:
-        job: what was done.
-        subjects: its checkpoints.
         predictions: as in predictions.parquet: columns run, file, score, prediction.
     """
-    said = {name: table.set_index("file") for name, table in predictions.groupby("run")}
+    predicted = {name: table.set_index("file") for name, table in predictions.groupby("run")}
     product = version("end-cxr")
     for entry in job.folder.entries():
         file = keyed_hash(job.key, entry.name)
-        if file not in next(iter(said.values())).index:
+        if file not in next(iter(predicted.values())).index:
             continue
         results = []
         for subject, checkpoint in zip(subjects, job.checkpoints, strict=True):
-            about, row = subject.predictor.checkpoint, said[subject.name].loc[file].to_dict()
+            about, row = subject.predictor.checkpoint, predicted[subject.name].loc[file].to_dict()
             assert about.info.positive is not None
             results.append(
                 ModelResult(
@@ -73,17 +71,15 @@ def scored_films(job: Job, subjects: Sequence[Subject], predictions: pd.DataFram
                     checkpoint=checkpoint,
                 )
             )
-        yield Scored(entry, file, results)
+        yield ScoredFilm(entry, file, results)
 
 
-def write_linkage(path: Path, job: Job, scored: set[str]) -> None:
+def write_linkage(path: Path, job: FolderJob, scored: set[str]) -> None:
     """Write a CSV that leads from the hash of each file back to its path and, where it was scored, to its identifiers.
 
     Readable by its owner only (mode 0600) from the moment it exists.
 
     Args:
-        path: of the CSV.
-        job: what was done.
         scored: hashes of the files that have a score.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,8 +96,8 @@ def write_linkage(path: Path, job: Job, scored: set[str]) -> None:
                         known = read_identities(job.folder.read(entry.name))
                     except RadiographError:  # changed since it was scored
                         known = {}
-                shown = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-                table.writerow([file, shown, *(known.get(column, "") for column in COLUMNS[2:])])
+                path_text = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                table.writerow([file, path_text, *(known.get(column, "") for column in COLUMNS[2:])])
             out.flush()
             os.fsync(out.fileno())
         draft.replace(path)
@@ -110,16 +106,12 @@ def write_linkage(path: Path, job: Job, scored: set[str]) -> None:
 
 
 def write_structured_reports(
-    place: Path, job: Job, films: Iterator[Scored], made: datetime, advance: Advance
+    place: Path, job: FolderJob, films: Iterator[ScoredFilm], made: datetime, advance: Advance
 ) -> Counter[str]:
     """Write one structured report a film, with the scores of all checkpoints; those already there are left.
 
     Args:
         place: folder of the reports, made for its owner only. Their names are the films' hashes.
-        job: what was done.
-        films: from `scored_films`.
-        made: date and time of the reports.
-        advance: called for each film.
 
     Returns:
         How many were `written` or `kept`, and for those that could not be written how often for each reason.
@@ -141,7 +133,12 @@ def write_structured_reports(
 
 
 def write_saliency(
-    place: Path, job: Job, subjects: Sequence[Subject], films: Iterator[Scored], made: datetime, advance: Advance
+    place: Path,
+    job: FolderJob,
+    subjects: Sequence[Subject],
+    films: Iterator[ScoredFilm],
+    made: datetime,
+    advance: Advance,
 ) -> Counter[str]:
     """Write a secondary capture for each film and checkpoint: the film under the checkpoint's Grad-CAM.
 
@@ -149,17 +146,12 @@ def write_saliency(
 
     Args:
         place: as in `write_structured_reports`.
-        job: what was done.
-        subjects: its checkpoints.
-        films: from `scored_films`.
-        made: date and time of the images.
-        advance: called for each film.
 
     Returns:
         As `write_structured_reports`, counting images.
     """
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    outcome, waiting = Counter[str](), list[Scored]()
+    outcome, waiting = Counter[str](), list[ScoredFilm]()
     vois = tuple(dict.fromkeys(subject.predictor.checkpoint.preprocessing.voi for subject in subjects))
 
     def entries() -> Iterator[Entry]:
@@ -172,22 +164,22 @@ def write_saliency(
             yield film.entry
 
     with WorkerPool(_ReadAgain(job.folder, job.policy, vois), job.workers, job.time_limit, 2 * job.workers) as pool:
-        for found in pool.results(entries()):
+        for read in pool.results(entries()):
             film = waiting.pop(0)
-            if isinstance(found, Lost | str):
-                outcome[found if isinstance(found, str) else f"reading the film {found.how}"] += len(subjects)
+            if isinstance(read, Lost | str):
+                outcome[read if isinstance(read, str) else f"reading the film {read.how}"] += len(subjects)
             else:
                 for subject, result in zip(subjects, film.results, strict=True):
-                    outcome[_capture(place, job, subject, film, result, found, made)] += 1
+                    outcome[_capture(place, job, subject, film, result, read, made)] += 1
             advance(1)
     return outcome
 
 
 def _capture(
     place: Path,
-    job: Job,
+    job: FolderJob,
     subject: Subject,
-    film: Scored,
+    film: ScoredFilm,
     result: ModelResult,
     read: dict[Voi, Radiograph],
     made: datetime,
@@ -210,7 +202,7 @@ def _capture(
     return "written"
 
 
-def _image_name(film: Scored, result: ModelResult) -> str:
+def _image_name(film: ScoredFilm, result: ModelResult) -> str:
     """Of a film's image under a checkpoint: hashes alone."""
     return f"{film.file}-{result.checkpoint[:8]}"
 

@@ -32,7 +32,7 @@ class Read(NamedTuple):
     """What a decoding process made of a file.
 
     Attributes:
-        facts: the values of `FILE_SCHEMA`, those that are not known left out.
+        facts: the values of `FILE_SCHEMA` that are known.
         pixels: for each geometry asked for, size x size float32 in [0, 1]; empty unless the status is scored.
     """
 
@@ -42,7 +42,7 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadFilm:
-    """Turn an entry into pixels and facts; what happens in the decoding processes."""
+    """From an entry to pixels and facts, in the decoding processes."""
 
     folder: Folder
     key: bytes = field(repr=False)

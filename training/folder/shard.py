@@ -1,7 +1,7 @@
 """The unit of work of a batch evaluation: some hundred files, read and scored by every checkpoint, as one table.
 
-A shard is named after what it was made of: the files (name, size, time of change) and all that decides their scores. So a
-killed run finds what it had finished, a changed file or another checkpoint makes shards anew, and no state is kept beside.
+A shard's name is a hash of the files (name, size, time of change) and of all that decides their scores. So a killed run
+finds its finished shards, and a changed file or another checkpoint gives a new shard; no other state is kept.
 """
 
 import dataclasses
@@ -43,28 +43,24 @@ FILE_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Job:
-    """All that decides what becomes of a folder's files; picklable, the same for every shard and machine.
+class FolderJob:
+    """Which files are scored, by which checkpoints, and how; picklable, the same for every shard and machine.
 
     Attributes:
-        folder: the files.
         runs: run folders, or their checkpoints.
-        key: of the hashes.
-        policy: which films are admitted; what is done with their greys each checkpoint knows itself.
+        policy: which films are admitted; each checkpoint knows itself how their greys are read.
         perturbations: names of `training.bias.questions.shortcuts.SHORTCUTS` to score the films under as well.
         workers: decoding processes.
-        time_limit: seconds for one file.
-        device: of the models.
         files: of one shard at most; what a kill can cost.
     """
 
     folder: Folder
     runs: tuple[Path, ...]
-    key: bytes = field(repr=False)  # an object store or a traceback may print what a job is
+    key: bytes = field(repr=False)  # an object store or a traceback may print a job
     policy: DicomPolicy = DicomPolicy()
     perturbations: tuple[str, ...] = ()
     workers: int = 2
-    time_limit: float = 60
+    time_limit: float = 60  # seconds for one file
     device: str = "cpu"
     files: int = FILES
 
@@ -93,29 +89,29 @@ class Shard(NamedTuple):
     entries: list[Entry]
 
 
-def shards_of(job: Job, entries: Iterable[Entry]) -> Iterator[Shard]:
+def shards_of(job: FolderJob, entries: Iterable[Entry]) -> Iterator[Shard]:
     """Cut a folder's entries into shards of at most `job.files` files.
 
-    Names decide where, not counts: a file that comes or goes would else move all cuts behind it, and all those shards
-    would be made anew. So only its own shard is, and at times the next.
+    Names decide where to cut, not counts: so a file that comes or goes changes its own shard, and at times the next. With
+    counts it would move all later cuts, and all those shards would be scored again.
     """
-    held: list[Entry] = []
+    cut: list[Entry] = []
     fewest = max(1, job.files // 4)
     for entry in entries:
-        held.append(entry)
-        if len(held) >= job.files or (len(held) >= fewest and _number(entry.name) % fewest == 0):
-            yield Shard(_name(job, held), held)
-            held = []
-    if held:
-        yield Shard(_name(job, held), held)
+        cut.append(entry)
+        if len(cut) >= job.files or (len(cut) >= fewest and _number(entry.name) % fewest == 0):
+            yield Shard(_name(job, cut), cut)
+            cut = []
+    if cut:
+        yield Shard(_name(job, cut), cut)
 
 
 def _number(name: str) -> int:
-    """A number that is as good as drawn at random for each name, and the same in every run."""
+    """A pseudo-random number, the same for a name in every run."""
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest())
 
 
-def _name(job: Job, entries: list[Entry]) -> str:
+def _name(job: FolderJob, entries: list[Entry]) -> str:
     digest = hashlib.sha256(job.fingerprint.encode())
     for entry in entries:
         digest.update(repr(tuple(entry)).encode("utf-8", "surrogateescape"))
@@ -125,11 +121,11 @@ def _name(job: Job, entries: list[Entry]) -> str:
 class ShardScorer:
     """Checkpoints and decoding processes, ready to turn shards into tables."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: FolderJob) -> None:
         self.job = job
         self.predictors = [Predictor.load(run, job.device) for run in job.runs]
-        wanted = [_geometry(predictor.checkpoint.preprocessing) for predictor in self.predictors]
-        self.geometries = tuple(dict.fromkeys(wanted))
+        geometries = [_geometry(predictor.checkpoint.preprocessing) for predictor in self.predictors]
+        self.geometries = tuple(dict.fromkeys(geometries))
         self.read = ReadFilm(job.folder, job.key, job.policy, self.geometries)
         self.pool: WorkerPool[Entry, Read] = WorkerPool(self.read, job.workers, job.time_limit, ahead=BATCH + 4)
 
@@ -180,7 +176,7 @@ class ShardScorer:
         return Read(self.read.named(entry) | {"status": "failed", "reason": reason, "message": why})
 
     def _score(self, batch: list[Read]) -> None:
-        """Add what each checkpoint says to the facts of the films."""
+        """Add the outputs of each checkpoint to the facts of the films."""
         # Shuffling draws from the film's own hash, so that a film's scores don't depend on where it lies.
         seeds = [int(read.facts["file"], 16) >> 1 for read in batch]
         pixels = {
@@ -189,9 +185,9 @@ class ShardScorer:
         }
         for number, predictor in enumerate(self.predictors):
             preprocessing = predictor.checkpoint.preprocessing
-            shown: list[Tensor] = [pixels[_geometry(preprocessing)]]
-            shown += [SHORTCUTS[name].apply(shown[0], seeds, None) for name in self.job.perturbations]
-            features, logits, *perturbed = outputs(predictor, [preprocessing.normalise(image) for image in shown])
+            images: list[Tensor] = [pixels[_geometry(preprocessing)]]
+            images += [SHORTCUTS[name].apply(images[0], seeds, None) for name in self.job.perturbations]
+            features, logits, *perturbed = outputs(predictor, [preprocessing.normalise(image) for image in images])
             others = np.stack(perturbed, axis=1).reshape(len(batch), -1) if perturbed else np.empty((len(batch), 0))
             for read, *values in zip(batch, features, logits, others, strict=True):
                 read.facts.update(zip(model_columns(number), values, strict=True))

@@ -14,7 +14,7 @@ from datasets.film.folder import FolderError
 from training.folder.shard import Shard
 from training.run.checkpoint import write_aside
 
-# Of the machine, the storage or the hour rather than of the file.
+# Reasons that may lie with the machine, the storage or the moment, not with the file.
 PASSING = {"unreadable", "crashed", "timed out", "out of memory", "error"}
 
 
@@ -25,7 +25,7 @@ class ShardStore:
     place: str
 
     def __post_init__(self) -> None:
-        if self._local:  # the processes of a cluster are at home in other folders
+        if self._local:  # the processes of a cluster have other working folders
             object.__setattr__(self, "place", str(Path(self.place).absolute()))
 
     def has(self, shard: Shard) -> bool:
@@ -33,12 +33,12 @@ class ShardStore:
         try:
             with self._open(shard.name) as file:
                 rows: int = pq.read_metadata(file).num_rows
-        except (OSError, pa.ArrowInvalid):  # none, or one that a failing disk cut short: it is made again
+        except (OSError, pa.ArrowInvalid):  # missing, or cut short by a failing disk: it is scored again
             return False
         return rows == len(shard.entries)
 
     def may_pass(self, shard: Shard) -> bool:
-        """Whether a finished shard has a file that failed for a reason that may not hold another time."""
+        """Whether a finished shard has a file whose failure may be temporary."""
         return bool(set(self.read(shard.name, ["reason"])["reason"].to_pylist()) & PASSING)
 
     def write(self, shard: Shard, table: pa.Table) -> None:

@@ -1,7 +1,7 @@
-"""Which files of a run travel to other people, as cleaned copies, and what is asked of files that came from them.
+"""Which files of a run are shared, copied without local paths, and what a run from elsewhere must be to be accepted.
 
-Never part of it: the key of the hashes, unfinished trainings, caches, audits. What holds a row a film (predictions, features
-of reference and probe films) travels only when that is asked for, though patients and files are keyed hashes there.
+Never shared: the key of the hashes, unfinished trainings, caches, audits. Files that hold a row a film (predictions, features
+of reference and probe films) are shared only on request, though patients and files are keyed hashes in them.
 """
 
 import json
@@ -42,18 +42,17 @@ NEEDED = (NAME, "config.yaml", "report.json")
 
 
 class ShareError(ValueError):
-    """A run that can't be shared, or files that are no run; the message says which file and why."""
+    """A run that can't be shared, or files that aren't a run; the message says which file and why."""
 
 
 def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
-    """Copy what travels of a finished run into an empty folder, places on this machine left out, and return the names.
+    """Copy the shared files of a finished run into an empty folder, without local paths, and return their names.
 
     The model card becomes README.md; where the run has none yet, one is written from its checkpoint and report.
 
     Args:
-        run: its folder.
         place: an empty folder.
-        films: also what holds a row a film.
+        films: also the files that hold a row a film.
 
     Raises:
         ShareError: not finished, or a path of this machine would go along.
@@ -69,8 +68,8 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
     places += [Path(str(settings[name])) for name in LOCAL_SETTINGS if settings.get(name)]
     local = [path for path in places if path.is_absolute() and path.name]  # not the root: it is part of every path
     try:
-        for told in report["runs"]:
-            told["folder"] = PurePath(told["folder"]).name
+        for part in report["runs"]:
+            part["folder"] = PurePath(part["folder"]).name
         for name in ("excluded", "stood_in_for"):
             report[name] = [{"reason": row["reason"]} for row in report.get(name, [])]
         given = run / CARD
@@ -78,7 +77,7 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
     except (KeyError, TypeError, IndexError, AttributeError):
         raise ShareError(f"{run / 'report.json'} is not what a run writes under this name") from None
     kept = {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS}
-    # Taken out of the values, not of the files: YAML folds a path that holds a blank, JSON escapes one that holds an accent.
+    # Paths are removed from the values, not from the text: YAML folds a path with a blank, JSON escapes one with an accent.
     texts = {
         "config.yaml": yaml.safe_dump(_without(kept, local, run / "config.yaml"), allow_unicode=True),
         "report.json": json.dumps(_without(report, local, run / "report.json"), indent=2, allow_nan=False) + "\n",
@@ -113,8 +112,8 @@ def refusal(name: str) -> str | None:
 def check_size(name: str, size: int | None) -> None:
     """Raises ShareError for an expected file whose size is unknown or too large."""
     if size is None or not 0 < size <= EXPECTED[name]:
-        told = "of unknown size" if size is None else f"of {size:,} bytes"
-        raise ShareError(f"{name} is {told}: 1 to {EXPECTED[name]:,} are allowed")
+        actual = "of unknown size" if size is None else f"of {size:,} bytes"
+        raise ShareError(f"{name} is {actual}: 1 to {EXPECTED[name]:,} are allowed")
 
 
 def check_arrived(folder: Path) -> None:
@@ -165,12 +164,12 @@ def _readable(name: str, read: Callable[[], Any]) -> Any:
 
 def _mapping(file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        found = parse(file.read_text(encoding="utf-8"))
+        values = parse(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, yaml.YAMLError):
-        found = None
-    if not isinstance(found, dict):
+        values = None
+    if not isinstance(values, dict):
         raise ShareError(f"{file.name} is not what a run writes under this name")
-    return found
+    return values
 
 
 def _without(value: Any, local: list[Path], file: Path) -> Any:

@@ -22,13 +22,13 @@ from training.loop.divergence import require_finite
 from training.loop.resume import Progress
 from training.methods import METHODS
 from training.parallel.ranks import is_first
-from training.run.checkpoint import Checkpoint, save_checkpoint, write_aside
+from training.run.checkpoint import Calibration, Checkpoint, save_checkpoint, write_aside
 from training.run.checkpoint_header import NAME
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.recipe import Recipe
 from training.run.reference import Reference, save_reference
 from training.run.report import RunResult, json_numbers, versions
-from training.scoring.predict import Inference, infer, predictions_table, read_logits
+from training.scoring.predict import Inference, infer, predictions, predictions_table, read_logits
 
 
 def infer_films(training: Assembly, progress: Progress, positions: np.ndarray) -> Inference:
@@ -65,20 +65,11 @@ def validate(training: Assembly, progress: Progress, split: Split = Split.VALIDA
     require_finite({"output": logits}, f"on {split} films")
     films = cohort.table.iloc[inference.positions]
     target = films["target"].to_numpy()
-    info, scores = cohort.info, read_logits(logits, cohort.info.positive, 1.0, None)
-    names = np.array(info.targets, dtype=object)
-    table = pd.DataFrame(
-        {
-            "target": names[target],
-            "prediction": names[scores.prediction],
-            "source": films["source"].to_numpy(),
-            "patient": films["patient"].to_numpy(),
-            "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
-        }
-    )
+    names = films[["target_name", "source", "patient"]].rename(columns={"target_name": "target"})
+    table = predictions(names, logits, cohort.info, Calibration())
     trained_on = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     usual = majority_targets(trained_on["target_name"], trained_on["source"])
-    metrics = split_metrics(table, info.positive_name, usual)
+    metrics = split_metrics(table, cohort.info.positive_name, usual)
     return json_numbers({"ce": -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean()), **metrics})
 
 
@@ -131,11 +122,11 @@ def write_run(
     """
     info, table = cohort.info, cohort.table
     features, logits = inference.features, inference.logits
-    temperature, threshold = calibrate(logits, cohort, config.operating_point, recipe)
+    calibration = calibrate(logits, cohort, config.operating_point, recipe)
+    temperature, threshold = calibration
     key = hash_key(config.output, config.hash_key)
-    everything = np.arange(len(table))
-    predictions = predictions_table(cohort, everything, logits, temperature, threshold, folder.name, key)
-    metrics = measure_splits(predictions, features, cohort)
+    scored = predictions_table(cohort, logits, calibration, folder.name, key)
+    metrics = measure_splits(scored, features, cohort)
     settings = as_settings(config) | (recipe.settings() if recipe else {})
     label = recipe.label if recipe else config.method
     run = RunResult(folder, label, config.model, config.seed, info.synthetic, metrics)
@@ -148,7 +139,7 @@ def write_run(
     train, validation = cohort.positions(Split.TRAIN), cohort.positions(Split.VALIDATION)
     rows = table["row"].to_numpy()[train]
     save_reference(Reference.of(features[train], features[validation], config.seed, rows), folder)
-    write_aside(folder / "predictions.parquet", lambda file: predictions.to_parquet(file, index=False))
+    write_aside(folder / "predictions.parquet", lambda file: scored.to_parquet(file, index=False))
     films = table.iloc[train]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, info.bias_name)
     details = {
@@ -175,9 +166,7 @@ def write_run(
     return dataclasses.replace(run, details=details)
 
 
-def calibrate(
-    logits: np.ndarray, cohort: Cohort, operating_point: str, recipe: Recipe | None
-) -> tuple[float, float | None]:
+def calibrate(logits: np.ndarray, cohort: Cohort, operating_point: str, recipe: Recipe | None) -> Calibration:
     """Temperature and threshold from validation films; no threshold for more than two classes."""
     films = cohort.positions(Split.VALIDATION)
     if recipe is not None and recipe.calibrated_on is not None:
@@ -185,19 +174,19 @@ def calibrate(
     target, positive = cohort.table["target"].to_numpy()[films], cohort.info.positive
     temperature = fit_temperature(logits[films], target)
     if positive is None or len(cohort.info.targets) != 2:
-        return temperature, None
-    score = read_logits(logits[films], positive, temperature, None).probability[:, positive]
-    return temperature, fit_threshold(score, target == positive, operating_point)
+        return Calibration(temperature)
+    score = read_logits(logits[films], positive, Calibration(temperature)).score
+    return Calibration(temperature, fit_threshold(score, target == positive, operating_point))
 
 
-def measure_splits(predictions: pd.DataFrame, features: np.ndarray, cohort: Cohort) -> dict[str, dict[str, float]]:
+def measure_splits(scored: pd.DataFrame, features: np.ndarray, cohort: Cohort) -> dict[str, dict[str, float]]:
     """The headline metrics of each split, with the leak on test and external films."""
-    train = predictions[predictions["split"] == str(Split.TRAIN)]
+    train = scored[scored["split"] == str(Split.TRAIN)]
     usual = majority_targets(train["target"], train["source"])
     metrics = {}
     for split in Split:
         films = cohort.positions(split)
-        rows = predictions.iloc[films]
+        rows = scored.iloc[films]
         metrics[str(split)] = split_metrics(rows, cohort.info.positive_name, usual)
         if split in (Split.TEST, Split.EXTERNAL):
             source, target = (rows[name].to_numpy() for name in ("source", "target"))

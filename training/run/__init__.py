@@ -6,7 +6,7 @@ checkpoint.py         model.safetensors, written and loaded
 checkpoint_header.py  its header, read without torch
 report.py             metrics by split, report.json
 recipe.py             what a run that comes from another remembers
-reference.py          features of training films, to tell unlike films
+reference.py          features of training films, to detect outliers
 probe_file.py         features of fixed films at moments of the training
 existing.py           a run with the same settings, found again
 index.py              the runs below a folder

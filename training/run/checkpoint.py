@@ -1,4 +1,4 @@
-"""A trained model as one safetensors file whose JSON header holds all that is needed to use it, and nothing executable.
+"""A trained model as one safetensors file: its JSON header holds all that is needed to use it, and nothing executable.
 
 Files are written beside their place and moved there, so that a reader sees the old file or the new one, never half of one.
 """
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -22,20 +22,27 @@ from models.classifier import Classifier, ModelConfig
 from training.run.checkpoint_header import FORMAT, FORMAT_VERSION, CheckpointError, checkpoint_file, read_header
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A trained classifier with what it was trained on and how its scores are to be read.
+class Calibration(NamedTuple):
+    """How the logits of a model become a score and a prediction.
 
     Attributes:
-        model: what to build.
-        preprocessing: what turns a film into its input.
-        info: class names, source names, whether the films were synthetic.
-        threshold: score of the positive class from which a film counts as positive; None where no class is positive.
         temperature: the logits are divided by it before softmax.
-        settings: the run's configuration, as in config.yaml.
-        metrics: the run's metrics by split.
+        threshold: score of the positive class from which a film counts as positive; None: the most probable class.
+    """
+
+    temperature: float = 1.0
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained classifier, its preprocessing and calibration, and the run that it comes from.
+
+    Attributes:
+        threshold, temperature: see `Calibration`; the threshold is None where no class is positive.
+        settings: as in config.yaml, without local paths.
+        metrics: by split, then by name; None where undefined.
         versions: of Python and the main libraries.
-        weights: the classifier's state.
     """
 
     model: ModelConfig
@@ -47,6 +54,11 @@ class Checkpoint:
     metrics: dict[str, Any]
     versions: dict[str, str]
     weights: dict[str, Tensor]
+
+    @property
+    def calibration(self) -> Calibration:
+        """Temperature and threshold."""
+        return Calibration(self.temperature, self.threshold)
 
     def build(self) -> Classifier:
         """The classifier with its weights, in evaluation mode."""

@@ -1,4 +1,4 @@
-"""What safetensors files hold, read without torch: the header of a checkpoint, and the arrays of what lies beside it."""
+"""The header of a checkpoint and the arrays of other safetensors files of a run, read without torch."""
 
 import json
 from pathlib import Path
@@ -26,10 +26,7 @@ def checkpoint_file(path: Path) -> Path:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, as `training.run.checkpoint.Checkpoint` without the weights, in plain values.
-
-    Args:
-        path: run folder, or its checkpoint.
+    """The header of a checkpoint file or run folder: `training.run.checkpoint.Checkpoint` without weights, as plain values.
 
     Raises:
         CheckpointError: not there, not safetensors, cut short, another format or version, or no header.
@@ -63,9 +60,7 @@ def read_arrays(file: Path, kind: str, version: int) -> tuple[dict[str, str], di
     """The metadata and the arrays of a safetensors file that a run keeps beside its checkpoint.
 
     Args:
-        file: it.
         kind: `format` that its metadata must have.
-        version: that it must have.
 
     Raises:
         CheckpointError: not safetensors, cut short, another format or version.

@@ -1,4 +1,4 @@
-"""The runs below a folder, with what each says of itself or why it can't be used; read without torch."""
+"""The runs below a folder, each with its checkpoint's header or the reason why it can't be used; read without torch."""
 
 import hashlib
 import os
@@ -20,7 +20,6 @@ class RunEntry:
 
     Attributes:
         name: path below the root, parts separated by `/`.
-        folder: where it is.
         problem: why it can't be used, in words; empty for a run that can.
         header: see `training.run.checkpoint_header.read_header`; empty for one that can't be used.
         stamp: changes when the checkpoint does.
@@ -61,7 +60,7 @@ def audit_folder(runs: Sequence[Path]) -> Path:
     """Where an audit of these run folders goes by default.
 
     `RUN/audit` for one run; for several a folder `audits` beside the first, in which a folder is named after them all, or
-    after the first and a hash where that name would be too long, or would not do because one lies in another folder.
+    after the first and a hash where that name would be too long or a run lies in another folder.
     """
     folders = [run.resolve() for run in runs]
     if len(folders) == 1:
@@ -82,7 +81,7 @@ def _below(folder: Path, root: Path, name: str) -> Iterator[RunEntry]:
             entry = _entry(below, path)
             if entry is None and below.count("/") + 1 < DEPTH:
                 yield from _below(path, root, below)
-        except OSError as error:  # not ours to read, or gone meanwhile
+        except OSError as error:  # no permission, or deleted meanwhile
             entry = RunEntry(below, path, f"it can't be read: {error.strerror}")
         if entry is not None:
             yield entry
@@ -105,9 +104,9 @@ def _entry(name: str, folder: Path) -> RunEntry | None:
         return RunEntry(name, folder, "", header, f"{status.st_size} {status.st_mtime_ns}")
     if any(folder.glob(RESUME_PATTERN)):
         return RunEntry(name, folder, "its training is not finished: --resume continues it")
-    found = [child.name for child in folder.iterdir() if child.suffix.lower() in PICKLES]
-    if found:
-        return RunEntry(name, folder, f"{min(found)} is a pickle, which could run code: only {NAME} is ever opened")
+    pickles = [child.name for child in folder.iterdir() if child.suffix.lower() in PICKLES]
+    if pickles:
+        return RunEntry(name, folder, f"{min(pickles)} is a pickle, which could run code: only {NAME} is ever opened")
     if (folder / "config.yaml").is_file():
         return RunEntry(name, folder, f"it holds no {NAME}: its training was stopped before the first epoch ended")
     return None

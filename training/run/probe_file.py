@@ -37,5 +37,5 @@ def load_probe_set(run: Path) -> ProbeSet | None:
     rows = arrays.pop("rows", np.empty(0))
     features = {int(name.removeprefix("epoch ")): values for name, values in arrays.items() if name[6:].isdigit()}
     if rows.ndim != 1 or any(values.ndim != 2 or len(values) != len(rows) for values in features.values()):
-        raise CheckpointError(f"{file} is broken: its features are not of its films")
+        raise CheckpointError(f"{file} is broken: its features don't match its films")
     return ProbeSet(rows, dict(sorted(features.items())))

@@ -1,10 +1,10 @@
-"""What a run remembers of its training films' features, so that a later film can be told to be unlike them.
+"""Features of training films, kept in the run folder to detect outliers among later films.
 
 Distance to the k-th nearest training feature, features on the unit sphere: Sun, Ming, Zhu and Li, Out-of-Distribution
 Detection with Deep Nearest Neighbors, ICML 2022. As there, the limit is the 95th percentile of the distances of held-out
-films like the training ones, here those of validation: about 5 % of such films are flagged by construction. Kept are 2,000
-training films at most, drawn without regard to patient, source or label, as float16. They name nobody, but they were made
-from films: a run folder goes where the films' predictions may go.
+films, here those of validation: about 5 % of such films are flagged by construction. At most 2,000 training films are kept,
+drawn without regard to patient, source or label, as float16. They name nobody, but they were made from films: share them only
+where you may share predictions.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ NAME = "reference.safetensors"
 FORMAT = "end-cxr-reference"
 FORMAT_VERSION = 1
 FILMS = 2000
-K = 10  # one in 200 of a full reference: a stray training film, or one patient's two, makes nothing familiar
+K = 10  # one in 200 of a full reference: more than one outlier, or one patient's two films, among the training films
 PERCENTILE = 95
 # With fewer validation films the 95th percentile is their largest distance, which says little.
 MINIMUM_FILMS = 20
@@ -56,7 +56,6 @@ class Reference:
         Args:
             train_features: films x width, one film or more.
             validation_features: films x width, or none.
-            seed: of the draw.
             rows: of the training films in the cohort's table; None numbers them from 0.
         """
         drawn = np.sort(np.random.default_rng(seed).permutation(len(train_features))[:FILMS])
@@ -67,7 +66,7 @@ class Reference:
 
     @property
     def limit(self) -> float:
-        """Distance beyond which a film counts as unlike the training films; NaN below 20 validation films."""
+        """Distance beyond which a film is an outlier; NaN below 20 validation films."""
         if len(self.validation_distances) < MINIMUM_FILMS:
             return math.nan
         return float(np.percentile(self.validation_distances, PERCENTILE, method="higher"))
@@ -76,17 +75,17 @@ class Reference:
         """Euclidean distance (0 to 2) of each film to its k-th nearest training film, float32.
 
         Args:
-            features: films x width, of the model that the reference was made with, as it gave them; a film with a
-                feature that is no number is infinitely far.
+            features: films x width, of the model that the reference was made with; a film with a feature that is NaN or
+                infinite is infinitely far.
 
         Raises:
             ValueError: features of another width.
         """
-        found = np.full(len(features), np.inf, np.float32)
+        distance = np.full(len(features), np.inf, np.float32)
         if len(features):
-            finite, distances, _ = self._neighbours(features, self.k, np.arange(len(self.features)))
-            found[finite] = distances[:, -1]
-        return found
+            finite, to_neighbours, _ = self._neighbours(features, self.k, np.arange(len(self.features)))
+            distance[finite] = to_neighbours[:, -1]
+        return distance
 
     def nearest(self, feature: np.ndarray, among: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The nearest of some of the training films to one film.
@@ -94,14 +93,13 @@ class Reference:
         Args:
             feature: of the film, width.
             among: which of the kept training films are looked at.
-            count: how many to return at most.
 
         Returns:
-            Their positions among the kept ones, nearest first, and their distances (0 to 2); none for a feature that is no
-            number.
+            Their positions among the kept ones, nearest first, and their distances (0 to 2); none where a feature is NaN or
+            infinite.
         """
-        finite, distances, found = self._neighbours(feature[None], min(count, len(among)), among)
-        return (among[found[0]], distances[0]) if len(finite) else (np.empty(0, np.int64), np.empty(0, np.float32))
+        finite, distances, places = self._neighbours(feature[None], min(count, len(among)), among)
+        return (among[places[0]], distances[0]) if len(finite) else (np.empty(0, np.int64), np.empty(0, np.float32))
 
     def _neighbours(self, features: np.ndarray, k: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which films have finite features, and of these the distances and places of the k nearest."""
@@ -138,7 +136,7 @@ def save_reference(reference: Reference, run: Path) -> None:
 
 
 def load_reference(run: Path) -> Reference | None:
-    """Read it from a run folder; None where the run has none, as those of before there were references.
+    """Read it from a run folder; None where the run has none, as runs of early versions.
 
     Raises:
         CheckpointError: a file that is not safetensors, another format or version, arrays that can't be a reference.
@@ -153,9 +151,9 @@ def load_reference(run: Path) -> Reference | None:
     except (KeyError, TypeError, ValueError) as error:
         detail = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{file} is broken: {detail}") from None
-    features, held, k = reference.features, reference.validation_distances, reference.k
-    whole = features.ndim == 2 and reference.rows.shape == (len(features),) and held.ndim == 1
+    features, distances, k = reference.features, reference.validation_distances, reference.k
+    whole = features.ndim == 2 and reference.rows.shape == (len(features),) and distances.ndim == 1
     whole = whole and isinstance(k, int) and 1 <= k <= len(features)
-    if not whole or not np.isfinite(features).all() or np.isnan(held).any():
-        raise CheckpointError(f"{file} is broken: its features, distances and k are no reference")
+    if not whole or not np.isfinite(features).all() or np.isnan(distances).any():
+        raise CheckpointError(f"{file} is broken: its features, distances and k don't fit together")
     return reference

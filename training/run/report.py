@@ -1,4 +1,4 @@
-"""What a training run leaves beside its weights: metrics by split, report.json, and the tables on the terminal."""
+"""The result of a training: metrics by split, and report.json."""
 
 import json
 import math
@@ -35,13 +35,9 @@ class RunResult:
     """One finished run.
 
     Attributes:
-        folder: the run folder.
-        method: name of the method.
-        model: name of the backbone.
-        seed: of the training.
         synthetic: whether no film was of a person.
-        metrics: by split, then by name; undefined is NaN.
-        details: selection, calibration, confounding, rows left out: what report.json adds.
+        metrics: by split, then by name; NaN where undefined.
+        details: selection, calibration, confounding, rows left out: further entries of report.json.
     """
 
     folder: Path
@@ -65,7 +61,7 @@ class RunResult:
 
 
 def json_numbers(values: dict[str, float]) -> dict[str, float | None]:
-    """NaN and infinity have no place in JSON: they become null."""
+    """NaN and infinity, which JSON lacks, become null."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -92,9 +88,9 @@ def result_json(runs: list[RunResult]) -> dict[str, Any]:
 
 
 def write_report(runs: list[RunResult], folder: Path) -> None:
-    """Write report.json of the last of the runs; an earlier one is what it is compared with.
+    """Write report.json of the last run, compared with the one before it, if any.
 
-    It is the last file of a run, so whatever the run would have been resumed from goes.
+    It is the last file of a run: the states to resume from are deleted.
     """
     report = {"schema_version": SCHEMA_VERSION, "notice": RESEARCH_ONLY, **result_json(runs), **runs[-1].details}
     text = json.dumps(report, indent=2, allow_nan=False)
@@ -110,7 +106,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """What numbers were measured on, in words."""
+    """The machine that numbers were measured on, in words."""
     where = f"{os.cpu_count()} CPU cores ({platform.machine()})"
     if torch.cuda.is_available():
         where += f", {torch.cuda.get_device_name()}"

@@ -1,4 +1,4 @@
-"""Checkpoints on films: features, logits, predictions.
+"""Checkpoints applied to films: features, logits, predictions.
 
 predict.py           `Predictor`, inference over a cohort, the predictions table
 score.py             several checkpoints in one pass over the films

@@ -16,7 +16,7 @@ from datasets.film.read import read_radiograph
 from datasets.sample import DatasetInfo
 from models.classifier import feature_width
 from training.parallel.ranks import gather_rows, rank, ranks
-from training.run.checkpoint import Checkpoint, load_checkpoint
+from training.run.checkpoint import Calibration, Checkpoint, load_checkpoint
 
 # Columns of a cohort that travel into the predictions table where they exist; nothing else does.
 ATTRIBUTES = ("view", "sex", "age_band", "manufacturer")
@@ -106,79 +106,78 @@ def _of_all_ranks(share: Inference, positions: np.ndarray) -> Inference:
 
 
 class Scores(NamedTuple):
-    """What the logits say under a checkpoint's calibration.
+    """Logits after calibration.
 
     Attributes:
         probability: films x classes, after temperature.
+        score: probability of the positive class; NaN where no class is positive.
         margin: positive logit minus logsumexp of the others, before temperature; NaN where no class is positive.
         prediction: index of the predicted class: by threshold for two classes, else the most probable.
     """
 
     probability: np.ndarray
+    score: np.ndarray
     margin: np.ndarray
     prediction: np.ndarray
 
 
-def read_logits(logits: np.ndarray, positive: int | None, temperature: float, threshold: float | None) -> Scores:
-    """Calibrate logits (films x classes) and call each film."""
+def read_logits(logits: np.ndarray, positive: int | None, calibration: Calibration) -> Scores:
+    """Calibrate logits (films x classes) and predict the class of each film."""
     logits = logits.astype(np.float64)
-    probability = softmax(logits / temperature, axis=1)
+    probability = softmax(logits / calibration.temperature, axis=1)
     prediction = probability.argmax(1)
     if positive is None:
-        return Scores(probability, np.full(len(logits), np.nan), prediction)
+        undefined = np.full(len(logits), np.nan)
+        return Scores(probability, undefined, undefined, prediction)
+    score = probability[:, positive]
     margin = logits[:, positive] - logsumexp(np.delete(logits, positive, axis=1), axis=1)
-    if threshold is not None and logits.shape[1] == 2:
-        prediction = np.where(probability[:, positive] >= threshold, positive, 1 - positive)
-    return Scores(probability, margin, prediction)
+    if calibration.threshold is not None and logits.shape[1] == 2:
+        prediction = np.where(score >= calibration.threshold, positive, 1 - positive)
+    return Scores(probability, score, margin, prediction)
+
+
+def predictions(films: pd.DataFrame, logits: np.ndarray, info: DatasetInfo, calibration: Calibration) -> pd.DataFrame:
+    """The films' columns, then score, score_<class> for more than two classes, logit and prediction (a class name).
+
+    Args:
+        films: what is known of each film; its target is a class name.
+        logits: films x classes, in the films' order.
+    """
+    scores, names = read_logits(logits, info.positive, calibration), np.array(info.targets, dtype=object)
+    columns = {"score": scores.score}
+    if len(names) > 2:
+        columns |= {f"score_{name}": scores.probability[:, number] for number, name in enumerate(names)}
+    return films.assign(**columns, logit=scores.margin, prediction=names[scores.prediction])
 
 
 def predictions_table(
-    cohort: Cohort,
-    positions: np.ndarray,
-    logits: np.ndarray,
-    temperature: float,
-    threshold: float | None,
-    run: str,
-    key: bytes,
-    also: tuple[str, ...] = (),
+    cohort: Cohort, logits: np.ndarray, calibration: Calibration, run: str, key: bytes, also: tuple[str, ...] = ()
 ) -> pd.DataFrame:
-    """The predictions of one run, a row a film; films and patients appear as keyed hashes alone.
+    """The predictions of one run, a row a film of the cohort; films and patients appear as keyed hashes alone.
 
     Args:
-        cohort: the films' cohort.
-        positions: which films, in the order of `logits`.
-        logits: films x classes.
-        temperature: see `Checkpoint`.
-        threshold: see `Checkpoint`.
-        run: name of the run folder.
+        logits: films x classes, in the cohort's order.
         key: of the hashes; tables pair when it is the same.
         also: further columns of the cohort to take along, beside `ATTRIBUTES`.
     """
-    films, info = cohort.table.iloc[positions].reset_index(drop=True), cohort.info
-    scores = read_logits(logits, info.positive, temperature, threshold)
-    names = np.array(info.targets, dtype=object)
-    file = films["path"] if "path" in films else info.name + " " + films["row"].astype(str)
-    table = pd.DataFrame(
+    table, info = cohort.table.reset_index(drop=True), cohort.info
+    file = table["path"] if "path" in table else info.name + " " + table["row"].astype(str)
+    films = pd.DataFrame(
         {
             "run": run,
-            "row": films["row"].astype("int64"),
+            "row": table["row"].astype("int64"),
             "file": [keyed_hash(key, name) for name in file],
-            "patient": [keyed_hash(key, name) for name in films["patient"]],
-            "source": films["source"],
-            "split": films["split"],
-            "target": names[films["target"].to_numpy()],
-            "score": scores.probability[:, info.positive] if info.positive is not None else np.nan,
+            "patient": [keyed_hash(key, name) for name in table["patient"]],
+            "source": table["source"],
+            "split": table["split"],
+            "target": np.array(info.targets, dtype=object)[table["target"].to_numpy()],
         }
     )
-    if len(names) > 2:
-        for number, name in enumerate(names):
-            table[f"score_{name}"] = scores.probability[:, number]
-    table["logit"] = scores.margin
-    table["prediction"] = names[scores.prediction]
+    scored = predictions(films, logits, info, calibration)
     for column in (*ATTRIBUTES, *also):
-        if column in films and column not in table:
-            table[column] = films[column].replace("", None)
-    return table
+        if column in table and column not in scored:
+            scored[column] = table[column].replace("", None)
+    return scored
 
 
 class Predictor:
@@ -212,5 +211,4 @@ class Predictor:
         c = self.checkpoint
         if c.info.positive is None:
             raise ValueError(f"a model of {c.info.name} has no positive class")
-        scores = read_logits(self.logits(film)[None], c.info.positive, c.temperature, c.threshold)
-        return float(scores.probability[0, c.info.positive])
+        return float(read_logits(self.logits(film)[None], c.info.positive, c.calibration).score[0])

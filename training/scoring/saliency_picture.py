@@ -1,8 +1,7 @@
-"""A saliency map drawn over its film: one hue whose opacity is the evidence, under a line that says what this is.
+"""A saliency map over its film: one hue, whose opacity is the map's value, and a line of text below.
 
-The film keeps its greys and the map only adds orange, more of it with more evidence. So order is read from one scale
-without steps, colour-blind readers tell orange from grey, and the anatomy stays visible below; a rainbow would show
-edges where there are none [1].
+The film keeps its greys and the map adds orange. Colour-blind readers can tell orange from grey, and the anatomy stays
+visible; a rainbow scale would show edges where there are none [1].
 
 References:
     [1] Borland and Taylor, Rainbow Color Map (Still) Considered Harmful (IEEE CG&A 2007).
@@ -16,7 +15,7 @@ from scipy.ndimage import map_coordinates
 from datasets.film.preprocessing import Preprocessing
 
 LARGEST, SMALLEST = 1024, 512
-"""Long side of the picture at most, and of a film that is smaller at least: the line below must be legible."""
+"""Largest long side of the picture, and the smallest to which small films are enlarged: the text must be legible."""
 
 ORANGE = (230, 159, 0)
 OPACITY = 0.7
@@ -57,7 +56,6 @@ def draw(pixels: np.ndarray, heat: np.ndarray, preprocessing: Preprocessing, wor
     Args:
         pixels: of the film, rows x columns in [0, 1].
         heat: in [0, 1], rows x columns of the model's input.
-        preprocessing: of the model.
         words: parted by dashes in the line; the second is shortened where they don't fit.
 
     Returns:

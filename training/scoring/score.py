@@ -21,7 +21,7 @@ Perturbation = Callable[[Tensor, Sequence[int], Tensor | None], Tensor]
 
 
 class Scored(NamedTuple):
-    """What one model says of the films that could be read, in their order.
+    """Outputs of one model for the films that could be read, in their order.
 
     Attributes:
         features: films x width, float32.
@@ -44,9 +44,7 @@ def score(
     """Score every film of a cohort with every model, each through its own preprocessing.
 
     Args:
-        predictors: the models.
-        cohort: the films.
-        perturbations: what else the models are shown of each film; see `training.bias.questions.shortcuts`.
+        perturbations: scored beside the film itself; see `training.bias.questions.shortcuts`.
         masks: lungs by position, white on black, for perturbations that need to know them.
         advance: called with the number of films done since the last call.
 
@@ -58,21 +56,21 @@ def score(
     unreadable: dict[int, str] = {}
     for positions, films, lungs in _read(cohort, masks, unreadable):
         ready: dict[Preprocessing, tuple[Tensor, Tensor | None]] = {}
-        for predictor, found in zip(predictors, batches, strict=True):
+        for predictor, outputs_so_far in zip(predictors, batches, strict=True):
             preprocessing = predictor.checkpoint.preprocessing
             if preprocessing not in ready:
                 pixels = films if isinstance(films, Tensor) else torch.stack([preprocessing.pixels(f) for f in films])
                 ready[preprocessing] = pixels, _masks(lungs, preprocessing)
             pixels, mask = ready[preprocessing]
-            shown = [pixels, *(perturb(pixels, positions, mask) for perturb in perturbations.values())]
-            found.append(outputs(predictor, [preprocessing.normalise(image) for image in shown]))
+            images = [pixels, *(perturb(pixels, positions, mask) for perturb in perturbations.values())]
+            outputs_so_far.append(outputs(predictor, [preprocessing.normalise(image) for image in images]))
         advance(len(positions))
     scored = []
-    for found in batches:
-        if not found:
+    for parts_of_model in batches:
+        if not parts_of_model:
             scored.append(Scored(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), {}))
             continue
-        features, logits, *others = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        features, logits, *others = (np.concatenate(parts) for parts in zip(*parts_of_model, strict=True))
         scored.append(Scored(features, logits, dict(zip(perturbations, others, strict=True))))
     return scored, unreadable
 
@@ -108,12 +106,12 @@ def _read(
     with ThreadPoolExecutor(READERS) as pool:
         ahead = [pool.submit(read, position) for position in batches[0]] if batches else []
         for number in range(len(batches)):
-            found = [entry.result() for entry in ahead]
+            decoded = [entry.result() for entry in ahead]
             ahead = [
                 pool.submit(read, position) for position in (batches[number + 1] if number + 1 < len(batches) else [])
             ]
             good = []
-            for entry in found:
+            for entry in decoded:
                 if len(entry) == 3:
                     good.append(entry)
                 else:

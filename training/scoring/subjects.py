@@ -1,4 +1,4 @@
-"""What is evaluated: checkpoints with their runs' settings, the films each may be judged on, and what is known of both."""
+"""The checkpoints to evaluate, with the settings of their runs, and the films that each may be evaluated on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,8 @@ class Subject:
 
     def trained_in(self, data_dir: Path) -> bool:
         """Whether the folder is the one that the run's films came from, so that its splits hold."""
-        own = self.config.data_dir if self.config else None
-        return own is not None and own.resolve() == data_dir.resolve()
+        trained_in = self.config.data_dir if self.config else None
+        return trained_in is not None and trained_in.resolve() == data_dir.resolve()
 
 
 def load_subject(run: Path, device: str) -> Subject:
@@ -63,7 +63,7 @@ def load_subject(run: Path, device: str) -> Subject:
 
     Raises:
         CheckpointError: no checkpoint there, or a broken one.
-        ValueError: a config.yaml that is none.
+        ValueError: a config.yaml that can't be read.
     """
     predictor = Predictor.load(run, device)
     folder = run if run.is_dir() else run.parent
@@ -128,7 +128,6 @@ def films_of(together: list[Subject], data_dir: Path | None, split: str) -> Coho
     """The films that a set of `same_films` is judged on.
 
     Args:
-        together: the runs.
         data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out; None, or
             the folder of the runs' own films, for these.
         split: which of the runs' own splits, separated by commas.
@@ -195,36 +194,28 @@ def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
     return FilmFolder(root, table["mask"].tolist())
 
 
-def evidence_of(subject: Subject, cohort: Cohort, found: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
+def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
     """What one checkpoint's audit is made from.
 
     Args:
-        subject: the checkpoint.
-        cohort: the films that were scored.
-        found: what it said of them.
-        key: of the hashes in the predictions.
         by: further columns of the cohort that the predictions are to have.
     """
-    checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
-    everything, temperature, threshold = np.arange(len(cohort.table)), checkpoint.temperature, checkpoint.threshold
-    predictions = predictions_table(cohort, everything, found.logits, temperature, threshold, subject.name, key, by)
+    info, calibration = subject.predictor.info, subject.predictor.checkpoint.calibration
+    predictions = predictions_table(cohort, scored.logits, calibration, subject.name, key, by)
     perturbed = {}
     if info.positive is not None:
         perturbed = {
-            name: read_logits(logits, info.positive, temperature, threshold).probability[:, info.positive]
-            for name, logits in found.perturbed.items()
+            name: read_logits(logits, info.positive, calibration).score for name, logits in scored.perturbed.items()
         }
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
     training = subject.predictions((Split.TRAIN,))
-    return Evidence(subject.name, about, info.positive_name, predictions, found.features, perturbed, training)
+    return Evidence(subject.name, about, info.positive_name, predictions, scored.features, perturbed, training)
 
 
 def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, Any]:
     """What an audit says of a checkpoint: how it was made and how its scores are read; plain values.
 
     Args:
-        subject: the checkpoint.
-        splits: that its films belong to.
         left_out: number of rows or files without a score.
     """
     checkpoint, info = subject.predictor.checkpoint, subject.predictor.info

@@ -197,7 +197,7 @@ def test_an_audit_is_quoted_and_its_absence_is_said(tmp_path: Path) -> None:
     checkpoint, report = finished(tmp_path / "run")
     without = model_card(checkpoint, report)
     assert "**No audit was made of this run.** `python -m training.evaluate RUN` makes one." in without
-    card = model_card(checkpoint, report, {"verdict": ["Leak 0.7 (0.6 to 0.8).", "A | B\nfalls"]})
+    card = model_card(checkpoint, report, ["Leak 0.7 (0.6 to 0.8).", "A | B\nfalls"])
     assert "- Leak 0.7 (0.6 to 0.8).\n- A \\| B falls\n" in card
     assert "No audit was made" not in card and "training.evaluate" not in card
 
@@ -207,7 +207,9 @@ def test_no_external_images_no_twin_no_positive_class(tmp_path: Path) -> None:
     assert cells(card, "accuracy") == ["0.700", "0.710", "0.720"]
     assert cells(card, "AUROC") == ["not defined"] * 3
     assert "External images: none" in card and "External: no images." in card and "twin" not in card
-    assert "predictor.logits" in card and "predictor.score" not in card and "most probable class" in card
+    assert (
+        "predictor.logits" in card and "predictor.score" not in card and "prediction is the most probable class" in card
+    )
     assert [r.metric_type for r in huggingface_hub.ModelCard(card).data.eval_results] == ["accuracy"]
 
 

@@ -78,7 +78,7 @@ def test_a_backbone_has_no_score(tmp_path: Path, capsys: pytest.CaptureFixture[s
     unit = small_run(tmp_path / "unit", unit_norm=True)
     main(["timm", str(unit), "--output", str(tmp_path / "x.safetensors"), "--backbone"])
     said = capsys.readouterr().out
-    assert "softmax" not in said and "features alone" in said and "Not a medical device" in said
+    assert "softmax" not in said and "features only" in said and "Not a medical device" in said
 
 
 def test_a_place_that_can_not_be_written(

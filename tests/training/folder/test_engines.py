@@ -9,7 +9,7 @@ import pytest
 
 from datasets.film.folder import LocalFolder
 from training.folder.engines import EngineError, run_locally, run_on_ray
-from training.folder.shard import Job, Shard, shards_of
+from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 
 
@@ -24,14 +24,14 @@ def small_folder(film_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def small_job(small_folder: Path, folder_runs: tuple[Path, Path]) -> Job:
-    return Job(
+def small_job(small_folder: Path, folder_runs: tuple[Path, Path]) -> FolderJob:
+    return FolderJob(
         LocalFolder(small_folder), folder_runs, bytes(range(32)), perturbations=("mirrored",), files=8, workers=1
     )
 
 
 @pytest.fixture(scope="module")
-def local_tables(small_job: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
+def local_tables(small_job: FolderJob, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
     store, done = ShardStore(str(tmp_path_factory.mktemp("local"))), list[int]()
     shards = list(shards_of(small_job, small_job.folder.entries()))
     run_locally(small_job, store, shards, done.append)
@@ -40,7 +40,7 @@ def local_tables(small_job: Job, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 def test_ray_makes_the_same_tables(
-    small_job: Job, local_tables: dict[str, pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_job: FolderJob, local_tables: dict[str, pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for more processes than the machine has, which must not wait for a larger machine."""
     ray = pytest.importorskip("ray")
@@ -51,7 +51,7 @@ def test_ray_makes_the_same_tables(
         store, done = ShardStore(str(tmp_path / "shards")), list[int]()
         shards = list(shards_of(small_job, small_job.folder.entries()))
         store.write(shards[1], local_tables[shards[1].name])  # one that was finished before
-        job = Job(**{name: getattr(small_job, name) for name in small_job.__dataclass_fields__} | {"workers": 4})
+        job = FolderJob(**{name: getattr(small_job, name) for name in small_job.__dataclass_fields__} | {"workers": 4})
         run_on_ray(job, store, [shard for shard in shards if not store.has(shard)], done.append)
         assert ray.is_initialized(), "a cluster that was there before is left there"
         assert sorted(done) == sorted(len(shard.entries) for shard in shards if shard is not shards[1])
@@ -68,7 +68,7 @@ def test_ray_makes_the_same_tables(
 
 @pytest.mark.parametrize("run", [run_locally, run_on_ray])
 def test_nothing_to_do_loads_no_model_and_starts_no_cluster(
-    run: object, small_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: object, small_job: FolderJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if run is run_on_ray:
         pytest.importorskip("ray")
@@ -79,7 +79,7 @@ def test_nothing_to_do_loads_no_model_and_starts_no_cluster(
 
 
 def test_without_ray_the_engine_says_what_to_install(
-    small_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_job: FolderJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(EngineError, match=r"pip install 'end-cxr\[ray\]'"):

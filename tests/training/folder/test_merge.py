@@ -16,8 +16,9 @@ from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
 from training.folder.labels import Labels, read_labels
 from training.folder.merge import DUPLICATE, Merge, Survey, csv_safe, source_names, survey
-from training.folder.shard import FACTS, FILE_SCHEMA, Job, Shard, model_columns
+from training.folder.shard import FACTS, FILE_SCHEMA, FolderJob, Shard, model_columns
 from training.folder.store import ShardStore
+from training.run.checkpoint import Calibration
 
 KEY = bytes(range(32))
 INFO = DatasetInfo("covid", ("not covid", "covid"), ("a", "b"), "source", 1, False)
@@ -57,14 +58,14 @@ class Made:
 
     store: ShardStore
     shards: list[str]
-    found: Survey
+    surveyed: Survey
     labels: Labels | None
 
     def merge(self, info: DatasetInfo = INFO, source: str = "institution", also: tuple[str, ...] = ()) -> Merge:
-        checkpoint = SimpleNamespace(info=info, temperature=2.0, threshold=0.6)
+        checkpoint = SimpleNamespace(info=info, calibration=Calibration(2.0, 0.6))
         subject: Any = SimpleNamespace(name="run", predictor=SimpleNamespace(info=info, checkpoint=checkpoint))
-        job = Job(LocalFolder(Path()), (), KEY, perturbations=("mirrored",))
-        return Merge(job, self.store, self.shards, self.found, [subject], self.labels, source, also)
+        job = FolderJob(LocalFolder(Path()), (), KEY, perturbations=("mirrored",))
+        return Merge(job, self.store, self.shards, self.surveyed, [subject], self.labels, source, also)
 
     def predictions(self, place: Path, **options: Any) -> pd.DataFrame:
         self.merge(**options).write_predictions(place / "predictions.parquet")
@@ -103,8 +104,8 @@ def test_the_first_of_two_copies_is_kept_whichever_shards_they_are_in(tmp_path: 
     ]
     assert (files["reason"] == DUPLICATE).to_numpy().nonzero()[0].tolist() == [2, 4]
     assert files.loc[2, "message"] == "another file of the folder holds the same SOP instance"
-    assert made.found.counts["files"].sum() == len(files) == 10
-    assert made.found.facts["bits"] == {"not recorded": 4, "12": 1, "10": 1}, "copies are counted once"
+    assert made.surveyed.counts["files"].sum() == len(files) == 10
+    assert made.surveyed.facts["bits"] == {"not recorded": 4, "12": 1, "10": 1}, "copies are counted once"
     predictions = made.predictions(tmp_path)
     assert predictions["row"].tolist() == [1, 3, 5, 6, 7, 9]
     assert predictions["file"].tolist() == files["file"][predictions["row"]].tolist()
@@ -143,15 +144,15 @@ def test_films_without_a_patient_are_grouped_by_study_or_stand_alone(tmp_path: P
     rows = [film("a"), film("b") | {"patient": None}, film("c") | {"patient": None, "study": None}]
     made = make(tmp_path, [rows])
     assert made.predictions(tmp_path)["patient"].tolist() == [hashed("p a"), hashed("s b"), hashed("c")]
-    assert made.found.without_patient == 2
+    assert made.surveyed.without_patient == 2
 
 
 def test_labels_and_what_goes_with_nothing_is_counted(tmp_path: Path) -> None:
     shards = [[film("n/1"), film("s/1"), film("n/2")], [refused("n/3"), film("n/4")]]
     text = "file,label,ward\nn/2,covid,=1+1\nn/2,covid,\nn/3,covid,\n4,other,east\n1,covid,\nnowhere,covid,\n"
     made = make(tmp_path, shards, text)
-    assert made.found.unmatched == {"no file": 1, "no scored file": 1, "several files": 1}
-    assert made.found.labelled and made.found.files["label"].tolist() == [-1, -1, 0, 2, 3]
+    assert made.surveyed.unmatched == {"no file": 1, "no scored file": 1, "several files": 1}
+    assert made.surveyed.labelled and made.surveyed.files["label"].tolist() == [-1, -1, 0, 2, 3]
     table = made.predictions(tmp_path, source="ward", also=("ward", "view"))
     assert texts(table["target"]) == [None, None, "covid", "not covid"]
     assert texts(table["source"]) == [None, None, "=1+1", "east"]
@@ -187,27 +188,31 @@ def test_more_than_two_classes_have_a_score_each(tmp_path: Path) -> None:
 def test_films_of_trained_patients_are_scored_and_not_audited(tmp_path: Path) -> None:
     rows = [film("a", patient="p"), film("b", patient="q")]
     made = make(tmp_path, [rows], trained={hashed("p")})
-    assert made.found.trained == 1 and made.found.files["audited"].tolist() == [False, True]
+    assert made.surveyed.trained == 1 and made.surveyed.files["audited"].tolist() == [False, True]
     assert len(made.predictions(tmp_path)) == 2
     assert made.merge().audited(0).predictions["row"].tolist() == [1]
     none = make(tmp_path, [rows], trained={hashed("p"), hashed("q")})
     assert none.merge().audited(0).predictions.empty
 
 
-def test_an_audit_of_many_films_is_made_of_whole_patients_drawn_the_same_way(tmp_path: Path) -> None:
+def test_an_audit_of_many_films_is_made_of_whole_patients_drawn_the_same_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [film(f"f{i}", patient=f"p{i // 4}") for i in range(400)]
-    drawn = make(tmp_path, [rows[:100], rows[100:]], audited=200).found.files
+    monkeypatch.setattr("training.folder.merge.AUDITED", 200)
+    drawn = make(tmp_path, [rows[:100], rows[100:]]).surveyed.files
     assert 120 <= drawn["audited"].sum() <= 280
     assert (drawn.groupby("patient")["audited"].nunique() == 1).all()
-    again = make(tmp_path, [rows[::-1]], audited=200).found.files
+    again = make(tmp_path, [rows[::-1]]).surveyed.files
     assert set(again["file"][again["audited"]]) == set(drawn["file"][drawn["audited"]])
-    assert make(tmp_path, [rows], audited=400).found.files["audited"].all()
+    monkeypatch.setattr("training.folder.merge.AUDITED", 400)
+    assert make(tmp_path, [rows]).surveyed.files["audited"].all()
 
 
 def test_a_folder_of_nothing_gives_empty_tables(tmp_path: Path) -> None:
     made = make(tmp_path, [])
     assert len(made.files(tmp_path)) == len(made.predictions(tmp_path)) == 0
-    assert made.found.counts.empty and not made.found.labelled
+    assert made.surveyed.counts.empty and not made.surveyed.labelled
     only = make(tmp_path, [[refused("a")], [refused("b", "skipped", "not DICOM")]])
     assert only.files(tmp_path)["reason"].tolist() == ["truncated", "not DICOM"]
     assert only.predictions(tmp_path).empty

@@ -16,17 +16,17 @@ from datasets.film.folder import LINK, SPECIAL, UNLISTED, Entry, LocalFolder, Re
 from datasets.film.identity import keyed_hash
 from datasets.film.policy import DicomPolicy
 from training.folder.reading import ReadFilm
-from training.folder.shard import FILE_SCHEMA, Job, ShardScorer, model_columns, shards_of
+from training.folder.shard import FILE_SCHEMA, FolderJob, ShardScorer, model_columns, shards_of
 from training.scoring.predict import Predictor, read_logits
 
 KEY = bytes(range(32))
 
 
-def job_of(root: Path, runs: tuple[Path, ...], **changes: object) -> Job:
-    return dataclasses.replace(Job(LocalFolder(root), runs, KEY, workers=1), **changes)  # type: ignore[arg-type]
+def job_of(root: Path, runs: tuple[Path, ...], **changes: object) -> FolderJob:
+    return dataclasses.replace(FolderJob(LocalFolder(root), runs, KEY, workers=1), **changes)  # type: ignore[arg-type]
 
 
-def table_of(job: Job, scorer: ShardScorer | None = None) -> pd.DataFrame:
+def table_of(job: FolderJob, scorer: ShardScorer | None = None) -> pd.DataFrame:
     with scorer or ShardScorer(job) as scorer:
         tables = [table for _, table in scorer.tables(shards_of(job, job.folder.entries()))]
     return pa.concat_tables(tables).to_pandas()
@@ -116,9 +116,8 @@ def test_scores_are_the_predictor_s_own(whole: pd.DataFrame, film_folder: Path, 
         _, logits, perturbed = model_columns(number)
         for position in np.flatnonzero(whole["status"] == "scored"):
             row = whole.iloc[position]
-            scores = read_logits(row[logits][None], c.info.positive, c.temperature, c.threshold)
-            found = scores.probability[0, c.info.positive]
-            assert found == pytest.approx(predictor.score(film_folder / entries[position].name), abs=1e-5)
+            score = read_logits(row[logits][None], c.info.positive, c.calibration).score[0]
+            assert score == pytest.approx(predictor.score(film_folder / entries[position].name), abs=1e-5)
             assert row[perturbed].shape == (2,) and not np.array_equal(row[perturbed], row[logits])
 
 

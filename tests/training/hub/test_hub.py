@@ -17,8 +17,9 @@ from huggingface_hub import HfApi
 
 from tests.hub_server import Hub, Repository, hub_server
 from tests.small_checkpoint import small_checkpoint, small_run
-from training.hub.__main__ import _mistakes_of_the_hub, main, pull, push, read_arguments
+from training.hub.__main__ import main, read_arguments
 from training.hub.shared_run import EXPECTED, ShareError, refusal
+from training.hub.transfer import hub_errors, pull, push
 from training.run.checkpoint import load_checkpoint
 from training.run.config import LOCAL_SETTINGS
 
@@ -270,7 +271,7 @@ def test_a_folder_that_can_not_be_made(api: HfApi, tmp_path: Path, monkeypatch: 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/x/.aside")
 
-    monkeypatch.setattr("training.hub.__main__.tempfile.TemporaryDirectory", refuse)
+    monkeypatch.setattr("training.hub.transfer.tempfile.TemporaryDirectory", refuse)
     with pytest.raises(ShareError, match=r"pulled can't be made: Permission denied$"):
         pull("me/a-run", tmp_path / "pulled", api)
 
@@ -303,14 +304,14 @@ def test_refusal(name: str, said: str) -> None:
 def test_command(
     run: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint=hub.url, token="hf_test"))
+    monkeypatch.setattr("training.hub.transfer.HfApi", partial(HfApi, endpoint=hub.url, token="hf_test"))
     main(["push", str(run), "me/a-run"])
     said = capsys.readouterr().out
     assert "pushed to me/a-run (private): README.md" in said and "--films" in said and "Not a medical device" in said
     hub.repositories["me/a-run"].files["odd.bin"] = b"x"
     main(["pull", "me/a-run", "--output", str(tmp_path / "pulled")])
     said = capsys.readouterr().out
-    assert "MODEL_CARD.md" in said and "not taken: 'odd.bin': it could run code" in said
+    assert "MODEL_CARD.md" in said and "not fetched: 'odd.bin': it could run code" in said
     assert (tmp_path / "pulled" / "model.safetensors").is_file()
 
 
@@ -364,5 +365,5 @@ def test_mistakes_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_full_disk_is_not_the_hub_s_fault() -> None:
     for number, expected in ((errno.ENOSPC, "no room is left here"), (errno.ECONNREFUSED, "the hub can't be reached")):
-        with pytest.raises(ShareError, match=f"user/name: {expected}"), _mistakes_of_the_hub("user/name"):
+        with pytest.raises(ShareError, match=f"user/name: {expected}"), hub_errors("user/name"):
             raise OSError(number, os.strerror(number))

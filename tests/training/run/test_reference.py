@@ -112,13 +112,13 @@ def test_a_run_without_one_has_none(tmp_path: Path) -> None:
         ("no metadata", "format None"),
         ("no distances", "entry 'validation_distances' is missing"),
         ("no rows", "entry 'rows' is missing"),
-        ("rows", "no reference"),
+        ("rows", "fit together"),
         ("no k", "entry 'k' is missing"),
         ("no header", "entry 'header' is missing"),
         ("header", "is broken"),
-        ("k", "no reference"),
-        ("shape", "no reference"),
-        ("infinite", "no reference"),
+        ("k", "fit together"),
+        ("shape", "fit together"),
+        ("infinite", "fit together"),
     ],
 )
 def test_a_broken_file_is_a_sentence(change: str, expected: str, tmp_path: Path) -> None:

@@ -8,26 +8,28 @@ from scipy.special import softmax
 from datasets.cohort.films import Cohort
 from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
+from training.run.checkpoint import Calibration
 from training.scoring.predict import predictions_table, read_logits
 
 
 def test_scores_of_two_classes_by_hand() -> None:
     logits = np.array([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]])
-    scores = read_logits(logits, positive=1, temperature=2.0, threshold=0.6)
-    assert scores.probability[:, 1] == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(0.5)), 0.5])
+    scores = read_logits(logits, 1, Calibration(2.0, 0.6))
+    assert scores.score == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(0.5)), 0.5])
     assert scores.margin == pytest.approx([2, -1, 0])
     assert scores.prediction.tolist() == [1, 0, 0]
-    assert read_logits(logits, 0, 2.0, 0.5).prediction.tolist() == [1, 0, 0]
+    assert read_logits(logits, 0, Calibration(2.0, 0.5)).prediction.tolist() == [1, 0, 0]
 
 
 def test_scores_of_several_classes() -> None:
     logits = np.random.default_rng(0).normal(size=(20, 4))
-    scores = read_logits(logits, positive=2, temperature=1.3, threshold=None)
+    scores = read_logits(logits, 2, Calibration(1.3))
     np.testing.assert_allclose(scores.probability, softmax(logits / 1.3, axis=1))
     np.testing.assert_array_equal(scores.prediction, logits.argmax(1))
     probability = softmax(logits, axis=1)[:, 2]
     np.testing.assert_allclose(scores.margin, np.log(probability / (1 - probability)))
-    assert np.isnan(read_logits(logits, None, 1.0, None).margin).all()
+    without = read_logits(logits, None, Calibration())
+    assert np.isnan(without.margin).all() and np.isnan(without.score).all()
 
 
 def cohort() -> Cohort:
@@ -51,7 +53,7 @@ def cohort() -> Cohort:
 
 def test_the_table_holds_hashes_and_nothing_else_of_a_person() -> None:
     logits = np.array([[0.0, 1.0], [1.0, 0.0]])
-    table = predictions_table(cohort(), np.array([0, 1]), logits, 1.0, 0.5, "run", b"k" * 32)
+    table = predictions_table(cohort(), logits, Calibration(1.0, 0.5), "run", b"k" * 32)
     assert table.columns.tolist() == [
         "run", "row", "file", "patient", "source", "split", "target", "score", "logit", "prediction", "view",
     ]  # fmt: skip
@@ -60,5 +62,5 @@ def test_the_table_holds_hashes_and_nothing_else_of_a_person() -> None:
     assert table["patient"].str.fullmatch("[0-9a-f]{16}").all()
     assert table["row"].tolist() == [4, 7] and table["prediction"].tolist() == ["covid", "not covid"]
     assert table["view"][0] == "PA" and pd.isna(table["view"][1])
-    other = predictions_table(cohort(), np.array([0, 1]), logits, 1.0, 0.5, "run", b"q" * 32)
+    other = predictions_table(cohort(), logits, Calibration(1.0, 0.5), "run", b"q" * 32)
     assert not set(other["patient"]) & set(table["patient"])
