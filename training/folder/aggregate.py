@@ -58,10 +58,10 @@ def summary(units: pd.DataFrame, positive: str, resamples: int, seed: int) -> pd
         known = table[table["target"].notna()]
         patient = known["patient"].to_numpy()
         is_positive = (known["target"] == positive).to_numpy()
-        found = auroc_interval(is_positive, known["score"].to_numpy(), patient, resamples, seed)
+        auroc = auroc_interval(is_positive, known["score"].to_numpy(), patient, resamples, seed)
         rows.append(
             {"run": run, "units": len(table), "patients": int(table["patient"].nunique())}
             | {"positives": int(is_positive.sum())}
-            | found._asdict()
+            | auroc._asdict()
         )
     return pd.DataFrame(rows)

@@ -1,7 +1,6 @@
 """What a training run leaves beside its weights: metrics by split, report.json, and the tables on the terminal."""
 
 import json
-import math
 import os
 import platform
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from training.bias.report.plain import plain
 from training.console.messages import RESEARCH_ONLY
 from training.run.checkpoint import write_aside
 from training.run.checkpoint_header import RESUME_PATTERN
@@ -60,13 +60,8 @@ class RunResult:
             "model": self.model,
             "seed": self.seed,
             "synthetic": self.synthetic,
-            "metrics": {split: json_numbers(values) for split, values in self.metrics.items()},
+            "metrics": plain(self.metrics),
         }
-
-
-def json_numbers(values: dict[str, float]) -> dict[str, float | None]:
-    """NaN and infinity have no place in JSON: they become null."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def difference(run: RunResult, reference: RunResult) -> dict[str, dict[str, float]]:
@@ -85,10 +80,8 @@ def result_json(runs: list[RunResult]) -> dict[str, Any]:
     """The object behind `--result`; two runs are compared, the second against the first."""
     return {
         "runs": [run.as_json() for run in runs],
-        "difference": {
-            split: json_numbers(values) for split, values in difference(runs[1], runs[0]).items()
-        } if len(runs) == 2 else {},
-    }  # fmt: skip
+        "difference": plain(difference(runs[1], runs[0])) if len(runs) == 2 else {},
+    }
 
 
 def write_report(runs: list[RunResult], folder: Path) -> None:
