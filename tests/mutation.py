@@ -34,13 +34,14 @@ from typing import NamedTuple
 FILES = {
     "training/methods/end.py": ("methods/test_end", "methods/test_end_options"),
     "training/bias/numbers/uncertainty.py": (
-        "bias/test_uncertainty", "bias/test_auroc", "bias/test_groups", "bias/test_compare", "bias/test_simulation",
+        "bias/numbers/test_uncertainty", "bias/numbers/test_auroc", "bias/numbers/test_groups",
+        "bias/numbers/test_compare", "bias/test_simulation",
     ),
-    "training/bias/numbers/groups.py": ("bias/test_groups", "bias/test_compare"),
+    "training/bias/numbers/groups.py": ("bias/numbers/test_groups", "bias/numbers/test_compare"),
     "datasets/film/dicom.py": (
-        "../datasets/test_dicom", "../datasets/test_dicom_edges", "../datasets/test_dicom_privacy",
-        "../datasets/test_dicom_greys", "../datasets/test_dicom_facts", "../datasets/test_dicom_write",
-        "../datasets/layouts/test_header",
+        "../datasets/film/test_dicom", "../datasets/film/test_dicom_edges", "../datasets/film/test_dicom_privacy",
+        "../datasets/film/test_dicom_greys", "../datasets/film/test_dicom_facts", "../datasets/phantom/test_dicom_write",
+        "../datasets/prepare/layouts/test_header",
     ),
 }  # fmt: skip
 """Files, and what tests each, relative to tests/training and its own tests first."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from training.bias.numbers.calibration import fit_threshold
 from training.bias.numbers.groups import ALL_FILMS
-from training.bias.numbers.metrics import Measure, read_films, shortfall
+from training.bias.numbers.metrics import FilmMetrics, Stacked, read_films, shortfall
 from training.bias.numbers.uncertainty import NO_INTERVAL, intervals, percentile_interval, resampling_strata
 
 RATES = ("sensitivity", "specificity")
@@ -76,12 +76,10 @@ def operating_point(
         counts = {"films": len(part), "patients": part["patient"].nunique()}
         counts |= {"ill": part["patient"][ill].nunique(), "well": part["patient"][~ill].nunique()}
         records += [{"group": str(name), "metric": m, **counts, "note": shortfall(part, m, positive)} for m in RATES]
-        measures.append(Measure(films[at], RATES))
+        measures.append(FilmMetrics(films[at], RATES))
     rates = pd.DataFrame(records)
     stratum = resampling_strata(films.patient, pd.factorize(source)[0], films.target)
-    found, _, drawn = intervals(
-        lambda weights: np.concatenate([measure(weights) for measure in measures]), stratum, resamples, seed
-    )
+    found, _, drawn = intervals(Stacked(measures).values, stratum, resamples, seed)
     known = (rates["note"] == "").to_numpy()
     kept = [interval if measured else NO_INTERVAL for interval, measured in zip(found, known, strict=True)]
     bounds = pd.DataFrame(kept, columns=["estimate", "low", "high"], dtype=float)

@@ -13,7 +13,7 @@ from datasets.film.policy import Voi
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph
 from models.saliency import grad_cam
-from training.bias.questions.shortcuts import COUNTERFACTUALS
+from training.bias.questions.shortcuts import COUNTERFACTUALS, FilmBatch
 from training.run.reference import Reference
 from training.scoring.predict import Predictor, read_logits
 from training.scoring.saliency_picture import ORANGE, film_heat
@@ -104,7 +104,8 @@ def counterfactuals(predictor: Predictor, film: Radiograph) -> pd.DataFrame:
 def changed(preprocessing: Preprocessing, film: Radiograph) -> dict[str, torch.Tensor]:
     """The film as the model sees it, whole and with each part blanked: 1 x size x size in [0, 1]."""
     pixels = preprocessing.pixels(film)
-    blanked = {name: change.apply(pixels[None], [0], None)[0] for name, change in COUNTERFACTUALS.items()}
+    films = FilmBatch(pixels[None], seeds=[0])
+    blanked = {name: change.blank(films)[0] for name, change in COUNTERFACTUALS.items()}
     return {"nothing": pixels} | blanked
 
 

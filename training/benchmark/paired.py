@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from training.bias.numbers.auroc import auroc_difference, auroc_interval
-from training.bias.numbers.uncertainty import Interval, seed_interval
+from training.bias.numbers.uncertainty import seed_interval
+from training.bias.report.plain import plain
 from training.loop.obtain import obtain
 from training.loop.prepare import prepare
 from training.run.checkpoint import load_checkpoint
 from training.run.config import LOCAL_SETTINGS, as_settings, parse
-from training.run.report import RunResult, json_numbers, machine
+from training.run.report import RunResult, machine
 
 PAIRED_METRICS = (
     ("test", "auroc"), ("test", "conflicting_accuracy"), ("test", "worst_group_accuracy"), ("test", "leak"),
@@ -62,7 +63,7 @@ def paired(forwarded: Sequence[str], seeds: Sequence[int], resplit: bool, record
         heading = f"{part} {name.replace('_', ' ')}"
         table.add_row(heading, *cells, f"{interval.estimate:+.3f}", span, f"{favour} of {len(pair)}")
         row = {"split": part, "metric": name, "erm": pair[:, 0].tolist(), config.method: pair[:, 1].tolist()}
-        rows.append(row | {"difference": json_numbers(interval._asdict()), "in_favour": favour})
+        rows.append(row | {"difference": plain(interval), "in_favour": favour})
     console.print(table)
     synthetic = runs[0][0].synthetic
     if synthetic:
@@ -108,18 +109,12 @@ def _by_patient(
         counts = {"films": len(films), "patients": len(set(patient))}
         intervals = {"erm": alone[0], method: alone[1], "difference": gap}
         comparisons.append(
-            {"part": name, **counts, **{key: json_numbers(value._asdict()) for key, value in intervals.items()}}
-            | json_numbers({"detectable": detectable})
+            {"part": name, **counts, **{key: plain(value) for key, value in intervals.items()}}
+            | plain({"detectable": detectable})
             | {"verdict": verdict}
         )
-        spans = [_span(interval, ".3f") for interval in alone]
+        spans = [f"{interval:.3f}" for interval in alone]
         smallest = f"{detectable:.2f}" if np.isfinite(detectable) else ""
-        table.add_row(name, *map(str, counts.values()), *spans, _span(gap, "+.3f"), smallest, verdict)
+        table.add_row(name, *map(str, counts.values()), *spans, f"{gap:+.3f}", smallest, verdict)
     console.print(table)
     return comparisons
-
-
-def _span(interval: Interval, form: str) -> str:
-    if not np.isfinite(interval.estimate):
-        return ""
-    return f"{interval.estimate:{form}} ({interval.low:{form}} to {interval.high:{form}})"

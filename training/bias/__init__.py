@@ -2,7 +2,7 @@
 
 numbers/       metrics, intervals, comparisons
 evidence.py    what one checkpoint brings to the audit
-questions/     what is asked of it
+questions/     the questions that the audit asks of it
 report/        the answers: values, verdict, page, gate
-simulation.py  do intervals and p-values keep what they promise? (a command)
+simulation.py  are intervals and p-values calibrated? (a command)
 """

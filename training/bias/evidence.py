@@ -1,4 +1,4 @@
-"""What one checkpoint left to be audited: its predictions and features, and what is known of the films it was made with."""
+"""What one checkpoint brings to the audit: its predictions and features, and what is known of its training films."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,20 +9,19 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one checkpoint left to be audited.
+    """One checkpoint's predictions and features, with what is known of the films it was made with.
 
     Attributes:
         name: of the run.
-        about: what is said of the run: method, model, seed, threshold, temperature and so on; plain values.
+        about: facts of the run for the report: method, model, seed, threshold, temperature and so on; plain values.
         positive: name of the positive class, or None.
         predictions: the films to audit, columns of predictions.parquet.
         features: films x width, in the order of `predictions`.
         perturbed: score of the positive class of each film under each perturbation, by its name.
         training: predictions of the run's training films, or None where they are not known.
-        validation: those of its validation films, or None: how it scores films that are like the training ones but that
-            it was not fitted to.
+        validation: predictions of its validation films, or None: films like the training films that it was not fitted to.
         distances: of each film in `predictions` to its k-th nearest training film (`training.run.reference`), or None.
-        distance_limit: distance beyond which a film is unlike the training films, NaN where none could be set, or None.
+        distance_limit: distance beyond which a film is an outlier, NaN where none could be set, or None.
     """
 
     name: str

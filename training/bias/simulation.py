@@ -1,10 +1,10 @@
-"""Do the intervals and p-values keep what they promise? `python -m training.bias.simulation {coverage,comparison,speed}`.
+"""Are the intervals and p-values calibrated? `python -m training.bias.simulation {coverage,comparison,speed}`.
 
-`coverage` counts how often the 95 % intervals of AUROC hold the true value, `comparison` how often two equally good models
+`coverage` counts how often the 95 % intervals of AUROC contain the true value, `comparison` how often two equally good models
 are called different, `speed` times all metrics by source. Cohorts are clustered binormal: a film's score is delta x label
-+ a normal share of its patient + one of its own, total variance 1. Labels belong to patients, who are the sampling unit, and
-the number of films of a patient tells nothing about their scores; every pair of a positive and a negative film is then of
-two independent patients, and the AUROC over films that the metrics estimate is Phi(delta / sqrt 2) exactly.
++ a normal term of its patient + a normal term of the film, with a total variance of 1. Labels belong to patients, who are the
+sampling unit, and a patient's number of films is independent of their scores. So every pair of a positive and a negative
+film is of two independent patients, and the AUROC over films is Phi(delta / sqrt 2) exactly.
 """
 
 import argparse
@@ -55,8 +55,6 @@ def simulate_cohort(
     """Draw patients with one to five films each, half of them positive on average.
 
     Args:
-        rng: draws everything.
-        patients: their number.
         auroc: true AUROC of every model.
         models: score columns.
         within_patient: correlation of the scores of two films of a patient, beyond the label.
@@ -66,34 +64,34 @@ def simulate_cohort(
     is_positive = (rng.random(patients) < 0.5)[patient]
 
     def normal(count: int) -> np.ndarray:
-        shared, own = rng.normal(size=(count, 1)), rng.normal(size=(count, models))
-        return np.sqrt(between_models) * shared + np.sqrt(1 - between_models) * own
+        shared, separate = rng.normal(size=(count, 1)), rng.normal(size=(count, models))
+        return np.sqrt(between_models) * shared + np.sqrt(1 - between_models) * separate
 
     noise = np.sqrt(within_patient) * normal(patients)[patient] + np.sqrt(1 - within_patient) * normal(len(patient))
     return SimulatedCohort(is_positive, np.sqrt(2) * norm.ppf(auroc) * is_positive[:, None] + noise, patient)
 
 
 def coverage(simulations: int = 2000, resamples: int = 2000, patients: int = 200, seed: int = 0) -> dict[str, int]:
-    """In how many simulated cohorts the interval holds the true AUROC, for `BCa` and for `percentile`."""
-    held = {"BCa": 0, "percentile": 0}
+    """In how many simulated cohorts the interval contains the true AUROC, for `BCa` and for `percentile`."""
+    covered = {"BCa": 0, "percentile": 0}
     for number in range(simulations):
         films = simulate_cohort(np.random.default_rng([seed, number]), patients)
-        alike = np.zeros(len(films.patient), int)
-        statistic = StratifiedAuroc(films.is_positive, films.scores, films.patient, alike)
-        stratum = resampling_strata(films.patient, alike, films.is_positive.astype(int))
-        found, _, drawn = intervals(statistic, stratum, resamples, number)
-        held["BCa"] += _holds(found[0], TRUE_AUROC)
-        held["percentile"] += _holds(percentile_interval(found[0].estimate, drawn[0]), TRUE_AUROC)
-    return held
+        one_source = np.zeros(len(films.patient), int)
+        auroc = StratifiedAuroc(films.is_positive, films.scores, films.patient, one_source)
+        stratum = resampling_strata(films.patient, one_source, films.is_positive.astype(int))
+        (interval,), _, drawn = intervals(auroc.values, stratum, resamples, number)
+        covered["BCa"] += _contains(interval, TRUE_AUROC)
+        covered["percentile"] += _contains(percentile_interval(interval.estimate, drawn[0]), TRUE_AUROC)
+    return covered
 
 
 def false_positives(
     simulations: int = 2000, resamples: int = 2000, patients: int = 200, seed: int = 0
 ) -> dict[str, int]:
-    """In how many cohorts two models of one true AUROC are called different.
+    """In how many cohorts two models of the same true AUROC are called different.
 
-    By the `permutation` p below 0.05, by the `interval` of the difference that leaves out 0, and by `both`, as `compare`
-    does. There are as many permutations as resamples.
+    By a `permutation` p below 0.05, by an `interval` of the difference that excludes 0, and by `both`, as `compare` does.
+    There are as many permutations as resamples.
     """
     different = {"permutation": 0, "interval": 0, "both": 0}
     for number in range(simulations):
@@ -101,7 +99,7 @@ def false_positives(
         pair = films.scores[:, 0], films.scores[:, 1]
         by_p = auroc_permutation_p(films.is_positive, *pair, films.patient, None, resamples, number) < 0.05
         gap, _ = auroc_difference(films.is_positive, *pair, films.patient, resamples, number)
-        by_interval = not _holds(gap, 0)
+        by_interval = not _contains(gap, 0)
         different["permutation"] += by_p
         different["interval"] += by_interval
         different["both"] += by_p and by_interval
@@ -109,7 +107,7 @@ def false_positives(
 
 
 def simulated_predictions(rows: int, sources: int = 6, seed: int = 0) -> pd.DataFrame:
-    """A predictions table of about `rows` films, two of a patient on average, from equally large sources."""
+    """A predictions table of about `rows` films, two of a patient on average, from sources of equal size."""
     rng = np.random.default_rng(seed)
     count = max(1, rows // 2)
     patient = np.sort(rng.integers(count, size=rows))
@@ -146,10 +144,10 @@ def main(options: argparse.Namespace) -> None:
         table.add_row(str(options.rows), f"{seconds:.1f}", f"{peak:.2f}")
     else:
         if options.command == "coverage":
-            title = f"95 % intervals that hold the true AUROC of {TRUE_AUROC}"
+            title = f"95 % intervals that contain the true AUROC of {TRUE_AUROC}"
             counts = coverage(options.simulations, options.resamples, options.patients, options.seed)
         else:
-            title = f"Pairs of models of one true AUROC, {TRUE_AUROC}, called different at 0.05"
+            title = f"Pairs of models of the same true AUROC, {TRUE_AUROC}, called different at 0.05"
             counts = false_positives(options.simulations, options.resamples, options.patients, options.seed)
         title += f": {options.simulations} cohorts of {options.patients} patients, {options.resamples} resamples"
         table = Table("by", "share", "95 % (Wilson)")
@@ -171,7 +169,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="python -m training.bias.simulation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("coverage", "how often the intervals of AUROC hold the true value"),
+        ("coverage", "how often the intervals of AUROC contain the true value"),
         ("comparison", "how often equally good models are called different"),
     ):
         command = commands.add_parser(name, help=text)
@@ -186,7 +184,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _holds(interval: Interval, value: float) -> bool:
+def _contains(interval: Interval, value: float) -> bool:
     return interval.low <= value <= interval.high
 
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from training.bias.numbers.auroc import auroc_difference, auroc_interval, auroc_permutation_p
 from training.bias.numbers.uncertainty import Interval
+from training.bias.report.plain import plain
 from training.console.messages import SYNTHETIC
-from training.run.report import json_numbers
 
 
 def compare_sources(scores: pd.DataFrame, methods: list[str]) -> list[dict[str, Any]]:
@@ -36,11 +36,11 @@ def compare_sources(scores: pd.DataFrame, methods: list[str]) -> list[dict[str, 
         }
         for method in methods:
             interval = auroc_interval(y, values[method], patient, stratum=stratum)
-            row["auroc"][method] = json_numbers(interval._asdict())
+            row["auroc"][method] = plain(interval)
             if method != methods[0]:
                 gap, detectable = auroc_difference(y, values[method], values[methods[0]], patient, stratum=stratum)
                 p = auroc_permutation_p(y, values[method], values[methods[0]], patient, stratum=stratum)
-                row["against"][method] = json_numbers({**gap._asdict(), "p": p, "detectable": detectable}) | {
+                row["against"][method] = plain({**gap._asdict(), "p": p, "detectable": detectable}) | {
                     "verdict": verdict(gap, p)
                 }
         rows.append(row)

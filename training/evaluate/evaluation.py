@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from training.bias.evidence import Evidence
+from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit
 from training.bias.report.gate import Outcome, check_conditions, parse_conditions, write_junit
@@ -79,9 +80,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
             if name not in cohort.table:
                 known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
                 raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
-        perturbations = {}
-        if options.shortcuts and cohort.info.name != "biased-mnist":
-            perturbations = {name: shortcut.apply for name, shortcut in SHORTCUTS.items()}
+        perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
         with progress_bar() as progress:
             advance = partial(progress.advance, progress.add_task("films", total=len(cohort.table)))
             predictors = [subject.predictor for subject in together]
@@ -190,9 +189,9 @@ def show_comparison(rows: pd.DataFrame, console: Console) -> None:
         table.add_column(heading, justify="right" if number else "left", no_wrap=number)
     known = rows[rows["difference"].notna()]
     for _, row in known.iterrows():
-        span = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        difference = Interval(row["difference"], row["low"], row["high"])
         name = f"{row['part']}, {metric_name(row['metric'])}"
-        numbers = (f"{row['reference']:.3f}", f"{row['other']:.3f}", span, f"{row['p_holm']:.3f}")
+        numbers = (f"{row['reference']:.3f}", f"{row['other']:.3f}", f"{difference:+.3f}", f"{row['p_holm']:.3f}")
         table.add_row(name, *numbers, row["verdict"])
     console.print(table, highlight=False)
     if len(rows) > len(known):

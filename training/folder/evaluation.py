@@ -23,7 +23,8 @@ from datasets.sample import Split
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit, describe
-from training.bias.report.values import BiasReport, plain
+from training.bias.report.plain import plain
+from training.bias.report.values import BiasReport
 from training.console.messages import ERRORS, RESEARCH_ONLY
 from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom

@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
 from datasets.film.folder import Entry, Folder
 from datasets.film.identity import key_id
 from datasets.film.policy import DicomPolicy
 from datasets.film.preprocessing import Preprocessing
-from training.bias.questions.shortcuts import SHORTCUTS
+from training.bias.questions.shortcuts import SHORTCUTS, FilmBatch
 from training.folder.reading import FACTS as FACTS
 from training.folder.reading import FLAGS, HASHES, NUMBERS, TEXTS, Read, ReadFilm
 from training.parallel.worker_pool import Lost, WorkerPool
@@ -185,8 +184,8 @@ class ShardScorer:
         }
         for number, predictor in enumerate(self.predictors):
             preprocessing = predictor.checkpoint.preprocessing
-            images: list[Tensor] = [pixels[_geometry(preprocessing)]]
-            images += [SHORTCUTS[name].apply(images[0], seeds, None) for name in self.job.perturbations]
+            films = FilmBatch(pixels[_geometry(preprocessing)], seeds)
+            images = [films.pixels, *(SHORTCUTS[name](films) for name in self.job.perturbations)]
             features, logits, *perturbed = outputs(predictor, [preprocessing.normalise(image) for image in images])
             others = np.stack(perturbed, axis=1).reshape(len(batch), -1) if perturbed else np.empty((len(batch), 0))
             for read, *values in zip(batch, features, logits, others, strict=True):

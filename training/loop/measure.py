@@ -16,6 +16,7 @@ from models.classifier import Classifier
 from training.bias.numbers.calibration import fit_temperature, fit_threshold
 from training.bias.numbers.groups import majority_targets, split_metrics
 from training.bias.questions.leakage import source_leak
+from training.bias.report.plain import plain
 from training.console.messages import ERRORS
 from training.loop.assembly import Assembly
 from training.loop.divergence import require_finite
@@ -27,7 +28,7 @@ from training.run.checkpoint_header import NAME
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.recipe import Recipe
 from training.run.reference import Reference, save_reference
-from training.run.report import RunResult, json_numbers, versions
+from training.run.report import RunResult, versions
 from training.scoring.predict import Inference, infer, predictions, predictions_table, read_logits
 
 
@@ -70,7 +71,7 @@ def validate(training: Assembly, progress: Progress, split: Split = Split.VALIDA
     trained_on = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     usual = majority_targets(trained_on["target_name"], trained_on["source"])
     metrics = split_metrics(table, cohort.info.positive_name, usual)
-    return json_numbers({"ce": -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean()), **metrics})
+    return plain({"ce": -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean()), **metrics})
 
 
 def finish(training: Assembly, progress: Progress, folder: Path, recipe: Recipe | None = None) -> RunResult:
@@ -154,7 +155,7 @@ def write_run(
         "training_used_bias_labels": METHODS[config.method].uses_bias or bool(recipe and recipe.uses_bias),
         "confounding": {
             "table": check.table.to_dict("index"),
-            "cramers_v": json_numbers({"v": check.cramers_v})["v"],
+            "cramers_v": plain(check.cramers_v),
             "pairs_per_random_batch": {"disentangling": check.pairs[0], "entangling": check.pairs[1]},
             "verdict": check.verdict,
         },

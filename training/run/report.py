@@ -1,7 +1,6 @@
 """The result of a training: metrics by split, and report.json."""
 
 import json
-import math
 import os
 import platform
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from training.bias.report.plain import plain
 from training.console.messages import RESEARCH_ONLY
 from training.run.checkpoint import write_aside
 from training.run.checkpoint_header import RESUME_PATTERN
@@ -56,13 +56,8 @@ class RunResult:
             "model": self.model,
             "seed": self.seed,
             "synthetic": self.synthetic,
-            "metrics": {split: json_numbers(values) for split, values in self.metrics.items()},
+            "metrics": plain(self.metrics),
         }
-
-
-def json_numbers(values: dict[str, float]) -> dict[str, float | None]:
-    """NaN and infinity, which JSON lacks, become null."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def difference(run: RunResult, reference: RunResult) -> dict[str, dict[str, float]]:
@@ -81,10 +76,8 @@ def result_json(runs: list[RunResult]) -> dict[str, Any]:
     """The object behind `--result`; two runs are compared, the second against the first."""
     return {
         "runs": [run.as_json() for run in runs],
-        "difference": {
-            split: json_numbers(values) for split, values in difference(runs[1], runs[0]).items()
-        } if len(runs) == 2 else {},
-    }  # fmt: skip
+        "difference": plain(difference(runs[1], runs[0])) if len(runs) == 2 else {},
+    }
 
 
 def write_report(runs: list[RunResult], folder: Path) -> None:

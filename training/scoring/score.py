@@ -12,12 +12,11 @@ from datasets.cohort.cache import Films
 from datasets.cohort.films import Cohort
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph, RadiographError
+from training.bias.questions.shortcuts import FilmBatch, Perturbation
 from training.scoring.predict import Predictor
 
 BATCH = 64
 READERS = 2  # decoding threads
-# From pixels in [0, 1] (films x 1 x size x size), the films' positions and the lungs (films x 1 x size x size, or None).
-Perturbation = Callable[[Tensor, Sequence[int], Tensor | None], Tensor]
 
 
 class Scored(NamedTuple):
@@ -44,7 +43,7 @@ def score(
     """Score every film of a cohort with every model, each through its own preprocessing.
 
     Args:
-        perturbations: scored beside the film itself; see `training.bias.questions.shortcuts`.
+        perturbations: by name, see `training.bias.questions.shortcuts`; a film's seed is its position in the cohort.
         masks: lungs by position, white on black, for perturbations that need to know them.
         advance: called with the number of films done since the last call.
 
@@ -62,7 +61,8 @@ def score(
                 pixels = films if isinstance(films, Tensor) else torch.stack([preprocessing.pixels(f) for f in films])
                 ready[preprocessing] = pixels, _masks(lungs, preprocessing)
             pixels, mask = ready[preprocessing]
-            images = [pixels, *(perturb(pixels, positions, mask) for perturb in perturbations.values())]
+            batch = FilmBatch(pixels, positions, mask)
+            images = [pixels, *(perturb(batch) for perturb in perturbations.values())]
             outputs_so_far.append(outputs(predictor, [preprocessing.normalise(image) for image in images]))
         advance(len(positions))
     scored = []

@@ -14,8 +14,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from training.bias.report.plain import plain
 from training.console.messages import SYNTHETIC
-from training.run.report import json_numbers
 from training.sweep.space import DIRECTIONS
 
 TOP = 3
@@ -75,7 +75,7 @@ def summarise(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> dict[st
         "trials": [
             {
                 "trial": o.number, "parameters": o.parameters, "validation": o.values,
-                "test": json_numbers(o.on_test()), "seeds": o.seeds,
+                "test": plain(o.on_test()), "seeds": o.seeds,
             }
             for o in order
         ],
@@ -162,7 +162,7 @@ def _spread(
     spread: dict[str, Any] = {"of": of}
     for split, rows in (("validation", validation), ("test", test)):
         spread[split] = {
-            name: json_numbers({
+            name: plain({
                 "mean": float(np.mean([row[name] for row in rows])),
                 "sd": float(np.std([row[name] for row in rows], ddof=freedom)),
             })

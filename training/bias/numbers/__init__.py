@@ -1,4 +1,15 @@
-"""Metrics as functions of patient weights, their intervals, and comparisons.
+"""Metrics as functions of patient weights: their intervals, comparisons and tests.
+
+A `Measure` holds some films, sorted and summed once, and gives its metrics for any weights of their patients. Every number
+of the audit is one measure and a choice of weights:
+
+    weights, patients x resamples  ->  Measure.values  ->  metrics x resamples
+
+    all ones                                 the estimate
+    how often each patient was drawn         bootstrap resamples: the interval
+    ones, but 0 for one patient              jackknife: the acceleration of a BCa interval
+    1 where a patient's models are swapped   permutations: the p-value of a comparison
+    1 where a patient is on one side         permutations: the p-value of drift
 
 metrics.py      metrics of a predictions table
 auroc.py        AUROC: interval, difference, permutation test

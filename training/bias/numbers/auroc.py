@@ -1,6 +1,6 @@
-"""AUROC over arrays: with its interval, its difference between two models, and a permutation test of that difference.
+"""AUROC over arrays: its interval, its difference between two models, and a permutation test of that difference.
 
-Several score columns (training seeds) are averaged; with strata, only pairs of films within a stratum count. Permutation of
+Several score columns (training seeds) are averaged. With strata, only pairs of films within a stratum count. Permutation of
 two models' ranks: Bandos, Rockette and Gur, Statistics in Medicine 2005, here patient by patient.
 """
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, Ranking, pooled_auroc
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Difference, PooledAuroc, Ranking, SwappedDifference
 from training.bias.numbers.uncertainty import (
     NO_INTERVAL,
     Interval,
@@ -18,30 +18,28 @@ from training.bias.numbers.uncertainty import (
     permutation,
     permutation_p,
     resampling_strata,
-    swapped_difference,
 )
 
 
 class StratifiedAuroc:
-    """AUROC over pairs of films within a stratum, averaged over columns of scores, as a function of patient weights.
+    """AUROC over pairs of films within a stratum, averaged over columns of scores: a `Measure` of one value.
 
     Concordant pairs summed over strata, divided by all pairs summed over strata: how strata compare with one another has
     no influence.
 
     Args:
-        is_positive: of each film.
         scores: films x columns (seeds).
-        patient: index of each film's patient.
-        stratum: index of each film's stratum.
     """
 
     def __init__(self, is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, stratum: np.ndarray) -> None:
         rows = mixed_strata(is_positive, stratum)
-        self._rankings = [[Ranking(is_positive[r], column[r], patient[r]) for r in rows] for column in scores.T]
+        self._columns = [
+            PooledAuroc([Ranking(is_positive[r], column[r], patient[r]) for r in rows]) for column in scores.T
+        ]
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """1 x resamples from patients x resamples; NaN where no stratum has both classes."""
-        return np.mean([pooled_auroc(rankings, weights) for rankings in self._rankings], axis=0, keepdims=True)
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """1 x resamples; NaN where no stratum has both classes."""
+        return np.mean([column.values(weights) for column in self._columns], axis=0)
 
 
 def mixed_strata(is_positive: np.ndarray, stratum: np.ndarray) -> list[np.ndarray]:
@@ -63,18 +61,15 @@ def auroc_interval(
     NaN below ten patients in either class.
 
     Args:
-        is_positive: of each film.
         scores: films x seeds, or films.
-        patient: of each film.
-        resamples: of the bootstrap.
-        seed: of the resampling; the same seed and patients give the same resamples, so differences pair.
+        seed: the same seed and patients give the same resamples, so differences pair.
         stratum: of each film; only pairs of films within a stratum count (and only strata of both classes).
     """
     films = _PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return NO_INTERVAL
-    found, _, _ = intervals(films.auroc(scores), films.resampling, resamples, seed)
-    return found[0]
+    (interval,), _, _ = intervals(films.auroc(scores).values, films.resampling, resamples, seed)
+    return interval
 
 
 def auroc_difference(
@@ -93,9 +88,9 @@ def auroc_difference(
     films = _PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return NO_INTERVAL, float("nan")
-    ours, theirs = films.auroc(scores), films.auroc(reference)
-    found, _, drawn = intervals(lambda weights: ours(weights) - theirs(weights), films.resampling, resamples, seed)
-    return found[0], detectable_difference(drawn[0])
+    difference = Difference(films.auroc(scores), films.auroc(reference))
+    (interval,), _, drawn = intervals(difference.values, films.resampling, resamples, seed)
+    return interval, detectable_difference(drawn[0])
 
 
 def auroc_permutation_p(
@@ -109,29 +104,21 @@ def auroc_permutation_p(
 ) -> float:
     """Two-sided p of no difference in AUROC, by swapping the two models patient by patient, all seeds together.
 
-    What is swapped are mid-ranks within model, seed and stratum: models on different scales stay comparable.
+    Scores are replaced by mid-ranks within model, seed and stratum, so that models on different scales stay comparable.
 
     Args:
-        is_positive: of each film.
-        scores: films x seeds, or films.
-        reference: of the same shape.
-        patient: of each film.
+        scores: films x seeds, or films; `reference` has the same shape.
         stratum: of each film; only pairs within a stratum count.
-        permutations: number of permutations.
-        seed: of the swaps.
     """
     films = _PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return float("nan")
     both = np.concatenate([films.ranks(reference), films.ranks(scores)])
-    mixed = StratifiedAuroc(
-        np.tile(films.is_positive, 2),
-        both,
-        np.concatenate([films.patient, films.patient + films.patients]),
-        np.tile(films.stratum, 2),
-    )
-    permuted = permutation(swapped_difference(mixed), films.patients, permutations, seed)
-    observed = swapped_difference(mixed)(np.zeros((films.patients, 1)))
+    patient = np.concatenate([films.patient, films.patient + films.patients])
+    auroc = StratifiedAuroc(np.tile(films.is_positive, 2), both, patient, np.tile(films.stratum, 2))
+    difference = SwappedDifference(auroc)
+    permuted = permutation(difference.values, films.patients, permutations, seed)
+    observed = difference.values(np.zeros((films.patients, 1)))
     return permutation_p(float(observed[0, 0]), permuted[0])
 
 

@@ -1,4 +1,4 @@
-"""Reading scores: the temperature that calibrates them and the threshold that turns them into calls, from validation alone.
+"""The temperature that calibrates scores and the threshold from which a film is called positive, both from validation.
 
 Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. Youden's J: Youden, Cancer 1950.
 """
@@ -10,7 +10,7 @@ from sklearn.metrics import roc_curve
 
 
 def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
-    """Temperature in [0.05, 20] with the lowest cross-entropy; the logits are to be divided by it.
+    """Temperature in [0.05, 20] with the lowest cross-entropy of `logits / temperature`.
 
     Args:
         logits: films x classes.
@@ -20,8 +20,8 @@ def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
     def cross_entropy(log_temperature: float) -> float:
         return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(target)), target].mean())
 
-    found = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(found.x))
+    best = minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(best.x))
 
 
 def fit_threshold(score: np.ndarray, is_positive: np.ndarray, operating_point: str = "youden") -> float:
@@ -29,7 +29,6 @@ def fit_threshold(score: np.ndarray, is_positive: np.ndarray, operating_point: s
 
     Args:
         score: calibrated probability of the positive class.
-        is_positive: whether the film is.
         operating_point: `youden` (largest sensitivity + specificity), `sensitivity:S` (the highest threshold that reaches
             sensitivity S) or `specificity:S` (the lowest that reaches specificity S).
 
@@ -52,7 +51,7 @@ def fit_threshold(score: np.ndarray, is_positive: np.ndarray, operating_point: s
 
 
 def parse_operating_point(text: str) -> tuple[str, float]:
-    """`sensitivity:0.9` as its name and number; raises ValueError with the forms that are understood."""
+    """`sensitivity:0.9` as its name and number; raises ValueError with the valid forms."""
     name, _, number = text.partition(":")
     if name == "youden" and not number:
         return name, float("nan")

@@ -1,12 +1,11 @@
-"""Two checkpoints on the same films: paired differences, their intervals, p-values and what could have been found at all.
+"""Two checkpoints on the same films: paired differences, intervals, p-values and the smallest detectable difference.
 
-Both models meet the same resamples of patients. The p-value is that of swapping the models' predictions patient by patient,
-for AUROC and AUPRC after scores were replaced by mid-ranks within each model (Bandos, Rockette and Gur, Statistics in
+Both models meet the same resamples of patients. The p-value comes from swapping the models' predictions patient by patient;
+for AUROC and AUPRC the scores are first replaced by mid-ranks within each model (Bandos, Rockette and Gur, Statistics in
 Medicine 2005), so that models on different scales stay exchangeable. Family-wise error over the rows: Holm, Scandinavian
 Journal of Statistics 1979.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,29 +17,32 @@ from training.bias.numbers.auroc import mixed_strata
 from training.bias.numbers.groups import alignment, group_names
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
-    Films,
+    Difference,
+    FilmColumns,
+    FilmMetrics,
+    Lowest,
     Measure,
+    PooledAuroc,
     PredictionsError,
     Ranking,
+    Stacked,
+    SwappedDifference,
     metric_names,
-    pooled_auroc,
     read_films,
     require_columns,
     shortfall,
 )
 from training.bias.numbers.uncertainty import (
-    Statistic,
     detectable_difference,
     intervals,
     percentile_interval,
     permutation,
     permutation_p,
     resampling_strata,
-    swapped_difference,
 )
 
 LEVEL = 0.05
-WORST_GROUP = "worst group"
+WITHIN_SOURCES, WORST_GROUP = "within sources", "worst group"
 NUMBERS = ("reference", "other", "difference", "low", "high", "p", "p_holm", "detectable")
 COLUMNS = (
     "part", "metric", "films", "patients", "reference", "other", "difference", "low", "high", "method", "p", "p_holm",
@@ -68,58 +70,48 @@ def compare(
         other: predictions of another for the same films, paired by `file`, in any order.
         positive: name of the positive class, or None where there is none (only the accuracies then).
         majority: of the training films, from `majority_targets`; with it, aligned and conflicting films are compared too.
-        resamples: of the bootstrap over patients.
-        permutations: of the models within patients.
-        seed: of both.
 
     Returns:
         part (`all films`, `aligned`, `conflicting`, `within SOURCE`, `within sources`: AUROC over pairs of films of one
         source, `worst group`: target x source), metric, films, patients, reference, other, difference, low, high (95 %),
-        method of the interval, p, p_holm (over all rows that have one), detectable (2.80 standard errors: difference found
-        with power 0.8), verdict (`better` or `worse` where p_holm is below 0.05 and the interval excludes 0, else
+        method of the interval, p, p_holm (over all rows that have one), detectable (2.80 standard errors: the difference
+        found with power 0.8), verdict (`better` or `worse` where p_holm is below 0.05 and the interval excludes 0, else
         `cannot conclude`; ECE and Brier are better when lower) and note, why a row is NaN.
 
     Raises:
         CompareError: the tables don't hold the same films with the same targets, or hold one twice.
-        PredictionsError: a column that isn't there, no film with a target, a score that is no probability.
+        PredictionsError: a missing column, no film with a target, a score outside 0 to 1.
     """
     reference, other = paired(reference, other)
     first, second = read_films(reference, positive), read_films(other, positive)
     count = int(first.patient.max()) + 1
     rows = _rows(reference, first, positive, majority or {})
-    known = [row for row in rows if not row.note]
-
-    def statistic(select: Select) -> Statistic:
-        each = [row.build(select) for row in known]
-        return lambda weights: np.concatenate([one(weights) for one in each])
-
-    measured: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = [
+        {"part": row.part, "metric": row.metric, "films": len(row.films), "note": row.note, "method": ""}
+        | {"patients": len(np.unique(first.patient[row.films]))}
+        for row in rows
+    ]
+    known = [i for i, row in enumerate(rows) if not row.note]
     if known:
-        theirs, ours = statistic(first.__getitem__), statistic(second.__getitem__)
+        reference_measure = Stacked([rows[i].measure([first[at] for at in rows[i].blocks]) for i in known])
+        other_measure = Stacked([rows[i].measure([second[at] for at in rows[i].blocks]) for i in known])
+        both_measure = Stacked(
+            [rows[i].measure([_as_one_sample(first[at], second[at], count) for at in rows[i].blocks]) for i in known]
+        )
         stratum = resampling_strata(first.patient, pd.factorize(reference["source"])[0], first.target)
-        found, methods, drawn = intervals(lambda weights: ours(weights) - theirs(weights), stratum, resamples, seed)
-        mixed = swapped_difference(statistic(lambda at: _as_one_sample(first[at], second[at], count)))
-        permuted = permutation(mixed, count, permutations, seed)
-        points = np.hstack([model(np.ones((count, 1))) for model in (theirs, ours)])
-        for row, gap, method, point, resampled, swapped in zip(
-            known, found, methods, points, drawn, permuted, strict=True
-        ):
-            if row.part == WORST_GROUP:  # the jackknife of a minimum says nothing
-                gap, method = percentile_interval(gap.estimate, resampled), "percentile"
-            record = {"reference": point[0], "other": point[1], "difference": gap.estimate}
-            record |= {"low": gap.low, "high": gap.high, "method": method}
-            record |= {"p": permutation_p(gap.estimate, swapped), "detectable": detectable_difference(resampled)}
-            measured.append(record)
-    at = iter(measured)
-    frame = pd.DataFrame(
-        [
-            {"part": row.part, "metric": row.metric, "films": len(row.films), "note": row.note}
-            | {"patients": len(np.unique(first.patient[row.films])), "method": ""}
-            | ({} if row.note else next(at))
-            for row in rows
-        ]
-    ).reindex(columns=COLUMNS)
-    frame = frame.astype(dict.fromkeys(NUMBERS, float))
+        difference = Difference(other_measure, reference_measure)
+        gaps, methods, drawn = intervals(difference.values, stratum, resamples, seed)
+        permuted = permutation(SwappedDifference(both_measure).values, count, permutations, seed)
+        points = np.hstack([measure.values(np.ones((count, 1))) for measure in (reference_measure, other_measure)])
+        for number, i in enumerate(known):
+            gap, method = gaps[number], methods[number]
+            if rows[i].part == WORST_GROUP:  # the jackknife of a minimum says nothing
+                gap, method = percentile_interval(gap.estimate, drawn[number]), "percentile"
+            records[i] |= {"reference": points[number, 0], "other": points[number, 1], "difference": gap.estimate}
+            records[i] |= {"low": gap.low, "high": gap.high, "method": method}
+            records[i] |= {"p": permutation_p(gap.estimate, permuted[number])}
+            records[i] |= {"detectable": detectable_difference(drawn[number])}
+    frame = pd.DataFrame(records).reindex(columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
     frame["p_holm"] = holm(frame["p"].to_numpy())
     frame["verdict"] = [_verdict(row) for _, row in frame.iterrows()]
     return frame
@@ -149,7 +141,7 @@ def paired(reference: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values; NaN stays NaN and is no member of the family."""
+    """Holm's adjusted p-values; NaN stays NaN and does not count in the family."""
     adjusted = np.full(len(p), np.nan)
     order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN sorts last
     steps = np.arange(len(order), 0, -1) * p[order]
@@ -164,27 +156,36 @@ def _verdict(row: pd.Series) -> str:
     return "cannot conclude"
 
 
-Select = Callable[[np.ndarray], Films]
-"""Films at some rows of the paired tables, as one model or both see them."""
-
-
 class _Row(NamedTuple):
-    """One comparison: what it is about, and how its statistic is made from the films of a model."""
+    """One comparison: a metric of some of the films.
+
+    Attributes:
+        blocks: positions of its films: a block a source for `within sources`, a cell for `worst group`, else one block.
+        note: why nothing can be concluded, else empty.
+    """
 
     part: str
     metric: str
-    films: np.ndarray
+    blocks: list[np.ndarray]
     note: str
-    build: Callable[[Select], Statistic]
+
+    @property
+    def films(self) -> np.ndarray:
+        return np.concatenate([np.empty(0, int), *self.blocks])
+
+    def measure(self, blocks: list[FilmColumns]) -> Measure:
+        """The metric, from a model's films in each block."""
+        if self.part == WITHIN_SOURCES:
+            return PooledAuroc([Ranking(films.is_positive, films.ranking, films.patient) for films in blocks])
+        measures = [FilmMetrics(films, (self.metric,)) for films in blocks]
+        return Lowest(measures) if self.part == WORST_GROUP else Stacked(measures)
 
 
-def _rows(table: pd.DataFrame, films: Films, positive: str | None, majority: dict[str, str]) -> list[_Row]:
+def _rows(table: pd.DataFrame, films: FilmColumns, positive: str | None, majority: dict[str, str]) -> list[_Row]:
     def metric_row(part: str, metric: str, at: np.ndarray) -> _Row:
-        note = shortfall(table.iloc[at], metric, positive)
-        return _Row(part, metric, at, note, lambda select: Measure(select(at), (metric,)))
+        return _Row(part, metric, [at], shortfall(table.iloc[at], metric, positive))
 
-    everything = np.arange(len(films))
-    rows = [metric_row("all films", metric, everything) for metric in metric_names(positive)]
+    rows = [metric_row("all films", metric, np.arange(len(films))) for metric in metric_names(positive)]
     if majority:
         side = alignment(table["target"], table["source"], majority)
         rows += [metric_row(s, "accuracy", np.flatnonzero(side == s)) for s in ("aligned", "conflicting")]
@@ -192,31 +193,19 @@ def _rows(table: pd.DataFrame, films: Films, positive: str | None, majority: dic
         source = group_names(table, ["source"])
         mixed = mixed_strata(films.is_positive, source)
         rows += [metric_row(f"within {source[at[0]]}", "auroc", at) for at in mixed]
-        pooled = np.concatenate([np.empty(0, int), *mixed])
-        note = shortfall(table.iloc[pooled], "auroc", positive)
-        rows.append(_Row("within sources", "auroc", pooled, note, lambda select: _within(select, mixed)))
+        pooled = _Row(WITHIN_SOURCES, "auroc", mixed, "")
+        rows.append(pooled._replace(note=shortfall(table.iloc[pooled.films], "auroc", positive)))
     cell = group_names(table, ["target", "source"])
     cells = [np.flatnonzero(cell == name) for name in np.unique(cell)]
     cells = [at for at in cells if not shortfall(table.iloc[at], "accuracy", positive)]
     note = "" if cells else "cannot conclude: no source and target cell has ten patients"
-    measured = np.concatenate([np.empty(0, int), *cells])
-    return [*rows, _Row(WORST_GROUP, "accuracy", measured, note, lambda select: _lowest(select, cells))]
+    return [*rows, _Row(WORST_GROUP, "accuracy", cells, note)]
 
 
-def _within(select: Select, sources: list[np.ndarray]) -> Statistic:
-    rankings = [Ranking(films.is_positive, films.ranking, films.patient) for films in map(select, sources)]
-    return lambda weights: pooled_auroc(rankings, weights)[None]
-
-
-def _lowest(select: Select, cells: list[np.ndarray]) -> Statistic:
-    measures = [Measure(select(at), ("accuracy",)) for at in cells]
-    return lambda weights: np.concatenate([measure(weights) for measure in measures]).min(axis=0, keepdims=True)
-
-
-def _as_one_sample(first: Films, second: Films, patients: int) -> Films:
+def _as_one_sample(first: FilmColumns, second: FilmColumns, patients: int) -> FilmColumns:
     """Both models' films as films of different patients, their order taken from mid-ranks within each model."""
     ranked = [replace(films, ranking=rankdata(films.ranking)) for films in (first, second)]
     ranked[1] = replace(ranked[1], patient=ranked[1].patient + patients)
-    return Films(
+    return FilmColumns(
         *(np.concatenate(columns) for columns in zip(*(vars(films).values() for films in ranked), strict=True))
     )

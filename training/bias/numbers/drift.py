@@ -1,12 +1,12 @@
-"""How far films without labels are from those a run was made with: a distance an attribute, tested over patients.
+"""How far films without labels are from a run's own films: a distance for each attribute, tested over patients.
 
-The score by the two-sample Kolmogorov-Smirnov distance, categories by total variation (both 0 to 1), as in Rabanser,
-Guennemann and Lipton, Failing Loudly, NeurIPS 2019; there with p-values for independent films, here with those of permuting
-the cohort label among patients, a patient's films staying together (Good, Permutation, Parametric and Bootstrap Tests of
-Hypotheses, 2005). Family-wise error over the rows: Holm 1979.
+Scores are compared by the two-sample Kolmogorov-Smirnov distance, categories by total variation (both 0 to 1), as in
+Rabanser, Guennemann and Lipton, Failing Loudly, NeurIPS 2019. Their p-values need independent films; ours permute the cohort
+label among patients and keep a patient's films together (Good, Permutation, Parametric and Bootstrap Tests of Hypotheses,
+2005). Family-wise error over the rows: Holm 1979.
 
-A difference in score may be a difference in prevalence, not a broken model, and no difference is no proof of right scores:
-without labels nobody can tell.
+A difference in score may be a difference in prevalence rather than a broken model, and no difference does not prove that
+the scores are right: that takes labels.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from training.bias.numbers.compare import LEVEL, holm
 from training.bias.numbers.groups import ALL_FILMS, group_names
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, require_columns
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Stacked, require_columns
 from training.bias.numbers.uncertainty import over_chunks, permutation_p
 
 ATTRIBUTES = ("source", "view", "sex", "age_band", "manufacturer")
@@ -40,18 +40,16 @@ def drift(
 ) -> pd.DataFrame:
     """Distances between the films and the run's own, a row for the score, for the score by source, and for each attribute.
 
-    The score is compared with that of the validation films: on its training films a model is surer than on any others,
-    so that against these the score would differ without any drift. Attributes are compared with the training films; a
-    missing value is the category `not recorded`. A patient of both tables counts in each.
+    The score is compared with that of the validation films, because a model is surer on its training films than on any
+    others. Attributes are compared with the training films; a missing value is the category `not recorded`. A patient in
+    both tables counts in each.
 
     Args:
         table: predictions of the films; targets are not read.
         training: predictions of the run's training films, or None: no row of attributes then.
         validation: predictions of its validation films, or None: no row of the score then.
         positive: name of the positive class, or None where there is no score.
-        permutations: of the cohort label among patients. Below 20 times the number of rows none could differ after Holm's
-            correction.
-        seed: of the permutations.
+        permutations: with fewer than 20 times the number of rows, no row could differ after Holm's correction.
 
     Returns:
         attribute, group (`all films` or a source), against (`validation` or `training`), statistic, distance, by_chance (95 %
@@ -75,8 +73,8 @@ def drift(
     # Rows of the same films on both sides share their permutations.
     measured: dict[int, tuple[float, float, float]] = {}
     for at in frame.loc[known].groupby(["group", "against"], sort=False).indices.values():
-        alike = known[at].tolist()
-        measured |= zip(alike, _permuted([rows[number] for number in alike], permutations, seed), strict=True)
+        same_films = known[at].tolist()
+        measured |= zip(same_films, _permuted([rows[number] for number in same_films], permutations, seed), strict=True)
     values = pd.DataFrame.from_dict(measured, orient="index", columns=["distance", "by_chance", "p"], dtype=float)
     frame = frame.drop(columns=values.columns).join(values)[list(COLUMNS)]
     frame["p_holm"] = holm(frame["p"].to_numpy())
@@ -87,7 +85,7 @@ def drift(
 
 
 def drift_notes(frame: pd.DataFrame, permutations: int) -> list[str]:
-    """What must be known of the rows of `drift`, as sentences."""
+    """Caveats on the rows of `drift`, as sentences."""
     tested = int(frame["p"].notna().sum())
     if tested > LEVEL * (1 + permutations):
         return [f"{permutations} permutations are too few for {tested} comparisons: none could be shown to differ."]
@@ -95,7 +93,7 @@ def drift_notes(frame: pd.DataFrame, permutations: int) -> list[str]:
 
 
 class _Row(NamedTuple):
-    """One attribute of some films and of those they are compared with."""
+    """One attribute of some films (`here`) and of those they are compared with (`there`)."""
 
     attribute: str
     group: str
@@ -146,11 +144,8 @@ def _permuted(rows: list[_Row], permutations: int, seed: int) -> list[tuple[floa
     side = np.zeros(here.max() + there.max() + 2)
     side[: here.max() + 1] = 1
     patient = np.concatenate([here, there + here.max() + 1])
-    measures = [_Distance(np.concatenate(row.values()), patient, row.attribute == "score") for row in rows]
+    distances = Stacked([_Distance(np.concatenate(row.values()), patient, row.attribute == "score") for row in rows])
     few = int(min(side.sum(), len(side) - side.sum()))
-
-    def statistic(sides: np.ndarray) -> np.ndarray:
-        return np.stack([measure(sides) for measure in measures])
 
     def draw(first: int, count: int) -> np.ndarray:
         # The distances don't change when the sides are exchanged, so that the smaller one is drawn.
@@ -159,16 +154,19 @@ def _permuted(rows: list[_Row], permutations: int, seed: int) -> list[tuple[floa
             column[rng.choice(len(side), few, replace=False, shuffle=False)] = 1
         return sides
 
-    observed = statistic(side[:, None])[:, 0]
-    drawn = over_chunks(statistic, draw, len(side), permutations)
+    observed = distances.values(side[:, None])[:, 0]
+    permuted = over_chunks(distances.values, draw, len(side), permutations)
     return [
-        (float(value), float(np.quantile(each, 1 - LEVEL)), permutation_p(value, each))
-        for value, each in zip(observed, drawn, strict=True)
+        (float(distance), float(np.quantile(by_chance, 1 - LEVEL)), permutation_p(distance, by_chance))
+        for distance, by_chance in zip(observed, permuted, strict=True)
     ]
 
 
 class _Distance:
-    """Distance between the films of patients on one side and of those on the other, for many assignments at once."""
+    """Distance between the films of patients on one side and of those on the other: a `Measure` of one value.
+
+    Weights are 1 for the patients of one side and 0 for those of the other.
+    """
 
     def __init__(self, values: np.ndarray, patient: np.ndarray, ordered: bool) -> None:
         value, distinct = pd.factorize(values, sort=True)
@@ -177,18 +175,14 @@ class _Distance:
         self._total = np.bincount(value).astype(float)[:, None]
         self._ordered = ordered
 
-    def __call__(self, sides: np.ndarray) -> np.ndarray:
-        """One distance a column of patients x assignments, which holds 1 for one side and 0 for the other."""
-        difference = self._films @ sides
-        one, everything = difference.sum(axis=0), len(self)
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        difference = self._films @ weights
+        size, everything = difference.sum(axis=0), int(self._total.sum())
         # n1 / N1 - (n - n1) / (N - N1), in place: there are as many rows as distinct scores.
-        difference *= 1 / one + 1 / (everything - one)
-        difference -= self._total / (everything - one)
+        difference *= 1 / size + 1 / (everything - size)
+        difference -= self._total / (everything - size)
         if self._ordered:
             np.cumsum(difference, axis=0, out=difference)
         np.abs(difference, out=difference)
         distance: np.ndarray = difference.max(axis=0) if self._ordered else difference.sum(axis=0) / 2
-        return distance
-
-    def __len__(self) -> int:
-        return int(self._total.sum())
+        return distance[None]

@@ -15,8 +15,10 @@ import pandas as pd
 from training.bias.numbers.auroc import auroc_interval
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
-    Measure,
+    FilmMetrics,
+    Stacked,
     metric_names,
+    point_metric,
     read_films,
     require_columns,
     shortfall,
@@ -30,7 +32,7 @@ EQUALISED_ODDS = "equalised_odds"
 
 @dataclass(frozen=True)
 class GroupMetrics:
-    """What `group_metrics` found; estimates and bounds are NaN where too few patients allow no conclusion.
+    """Metrics by group; estimates and bounds are NaN where there are too few patients to conclude.
 
     Attributes:
         values: a row for each group and metric: group (the first is `all films`), metric, estimate, low, high (95 % over
@@ -39,7 +41,7 @@ class GroupMetrics:
             difference between the best and the worst measured group, low, high; worst_group, its value worst, worst_low,
             worst_high; best_group, best; groups_measured, groups; note. The bounds allow for the choice of the groups
             among all, see `uncertainty.gap_interval`: a low of 0 means that no two groups differ demonstrably.
-        notes: what is to be known of the whole, as sentences.
+        notes: sentences on all groups together.
     """
 
     values: pd.DataFrame
@@ -56,11 +58,9 @@ def group_metrics(
         table: predictions; films without a target are left out.
         positive: name of the positive class, or None where there is none (only the accuracies then).
         by: columns whose values, joined by ` · `, name the groups; a missing value is `not recorded`.
-        resamples: of the bootstrap.
-        seed: of the resampling.
 
     Raises:
-        PredictionsError: a column that isn't there, no film with a target, a score that is no probability.
+        PredictionsError: a missing column, no film with a target, a score outside 0 to 1.
     """
     require_columns(table, ("source", "target", *by))
     labelled = table[table["target"].notna()]
@@ -77,17 +77,15 @@ def group_metrics(
         records += [{"group": name, "metric": m} | counts | {"note": shortfall(part, m, positive)} for m in metrics]
     values = pd.DataFrame(records)
     known = values[values["note"] == ""]
-    wanted = known.groupby("group", sort=False)["metric"].agg(tuple)
-    measures = [Measure(films[rows[str(name)]], measured) for name, measured in wanted.items()]
+    measurable = known.groupby("group", sort=False)["metric"].agg(tuple)
+    measures = [FilmMetrics(films[rows[str(name)]], chosen) for name, chosen in measurable.items()]
     stratum = resampling_strata(films.patient, pd.factorize(labelled["source"])[0], films.target)
-    found: list[Interval] = []
+    known_intervals: list[Interval] = []
     methods: list[str] = []
     drawn = np.empty((0, resamples))
     if measures:
-        found, methods, drawn = intervals(
-            lambda weights: np.concatenate([measure(weights) for measure in measures]), stratum, resamples, seed
-        )
-    values = values.join(pd.DataFrame(found, index=known.index, columns=Interval._fields, dtype=float))
+        known_intervals, methods, drawn = intervals(Stacked(measures).values, stratum, resamples, seed)
+    values = values.join(pd.DataFrame(known_intervals, index=known.index, columns=Interval._fields, dtype=float))
     values["method"] = pd.Series(methods, index=known.index, dtype=object).reindex(values.index, fill_value="")
     values = values[["group", "metric", *Interval._fields, "method", "films", "patients", "note"]]
     notes = _notes(len(table), len(labelled), bool(stratum.any()))
@@ -118,12 +116,12 @@ def within_source_auroc(table: pd.DataFrame, positive: str, resamples: int = 200
 
 def accuracy(table: pd.DataFrame) -> float:
     """Share of films whose prediction is their target."""
-    return float("nan") if shortfall(table, "accuracy", None) else _point(table, None, "accuracy")
+    return point_metric(table, "accuracy", None)
 
 
 def auroc(table: pd.DataFrame, positive: str) -> float:
     """Area under the ROC curve of `score` for class `positive` against the rest."""
-    return float("nan") if shortfall(table, "auroc", positive) else _point(table, positive, "auroc")
+    return point_metric(table, "auroc", positive)
 
 
 def worst_group_accuracy(table: pd.DataFrame) -> float:
@@ -156,11 +154,10 @@ def alignment(target: pd.Series, source: pd.Series, majority: dict[str, str]) ->
 
 
 def split_metrics(table: pd.DataFrame, positive: str | None, majority: dict[str, str]) -> dict[str, float]:
-    """The headline metrics of one split.
+    """The headline metrics of one split's films.
 
     Args:
-        table: its films' predictions.
-        positive: name of the positive class, or None where there is none (no AUROC then).
+        positive: name of the positive class, or None where there is none (AUROC is NaN then).
         majority: of the training films, from `majority_targets`.
     """
     side = alignment(table["target"], table["source"], majority)
@@ -176,7 +173,7 @@ def split_metrics(table: pd.DataFrame, positive: str | None, majority: dict[str,
 
 
 def _gaps(values: pd.DataFrame, drawn: np.ndarray, groups: int) -> pd.DataFrame:
-    """The frame of gaps from the values and the resamples of the known ones among them."""
+    """The frame of gaps; `drawn` has the resamples of the values that have no note."""
     known = values[values["note"] == ""].reset_index(drop=True)
     families: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     records: list[dict[str, Any]] = []
@@ -228,8 +225,3 @@ def _notes(films: int, labelled: int, stratified: bool) -> tuple[str, ...]:
     if stratified:
         notes.append("patients were drawn within source and target, because some cells are small")
     return tuple(notes)
-
-
-def _point(table: pd.DataFrame, positive: str | None, metric: str) -> float:
-    films = read_films(table, positive)
-    return float(Measure(films, (metric,))(np.ones((films.patient.max() + 1, 1)))[0, 0])

@@ -1,15 +1,15 @@
-"""Metrics of a predictions table as functions of patient weights: one computation for points, bootstrap and permutation.
+"""Metrics of a predictions table as functions of patient weights; the room's docstring has the picture.
 
-The metrics that are ratios of sums over films come from a matrix product of patient sums; those that read ranks sort once
-and then take time linear in the films. Every value is defined as in scikit-learn, films weighted; an undefined metric is
-NaN, never 0. Expected calibration error: Naeini, Cooper and Hauskrecht, AAAI 2015, with ten bins of equal width, closed on
-the left (scores of 1 are in the last), and the score of the positive class instead of the confidence.
+Metrics that are ratios of sums over films come from a matrix product with sums by patient. AUROC and AUPRC sort the films
+once, then take time linear in the films for each resample. Every value is defined as in scikit-learn, with weighted films;
+an undefined metric is NaN, never 0. Expected calibration error: Naeini, Cooper and Hauskrecht, AAAI 2015, with ten bins of
+equal width, closed on the left (scores of 1 are in the last), and the score of the positive class instead of the confidence.
 """
 
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,15 @@ class PredictionsError(ValueError):
     """A table that can't be measured; the message is a sentence for the user."""
 
 
+class Measure(Protocol):
+    """One or several statistics of some films, as a function of patient weights."""
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """Statistics x resamples, from weights of patients x resamples."""
+
+
 @dataclass(frozen=True)
-class Films:
+class FilmColumns:
     """The columns of a predictions table that metrics read, one entry a film.
 
     Attributes:
@@ -35,8 +42,8 @@ class Films:
         is_positive: whether it is of the positive class.
         called_positive: whether the positive class was predicted.
         score: probability of the positive class, NaN where no class is positive.
-        ranking: what orders the films for AUROC and AUPRC: the score, or ranks that stand for it.
-        patient: index of its patient, of the whole table also where this is a part of it.
+        ranking: orders the films for AUROC and AUPRC: the score, or ranks in its place.
+        patient: index of the patient in the whole table, also where these films are a part of it.
     """
 
     target: np.ndarray
@@ -47,34 +54,34 @@ class Films:
     ranking: np.ndarray
     patient: np.ndarray
 
-    def __getitem__(self, rows: np.ndarray) -> "Films":
-        return Films(**{name: column[rows] for name, column in vars(self).items()})
+    def __getitem__(self, rows: np.ndarray) -> "FilmColumns":
+        return FilmColumns(**{name: column[rows] for name, column in vars(self).items()})
 
     def __len__(self) -> int:
         return len(self.patient)
 
 
-def read_films(table: pd.DataFrame, positive: str | None) -> Films:
+def read_films(table: pd.DataFrame, positive: str | None) -> FilmColumns:
     """Arrays of a table whose films all have a target.
 
     Raises:
-        PredictionsError: no film, a column that isn't there, a film without a patient, a score that is no probability.
+        PredictionsError: no film, a column that isn't there, a film without a patient, a score outside 0 to 1.
     """
     require_columns(table, ("patient", "target", "prediction", *(["score"] if positive is not None else [])))
     if table.empty:
         raise PredictionsError("the predictions table has no film with a target: there is nothing to measure")
     if table["patient"].isna().any():
-        raise PredictionsError(_wrong(table["patient"].isna(), "no patient"))
+        raise PredictionsError(_what_is_wrong(table["patient"].isna(), "no patient"))
     score = np.full(len(table), np.nan)
     if positive is not None:
         score = table["score"].to_numpy(float)
         if np.isnan(score).any():
-            raise PredictionsError(_wrong(table["score"].isna(), f"no score for {positive}"))
+            raise PredictionsError(_what_is_wrong(table["score"].isna(), f"no score for {positive}"))
         outside = (table["score"] < 0) | (table["score"] > 1)
         if outside.any():
-            raise PredictionsError(_wrong(outside, f"a score outside 0 to 1, the probability of {positive}"))
+            raise PredictionsError(_what_is_wrong(outside, f"a score outside 0 to 1, the probability of {positive}"))
     target, prediction = table["target"].astype(str), table["prediction"].astype(str)
-    return Films(
+    return FilmColumns(
         target=pd.factorize(target, sort=True)[0],
         correct=(target == prediction).to_numpy(),
         is_positive=(target == positive).to_numpy(),
@@ -116,22 +123,22 @@ def shortfall(table: pd.DataFrame, metric: str, positive: str | None) -> str:
         needed = {f" without {positive}": patient[~is_positive]}
     else:
         needed = {"": patient}
-    found = {whose: int(films.nunique()) for whose, films in needed.items()}
-    whose, fewest = min(found.items(), key=lambda item: item[1])
+    patients = {whose: int(films.nunique()) for whose, films in needed.items()}
+    whose, fewest = min(patients.items(), key=lambda item: item[1])
     if fewest >= MINIMUM_PATIENTS:
         return ""
     return f"cannot conclude: {fewest} patient{'s' if fewest != 1 else ''}{whose}, {MINIMUM_PATIENTS} are needed"
 
 
-class Measure:
-    """Metrics of some films as a function of patient weights, prepared once.
+class FilmMetrics:
+    """Metrics of some films: rows of `values` are the metrics in the order asked for.
 
     Args:
         films: what is measured.
-        metrics: names from `METRICS`; whether enough patients are there is the caller's question (`shortfall`).
+        metrics: names from `METRICS`; `shortfall` says whether there are enough patients.
     """
 
-    def __init__(self, films: Films, metrics: Sequence[str]) -> None:
+    def __init__(self, films: FilmColumns, metrics: Sequence[str]) -> None:
         self._metrics = tuple(metrics)
         self._patients, patient = np.unique(films.patient, return_inverse=True)
         columns = {name: _RATIOS[name].columns(films) for name in self._metrics if name in _RATIOS}
@@ -144,20 +151,81 @@ class Measure:
         ranked = "auroc" in self._metrics or "auprc" in self._metrics
         self._ranking = Ranking(films.is_positive, films.ranking, films.patient) if ranked else None
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Metrics x resamples from weights of patients x resamples; NaN where a class has no weight."""
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """Metrics x resamples; NaN where a class has no weight."""
         values = {}
         if self._sums is not None:
             sums = self._sums.T @ np.take(weights, self._patients, axis=0)
             values = {name: _RATIOS[name].value(sums[rows]) for name, rows in self._rows.items()}
         if self._ranking is not None:
-            ranked = self._ranking(weights)
+            ranked = self._ranking.weighted(weights)
             values |= {"auroc": ratio(ranked.wins, ranked.pairs), "auprc": ranked.average_precision}
         return np.stack([values[name] for name in self._metrics])
 
 
+class PooledAuroc:
+    """AUROC over the pairs of films within each ranking: concordant pairs by all pairs, both summed over rankings."""
+
+    def __init__(self, rankings: Sequence["Ranking"]) -> None:
+        self._rankings = rankings
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """1 x resamples; NaN where no ranking has both classes."""
+        ranked = [ranking.weighted(weights) for ranking in self._rankings]
+        return ratio(np.sum([r.wins for r in ranked], axis=0), np.sum([r.pairs for r in ranked], axis=0))[None]
+
+
+class Stacked:
+    """The values of several measures, one below the other."""
+
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        self._measures = measures
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """Every row of each measure, in their order."""
+        return np.concatenate([measure.values(weights) for measure in self._measures])
+
+
+class Lowest:
+    """The lowest of several measures of one value each."""
+
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        self._all = Stacked(measures)
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """1 x resamples; NaN where one of the measures is."""
+        return self._all.values(weights).min(axis=0, keepdims=True)
+
+
+class Difference:
+    """`other` minus `reference`, both read with the same weights, so that their resamples pair."""
+
+    def __init__(self, other: Measure, reference: Measure) -> None:
+        self._other, self._reference = other, reference
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """In the shape of either measure."""
+        return self._other.values(weights) - self._reference.values(weights)
+
+
+class SwappedDifference:
+    """Second model minus first, where some patients' two models are swapped: `weights` is 1 for these patients, else 0.
+
+    Args:
+        both: of both models' films as one sample, in which the patients of the second model come after those of the first.
+    """
+
+    def __init__(self, both: Measure) -> None:
+        self._both = both
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        """In the shape of `both`."""
+        first = np.concatenate([1 - weights, weights])
+        return self._both.values(1 - first) - self._both.values(first)
+
+
 class Ranked(NamedTuple):
-    """What the order of films says, one value a resample.
+    """Concordant pairs and average precision of ordered films, one value a resample.
 
     Attributes:
         wins: pairs of a positive and a negative film in which the positive is higher, ties half.
@@ -171,13 +239,7 @@ class Ranked(NamedTuple):
 
 
 class Ranking:
-    """Films in order of falling score, to be weighted: one sort, then linear in the films for each resample.
-
-    Args:
-        is_positive: of each film.
-        score: of each film.
-        patient: index of each film's patient.
-    """
+    """Films in order of falling score, to be weighted: one sort, then linear in the films for each resample."""
 
     def __init__(self, is_positive: np.ndarray, score: np.ndarray, patient: np.ndarray) -> None:
         order = np.argsort(-score, kind="stable")
@@ -187,27 +249,21 @@ class Ranking:
         levels, others = -score[positive], -score[negative]
         self._above = np.searchsorted(others, levels, side="left")
         self._through = np.searchsorted(others, levels, side="right")
-        self._found = np.searchsorted(levels, levels, side="right")
+        self._positives = np.searchsorted(levels, levels, side="right")
 
-    def __call__(self, weights: np.ndarray) -> Ranked:
-        """Read weights of patients x resamples."""
+    def weighted(self, weights: np.ndarray) -> Ranked:
+        """With weights of patients x resamples."""
         positive = np.take(weights, self._positive_patient, axis=0)
         positive_sum = _running_sum(positive)
         negative_sum = _running_sum(np.take(weights, self._negative_patient, axis=0))
         above, through = np.take(negative_sum, self._above, axis=0), np.take(negative_sum, self._through, axis=0)
         positives, pairs = positive_sum[-1], positive_sum[-1] * negative_sum[-1]
         wins = pairs - np.einsum("ij,ij->j", positive, np.add(above, through, out=above)) / 2
-        found = np.take(positive_sum, self._found, axis=0)
-        called = np.add(found, through, out=through)
-        precision = np.divide(found, np.maximum(called, np.finfo(float).tiny, out=called), out=found)
+        hits = np.take(positive_sum, self._positives, axis=0)
+        called = np.add(hits, through, out=through)
+        precision = np.divide(hits, np.maximum(called, np.finfo(float).tiny, out=called), out=hits)
         average = ratio(np.einsum("ij,ij->j", positive, precision), positives)
         return Ranked(wins, pairs, np.where(negative_sum[-1] > 0, average, np.nan))
-
-
-def pooled_auroc(rankings: Sequence[Ranking], weights: np.ndarray) -> np.ndarray:
-    """AUROC over the pairs of films within each ranking: concordant pairs by all pairs, both summed over rankings."""
-    ranked = [ranking(weights) for ranking in rankings]
-    return ratio(np.sum([r.wins for r in ranked], axis=0), np.sum([r.pairs for r in ranked], axis=0))
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -215,13 +271,12 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
 
 
-def point_metrics(table: pd.DataFrame, positive: str | None) -> dict[str, float]:
-    """Each defined metric of the films that have a target, NaN where there are too few patients."""
-    table = table[table["target"].notna()]
-    films, names = read_films(table, positive), metric_names(positive)
-    values = Measure(films, names)(np.ones((films.patient.max() + 1, 1)))[:, 0]
-    short = [shortfall(table, name, positive) for name in names]
-    return {name: float("nan") if why else float(v) for name, v, why in zip(names, values, short, strict=True)}
+def point_metric(table: pd.DataFrame, metric: str, positive: str | None) -> float:
+    """A metric of films that all have a target, without an interval; NaN where there are too few patients."""
+    if shortfall(table, metric, positive):
+        return float("nan")
+    films = read_films(table, positive)
+    return float(FilmMetrics(films, (metric,)).values(np.ones((films.patient.max() + 1, 1)))[0, 0])
 
 
 def reliability_curve(table: pd.DataFrame, positive: str) -> pd.DataFrame:
@@ -250,7 +305,7 @@ def roc_points(table: pd.DataFrame, positive: str) -> pd.DataFrame:
 class _Ratio(NamedTuple):
     """A metric made of weighted sums over films: `columns` (films x k) are summed, `value` reads sums (k x resamples)."""
 
-    columns: Callable[[Films], np.ndarray]
+    columns: Callable[[FilmColumns], np.ndarray]
     value: Callable[[np.ndarray], np.ndarray]
 
 
@@ -262,7 +317,7 @@ def _bin(score: np.ndarray) -> np.ndarray:
     return np.minimum((score * BINS).astype(int), BINS - 1)
 
 
-def _mean_recall_columns(films: Films) -> np.ndarray:
+def _mean_recall_columns(films: FilmColumns) -> np.ndarray:
     members = _one_hot(films.target, films.target.max(initial=0) + 1)
     return np.hstack([members * films.correct[:, None], members])
 
@@ -273,7 +328,7 @@ def _mean_recall(sums: np.ndarray) -> np.ndarray:
     return ratio(np.nansum(recall, axis=0), (members > 0).sum(axis=0))
 
 
-def _calibration_columns(films: Films) -> np.ndarray:
+def _calibration_columns(films: FilmColumns) -> np.ndarray:
     excess = (films.score - films.is_positive)[:, None]
     return np.hstack([_one_hot(_bin(films.score), BINS) * excess, np.ones_like(excess)])
 
@@ -306,7 +361,7 @@ def _running_sum(weights: np.ndarray) -> np.ndarray:
     return total
 
 
-def _wrong(wrong: pd.Series, what: str) -> str:
+def _what_is_wrong(wrong: pd.Series, what: str) -> str:
     """A sentence on the films that are wrong: how many, how, and which is the first."""
-    found, first = int(wrong.sum()), int(np.argmax(wrong.to_numpy()))
-    return f"{found} of {len(wrong)} films {'has' if found == 1 else 'have'} {what} (the first in row {first} of the table)"
+    count, first = int(wrong.sum()), int(np.argmax(wrong.to_numpy()))
+    return f"{count} of {len(wrong)} films {'has' if count == 1 else 'have'} {what} (the first in row {first} of the table)"

@@ -5,6 +5,7 @@ Efron and Tibshirani, An Introduction to the Bootstrap, 1993; BCa: Efron, JASA 1
 Bootstrap Methods and their Application, 1997, section 5.3.2.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -23,15 +24,25 @@ CHUNK = 2**19
 TAILS = np.array([0.025, 0.975])
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-"""From weights of patients x resamples to statistics x resamples."""
+"""From weights of patients x resamples to statistics x resamples, as `Measure.values`."""
 
 
 class Interval(NamedTuple):
-    """A 95 % interval, NaN where there is too little to conclude from."""
+    """An estimate with its 95 % interval; NaN where there are too few patients to conclude.
+
+    `f"{interval:.2f}"` is `0.81 (0.75 to 0.86)`, `0.81` where only the bounds are NaN, or `cannot conclude`.
+    """
 
     estimate: float
     low: float
     high: float
+
+    def __format__(self, form: str) -> str:
+        if math.isnan(self.estimate):
+            return "cannot conclude"
+        if math.isnan(self.low):
+            return f"{self.estimate:{form}}"
+        return f"{self.estimate:{form}} ({self.low:{form}} to {self.high:{form}})"
 
 
 NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))
@@ -45,8 +56,6 @@ def resampling_strata(patient: np.ndarray, source: np.ndarray, target: np.ndarra
 
     Args:
         patient: index of each film's patient, 0 to patients - 1.
-        source: index of each film's source.
-        target: index of each film's target.
     """
     cell = np.unique(np.stack([source, target], axis=1), axis=0, return_inverse=True)[1].ravel()
     patient_cells = np.unique(np.stack([patient, cell], axis=1), axis=0)
@@ -64,11 +73,7 @@ def resampling_strata(patient: np.ndarray, source: np.ndarray, target: np.ndarra
 def bootstrap(statistic: Statistic, stratum: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Statistics x resamples over patients drawn with replacement within strata.
 
-    Args:
-        statistic: of weights.
-        stratum: of each patient.
-        resamples: number of resamples.
-        seed: the same seed and strata give the same resamples, whatever the statistic.
+    The same seed and strata give the same resamples, whatever the statistic.
     """
     members = [np.flatnonzero(stratum == value) for value in np.unique(stratum)]
 
@@ -77,8 +82,8 @@ def bootstrap(statistic: Statistic, stratum: np.ndarray, resamples: int, seed: i
         weights = np.empty((count, len(stratum)))
         for row in weights:
             for patients in members:
-                drawn = rng.integers(len(patients), size=len(patients), dtype=np.int32)
-                row[patients] = np.bincount(drawn, minlength=len(patients))
+                picked = rng.integers(len(patients), size=len(patients), dtype=np.int32)
+                row[patients] = np.bincount(picked, minlength=len(patients))
         return np.ascontiguousarray(weights.T)
 
     return over_chunks(statistic, draw, len(stratum), resamples)
@@ -100,9 +105,6 @@ def permutation(statistic: Statistic, patients: int, permutations: int, seed: in
 
     Args:
         statistic: of whether each patient is swapped, 0 or 1, patients x permutations.
-        patients: number of patients.
-        permutations: number of permutations.
-        seed: of the swaps.
     """
 
     def draw(first: int, count: int) -> np.ndarray:
@@ -117,10 +119,8 @@ def over_chunks(
     """A statistic of many columns of weights, a cache's worth at a time, on every core that this process may use.
 
     Args:
-        statistic: of weights.
         draw: weights of patients x count from the first column and the count.
-        patients: rows of the weights.
-        columns: how many there are in all.
+        columns: number of columns in all.
     """
     size = max(4, min(64, CHUNK // patients))
     # Our threads take the cores; those of BLAS would only wait for one another.
@@ -132,7 +132,7 @@ def over_chunks(
 def intervals(
     statistic: Statistic, stratum: np.ndarray, resamples: int, seed: int
 ) -> tuple[list[Interval], list[str], np.ndarray]:
-    """95 % interval of each statistic, the method behind it, and the resamples (statistics x resamples).
+    """95 % interval of each statistic, its method (`BCa`, `percentile` or empty), and statistics x resamples.
 
     BCa where there are no more patients than resamples (it needs one evaluation a patient), else percentile.
     """
@@ -140,8 +140,8 @@ def intervals(
     estimate = statistic(np.ones((patients, 1)))[:, 0]
     drawn = bootstrap(statistic, stratum, resamples, seed)
     left_out = jackknife(statistic, patients) if patients <= resamples else np.full((len(drawn), patients), np.nan)
-    found = [bca(*each, stratum) for each in zip(estimate, drawn, left_out, strict=True)]
-    return [interval for interval, _ in found], [method for _, method in found], drawn
+    results = [bca(*numbers, stratum) for numbers in zip(estimate, drawn, left_out, strict=True)]
+    return [interval for interval, _ in results], [method for _, method in results], drawn
 
 
 def bca(estimate: float, drawn: np.ndarray, left_out: np.ndarray, stratum: np.ndarray) -> tuple[Interval, str]:
@@ -151,21 +151,20 @@ def bca(estimate: float, drawn: np.ndarray, left_out: np.ndarray, stratum: np.nd
     the statistic is NaN are left out.
 
     Args:
-        estimate: of the sample.
-        drawn: of each resample.
-        left_out: with each patient left out.
+        drawn: the statistic of each resample.
+        left_out: the statistic with each patient left out.
         stratum: of each patient.
     """
-    plain = percentile_interval(estimate, drawn)
-    if np.isnan(plain.estimate):
-        return plain, ""
+    percentile = percentile_interval(estimate, drawn)
+    if np.isnan(percentile.estimate):
+        return percentile, ""
     drawn = drawn[~np.isnan(drawn)]
     share = float((drawn < estimate).mean() + (drawn == estimate).mean() / 2)
     centre = np.bincount(stratum, weights=left_out)[stratum] / np.bincount(stratum)[stratum]
     influence = centre - left_out
     spread = float((influence**2).sum())
     if not (0 < share < 1 and spread > 0):
-        return plain, "percentile"
+        return percentile, "percentile"
     bias, acceleration = norm.ppf(share), float((influence**3).sum()) / (6 * spread**1.5)
     z = bias + norm.ppf(TAILS)
     low, high = np.quantile(drawn, norm.cdf(bias + z / (1 - acceleration * z)))
@@ -173,7 +172,7 @@ def bca(estimate: float, drawn: np.ndarray, left_out: np.ndarray, stratum: np.nd
 
 
 def percentile_interval(estimate: float, drawn: np.ndarray) -> Interval:
-    """The middle 95 % of the resamples in which the statistic is defined; NaN where it is not for the sample itself."""
+    """The middle 95 % of the resamples in which the statistic is defined; NaN where it is NaN for the sample itself."""
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(estimate) or not len(drawn):
         return NO_INTERVAL
@@ -214,21 +213,6 @@ def permutation_p(observed: float, permuted: np.ndarray) -> float:
 def detectable_difference(drawn: np.ndarray) -> float:
     """Smallest difference found with power 0.8 at a two-sided level of 0.05: 2.80 standard errors of resampled ones."""
     return float((norm.ppf(0.975) + norm.ppf(0.8)) * np.nanstd(drawn, ddof=1))
-
-
-def swapped_difference(statistic: Statistic) -> Statistic:
-    """Second model minus first, where some patients' two models are swapped.
-
-    Args:
-        statistic: of both models' films as one sample: the weights' first half is patients under the first model, the
-            second half the same patients under the second.
-    """
-
-    def difference(swapped: np.ndarray) -> np.ndarray:
-        first = np.concatenate([1 - swapped, swapped])
-        return statistic(1 - first) - statistic(first)
-
-    return difference
 
 
 def seed_interval(differences: np.ndarray) -> Interval:

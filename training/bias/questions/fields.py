@@ -1,6 +1,6 @@
-"""Before training: how well does each metadata field alone give the label away?
+"""How well does each metadata field alone predict the label? A question to the training films, not to a model.
 
-A label that one field predicts can be learned from that field: the field, or what it leaves on the film, is a shortcut.
+Where one field predicts the label, a model can learn the field, or its traces on the film, in place of the disease.
 Target encoding: Micci-Barreca, SIGKDD Explorations 2001, from scikit-learn, here with folds by patient. AUROC within folds:
 Forman and Scholz, SIGKDD Explorations 2010 (pooled over folds, a useless field falls below 0.5). Cramer's V: H. Cramer,
 Mathematical Methods of Statistics, 1946, from scipy.
@@ -18,7 +18,7 @@ from datasets.cohort.confounding import NEARLY_DETERMINED
 from training.bias.numbers.auroc import auroc_interval
 from training.bias.numbers.groups import NOT_RECORDED
 from training.bias.numbers.metrics import MINIMUM_PATIENTS, require_columns
-from training.bias.numbers.uncertainty import Interval
+from training.bias.numbers.uncertainty import NO_INTERVAL, Interval
 
 CONFOUNDED_AUROC = 0.8
 CLEAN_AUROC = 0.65
@@ -32,7 +32,7 @@ SMOOTHING = 10.0
 def field_risk(
     table: pd.DataFrame, positive: str, fields: Sequence[str], resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Predict the label from each field alone, out of fold, and say in words what that means.
+    """Predict the label from each field alone, out of fold, with a verdict in words.
 
     A film's score is how often the label is positive among other patients' films of the same value. Missing is a value of
     its own, since missingness can give the label away too; values of fewer than ten patients are one value, `rare values`;
@@ -41,20 +41,19 @@ def field_risk(
     Args:
         table: predictions, or any table with patient, target and the fields; typically the training films.
         positive: name of the positive class, predicted against the rest.
-        fields: columns.
-        resamples: of the bootstrap over patients.
+        fields: names of columns.
         seed: of folds and resamples.
 
     Returns:
         A row for each field: field, auroc, low, high (95 %; NaN below ten patients in either class), cramers_v (0 to 1, of
-        these values and the label; NaN where either has a single one), missing (share of films), values (how many), verdict,
-        sentence. Verdicts: `confounded`: V of 0.8 or more or AUROC demonstrably above 0.8; `weak`: AUROC demonstrably above
-        0.5; `clean`: not above 0.5, and demonstrably below 0.65; `cannot conclude`: none of these. An AUROC of 0.5 or less
-        is no prediction, also where its interval lies wholly below. The interval takes the frequencies as they are: of
-        simulated useless fields, about one in ten is called `weak`.
+        these values and the label; NaN where either has a single value), missing (share of films), values (their number),
+        verdict, sentence. Verdicts: `confounded`: V of 0.8 or more, or the interval of AUROC above 0.8; `weak`: the interval
+        above 0.5; `clean`: not so, and the interval below 0.65; `cannot conclude`: none of these. An AUROC below 0.5 predicts
+        nothing, even where its whole interval is below. The interval takes the frequencies as given: of simulated useless
+        fields, about one in ten is called `weak`.
 
     Raises:
-        PredictionsError: a field that is not a column; the message has those there are.
+        PredictionsError: a field that is not a column; the message lists the columns.
     """
     require_columns(table, ("patient", "target", *fields))
     films = table[table["target"].notna()]
@@ -62,22 +61,13 @@ def field_risk(
     rows = []
     for name in fields:
         value = _values(films[name], films["patient"])
-        found = _auroc(value, is_positive, patient, resamples, seed)
+        auroc = _auroc(value, is_positive, patient, resamples, seed)
         counts = pd.crosstab(value, is_positive).to_numpy()
         v = float(association(counts, method="cramer")) if min(counts.shape) > 1 else float("nan")
         missing = float(_missing(films[name]).mean()) if len(films) else float("nan")
-        verdict = _verdict(found, v)
-        rows.append(
-            (
-                name,
-                *found,
-                v,
-                missing,
-                len(counts),
-                verdict,
-                _sentence(name, positive, found, v, missing, counts, verdict),
-            )
-        )
+        verdict = _verdict(auroc, v)
+        sentence = _sentence(name, positive, auroc, v, missing, counts, verdict)
+        rows.append((name, *auroc, v, missing, len(counts), verdict, sentence))
     columns = ["field", "auroc", "low", "high", "cramers_v", "missing", "values", "verdict", "sentence"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -98,32 +88,32 @@ def _auroc(value: np.ndarray, is_positive: np.ndarray, patient: np.ndarray, resa
     score, fold = np.full(len(value), np.nan), np.zeros(len(value), dtype=np.int64)
     by_class = [len(np.unique(patient[is_positive == side])) for side in (False, True)]
     if min(by_class) < MINIMUM_PATIENTS:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return NO_INTERVAL
     splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    for number, (fit, held) in enumerate(splitter.split(value, is_positive, patient)):
+    for number, (fit, test) in enumerate(splitter.split(value, is_positive, patient)):
         encoder = TargetEncoder(smooth=SMOOTHING, target_type="binary").fit(value[fit, None], is_positive[fit])
-        score[held], fold[held] = encoder.transform(value[held, None])[:, 0], number
+        score[test], fold[test] = encoder.transform(value[test, None])[:, 0], number
     return auroc_interval(is_positive, score, patient, resamples, seed, stratum=fold)
 
 
-def _verdict(found: Interval, v: float) -> str:
-    if np.isnan(found.estimate):
+def _verdict(auroc: Interval, v: float) -> str:
+    if np.isnan(auroc.estimate):
         return "cannot conclude"
-    if v >= NEARLY_DETERMINED or found.low > CONFOUNDED_AUROC:
+    if v >= NEARLY_DETERMINED or auroc.low > CONFOUNDED_AUROC:
         return "confounded"
-    if found.low > 0.5:
+    if auroc.low > 0.5:
         return "weak"
-    return "clean" if found.high < CLEAN_AUROC else "cannot conclude"
+    return "clean" if auroc.high < CLEAN_AUROC else "cannot conclude"
 
 
 def _sentence(
-    name: str, positive: str, found: Interval, v: float, missing: float, counts: np.ndarray, verdict: str
+    name: str, positive: str, auroc: Interval, v: float, missing: float, counts: np.ndarray, verdict: str
 ) -> str:
-    if np.isnan(found.estimate):
+    if np.isnan(auroc.estimate):
         return f"{name}: too few patients with or without {positive} to conclude (at least {MINIMUM_PATIENTS} of each)."
     if len(counts) == 1:
         return f"{name} has a single value: it can't give {positive} away."
-    span = f"AUROC {found.estimate:.2f} ({found.low:.2f} to {found.high:.2f}), Cramer's V {v:.2f}"
+    span = f"AUROC {auroc:.2f}, Cramer's V {v:.2f}"
     meaning = {
         "confounded": f"{name} alone nearly gives {positive}: a model can be right without looking at the lungs",
         "weak": f"{name} alone predicts {positive} better than chance: a possible shortcut",

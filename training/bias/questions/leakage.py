@@ -1,9 +1,9 @@
-"""How much of an attribute a frozen representation gives away: the source, or the view, the sex, the age.
+"""How well can an attribute of the film (source, view, sex, age) be read from frozen features?
 
 A probe predicts the attribute from the features within each target class: source and target are correlated, so a probe
 over all films would also read the target. After Tartaglione et al. 2021 and Barbano et al. 2023, who probe the colour of
-Biased MNIST; balanced, per class and with folds by patient here. The test is Ojala and Garriga, Permutation tests for
-studying classifier performance, JMLR 2010, their first, within a class and with patients for films.
+Biased MNIST; here the probe is balanced, per class, and its folds are by patient. The test is the first of Ojala and Garriga,
+Permutation tests for studying classifier performance, JMLR 2010, within a class and with patients in place of films.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,15 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import balanced_accuracy_score
 
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, ratio
-from training.bias.numbers.uncertainty import Statistic, detectable_difference, intervals, resampling_strata
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Difference, ratio
+from training.bias.numbers.uncertainty import (
+    NO_INTERVAL,
+    Interval,
+    detectable_difference,
+    intervals,
+    resampling_strata,
+)
 from training.bias.questions.probing import (
-    FOLDS,
     Kind,
     ProbedClass,
     linear_guesses,
@@ -26,7 +31,7 @@ from training.bias.questions.probing import (
 
 
 class Leak(NamedTuple):
-    """Balanced accuracy of the probe, and what guessing gives.
+    """Balanced accuracy of the probe, and that of guessing.
 
     Attributes:
         leak: mean over target classes, 0 to 1; NaN where no class has two sources of enough patients.
@@ -40,24 +45,19 @@ class Leak(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What a probe reads of an attribute, and whether that is more than luck.
+    """Leak of an attribute, its interval, and whether it is more than chance; `leak` to `normalised` as in `Leak`.
 
     Attributes:
-        attribute: its name.
-        kind: of the probe.
-        leak: as in `Leak`.
-        low: of its 95 % interval over patients.
-        high: of the same.
-        chance: as in `Leak`.
-        normalised: as in `Leak`.
-        p: share of the refits, that on the true values included, that read at least as much as it: 1 / (permutations + 1)
-            or more.
+        low: lower bound of the leak, 95 % over patients.
+        high: upper bound.
+        p: share of all refits, that on the true values included, with a leak as high as that on the true values: at least
+            1 / (permutations + 1).
         null_mean: mean leak of the refits on permuted values.
-        null_high: their 95th percentile.
-        note: what was left out and why, or why nothing can be concluded; empty where everything took part.
+        null_high: 95th percentile of the same.
+        note: films and values left out, or why nothing can be concluded; else empty.
         classes: a row for each target class that was probed: target, values, films, patients, leak, chance.
-        values: a row for each target class and value there is: target, value, films, patients, and recall, the share of
-            its films that the probe calls right, NaN where the value was left out.
+        values: a row for each target class and value: target, value, films, patients, and recall, the share of films that
+            the probe calls right, NaN where the value was left out.
     """
 
     attribute: str
@@ -75,38 +75,15 @@ class Probe(NamedTuple):
     values: pd.DataFrame
 
 
-class LeakDifference(NamedTuple):
-    """Leak of one checkpoint minus that of another on the same films.
-
-    Attributes:
-        kind: of the probe.
-        difference: of the leaks; NaN where no class has two values of enough patients.
-        low: of its 95 % interval over patients.
-        high: of the same.
-        detectable: smallest difference found with power 0.8 at a two-sided level of 0.05, 2.80 standard errors.
-    """
-
-    kind: str
-    difference: float
-    low: float
-    high: float
-    detectable: float
-
-
-def source_leak(
-    features: np.ndarray, source: np.ndarray, target: np.ndarray, patient: np.ndarray, folds: int = FOLDS, seed: int = 0
-) -> Leak:
+def source_leak(features: np.ndarray, source: np.ndarray, target: np.ndarray, patient: np.ndarray) -> Leak:
     """Probe the source from features, out of fold, within each target class.
 
     Args:
         features: films x width.
-        source: source of each film; within a class, sources of fewer than ten patients are left out.
-        target: target of each film.
-        patient: patient of each film; folds never divide one.
-        folds: of the cross-validation.
-        seed: of the folds.
+        source: of each film; within a class, sources of fewer than ten patients are left out.
+        patient: of each film; folds never divide a patient.
     """
-    classes = probed_classes(source, target, patient, folds, seed)
+    classes = probed_classes(source, target, patient)
     if not classes:
         return Leak(float("nan"), float("nan"), float("nan"))
     leak = float(np.mean([balanced_accuracy_score(c.value, linear_guesses(features, c)) for c in classes]))
@@ -127,43 +104,40 @@ def probe(
 ) -> Probe:
     """Probe any attribute from features, out of fold, within each target class, with an interval and a test.
 
-    The linear probe is that of `source_leak`, with the same number. The MLP has one hidden layer of 64 units on the 64
-    leading principal components, stopped early: what it reads beyond the linear probe is there, but not on a plane.
+    The linear probe is that of `source_leak`, with the same leak. The MLP has one hidden layer of 64 units on the 64
+    leading principal components, stopped early; it also reads what is not linear in the features.
 
-    The interval resamples patients with the out-of-fold guesses as they are. It does not see that other patients would have
-    trained another probe, and is too narrow where the probe reads little: of simulated features that know nothing, about
-    one interval in six misses chance. So p answers whether there is a leak, the interval how large it is.
+    The interval resamples patients and keeps the out-of-fold guesses. It ignores that other patients would have trained
+    another probe, and is too narrow where the probe reads little: of simulated features without any leak, about one interval
+    in six misses chance. So p answers whether there is a leak, the interval how large it is.
 
-    The null of the test: within a target class, features have nothing to do with the attribute. The folds stay; within a
-    class and a fold, patients with one value swap their values whole, and a patient with several (two views, say) has them
-    shuffled among the patient's own films, so that serial films stay together and every fold keeps its patients of each
-    value. The probe is fitted anew for each permutation: guesses of different folds depend on one another's films, and
-    permuting against fixed guesses rejected a true null at 5 % in one simulation of ten (the refits: 5 %). For speed the
-    refits, that on the true values too, use the principal components and a looser tolerance, so p is that of a slightly
-    weaker linear probe than `leak`. Limits: patients of many films swap with patients of few, so that a number of films
-    which follows the attribute is tested along with the features; a patient in two target classes is permuted in each apart;
-    of patients with several values only what tells their own films apart can count against the null.
+    The null hypothesis: within a target class, features and attribute are independent. The folds stay. Within a class and a
+    fold, patients with one value exchange their values whole; for a patient with several values (two views, say) they are
+    shuffled among that patient's films. So serial films stay together and every fold keeps its patients of each value. The
+    probe is fitted anew for each permutation, because the guesses of one fold depend on the films of the others: permuting
+    against fixed guesses rejected a true null at 5 % in one simulation of ten (the refits: 5 %). For speed all refits, that
+    on the true values too, use the principal components and a looser tolerance, so p belongs to a slightly weaker linear
+    probe than `leak`. Limits: patients of many films exchange with patients of few, so a number of films that depends on the
+    attribute is tested along with the features; a patient in two target classes is permuted in each separately; patients
+    with several values count against the null only by differences between their own films.
 
     Args:
         features: films x width.
-        attribute: of each film; missing (None, NaN, empty) are left out, and so are, within a class, values of fewer than
-            ten patients.
-        target: target of each film.
-        patient: patient of each film; folds never divide one.
+        attribute: of each film; missing values (None, NaN, empty) are left out, and so are, within a class, values of fewer
+            than ten patients.
+        patient: of each film; folds never divide a patient.
         name: of the attribute, for the result.
-        kind: `linear` or `mlp`.
         permutations: refits under the null; 99 take about 10 s for 1,000 films, of the MLP 15 s.
-        resamples: of the bootstrap.
         seed: of folds, permutations, resamples and the MLP's first weights.
 
     Raises:
-        ValueError: an unknown kind, or no permutation asked for.
+        ValueError: an unknown kind, or less than one permutation.
     """
     if kind not in ("linear", "mlp") or permutations < 1:
         raise ValueError(f"kind {kind!r} with {permutations} permutations: linear or mlp, with at least one")
     recorded, value = _recorded(attribute)
     features, target, patient = features[recorded], target[recorded], patient[recorded]
-    classes = probed_classes(value, target, patient, FOLDS, seed)
+    classes = probed_classes(value, target, patient, seed)
     right = right_guesses(features, classes, kind, seed)
     values = _value_table(value, target, patient, right, classes)
     table = _class_table(values, classes)
@@ -171,8 +145,8 @@ def probe(
     nan = float("nan")
     if not classes:
         return Probe(name, kind, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values)
-    found, _, _ = intervals(_leak_statistic(right, classes), _resampling(classes), resamples, seed)
-    leak, low, high = found[0]
+    (interval,), _, _ = intervals(_LeakMeasure(right, classes).values, _resampling(classes), resamples, seed)
+    leak, low, high = interval
     chance = float(table["chance"].mean())
 
     refits = refitted_leaks(features, classes, kind, permutations, seed)
@@ -192,50 +166,52 @@ def leak_difference(
     attribute: np.ndarray,
     target: np.ndarray,
     patient: np.ndarray,
-    kind: Kind = "linear",
     resamples: int = 2000,
     seed: int = 0,
-) -> LeakDifference:
-    """Leak of the features `other` minus that of `reference`, of the same films.
+) -> tuple[Interval, float]:
+    """Linear leak of the features `other` minus that of `reference`, and the smallest difference detectable here.
 
-    Both are probed in the same folds and resampled with the same patients, their guesses as they are: the interval does not
-    see how the probes would vary (see `probe`). Of simulated pairs that both know nothing, about one interval in seven
-    misses 0, so a difference near the bound is weak evidence.
+    Both are probed in the same folds and resampled with the same patients, and their guesses are kept: the interval ignores
+    that the probes would vary (see `probe`). Of simulated pairs without any leak, about one interval in seven misses 0, so a
+    difference near the bound is weak evidence. The detectable difference is 2.80 standard errors (power 0.8 at a two-sided
+    level of 0.05). All NaN where no class has two values of enough patients.
 
     Args:
         reference: films x width.
-        other: films x its own width, the same films in the same order.
+        other: films x width (which may differ), the same films in the same order.
         attribute: see `probe`.
-        target: of each film.
-        patient: of each film.
-        kind: `linear` or `mlp`.
-        resamples: of the bootstrap.
-        seed: of folds, resamples and the MLP's first weights.
+        seed: of folds and resamples.
     """
     recorded, value = _recorded(attribute)
-    classes = probed_classes(value, target[recorded], patient[recorded], FOLDS, seed)
+    classes = probed_classes(value, target[recorded], patient[recorded], seed)
     if not classes:
-        return LeakDifference(kind, *(float("nan"),) * 4)
-    theirs, ours = (
-        _leak_statistic(right_guesses(features[recorded], classes, kind, seed), classes)
+        return NO_INTERVAL, float("nan")
+    before, after = (
+        _LeakMeasure(right_guesses(features[recorded], classes, "linear", seed), classes)
         for features in (reference, other)
     )
-    found, _, drawn = intervals(lambda weights: ours(weights) - theirs(weights), _resampling(classes), resamples, seed)
-    return LeakDifference(kind, *found[0], detectable_difference(drawn[0]))
+    (interval,), _, drawn = intervals(Difference(after, before).values, _resampling(classes), resamples, seed)
+    return interval, detectable_difference(drawn[0])
 
 
-def _leak_statistic(right: list[np.ndarray], classes: list[ProbedClass]) -> Statistic:
-    """The leak as a function of patient weights; NaN where a value has no weight."""
-    patient, cell = _patients_and_cells(classes)
-    sums = np.zeros((2, cell.max() + 1, patient.max() + 1))  # films called right, and films
-    np.add.at(sums, (slice(None), cell, patient), np.stack([np.concatenate(right), np.ones(len(cell))]))  # type: ignore[arg-type]
-    sizes = [len(np.unique(c.value)) for c in classes]
-    share = np.repeat([1 / (size * len(classes)) for size in sizes], sizes)
-    return lambda weights: (share @ ratio(sums[0] @ weights, sums[1] @ weights))[None]
+class _LeakMeasure:
+    """The leak as a `Measure`, from whether the probe calls each film of each class right."""
+
+    def __init__(self, right: list[np.ndarray], classes: list[ProbedClass]) -> None:
+        patient, cell = _patients_and_cells(classes)
+        sums = np.zeros((2, cell.max() + 1, patient.max() + 1))
+        np.add.at(sums, (slice(None), cell, patient), np.stack([np.concatenate(right), np.ones(len(cell))]))  # type: ignore[arg-type]
+        self._right, self._films = sums
+        sizes = [len(np.unique(c.value)) for c in classes]
+        self._share = np.repeat([1 / (size * len(classes)) for size in sizes], sizes)
+
+    def values(self, weights: np.ndarray) -> np.ndarray:
+        leak: np.ndarray = self._share @ ratio(self._right @ weights, self._films @ weights)
+        return leak[None]
 
 
 def _resampling(classes: list[ProbedClass]) -> np.ndarray:
-    """Strata of the patients of `_leak_statistic`."""
+    """Strata of the patients of `_LeakMeasure`."""
     patient, cell = _patients_and_cells(classes)
     return resampling_strata(patient, cell, np.zeros_like(cell))
 
@@ -252,10 +228,10 @@ def _patients_and_cells(classes: list[ProbedClass]) -> tuple[np.ndarray, np.ndar
 
 
 def _recorded(attribute: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which films have a value, and these values as text."""
+    """Whether each film has a value, and the values of those that do, as text."""
     column = pd.Series(attribute, dtype=object)
-    there = (column.notna() & (column != "")).to_numpy(dtype=bool)
-    return there, column[there].to_numpy().astype(str)
+    recorded = (column.notna() & (column != "")).to_numpy(dtype=bool)
+    return recorded, column[recorded].to_numpy().astype(str)
 
 
 def _value_table(

@@ -1,6 +1,6 @@
-"""Probes of frozen features: their folds by patient, how they are fitted, and what they read from permuted values.
+"""Probes of frozen features within a target class: folds by patient, fits, and refits on permuted values.
 
-Everything is within a target class, see `training.bias.questions.leakage`, which says what the guesses mean.
+`training.bias.questions.leakage` explains what the guesses mean.
 """
 
 import warnings
@@ -32,11 +32,10 @@ class ProbedClass(NamedTuple):
     """A target class with two values or more of enough patients: its films of those values, and its folds.
 
     Attributes:
-        name: of the class.
         films: positions among all films.
         value: of the attribute, of each of `films`.
         patient: of each of `films`.
-        folds: pairs of positions among `films`: to fit on, held out.
+        folds: pairs of positions among `films`: training films, test films.
     """
 
     name: object
@@ -47,23 +46,20 @@ class ProbedClass(NamedTuple):
 
 
 def probed_classes(
-    value: np.ndarray, target: np.ndarray, patient: np.ndarray, folds: int, seed: int
+    value: np.ndarray, target: np.ndarray, patient: np.ndarray, seed: int = 0, folds: int = FOLDS
 ) -> list[ProbedClass]:
-    """Target classes that can be probed, each with its films and folds.
+    """Target classes that can be probed; within a class, values of fewer than ten patients are left out.
 
     Args:
         value: of the attribute, of each film.
-        target: of each film.
-        patient: of each film; folds never divide one.
-        folds: of the cross-validation.
-        seed: of the folds.
+        patient: of each film; folds never divide a patient.
     """
     classes = []
     for name in np.unique(target):
         keep = target == name
-        for one in np.unique(value[keep]):
-            if len(np.unique(patient[keep & (value == one)])) < MINIMUM_PATIENTS:
-                keep &= value != one
+        for candidate in np.unique(value[keep]):
+            if len(np.unique(patient[keep & (value == candidate)])) < MINIMUM_PATIENTS:
+                keep &= value != candidate
         if len(np.unique(value[keep])) < 2:
             continue
         films = np.flatnonzero(keep)
@@ -74,17 +70,17 @@ def probed_classes(
 
 
 def linear_guesses(features: np.ndarray, probed: ProbedClass) -> np.ndarray:
-    """Out-of-fold guesses of the linear probe on all features; the recorded leaks are its."""
+    """Out-of-fold guesses of the linear probe on all features: the one whose leak is reported."""
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=300, C=0.1))
     x, guess = features[probed.films], np.empty_like(probed.value)
     with _small_problems():
-        for fit, held in probed.folds:
-            guess[held] = model.fit(x[fit], probed.value[fit]).predict(x[held])
+        for fit, test in probed.folds:
+            guess[test] = model.fit(x[fit], probed.value[fit]).predict(x[test])
     return guess
 
 
 def _components(features: np.ndarray, probed: ProbedClass) -> list[np.ndarray]:
-    """For each fold, the leading principal components of its training films, of all films of the class."""
+    """For each fold, all films of the class in the leading principal components of its training films."""
     x = features[probed.films]
     size = min(COMPONENTS, x.shape[1], *(len(fit) for fit, _ in probed.folds))
     reduction = make_pipeline(StandardScaler(), PCA(size, svd_solver="full"))
@@ -97,14 +93,14 @@ def _quick_probe(
 ) -> np.ndarray:
     """Out-of-fold guesses of `value`, which may be permuted."""
     guess = np.empty_like(value)
-    for x, (fit, held) in zip(components, probed.folds, strict=True):
+    for x, (fit, test) in zip(components, probed.folds, strict=True):
         if kind == "linear":
             model = LogisticRegression(class_weight="balanced", max_iter=300, C=0.1, tol=1e-2).fit(x[fit], value[fit])
         else:
             # lbfgs stopped at so few steps takes half the time of Adam here, and overfits less than at convergence.
             model = MLPClassifier((64,), solver="lbfgs", alpha=1.0, max_iter=15, random_state=seed)
             model.fit(x[fit], value[fit], sample_weight=compute_sample_weight("balanced", value[fit]))
-        guess[held] = model.predict(x[held])
+        guess[test] = model.predict(x[test])
     return guess
 
 
@@ -133,12 +129,13 @@ def _permuted(probed: ProbedClass, rng: np.random.Generator) -> np.ndarray:
     """Values with patients of one value exchanged within a fold, and those of several shuffled within the patient."""
     names, first, index = np.unique(probed.patient, return_index=True, return_inverse=True)
     fold = np.empty(len(probed.films), dtype=np.int64)
-    for number, (_, held) in enumerate(probed.folds):
-        fold[held] = number
-    own = probed.value[first]
-    several = np.isin(np.arange(len(names)), index[probed.value != own[index]])
-    places = np.where(several, len(probed.folds) + np.arange(len(names)), fold[first])  # those of several keep theirs
-    exchanged = _shuffled_within(own, places, rng)[index]
+    for number, (_, test) in enumerate(probed.folds):
+        fold[test] = number
+    first_value = probed.value[first]
+    several = np.isin(np.arange(len(names)), index[probed.value != first_value[index]])
+    # A patient of several values is a group of one, so that only patients of one value are exchanged.
+    group = np.where(several, len(probed.folds) + np.arange(len(names)), fold[first])
+    exchanged = _shuffled_within(first_value, group, rng)[index]
     return np.where(several[index], _shuffled_within(probed.value, index, rng), exchanged)
 
 
@@ -150,7 +147,7 @@ def _shuffled_within(value: np.ndarray, group: np.ndarray, rng: np.random.Genera
 
 @contextmanager
 def _small_problems() -> Iterator[None]:
-    """One BLAS thread, and no word of convergence: a probe that has not converged is a slightly weaker probe."""
+    """One BLAS thread, and no warnings of convergence: a probe that has not converged is a slightly weaker probe."""
     # On problems this small, BLAS threads wait for each other: one is ten times as fast on a busy machine.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

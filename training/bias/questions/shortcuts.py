@@ -1,4 +1,4 @@
-"""Films on which only a suspected shortcut is left, or from which it is taken away.
+"""Perturbed films: only a suspected shortcut is left, or it is removed.
 
 Pixels in [0, 1], before normalisation. After Maguolo and Nanni, "A critic evaluation of methods for COVID-19 automatic
 detection from X-ray images", Information Fusion 2021 (lungs blacked out), and DeGrave et al., "AI for radiographic COVID-19
@@ -7,7 +7,7 @@ overlap: half of a lead marker lies in a frame of a tenth of the side, and would
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,120 +17,113 @@ from torch import Tensor
 # Fractions of the film's side. Lead markers and burnt-in text lie in the corners, but seldom in their outermost frame.
 BORDER = 0.10
 CORNER_WIDTH, CORNER_HEIGHT, CORNER_FRAME = 0.20, 0.30, 0.05
-# Mid-grey, the same for all films: a film's own mean would tell its exposure, and black is what a collimator leaves.
+# Mid-grey for all films: a film's mean would give away its exposure, and black looks like a collimator's edge.
 FILL = 0.5
 # Each lung's ellipse: centre (from the midline, from the middle downwards) and half-axes; a film reaches from -1 to 1.
 LUNG_CENTRE, LUNG_AXES = (0.41, -0.06), (0.40, 0.80)
 
 
-def border_only(pixels: Float[Tensor, "*batch 1 size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Keep the outermost tenth along each edge, without the corners, and fill all else with mid-grey."""
-    return torch.where(_border(pixels), pixels, FILL)
-
-
-def corners_only(pixels: Float[Tensor, "*batch 1 size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Keep the four corners, without the film's outermost twentieth, and fill all else with mid-grey."""
-    return torch.where(_corners(pixels), pixels, FILL)
-
-
-def corners_blanked(pixels: Float[Tensor, "*batch 1 size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Fill with mid-grey what `corners_only` keeps."""
-    return torch.where(_corners(pixels), FILL, pixels)
-
-
-def border_blanked(pixels: Float[Tensor, "*batch 1 size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Fill with mid-grey what `border_only` keeps."""
-    return torch.where(_border(pixels), FILL, pixels)
-
-
-def half_blanked(pixels: Float[Tensor, "*batch 1 size size"], side: str) -> Float[Tensor, "*batch 1 size size"]:
-    """Fill one half of the picture with mid-grey: `left` or `right` as it hangs, the patient's other side."""
-    _, x = _coordinates(pixels)
-    return torch.where((x < 0) if side == "left" else (x > 0), FILL, pixels)
-
-
-def lungs_removed(
-    pixels: Float[Tensor, "*batch 1 size size"], lungs: Bool[Tensor, "*batch 1 size size"] | None = None
-) -> Float[Tensor, "*batch 1 size size"]:
-    """Black out the lungs.
-
-    Args:
-        pixels: of frontal films.
-        lungs: where they are. None takes two ellipses, the same for all films so that their outline tells nothing; they
-            cover the lungs of most upright frontal films but for some apices and costophrenic angles, and much of the heart.
-    """
-    return torch.where(_ellipses(pixels) if lungs is None else lungs, 0.0, pixels)
-
-
-def pixel_shuffled(
-    pixels: Float[Tensor, "films 1 size size"], seeds: Sequence[int]
-) -> Float[Tensor, "films 1 size size"]:
-    """Put each film's pixels in an order drawn from its seed: only how often each grey occurs is left.
-
-    With seeds that differ, no place of the film is left either, as it would be under one order for all films.
-    """
-    flat = pixels.flatten(1)
-    order = np.stack([np.random.default_rng(seed).permutation(flat.shape[1]) for seed in seeds])
-    return flat.gather(1, torch.from_numpy(order).to(pixels.device)).view_as(pixels)
-
-
-def mirrored(pixels: Float[Tensor, "*batch 1 size size"]) -> Float[Tensor, "*batch 1 size size"]:
-    """Swap left and right: lead markers change sides and their letters turn round, and so does the heart."""
-    return pixels.flip(-1)
-
-
-@dataclass(frozen=True)
-class Shortcut:
-    """One perturbation.
+class FilmBatch(NamedTuple):
+    """Some films, as a perturbation reads them.
 
     Attributes:
-        apply: from pixels (films x 1 x size x size, in [0, 1]), the films' positions (what is drawn for a film depends on
-            its own alone) and where their lungs are (the same shape, bool, or None) to pixels.
-        left: one sentence: what the model is left to see.
+        pixels: in [0, 1].
+        seeds: a number for each film, from which all its random draws come, so that they don't depend on the batch.
+        lungs: where the lungs are, or None where that is not known.
     """
 
-    apply: Callable[[Tensor, Sequence[int], Tensor | None], Tensor]
+    pixels: Float[Tensor, "films 1 size size"]
+    seeds: Sequence[int]
+    lungs: Bool[Tensor, "films 1 size size"] | None = None
+
+
+Perturbation = Callable[[FilmBatch], Tensor]
+"""Gives perturbed pixels of the same shape and leaves its input alone."""
+
+
+def border_only(films: FilmBatch) -> Tensor:
+    """Keep the outermost tenth along each edge, without the corners, and fill all else with mid-grey."""
+    return torch.where(_border(films.pixels), films.pixels, FILL)
+
+
+def corners_only(films: FilmBatch) -> Tensor:
+    """Keep the four corners, without the film's outermost twentieth, and fill all else with mid-grey."""
+    return torch.where(_corners(films.pixels), films.pixels, FILL)
+
+
+def corners_blanked(films: FilmBatch) -> Tensor:
+    """Fill with mid-grey what `corners_only` keeps."""
+    return torch.where(_corners(films.pixels), FILL, films.pixels)
+
+
+def border_blanked(films: FilmBatch) -> Tensor:
+    """Fill with mid-grey what `border_only` keeps."""
+    return torch.where(_border(films.pixels), FILL, films.pixels)
+
+
+def left_half_blanked(films: FilmBatch) -> Tensor:
+    """Fill the left half of the picture with mid-grey; it shows the patient's right."""
+    _, x = _coordinates(films.pixels)
+    return torch.where(x < 0, FILL, films.pixels)
+
+
+def right_half_blanked(films: FilmBatch) -> Tensor:
+    """Fill the right half of the picture with mid-grey; it shows the patient's left."""
+    _, x = _coordinates(films.pixels)
+    return torch.where(x > 0, FILL, films.pixels)
+
+
+def lungs_removed(films: FilmBatch) -> Tensor:
+    """Black out the lungs of frontal films.
+
+    Where the lungs are not known, two ellipses stand for them, the same for all films so that their outline gives nothing
+    away. On most upright frontal films they cover the lungs, except some apices and costophrenic angles, and much of the
+    heart.
+    """
+    return torch.where(_ellipses(films.pixels) if films.lungs is None else films.lungs, 0.0, films.pixels)
+
+
+def pixel_shuffled(films: FilmBatch) -> Tensor:
+    """Put each film's pixels in an order drawn from its seed: only how often each grey occurs is left.
+
+    With a different order for each film no position is left either, as it would be under one order for all films.
+    """
+    flat = films.pixels.flatten(1)
+    order = np.stack([np.random.default_rng(seed).permutation(flat.shape[1]) for seed in films.seeds])
+    return flat.gather(1, torch.from_numpy(order).to(flat.device)).view_as(films.pixels)
+
+
+def mirrored(films: FilmBatch) -> Tensor:
+    """Swap left and right: lead markers change sides and their letters are mirrored, and so is the heart."""
+    return films.pixels.flip(-1)
+
+
+SHORTCUTS: dict[str, Perturbation] = {
+    "border_only": border_only,
+    "corners_only": corners_only,
+    "corners_blanked": corners_blanked,
+    "lungs_removed": lungs_removed,
+    "pixel_shuffled": pixel_shuffled,
+    "mirrored": mirrored,
+}
+"""The perturbations of the audit; `shortcut_evidence.CUES` says what each can show."""
+
+
+class Counterfactual(NamedTuple):
+    """A part of a single film that is blanked to see how the score moves; `left` says what the model still sees."""
+
+    blank: Perturbation
     left: str
 
 
-SHORTCUTS: dict[str, Shortcut] = {
-    "border_only": Shortcut(
-        lambda pixels, positions, lungs: border_only(pixels),
-        "Only the outer border is left, without the corners: collimation, padding, cropping.",
+COUNTERFACTUALS: dict[str, Counterfactual] = {
+    "border": Counterfactual(border_blanked, "All but the outer border is left."),
+    "corners": Counterfactual(
+        corners_blanked, "All but the corners is left: no lead marker and no text that sits there."
     ),
-    "corners_only": Shortcut(
-        lambda pixels, positions, lungs: corners_only(pixels),
-        "Only the corners are left, where lead markers and text sit.",
-    ),
-    "corners_blanked": Shortcut(
-        lambda pixels, positions, lungs: corners_blanked(pixels),
-        "All but the corners is left: no lead marker and no text that sits there.",
-    ),
-    "lungs_removed": Shortcut(
-        lambda pixels, positions, lungs: lungs_removed(pixels, lungs),
-        "All but the lungs is left: bones, soft tissue, devices, markers, border.",
-    ),
-    "pixel_shuffled": Shortcut(
-        lambda pixels, positions, lungs: pixel_shuffled(pixels, positions),
-        "Only how often each grey occurs is left: exposure and contrast, no shape.",
-    ),
-    "mirrored": Shortcut(
-        lambda pixels, positions, lungs: mirrored(pixels),
-        "All is left, with left and right swapped.",
-    ),
-}
-
-# What is taken from a single film to see how its score moves: parts of the film, one at a time.
-COUNTERFACTUALS: dict[str, Shortcut] = {
-    "border": Shortcut(lambda pixels, positions, lungs: border_blanked(pixels), "All but the outer border is left."),
-    "corners": SHORTCUTS["corners_blanked"],
-    "lungs": SHORTCUTS["lungs_removed"],
-    "left half": Shortcut(
-        lambda pixels, positions, lungs: half_blanked(pixels, "left"), "Only the right of the picture."
-    ),
-    "right half": Shortcut(
-        lambda pixels, positions, lungs: half_blanked(pixels, "right"), "Only the left of the picture."
-    ),
+    "lungs": Counterfactual(lungs_removed, "All but the lungs is left: bones, soft tissue, devices, markers, border."),
+    "left half": Counterfactual(left_half_blanked, "Only the right of the picture."),
+    "right half": Counterfactual(right_half_blanked, "Only the left of the picture."),
 }
 
 
@@ -142,7 +135,7 @@ def _coordinates(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _edges(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a pixel is in a corner, and how far it is from the nearest edge as a fraction of the side."""
+    """Whether a pixel is in a corner, and its distance from the nearest edge as a fraction of the side."""
     y, x = _coordinates(pixels)
     down, across = (1 - y.abs()) / 2, (1 - x.abs()) / 2
     return (down < CORNER_HEIGHT) & (across < CORNER_WIDTH), torch.minimum(down, across)

@@ -1,8 +1,8 @@
-"""What can be said of films without labels: how the scores lie, which films are unlike the training ones, what has drifted.
+"""Films without labels: the distribution of their scores, the share of outliers, and drift from the run's own films.
 
-How right the scores are can't be said, and nothing here says it. Intervals resample patients (`uncertainty`); where all
-films of a group are on one side, no resample differs and the exact interval for as many patients is given (Clopper and
-Pearson, Biometrika 1934).
+An outlier is a film whose features are far from those of all training films. Whether the scores are right takes labels, and
+nothing here says it. Intervals resample patients (`uncertainty`); where a share is 0 or 1 no resample differs, and the exact
+interval for as many patients is given (Clopper and Pearson, Biometrika 1934).
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from scipy.stats import beta
 from training.bias.evidence import Evidence
 from training.bias.numbers.drift import DIFFERS, drift, drift_notes
 from training.bias.numbers.groups import ALL_FILMS, NOT_RECORDED, group_names, patients
-from training.bias.numbers.metrics import Films, PredictionsError, ratio, read_films, require_columns, shortfall
+from training.bias.numbers.metrics import FilmColumns, PredictionsError, ratio, read_films, require_columns, shortfall
 from training.bias.numbers.uncertainty import Interval, intervals, resampling_strata
 
-EXPECTED = 0.05  # share beyond the limit among films like the validation ones
+EXPECTED = 0.05  # share of outliers among films like the validation films
 QUANTILES = {"p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95}
 VALIDATION_FILMS = "validation films of the run"
 NAMED = 3  # sources named in the headline
@@ -31,16 +31,13 @@ class Unlabelled:
     """What one checkpoint says of films without labels; every frame has NaN where nothing can be concluded.
 
     Attributes:
-        name: of the run.
         about: see `Evidence`.
-        films: number of films scored.
-        patients: number of their patients.
-        headline: what was found, in a sentence or two.
+        headline: the result in a few sentences.
         distributions: from `score_distributions`, and last the run's validation films where these are known; empty where
             no class is positive.
         abstention: from `abstention`; empty where the distances to the training films are not known.
         drift: from `training.bias.numbers.drift.drift`; empty where no film of the run is known.
-        notes: what a reader must know of the numbers.
+        notes: caveats, as sentences.
     """
 
     name: str
@@ -54,45 +51,43 @@ class Unlabelled:
     notes: tuple[str, ...]
 
 
-def describe_run(one: Evidence, resamples: int = 2000, permutations: int = 2000, seed: int = 0) -> Unlabelled:
+def describe_run(evidence: Evidence, resamples: int = 2000, permutations: int = 2000, seed: int = 0) -> Unlabelled:
     """All that one checkpoint says of films without labels; raises as `training.bias.report.audit.describe`."""
-    table, positive = one.predictions, one.positive
-    read_unlabelled(table, positive)  # before anything is drawn
-    distributions, unlike = pd.DataFrame(), pd.DataFrame()
+    table, positive, validation = evidence.predictions, evidence.positive, evidence.validation
+    read_unlabelled(table, positive)  # refuses a bad table before the slow part
+    distributions, outliers = pd.DataFrame(), pd.DataFrame()
     if positive is not None:
         distributions = score_distributions(table, positive, resamples=resamples, seed=seed)
-        if one.validation is not None and len(one.validation):
-            own = score_distributions(one.validation, positive, (), resamples, seed)
-            distributions = pd.concat([distributions, own.assign(group=VALIDATION_FILMS)], ignore_index=True)
-    if one.distances is not None:
-        unlike = abstention(table, one.distances, one.distance_limit, resamples=resamples, seed=seed)
-    drifted = drift(table, one.training, one.validation, positive, permutations, seed)
+        if validation is not None and len(validation):
+            beside = score_distributions(validation, positive, (), resamples, seed).assign(group=VALIDATION_FILMS)
+            distributions = pd.concat([distributions, beside], ignore_index=True)
+    if evidence.distances is not None:
+        outliers = abstention(table, evidence.distances, evidence.distance_limit, resamples=resamples, seed=seed)
+    drifted = drift(table, evidence.training, validation, positive, permutations, seed)
     return Unlabelled(
-        name=one.name, about=one.about, films=len(table), patients=patients(table),
-        headline=_headline(table, unlike, drifted), distributions=distributions, abstention=unlike, drift=drifted,
-        notes=(*_notes(one), *drift_notes(drifted, permutations)),
+        name=evidence.name, about=evidence.about, films=len(table), patients=patients(table),
+        headline=_headline(table, outliers, drifted), distributions=distributions, abstention=outliers, drift=drifted,
+        notes=(*_notes(evidence), *drift_notes(drifted, permutations)),
     )  # fmt: skip
 
 
 def score_distributions(
     table: pd.DataFrame, positive: str, by: Sequence[str] = ("source",), resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """How the scores of each group of films lie, and how many are called positive.
+    """Distribution of the scores of each group of films, and the share called positive.
 
     Args:
-        table: predictions; targets are not read, and `prediction` says which films are called positive (it was read at
-            the run's threshold).
+        table: predictions; targets are not read, and `prediction` (at the run's threshold) says which films are called
+            positive.
         positive: name of the positive class.
-        by: columns whose values, joined by ` · `, name the groups; none for all films alone.
-        resamples: of the bootstrap over patients.
-        seed: of the resampling.
+        by: columns whose values, joined by ` · `, name the groups; empty for all films alone.
 
     Returns:
         group (the first is `all films`), films, patients; over films mean, p5, p25, median, p75, p95 of the score; estimate,
         low, high (95 % over patients) of the share called positive, method, note (why a row is NaN).
 
     Raises:
-        PredictionsError: no film, a film without a patient, a score that is no probability, a column that isn't there.
+        PredictionsError: no film, a film without a patient, a score outside 0 to 1, a missing column.
     """
     films = read_unlabelled(table, positive)
     frame = _shares(table, films.called_positive, films.patient, by, resamples, seed)
@@ -114,34 +109,32 @@ def abstention(
     resamples: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Share of each group's films that are unlike the training films: whose distance is beyond the limit.
+    """Share of outliers in each group: films whose distance to the training films is beyond the limit.
 
-    The limit being the 95th percentile of the run's validation films, 5 % of films like these are beyond it by construction.
+    The limit is the 95th percentile of the run's validation films, so 5 % of films like these are outliers.
 
     Args:
         table: predictions; only patients and `by` are read.
         distances: of each film to its k-th nearest training film, see `training.run.reference`.
-        limit: see there; None or NaN where there is none, which leaves all NaN.
+        limit: see there; None or NaN where there is none, and then all shares are NaN.
         by: as in `score_distributions`.
-        resamples: of the bootstrap over patients.
-        seed: of the resampling.
 
     Returns:
         group, films, patients, estimate, low, high, method, note.
 
     Raises:
-        PredictionsError: not one distance a film, a column that isn't there.
+        PredictionsError: another number of distances than films, a missing column.
     """
     if len(distances) != len(table):
         raise PredictionsError(f"{len(distances)} distances to the training films for {len(table)} films")
     known = limit is not None and not np.isnan(limit)
     note = "" if known else "cannot conclude: the run had too few validation films to set a limit"
-    unlike = distances > limit if known else np.zeros(len(table), bool)  # a distance that is no number is never beyond
-    return _shares(table, unlike, pd.factorize(table["patient"])[0], by, resamples, seed, note)
+    outlier = distances > limit if known else np.zeros(len(table), bool)  # a distance of NaN is never beyond
+    return _shares(table, outlier, pd.factorize(table["patient"])[0], by, resamples, seed, note)
 
 
-def read_unlabelled(table: pd.DataFrame, positive: str | None) -> Films:
-    """Arrays of a table whose films need no target (those of the result say nothing); raises as `score_distributions`."""
+def read_unlabelled(table: pd.DataFrame, positive: str | None) -> FilmColumns:
+    """Columns of a table whose films need no target (the target columns are meaningless); raises as `score_distributions`."""
     require_columns(table, ("source",))
     if table.empty:
         raise PredictionsError("the predictions table has no film: there is nothing to describe")
@@ -149,14 +142,14 @@ def read_unlabelled(table: pd.DataFrame, positive: str | None) -> Films:
 
 
 def _groups(table: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Name and rows of all films, then of each group; what is not recorded comes last."""
+    """Name and rows of all films, then of each group; `not recorded` comes last."""
     require_columns(table, by)
     everything = [(ALL_FILMS, np.arange(len(table)))]
     if not by:
         return everything
     members = pd.Series(np.arange(len(table))).groupby(group_names(table, by))
-    found = [(str(name), at.to_numpy()) for name, at in members]
-    return everything + sorted(found, key=lambda group: (NOT_RECORDED in group[0], group[0]))
+    groups = [(str(name), at.to_numpy()) for name, at in members]
+    return everything + sorted(groups, key=lambda group: (NOT_RECORDED in group[0], group[0]))
 
 
 def _shares(
@@ -170,26 +163,26 @@ def _shares(
 ) -> pd.DataFrame:
     """Share of flagged films of each group, with its interval over patients."""
     groups = _groups(table, by)
-    only = table[["patient"]].assign(target="")
+    without_target = table[["patient"]].assign(target="")
     frame = pd.DataFrame(
         [
             {"group": name, "films": len(at), "patients": len(np.unique(patient[at]))}
-            | {"note": problem or shortfall(only.iloc[at], "accuracy", None)}
+            | {"note": problem or shortfall(without_target.iloc[at], "accuracy", None)}
             for name, at in groups
         ]
     )
     known = frame.index[frame["note"] == ""]
-    found: list[Interval] = []
+    shares: list[Interval] = []
     methods: list[str] = []
     if len(known):
         rows = [groups[number][1] for number in known]
         films, flagged = _by_group(rows, patient), _by_group([at[flag[at]] for at in rows], patient)
         stratum = resampling_strata(patient, pd.factorize(table["source"])[0], np.zeros(len(table), int))
-        found, methods, _ = intervals(lambda w: ratio(flagged @ w, films @ w), stratum, resamples, seed)
+        shares, methods, _ = intervals(lambda w: ratio(flagged @ w, films @ w), stratum, resamples, seed)
     for number, count in enumerate(frame["patients"].loc[known]):
-        if found[number].estimate in (0, 1):
-            found[number], methods[number] = _exact(found[number].estimate, count), "exact"
-    frame = frame.join(pd.DataFrame(found, index=known, columns=Interval._fields, dtype=float))
+        if shares[number].estimate in (0, 1):
+            shares[number], methods[number] = _exact(shares[number].estimate, count), "exact"
+    frame = frame.join(pd.DataFrame(shares, index=known, columns=Interval._fields, dtype=float))
     frame["method"] = pd.Series(methods, index=known, dtype=object).reindex(frame.index, fill_value="")
     return frame[["group", "films", "patients", *Interval._fields, "method", "note"]]
 
@@ -207,39 +200,39 @@ def _exact(share: float, count: int) -> Interval:
     return Interval(share, low, high)
 
 
-def _headline(table: pd.DataFrame, unlike: pd.DataFrame, drifted: pd.DataFrame) -> str:
+def _headline(table: pd.DataFrame, outliers: pd.DataFrame, drifted: pd.DataFrame) -> str:
     labelled = bool(table["target"].notna().any()) if "target" in table else False
     first = "Labels are not read here" if labelled else "No film has a label"
-    sentences = [f"{first}: how right the scores are can't be said."]
-    if unlike.empty or unlike["note"].iloc[0]:
-        sentences.append("How many films are unlike the training films can't be said either.")
+    sentences = [f"{first}, so whether the scores are right is not known."]
+    if outliers.empty or outliers["note"].iloc[0]:
+        sentences.append("The share of outliers is not known either.")
     else:
-        share, low, high = (f"{100 * unlike[name].iloc[0]:.0f}" for name in Interval._fields)
+        share, low, high = (f"{100 * outliers[name].iloc[0]:.0f}" for name in Interval._fields)
         span = f"{low} to {high} %; {100 * EXPECTED:.0f} % expected"
-        sentences.append(f"{share} % of films are unlike the training films ({span}).")
+        sentences.append(f"{share} % of films are outliers, far from all training films ({span}).")
     differs = drifted[drifted["verdict"] == DIFFERS]
-    found = [name.replace("_", " ") for name in differs["attribute"][differs["group"] == ALL_FILMS]]
+    names = [name.replace("_", " ") for name in differs["attribute"][differs["group"] == ALL_FILMS]]
     sources = differs["group"][differs["group"] != ALL_FILMS].tolist()
-    if sources and "score" not in found:
+    if sources and "score" not in names:
         more = f" and {len(sources) - NAMED} more" if len(sources) > NAMED else ""
-        found.append(f"the score at {', '.join(sources[:NAMED])}{more}")
-    if found:
-        sentences.append(f"Different from the run's own films: {', '.join(found)}.")
+        names.append(f"the score at {', '.join(sources[:NAMED])}{more}")
+    if names:
+        sentences.append(f"Different from the run's own films: {', '.join(names)}.")
     elif drifted["p"].notna().any():
         sentences.append("No difference from the run's own films was shown.")
     else:
-        sentences.append("Whether they differ from the run's own films can't be said.")
+        sentences.append("Whether they differ from the run's own films is not known.")
     return " ".join(sentences)
 
 
-def _notes(one: Evidence) -> list[str]:
+def _notes(evidence: Evidence) -> list[str]:
     notes = []
-    if one.distances is None:
-        notes.append("The run kept no features of its training films: which films are unlike these can't be said.")
-    if one.training is None:
+    if evidence.distances is None:
+        notes.append("The run kept no features of its training films, so outliers can't be found.")
+    if evidence.training is None:
         notes.append(
-            "The run's training films are not known here: view, sex and the like have nothing to be compared with."
+            "The run's training films are not known here, so view, sex and other attributes have nothing to be compared with."
         )
-    if one.validation is None and one.positive is not None:
-        notes.append("The run's validation films are not known here: the scores have nothing to be compared with.")
+    if evidence.validation is None and evidence.positive is not None:
+        notes.append("The run's validation films are not known here, so the scores have nothing to be compared with.")
     return notes

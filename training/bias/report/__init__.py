@@ -1,6 +1,7 @@
 """The answers of an audit: values, verdict, page, gate.
 
-values.py       what was found: frames, numbers, sentences
+values.py       the results: frames, numbers, sentences
+plain.py        values as JSON knows them
 audit.py        evidence to values
 verdict.py      a question, an answer, its evidence in words
 figures.py      charts, for the page and for the app

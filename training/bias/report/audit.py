@@ -1,11 +1,9 @@
-"""The bias report as a value: what the audit of one or several checkpoints found, in frames, numbers and sentences.
+"""The audit of one or several checkpoints, from their predictions and features to a `BiasReport`.
 
-`audit` makes it from predictions and features, `BiasReport.as_json` is what report.json holds; the HTML page, the app and
-a notebook read the same value.
+`BiasReport.as_json` is the content of report.json; the HTML page, the app and a notebook read the same value.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,6 +16,7 @@ from training.bias.evidence import Evidence as Evidence
 from training.bias.numbers.compare import CompareError, compare
 from training.bias.numbers.groups import GroupMetrics, alignment, group_metrics, majority_targets, within_source_auroc
 from training.bias.numbers.metrics import PredictionsError, reliability_curve, roc_points, shortfall
+from training.bias.numbers.uncertainty import NO_INTERVAL
 from training.bias.questions.fields import field_risk
 from training.bias.questions.leakage import Probe, leak_difference, probe
 from training.bias.questions.shortcut_evidence import findings, shortcut_table
@@ -25,7 +24,7 @@ from training.bias.questions.unlabelled import abstention, describe_run
 from training.bias.report.values import BiasReport, Comparison, RunAudit
 from training.bias.report.verdict import check_run, headline
 
-# What is compared and probed where the predictions have it.
+# Columns that are compared and probed where the predictions have them.
 GROUPINGS = (
     ("split",),
     ("source",),
@@ -54,22 +53,19 @@ def audit(
     """Audit every checkpoint, and compare each but the first with the first.
 
     Args:
-        evidence: one a checkpoint.
-        about: what is said of the whole, plain values.
+        evidence: of each checkpoint.
+        about: facts of the whole report, plain values.
         by: columns to group by beside `GROUPINGS`.
-        resamples: of each bootstrap over patients.
-        permutations: of each permutation test.
-        seed: of all resampling.
 
     Raises:
-        PredictionsError: nothing to measure, a column that isn't there, a score that is no probability.
+        PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
     """
-    runs = tuple(audit_run(one, by, resamples, seed) for one in evidence)
+    runs = tuple(audit_run(checkpoint, by, resamples, seed) for checkpoint in evidence)
     first, comparisons = evidence[0], []
     for other in evidence[1:]:
-        known = majority(first)
+        usual = majority(first)
         try:
-            rows = compare(first.predictions, other.predictions, first.positive, known, resamples, permutations, seed)
+            rows = compare(first.predictions, other.predictions, first.positive, usual, resamples, permutations, seed)
         except CompareError as error:
             comparisons.append(Comparison(first.name, other.name, pd.DataFrame(), pd.DataFrame(), str(error)))
             continue
@@ -84,82 +80,59 @@ def describe(
     permutations: int = 2000,
     seed: int = 0,
 ) -> BiasReport:
-    """What every checkpoint says of films without labels: a report whose `runs` and `comparisons` are empty.
+    """All that every checkpoint says of films without labels: a report whose `runs` and `comparisons` are empty.
 
     Args:
-        evidence: one a checkpoint; `training`, `validation` and `distances` are what its films are compared with.
-        about: what is said of the whole, plain values.
-        resamples: of each bootstrap over patients.
-        permutations: of each permutation test.
-        seed: of all resampling.
+        evidence: of each checkpoint; its films are compared with `training`, `validation` and `distances`.
+        about: facts of the whole report, plain values.
 
     Raises:
-        PredictionsError: no film, a film without a patient, a score that is no probability, distances of other films.
+        PredictionsError: no film, a film without a patient, a score outside 0 to 1, another number of distances than films.
     """
-    found = tuple(describe_run(one, resamples, permutations, seed) for one in evidence)
-    return BiasReport((), (), about, found)
+    described = tuple(describe_run(checkpoint, resamples, permutations, seed) for checkpoint in evidence)
+    return BiasReport((), (), about, described)
 
 
-def audit_run(one: Evidence, by: Sequence[str] = (), resamples: int = 2000, seed: int = 0) -> RunAudit:
-    """All that is asked of one checkpoint; raises as `audit` does."""
-    table, positive, usual = one.predictions, one.positive, majority(one)
-    known = table["target"].notna().to_numpy()
+def audit_run(evidence: Evidence, by: Sequence[str] = (), resamples: int = 2000, seed: int = 0) -> RunAudit:
+    """Every question to one checkpoint; raises as `audit` does."""
+    positive, usual = evidence.positive, majority(evidence)
+    known = evidence.predictions["target"].notna().to_numpy()
     if not known.any():
-        raise PredictionsError(f"{one.name}: no film has a target, so nothing can be measured")
-    labelled = table[known].reset_index(drop=True)
-    features = one.features[known]
-    side = alignment(labelled["target"], labelled["source"], usual)
-    groupings = [names for names in (*GROUPINGS, *((name,) for name in by)) if _groups(labelled, names)]
-    groups = {
-        " x ".join(names): group_metrics(labelled, positive, names, resamples, seed)
-        for names in dict.fromkeys(groupings)
-    }
-    if (side != "").any():
-        sided = labelled.assign(alignment=side)[(side != "").to_numpy()]
-        groups["alignment"] = group_metrics(sided, positive, ("alignment",), resamples, seed)
-    curves = {"all films": labelled} | {
-        str(name): films for name, films in labelled.groupby("source") if films["target"].nunique() > 1
-    }
-    roc, reliability = pd.DataFrame(), pd.DataFrame()
-    inside = {"estimate": math.nan, "low": math.nan, "high": math.nan}
-    shortcuts = pd.DataFrame()
-    found: tuple[str, ...] = ()
-    if positive is not None:
-        measured = {name: films for name, films in curves.items() if not shortfall(films, "auroc", positive)}
-        roc = _stacked({name: roc_points(films, positive) for name, films in measured.items()})
-        reliability = _stacked({name: reliability_curve(films, positive) for name, films in curves.items()})
-        inside = within_source_auroc(labelled, positive, resamples, seed)._asdict()
-        if one.perturbed:
-            shortcuts = shortcut_table(
-                labelled,
-                {name: score[known] for name, score in one.perturbed.items()},
-                positive,
-                usual,
-                resamples,
-                seed,
-            )
-            found = tuple(findings(shortcuts))
+        raise PredictionsError(f"{evidence.name}: no film has a target, so nothing can be measured")
+    labelled = evidence.predictions[known].reset_index(drop=True)
+    features = evidence.features[known]
+    groups = _by_group(labelled, positive, usual, by, resamples, seed)
     leakage = pd.DataFrame([_leak_row(p) for p in _probes(labelled, features, resamples, seed)])
-    seen = one.training if one.training is not None else labelled
-    risk = (
-        field_risk(seen, positive, [n for n in (*FIELDS, *by) if n in seen]) if positive is not None else pd.DataFrame()
-    )
-    unlike = pd.DataFrame()
-    if one.distances is not None:
-        unlike = abstention(labelled, one.distances[known], one.distance_limit, ("source",), resamples, seed)
+    roc, reliability, shortcuts, fields, outliers = (pd.DataFrame() for _ in range(5))
+    within_sources = NO_INTERVAL
+    sentences: list[str] = []
+    if positive is not None:
+        roc, reliability = _curves(labelled, positive)
+        within_sources = within_source_auroc(labelled, positive, resamples, seed)
+        if evidence.perturbed:
+            perturbed = {name: score[known] for name, score in evidence.perturbed.items()}
+            shortcuts = shortcut_table(labelled, perturbed, positive, usual, resamples, seed)
+            sentences = findings(shortcuts)
+        training = evidence.training if evidence.training is not None else labelled
+        fields = field_risk(training, positive, [n for n in (*FIELDS, *by) if n in training], resamples, seed)
+    if evidence.distances is not None:
+        distances = evidence.distances[known]
+        outliers = abstention(labelled, distances, evidence.distance_limit, resamples=resamples, seed=seed)
     run = RunAudit(
-        name=one.name, about=one.about, films=len(labelled), patients=int(labelled["patient"].nunique()), headline="",
-        checks=(), cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups, within_sources=inside, roc=roc,
-        reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=found, fields=risk,
-        map=feature_map(features, labelled, seed), notes=_notes(one, groups), abstention=unlike,
+        name=evidence.name, about=evidence.about, films=len(labelled), patients=int(labelled["patient"].nunique()),
+        headline="", checks=(), cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups,
+        within_sources=within_sources._asdict(), roc=roc, reliability=reliability, leakage=leakage, shortcuts=shortcuts,
+        findings=tuple(sentences), fields=fields, map=feature_map(features, labelled, seed), notes=_notes(evidence, groups),
+        abstention=outliers,
     )  # fmt: skip
     checks = check_run(run)
     return dataclasses.replace(run, checks=checks, headline=headline(checks))
 
 
-def majority(one: Evidence) -> dict[str, str]:
+def majority(evidence: Evidence) -> dict[str, str]:
     """Each source's usual target in training; empty where the training films are not known."""
-    return {} if one.training is None else majority_targets(one.training["target"], one.training["source"])
+    training = evidence.training
+    return {} if training is None else majority_targets(training["target"], training["source"])
 
 
 def feature_map(features: np.ndarray, table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -174,9 +147,31 @@ def feature_map(features: np.ndarray, table: pd.DataFrame, seed: int) -> pd.Data
     return points.assign(**{name: table[name].to_numpy()[at] for name in ("source", "target")})
 
 
-def _groups(table: pd.DataFrame, names: Sequence[str]) -> bool:
-    """Whether there is anything to group by; a column the user asked for by name must exist, which group_metrics checks."""
-    if tuple(names) == ("source",):  # always there: it has all films together as well
+def _by_group(
+    table: pd.DataFrame,
+    positive: str | None,
+    usual: dict[str, str],
+    by: Sequence[str],
+    resamples: int,
+    seed: int,
+) -> dict[str, GroupMetrics]:
+    """Metrics for each grouping of the films, and for aligned against conflicting films where these are known."""
+    groupings = dict.fromkeys((*GROUPINGS, *((name,) for name in by)))
+    groups = {
+        " x ".join(names): group_metrics(table, positive, names, resamples, seed)
+        for names in groupings
+        if _can_group(table, names)
+    }
+    side = alignment(table["target"], table["source"], usual)
+    if (side != "").any():
+        sided = table.assign(alignment=side)[(side != "").to_numpy()]
+        groups["alignment"] = group_metrics(sided, positive, ("alignment",), resamples, seed)
+    return groups
+
+
+def _can_group(table: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Whether the columns divide the films; a column that the user asked for must exist, which group_metrics checks."""
+    if tuple(names) == ("source",):  # always, since it has all films together as well
         return True
     optional = set().union(*GROUPINGS)
     if not all(name in table or name not in optional for name in names):
@@ -184,34 +179,44 @@ def _groups(table: pd.DataFrame, names: Sequence[str]) -> bool:
     return any(name not in table or table[name].nunique(dropna=False) > 1 for name in names)
 
 
+def _curves(table: pd.DataFrame, positive: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """ROC and reliability curves of all films and of each source of both classes; an ROC needs enough patients as well."""
+    parts = {"all films": table} | {
+        str(name): films for name, films in table.groupby("source") if films["target"].nunique() > 1
+    }
+    measured = {name: films for name, films in parts.items() if not shortfall(films, "auroc", positive)}
+    roc = _stacked({name: roc_points(films, positive) for name, films in measured.items()})
+    return roc, _stacked({name: reliability_curve(films, positive) for name, films in parts.items()})
+
+
 def _probes(table: pd.DataFrame, features: np.ndarray, resamples: int, seed: int) -> list[Probe]:
-    found = []
     target, patient = (table[name].to_numpy() for name in ("target", "patient"))
-    for name in PROBED:
-        if name in table and table[name].nunique() > 1:
-            attribute = table[name].to_numpy(dtype=object)
-            for kind, refits in REFITS.items():
-                if kind == "linear" or name == "source":
-                    found.append(
-                        probe(features, attribute, target, patient, name, kind, refits, resamples=resamples, seed=seed)
-                    )
-    return found
+    return [
+        probe(features, table[name].to_numpy(dtype=object), target, patient, name, kind, refits, resamples, seed)
+        for name in _probed(table)
+        for kind, refits in REFITS.items()
+        if kind == "linear" or name == "source"
+    ]
 
 
-def _leak_row(found: Probe) -> dict[str, Any]:
-    return {name: value for name, value in found._asdict().items() if not isinstance(value, np.ndarray | pd.DataFrame)}
+def _probed(table: pd.DataFrame) -> list[str]:
+    return [name for name in PROBED if name in table and table[name].nunique() > 1]
+
+
+def _leak_row(result: Probe) -> dict[str, Any]:
+    return {name: value for name, value in result._asdict().items() if not isinstance(value, pd.DataFrame)}
 
 
 def _leak_differences(first: Evidence, other: Evidence, resamples: int, seed: int) -> pd.DataFrame:
     order = other.predictions.set_index("file").index.get_indexer(pd.Index(first.predictions["file"]))
     table, rows = first.predictions, []
-    for name in PROBED:
-        if name in table and table[name].nunique() > 1:
-            attribute, target, patient = (table[c].to_numpy(dtype=object) for c in (name, "target", "patient"))
-            found = leak_difference(
-                first.features, other.features[order], attribute, target, patient, resamples=resamples, seed=seed
-            )
-            rows.append({"attribute": name} | found._asdict())
+    for name in _probed(table):
+        attribute, target, patient = (table[c].to_numpy(dtype=object) for c in (name, "target", "patient"))
+        gap, detectable = leak_difference(
+            first.features, other.features[order], attribute, target, patient, resamples, seed
+        )
+        bounds = {"difference": gap.estimate, "low": gap.low, "high": gap.high, "detectable": detectable}
+        rows.append({"attribute": name, "kind": "linear"} | bounds)
     return pd.DataFrame(rows)
 
 
@@ -220,8 +225,8 @@ def _stacked(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _notes(one: Evidence, groups: dict[str, GroupMetrics]) -> tuple[str, ...]:
-    notes = dict.fromkeys(note for found in groups.values() for note in found.notes)
-    if one.training is None:
-        notes["The run's training films are not known here: which label is usual at a source can't be said."] = None
+def _notes(evidence: Evidence, groups: dict[str, GroupMetrics]) -> tuple[str, ...]:
+    notes = dict.fromkeys(note for metrics in groups.values() for note in metrics.notes)
+    if evidence.training is None:
+        notes["The run's training films are not known here, so neither is the usual label of each source."] = None
     return tuple(notes)

@@ -1,7 +1,7 @@
-"""Drawings of the bias audit: frames in, Altair charts out, the same for the report and for the app.
+"""Charts of the bias audit: frames in, Altair charts out, for the report and the app alike.
 
 Colours: Okabe and Ito's palette, which readers with any colour vision can tell apart; marks differ in shape as well.
-Black is the last of them: on the dark pages of the app it can't be seen.
+Black comes last: on the dark pages of the app it can't be seen.
 """
 
 import altair as alt
@@ -9,12 +9,12 @@ import pandas as pd
 
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F", "#B22222", "#000000"]
 WIDTH, HEIGHT = 300, 300
-# Points of a reliability curve that fewer films make are noise.
+# A point of a reliability curve from fewer films is noise.
 FILMS_OF_A_POINT = 10
 
 
 def roc(curves: pd.DataFrame) -> alt.LayerChart:
-    """ROC curves, one a group.
+    """ROC curves, one for each group.
 
     Args:
         curves: columns group, false_positive_rate, sensitivity.
@@ -50,12 +50,11 @@ def reliability(bins: pd.DataFrame) -> alt.LayerChart:
 
 
 def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> alt.LayerChart:
-    """Estimates with their intervals, a line a group; groups that can't be concluded from stay as names without a mark.
+    """Estimates with their intervals, a line a group; groups of NaN stay as names without a mark.
 
     Args:
         values: columns group, estimate, low, high and, where several runs are drawn, run.
-        title: of the axis.
-        reference: where a dotted line is drawn, such as the value over all films.
+        reference: value of a dashed line, such as that over all films.
     """
     order = list(dict.fromkeys(values["group"]))
     several = "run" in values and values["run"].nunique() > 1
@@ -77,11 +76,11 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
 
 
 def score_strips(values: pd.DataFrame, threshold: float | None = None) -> alt.LayerChart:
-    """How scores lie, a strip a group: thin from 5th to 95th percentile, thick over the middle half, the median marked.
+    """Distribution of scores by group: thin from 5th to 95th percentile, thick over the middle half, the median marked.
 
     Args:
         values: columns group, p5, p25, median, p75, p95; a group of NaN stays as a name without a strip.
-        threshold: score from which a film is called positive, a dashed line.
+        threshold: score from which a film is called positive, drawn as a dashed line.
     """
     order = list(dict.fromkeys(values["group"]))
     base = alt.Chart(values).encode(y=alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=260)))
@@ -140,7 +139,7 @@ def shortcuts(table: pd.DataFrame, ink: str = "#333") -> alt.LayerChart:
 
 
 def as_svg(chart: alt.TopLevelMixin, background: str = "transparent") -> str:
-    """The chart as SVG text that needs nothing from outside."""
+    """The chart as self-contained SVG text."""
     import vl_convert
 
     # Text is measured here and drawn by the reader's machine: a font that is the same width on both, and room to spare.

@@ -1,6 +1,6 @@
 """Conditions on a bias report that end a pipeline: `gap:sensitivity:source>0.1,leak:source>0.6`.
 
-A condition names what must not be. Evidence that is missing is a failure too: a model isn't fair because nobody measured.
+A condition names what must not be true. Missing evidence fails too: a model isn't fair because nobody measured it.
 
 | condition | fails when |
 |---|---|
@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from training.bias.numbers.metrics import METRICS
+from training.bias.numbers.uncertainty import Interval
 from training.bias.report.values import BiasReport, RunAudit
 
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -33,7 +34,7 @@ _FORMS = (
 
 
 class Condition(NamedTuple):
-    """One condition: what is measured, how it is compared, with what."""
+    """One condition, such as `gap:sensitivity:source` `>` 0.1."""
 
     measure: tuple[str, ...]
     comparison: str
@@ -44,12 +45,11 @@ class Condition(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A condition met with one checkpoint.
+    """A condition on one checkpoint.
 
     Attributes:
-        run: name of the run.
-        condition: as read.
-        failed: whether it holds, or could not be measured.
+        run: its name.
+        failed: whether the condition holds, or could not be measured.
         sentence: the number and its interval, or why there is none.
     """
 
@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
 
 
 def parse_conditions(text: str) -> list[Condition]:
-    """Read conditions separated by commas; raises ValueError with the forms that are understood."""
+    """Read conditions separated by commas; raises ValueError with the valid forms."""
     conditions = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         match = _CONDITION.fullmatch(part)
@@ -79,18 +79,18 @@ def parse_conditions(text: str) -> list[Condition]:
 
 
 def check_conditions(report: BiasReport, conditions: Sequence[Condition]) -> list[Outcome]:
-    """Hold every checkpoint against every condition."""
+    """Check every condition on every checkpoint."""
     return [_outcome(run, condition) for run in report.runs for condition in conditions]
 
 
 def write_junit(outcomes: Sequence[Outcome], file: Path) -> None:
-    """Write the outcomes as JUnit XML: a suite a run, a case a condition."""
+    """Write the outcomes as JUnit XML: a suite for each run, a case for each condition."""
     root = ElementTree.Element("testsuites")
     for name in dict.fromkeys(outcome.run for outcome in outcomes):
-        own = [outcome for outcome in outcomes if outcome.run == name]
-        counts: dict[str, str] = {"tests": str(len(own)), "failures": str(sum(outcome.failed for outcome in own))}
+        of_run = [outcome for outcome in outcomes if outcome.run == name]
+        counts = {"tests": str(len(of_run)), "failures": str(sum(outcome.failed for outcome in of_run))}
         suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
-        for outcome in own:
+        for outcome in of_run:
             case = ElementTree.SubElement(suite, "testcase", classname=name, name=str(outcome.condition))
             if outcome.failed:
                 ElementTree.SubElement(case, "failure", message=outcome.sentence)
@@ -121,51 +121,68 @@ def _outcome(run: RunAudit, condition: Condition) -> Outcome:
 
 
 def _measured(run: RunAudit, measure: tuple[str, ...]) -> tuple[float, str]:
-    """The number a condition is about, and the sentence that carries it, or says why it is missing."""
+    """The number of a condition with a sentence on it, or NaN with a sentence on why it is missing."""
     kind, *rest = measure
-    if kind in ("gap", "worst", "equalised_odds"):
-        metric, column = rest if kind != "equalised_odds" else ("equalised_odds", rest[0])
-        if column not in run.groups:
-            return math.nan, f"the films are not grouped by {column} (it is not recorded, or has a single value)"
-        gaps = run.groups[column].gaps.set_index("metric")
-        if metric not in gaps.index:
-            return math.nan, f"{metric} is not defined: no class is positive"
-        row = gaps.loc[metric]
-        measured = f"{row['groups_measured']:.0f} of {row['groups']:.0f} groups measured"
-        if pd.isna(row["difference"]):
-            return math.nan, row["note"] or f"{measured}, two are needed"
-        if kind == "worst":
-            span = f"{row['worst']:.3f} ({row['worst_low']:.3f} to {row['worst_high']:.3f})"
-            return float(row["worst"]), f"worst {metric} {span}, {row['worst_group']}; {measured}"
-        span = f"{row['difference']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        return float(row["difference"]), f"{metric} by {column}: difference {span}; {measured}"
+    if kind == "equalised_odds":
+        return _gap(run, kind, kind, rest[0])
+    if kind in ("gap", "worst"):
+        return _gap(run, kind, *rest)
     if kind == "leak":
-        rows = run.leakage[run.leakage["attribute"] == rest[0]] if len(run.leakage) else run.leakage
-        rows = rows[rows["leak"].notna()] if len(rows) else rows
-        if rows.empty:
-            return math.nan, f"no class has ten patients in each of two values of {rest[0]}"
-        row = rows.iloc[int(rows["leak"].argmax())]
-        span = f"{row['leak']:.3f} ({row['low']:.3f} to {row['high']:.3f}), chance {row['chance']:.3f}"
-        return float(row["leak"]), f"{row['kind']} probe of {rest[0]}: {span}"
+        return _leak(run, rest[0])
     if kind == "shortcut":
-        rows = run.shortcuts
-        rows = rows[(rows["shortcut"] == rest[0]) & (rows["against"] == "usual label")] if len(rows) else rows
-        rows = rows[rows["estimate"].notna()] if len(rows) else rows
-        if rows.empty:
-            return math.nan, f"no AUROC under the perturbation {rest[0]}"
-        row = rows.iloc[int(rows["estimate"].argmax())]
-        return float(row["estimate"]), f"{rest[0]}: AUROC {row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-    group, where = ("all films", "all films") if not rest else (rest[0], f"split {rest[0]}")
+        return _shortcut(run, rest[0])
+    return _metric(run, kind, rest[0] if rest else None)
+
+
+def _gap(run: RunAudit, kind: str, metric: str, column: str) -> tuple[float, str]:
+    if column not in run.groups:
+        return math.nan, f"the films are not grouped by {column} (it is not recorded, or has a single value)"
+    gaps = run.groups[column].gaps.set_index("metric")
+    if metric not in gaps.index:
+        return math.nan, f"{metric} is not defined: no class is positive"
+    row = gaps.loc[metric]
+    measured = f"{row['groups_measured']:.0f} of {row['groups']:.0f} groups measured"
+    if pd.isna(row["difference"]):
+        return math.nan, row["note"] or f"{measured}, two are needed"
+    if kind == "worst":
+        worst = Interval(row["worst"], row["worst_low"], row["worst_high"])
+        return float(worst.estimate), f"worst {metric} {worst:.3f}, {row['worst_group']}; {measured}"
+    gap = Interval(row["difference"], row["low"], row["high"])
+    return float(gap.estimate), f"{metric} by {column}: difference {gap:.3f}; {measured}"
+
+
+def _leak(run: RunAudit, attribute: str) -> tuple[float, str]:
+    rows = run.leakage
+    rows = rows[(rows["attribute"] == attribute) & rows["leak"].notna()] if len(rows) else rows
+    if rows.empty:
+        return math.nan, f"no class has ten patients in each of two values of {attribute}"
+    row = rows.iloc[int(rows["leak"].argmax())]
+    leak = Interval(row["leak"], row["low"], row["high"])
+    return float(leak.estimate), f"{row['kind']} probe of {attribute}: {leak:.3f}, chance {row['chance']:.3f}"
+
+
+def _shortcut(run: RunAudit, name: str) -> tuple[float, str]:
+    rows = run.shortcuts
+    if len(rows):
+        rows = rows[(rows["shortcut"] == name) & (rows["against"] == "usual label") & rows["estimate"].notna()]
+    if rows.empty:
+        return math.nan, f"no AUROC under the perturbation {name}"
+    auroc = Interval(*rows.iloc[0][["estimate", "low", "high"]])
+    return float(auroc.estimate), f"{name}: AUROC {auroc:.3f}"
+
+
+def _metric(run: RunAudit, metric: str, split: str | None) -> tuple[float, str]:
+    group, where = ("all films", "all films") if split is None else (split, f"split {split}")
     if "split" in run.groups:
         values = run.groups["split"].values
     else:
         values = next(iter(run.groups.values())).values
-        held = set(run.about.get("splits", ()))
-        group = "all films" if held == {group} else group
-    chosen = values[(values["group"] == group) & (values["metric"] == kind)]
-    if chosen.empty:
-        return math.nan, f"{kind} on {where} was not measured"
-    row = chosen.iloc[0]
+        group = "all films" if set(run.about.get("splits", ())) == {group} else group
+    rows = values[(values["group"] == group) & (values["metric"] == metric)]
+    if rows.empty:
+        return math.nan, f"{metric} on {where} was not measured"
+    row = rows.iloc[0]
     if pd.isna(row["estimate"]):
         return math.nan, str(row["note"])
-    return float(row["estimate"]), f"{kind} on {where} {row['estimate']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+    value = Interval(row["estimate"], row["low"], row["high"])
+    return float(value.estimate), f"{metric} on {where} {value:.3f}"

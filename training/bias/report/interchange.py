@@ -4,8 +4,8 @@
    `data/synthetic.py` (its own column names), `data/sensitive_attrs.py` (the attribute names that it finds by itself).
 2. fmm-fairness-eval 0.1.0 (PyPI) and 0.2.0a2 (github.com/Ces107/fmm-fairness-eval-cli): `cli.py`, `examples/predictions.csv`.
 
-Both are binary: of more than two classes the positive one stands against the rest. Both resample films, not patients, so
-their intervals are too narrow where a patient has several films. Give them the films of one split: training films flatter.
+Both are binary: with more than two classes, the positive class stands against the rest. Both resample films, not patients,
+so their intervals are too narrow where a patient has several films. Give them test films alone; training films flatter.
 Write either with `to_csv(path, index=False)`.
 """
 
@@ -18,21 +18,21 @@ CORE = ("run", "row", "file", "patient", "source", "split", "target", "score", "
 def faircare_layout(table: pd.DataFrame, positive: str | None) -> pd.DataFrame:
     """Labelled films in the layout of FairCareAI, a row a film.
 
-    It is read by `faircareai audit FILE.csv -P y_prob -t y_true --threshold T -a source -a sex`. T is the checkpoint's
-    threshold: FairCareAI calls films by `y_prob >= T`, never by `y_pred`, which is 0.5 unless told. Without `-a` it finds
-    `sex` and `age_band` by their names, but not `source`. A missing attribute is its group "Unknown".
+    Read it with `faircareai audit FILE.csv -P y_prob -t y_true --threshold T -a source -a sex`, where T is the checkpoint's
+    threshold: FairCareAI calls films by `y_prob >= T` (0.5 by default), never by `y_pred`. Without `-a` it finds `sex` and
+    `age_band` by their names, but not `source`. A missing attribute is in its group "Unknown".
 
     Args:
-        table: see `predictions_table`.
-        positive: name of the positive class, the one that `score` is of.
+        table: columns of predictions.parquet.
+        positive: name of the positive class, to which `score` belongs.
 
     Returns:
         `patient_id` (keyed hash), `source` and the other attributes (text, missing where unknown), `y_true` (int, 0 or 1),
         `y_prob` (float in [0, 1]), `y_pred` (int, 0 or 1: as the run called the film).
 
     Raises:
-        ValueError: no positive class, a class that the table doesn't know or that `score` isn't of, no labelled film, or
-            one without a score.
+        ValueError: no positive class, a class that is not in the table or to which `score` does not belong, no labelled
+            film, or one without a score.
     """
     films, outcome = _one_against_rest(table, positive)
     attributes = films[["source", *_attributes(films)]]
@@ -43,21 +43,21 @@ def faircare_layout(table: pd.DataFrame, positive: str | None) -> pd.DataFrame:
 def fmm_layout(table: pd.DataFrame, positive: str | None) -> pd.DataFrame:
     """Labelled films in the layout of fmm-fairness-eval, a row a film.
 
-    It is read by `fmm-fairness evaluate FILE.csv --protected-attrs site,sex,age_bucket`. A film whose attribute is missing
-    is left out of that attribute's figures, and so are groups of fewer than 20 films. Mind its gaps where fewer than two
-    groups are left: they are 0 there, not undefined.
+    Read it with `fmm-fairness evaluate FILE.csv --protected-attrs site,sex,age_bucket`. It leaves films without an attribute
+    out of that attribute's figures, and groups of fewer than 20 films. Where fewer than two groups are left, its gaps are 0,
+    not undefined.
 
     Args:
-        table: see `predictions_table`.
-        positive: name of the positive class, the one that `score` is of.
+        table: columns of predictions.parquet.
+        positive: name of the positive class, to which `score` belongs.
 
     Returns:
         `y_true` and `y_pred` (int, 0 or 1), `y_score` (float in [0, 1]), `site` (the source), then the other attributes
         under their names but for `age_bucket` (`age_band` here); text, missing where unknown.
 
     Raises:
-        ValueError: no positive class, a class that the table doesn't know or that `score` isn't of, no labelled film, or
-            one without a score.
+        ValueError: no positive class, a class that is not in the table or to which `score` does not belong, no labelled
+            film, or one without a score.
     """
     films, outcome = _one_against_rest(table, positive)
     attributes = films[_attributes(films)].rename(columns={"age_band": "age_bucket"})

@@ -1,4 +1,4 @@
-"""The bias report as one HTML file that needs nothing else: verdict first, then tables and vector figures."""
+"""The bias report as one self-contained HTML file: verdict first, then tables and vector figures."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 
 from training.bias.numbers.groups import EQUALISED_ODDS, GroupMetrics
 from training.bias.numbers.metrics import LOWER_IS_BETTER, METRICS
+from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.unlabelled import EXPECTED, QUANTILES, Unlabelled
 from training.bias.report import figures
 from training.bias.report.values import BiasReport, RunAudit
@@ -20,7 +21,7 @@ ROWS = 60
 
 
 def write_page(report: BiasReport, file: Path) -> None:
-    """Write the report to `file`."""
+    """Render the report into `file`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("training.bias.report", ""),
         autoescape=True,
@@ -69,18 +70,18 @@ def drawings(run: RunAudit) -> dict[str, str]:
 
 
 def unlabelled_drawings(run: Unlabelled) -> dict[str, str]:
-    """SVG of each figure that films without labels have numbers for."""
+    """SVG of each figure that a run on films without labels has numbers for."""
     charts = {}
     if len(run.distributions) and run.distributions["median"].notna().any():
         charts["scores"] = figures.score_strips(cut(run.distributions), run.about.get("threshold"))
     if len(run.abstention) and run.abstention["estimate"].notna().any():
         values = cut(run.abstention)
-        charts["abstention"] = figures.forest(values, "share of films unlike the training films", EXPECTED)
+        charts["abstention"] = figures.forest(values, "share of outliers", EXPECTED)
     return {name: figures.as_svg(chart) for name, chart in charts.items()}
 
 
 def cut(frame: pd.DataFrame) -> pd.DataFrame:
-    """The first `ROWS` rows, and the last, which may be one that the others are compared with."""
+    """The first `ROWS` rows and the last, which may be the one that the others are compared with."""
     return frame if len(frame) <= ROWS + 1 else pd.concat([frame.head(ROWS), frame.tail(1)])
 
 
@@ -97,15 +98,15 @@ def forest_of_runs(report: BiasReport) -> str:
     return figures.as_svg(figures.forest(pd.concat(frames, ignore_index=True), "AUROC"))
 
 
-def group_table(found: GroupMetrics) -> list[dict[str, Any]]:
-    """A row a group, and one of the gaps: name, films, patients, and for each metric its value, its interval and a note."""
+def group_table(metrics: GroupMetrics) -> list[dict[str, Any]]:
+    """A row for each group, then one of the gaps: group, films, patients, and a `cell` for each metric."""
     rows = []
-    for name, part in found.values.groupby("group", sort=False):
+    for name, part in metrics.values.groupby("group", sort=False):
         cells = {row["metric"]: cell(row, row["estimate"]) for row in part.to_dict("records")}
         first = part.iloc[0]
         rows.append({"group": name, "films": first["films"], "patients": first["patients"], "cells": cells})
-    gaps = {row["metric"]: cell(row, row["difference"]) for row in found.gaps.to_dict("records")}
-    worst = {row["metric"]: row["worst_group"] for row in found.gaps.to_dict("records")}
+    gaps = {row["metric"]: cell(row, row["difference"]) for row in metrics.gaps.to_dict("records")}
+    worst = {row["metric"]: row["worst_group"] for row in metrics.gaps.to_dict("records")}
     for name, entry in gaps.items():
         if entry["value"] and worst[name]:
             entry["note"] = f"worst: {worst[name]}"
@@ -114,38 +115,34 @@ def group_table(found: GroupMetrics) -> list[dict[str, Any]]:
 
 
 def cell(row: dict[Any, Any], value: float) -> dict[str, str]:
-    """Two decimals and the interval below them; or nothing, and why."""
+    """Two decimals and the interval to go below them, or a note on why there is none."""
     if np.isnan(value):
         return {"value": "", "interval": "", "note": row["note"]}
     return {"value": f"{value:.2f}", "interval": f"{row['low']:.2f} to {row['high']:.2f}", "note": ""}
 
 
 def comparison_rows(rows: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Rows as dictionaries, those that can be concluded from first."""
+    """Rows as dictionaries; those without a difference come last."""
     if rows.empty:
         return []
     known = rows["difference"].notna()
     return pd.concat([rows[known], rows[~known]]).to_dict("records")
 
 
-def span(row: dict[Any, Any] | pd.Series, signed: bool = False) -> str:
-    """`0.81 (0.75 to 0.86)`, or that nothing can be concluded."""
-    value = row["estimate"] if "estimate" in row else row["difference"]
-    if value is None or np.isnan(value):
-        return "cannot conclude"
-    form = "+.3f" if signed else ".3f"
-    return f"{value:{form}} ({row['low']:{form}} to {row['high']:{form}})"
+def span(row: dict[Any, Any] | pd.Series, value: str = "estimate", form: str = ".3f") -> str:
+    """`0.814 (0.752 to 0.861)` from the columns `value`, low and high, or `cannot conclude`."""
+    return f"{Interval(row[value], row['low'], row['high']):{form}}"
 
 
 def share(row: dict[Any, Any] | pd.Series) -> str:
-    """`41 % (30 to 52 %)`, or that nothing can be concluded."""
+    """`41 % (30 to 52 %)`, or `cannot conclude`."""
     if np.isnan(row["estimate"]):
         return "cannot conclude"
     return f"{100 * row['estimate']:.0f} % ({100 * row['low']:.0f} to {100 * row['high']:.0f} %)"
 
 
 def number(value: float | None, form: str = ".3f") -> str:
-    """A number, or nothing where there is none."""
+    """A number, or nothing for None and NaN."""
     return "" if value is None or (isinstance(value, float) and np.isnan(value)) else f"{value:{form}}"
 
 
@@ -155,6 +152,6 @@ def p_value(value: float) -> str:
 
 
 def metric_name(name: str) -> str:
-    """`auroc` as AUROC, others in words; an arrow where less is better."""
+    """`auroc` as AUROC, others in words; an arrow down where lower is better."""
     word = NAMES.get(name, name.replace("_", " "))
     return f"{word} ↓" if name in LOWER_IS_BETTER else word

@@ -1,15 +1,13 @@
-"""What an audit found, as values: frames, numbers and sentences that the page, the app and a notebook read alike."""
+"""The results of an audit as values: frames, numbers and sentences for the page, the app and a notebook."""
 
-import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from training.bias.numbers.groups import GroupMetrics
 from training.bias.questions.unlabelled import Unlabelled
+from training.bias.report.plain import plain
 
 SCHEMA_VERSION = 1
 FOUND, NOT_FOUND, UNKNOWN = "found", "not found", "cannot conclude"
@@ -31,27 +29,24 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class RunAudit:
-    """What was found of one checkpoint; every frame has NaN where nothing can be concluded.
+    """The audit of one checkpoint; every frame has NaN where nothing can be concluded.
 
     Attributes:
-        name: of the run.
         about: see `Evidence`.
-        films: number of films audited.
-        patients: number of their patients.
         headline: the verdict in one sentence.
-        checks: one verdict a question, with its evidence.
+        checks: a verdict for each question, with its evidence.
         cells: films by source and target.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
         within_sources: AUROC over pairs of films of one source (estimate, low, high).
         roc: columns group, false_positive_rate, sensitivity, threshold; all films and each source of enough patients.
         reliability: columns group, score, share_positive, films; all films and each source of both classes.
-        leakage: a row for each attribute and probe.
-        shortcuts: a row for each perturbation.
-        findings: what the perturbations say, in words.
-        fields: risk of each metadata field in the training films (in the audited films where those are not known).
+        leakage: a row for each attribute and probe, see `leakage.Probe`.
+        shortcuts: from `shortcut_table`.
+        findings: a sentence on the intact films, then one for each perturbation.
+        fields: from `field_risk`, of the training films (of the audited films where those are not known).
         map: columns x, y, source, target: the two main components of the features.
-        notes: what a reader must know of the numbers.
-        abstention: from `training.bias.questions.unlabelled.abstention`, empty where the evidence has no distances.
+        notes: caveats, as sentences.
+        abstention: share of outliers by source, from `abstention`; empty where the evidence has no distances.
     """
 
     name: str
@@ -76,13 +71,11 @@ class RunAudit:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two checkpoints on the same films.
+    """Two checkpoints, by name, on the same films; differences are other minus reference.
 
     Attributes:
-        reference: name of the run compared with.
-        other: name of the run compared.
         rows: from `training.bias.numbers.compare.compare`; empty where the two can't be compared.
-        leakage: difference in leak of each attribute, other minus reference.
+        leakage: difference in leak of each attribute.
         problem: why they can't be compared, else empty.
     """
 
@@ -95,7 +88,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BiasReport:
-    """The audits of all checkpoints and each one's comparison with the first, or what each says of films without labels."""
+    """The audits of all checkpoints, each compared with the first; or, of films without labels, `unlabelled` alone."""
 
     runs: tuple[RunAudit, ...]
     comparisons: tuple[Comparison, ...]
@@ -111,22 +104,3 @@ class BiasReport:
             "comparisons": [plain(comparison) for comparison in self.comparisons],
             **({"unlabelled": [plain(run) for run in self.unlabelled]} if self.unlabelled else {}),
         }
-
-
-def plain(value: Any) -> Any:
-    """Frames as lists of records, tuples as lists, NaN and infinity as None."""
-    if isinstance(value, pd.DataFrame):
-        named = value.reset_index() if value.index.name or value.columns.name else value
-        return [plain(record) for record in named.to_dict("records")]
-    if dataclasses.is_dataclass(value) or hasattr(value, "_asdict"):
-        fields = value._asdict() if hasattr(value, "_asdict") else vars(value)
-        return {name: plain(entry) for name, entry in fields.items()}
-    if isinstance(value, dict):
-        return {str(name): plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

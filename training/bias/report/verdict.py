@@ -1,15 +1,15 @@
-"""The verdict of an audit: a question, an answer and its evidence in words, from the numbers of one checkpoint.
+"""The verdict of an audit: questions, answers and evidence in words, from the numbers of one checkpoint.
 
 Answers are `found`, `not found` and `cannot conclude`. A difference between groups is found where its lower bound,
-which holds for all pairs of groups at once (see `uncertainty.gap_interval`), is above 0; `not found` is no proof of
-absence, and its intervals say how wide the doubt is.
+which holds for all pairs of groups at once (see `uncertainty.gap_interval`), is above 0. `not found` does not prove absence;
+the intervals show how large an effect is still possible.
 """
 
 import math
-from typing import Any
 
 import pandas as pd
 
+from training.bias.numbers.uncertainty import Interval
 from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, Check, RunAudit
 
 METADATA = "label from metadata alone"  # a question to the training films, not to the model
@@ -18,7 +18,7 @@ SLIGHT_LEAK = 0.2
 
 
 def check_run(run: RunAudit) -> tuple[Check, ...]:
-    """Every question that the audit's numbers can answer, the most telling first."""
+    """Every question that the audit's numbers can answer, the most important first."""
     checks = [_conflicting(run), _shortcuts(run), _leak(run), _unseen(run), *_groups(run), _fields(run)]
     return tuple(check for check in checks if check is not None)
 
@@ -33,7 +33,7 @@ def headline(checks: tuple[Check, ...]) -> str:
     if answer.get("source in the features") == FOUND:
         return "The source can be read from the model's features; no check shows that its scores use it."
     if answer.get("unseen sources") == FOUND:
-        return "The model is worse at sources that it never saw; why can't be said from these films."
+        return "The model is worse at sources that it never saw; these films do not show why."
     if FOUND in answer.values():
         return "The model's errors differ between groups; no check shows that its scores use the source."
     return "No check found that the model uses the source; what could not be concluded is listed below."
@@ -42,7 +42,7 @@ def headline(checks: tuple[Check, ...]) -> str:
 def _conflicting(run: RunAudit) -> Check | None:
     if "alignment" not in run.groups:
         return None
-    values = _of(run.groups["alignment"].values, "accuracy")
+    values = _by_group(run.groups["alignment"].values, "accuracy")
     name = "conflicting films"
     if not {"aligned", "conflicting"} <= values.keys():
         return Check(name, UNKNOWN, "All films follow their source's usual label, or none does.")
@@ -56,17 +56,12 @@ def _conflicting(run: RunAudit) -> Check | None:
 def _shortcuts(run: RunAudit) -> Check | None:
     if run.shortcuts.empty:
         return None
-    found = [value for value in run.shortcuts["found"] if value is not None]
-    answer = FOUND if any(found) else NOT_FOUND if found else UNKNOWN
-    intact, *others = run.findings
-    named = [sentence for sentence, is_found in zip(others, _by_cue(run.shortcuts), strict=True) if is_found]
+    table, (intact, *others) = run.shortcuts, run.findings
+    reads = table["found"][(table["against"] == "usual label") & (table["shortcut"] != "intact")].tolist()
+    known = [value for value in reads if value is not None]
+    answer = FOUND if any(known) else NOT_FOUND if known else UNKNOWN
+    named = [sentence for sentence, is_read in zip(others, reads, strict=True) if is_read]
     return Check("shortcuts", answer, " ".join([intact, *named]))
-
-
-def _by_cue(table: pd.DataFrame) -> list[bool | None]:
-    """What was found of each perturbation, in the order of the findings."""
-    rows = table[(table["against"] == "usual label") & (table["shortcut"] != "intact")]
-    return rows["found"].tolist()
 
 
 def _leak(run: RunAudit) -> Check | None:
@@ -92,14 +87,14 @@ def _unseen(run: RunAudit) -> Check | None:
     if "split" not in run.groups:
         return None
     metric, word = ("auroc", "AUROC") if run.about.get("positive") else ("accuracy", "Accuracy")
-    values = _of(run.groups["split"].values, metric)
+    values = _by_group(run.groups["split"].values, metric)
     if not {"test", "external"} <= values.keys():
         return None
     known, unseen = values["test"], values["external"]
     sentence = f"{word} is {_span(known)} on test films of known sources and {_span(unseen)} at sources never seen."
-    if pd.notna(run.within_sources["estimate"]):
-        inside = run.within_sources
-        sentence += f" Over pairs of films of one source it is {_span(inside)}."
+    within = Interval(**run.within_sources)
+    if not math.isnan(within.estimate):
+        sentence += f" Over pairs of films of one source it is {within:.2f}."
     return Check("unseen sources", _worse(run, "split", metric, "external"), sentence)
 
 
@@ -111,7 +106,7 @@ def _groups(run: RunAudit) -> list[Check]:
         gaps = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}
         answers, sentences = [], []
         for metric in ("sensitivity", "specificity") if "sensitivity" in gaps else ("accuracy",):
-            gap, values = gaps[metric], _of(run.groups[by].values, metric)
+            gap, values = gaps[metric], _by_group(run.groups[by].values, metric)
             if math.isnan(gap["difference"]):
                 answers.append(UNKNOWN)
                 sentences.append(f"{metric}: {gap['note'] or 'fewer than two groups of enough patients'}.")
@@ -120,8 +115,8 @@ def _groups(run: RunAudit) -> list[Check]:
             answers.append(FOUND if gap["low"] > 0 else NOT_FOUND)
             measured = f"{gap['groups_measured']:.0f} of {gap['groups']:.0f} groups measured"
             sentences.append(
-                f"{metric.capitalize()} differs by {gap['difference']:.2f}: {_span(worst)} for {gap['worst_group']}, "
-                f"{_span(best)} for {gap['best_group']} ({measured})."
+                f"{metric.capitalize()} differs by {gap['difference']:.2f}: {worst:.2f} for {gap['worst_group']}, "
+                f"{best:.2f} for {gap['best_group']} ({measured})."
             )
         answer = FOUND if FOUND in answers else NOT_FOUND if NOT_FOUND in answers else UNKNOWN
         checks.append(Check(f"differences by {by.replace('_', ' ')}", answer, " ".join(sentences)))
@@ -134,13 +129,13 @@ def _fields(run: RunAudit) -> Check | None:
     confounded = run.fields[run.fields["verdict"] == "confounded"]
     known = run.fields["verdict"] != UNKNOWN
     answer = FOUND if len(confounded) else NOT_FOUND if known.any() else UNKNOWN
-    shown = confounded if len(confounded) else run.fields
-    return Check(METADATA, answer, " ".join(shown["sentence"]))
+    rows = confounded if len(confounded) else run.fields
+    return Check(METADATA, answer, " ".join(rows["sentence"]))
 
 
-def _of(values: pd.DataFrame, metric: str) -> dict[str, dict[Any, Any]]:
-    """The rows of one metric by their group."""
-    return {row["group"]: row for row in values[values["metric"] == metric].to_dict("records")}
+def _by_group(values: pd.DataFrame, metric: str) -> dict[str, Interval]:
+    rows = values[values["metric"] == metric]
+    return {row["group"]: Interval(row["estimate"], row["low"], row["high"]) for _, row in rows.iterrows()}
 
 
 def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:
@@ -151,10 +146,8 @@ def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:
     return FOUND if gap["low"] > 0 and gap["worst_group"] == group else NOT_FOUND
 
 
-def _span(value: dict[Any, Any]) -> str:
-    if pd.isna(value["estimate"]):
-        return "not known (too few patients)"
-    return f"{value['estimate']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+def _span(interval: Interval) -> str:
+    return "not known (too few patients)" if math.isnan(interval.estimate) else f"{interval:.2f}"
 
 
 def _p(value: float) -> str:

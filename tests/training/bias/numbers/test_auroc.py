@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from training.bias.numbers.auroc import StratifiedAuroc, auroc_difference, auroc_interval, auroc_permutation_p
-from training.bias.numbers.uncertainty import swapped_difference
+from training.bias.numbers.metrics import SwappedDifference
 
 
 def films(seed: int = 0, patients: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,10 +27,10 @@ def alike(count: int) -> np.ndarray:
 
 def test_auroc_of_resamples_is_that_of_repeated_films() -> None:
     positive, score, patient = films()
-    statistic = StratifiedAuroc(positive, score[:, None], patient, alike(len(patient)))
+    auroc = StratifiedAuroc(positive, score[:, None], patient, alike(len(patient)))
     weights = np.random.default_rng(1).integers(0, 4, (80, 20))
     expected = [roc_auc_score(positive.repeat(w), score.repeat(w)) for w in weights[patient].T]
-    np.testing.assert_allclose(statistic(weights.astype(float))[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(auroc.values(weights.astype(float))[0], expected, rtol=1e-12)
 
 
 def test_the_auroc_interval_agrees_with_scipy_over_patients() -> None:
@@ -88,7 +88,7 @@ def test_swaps_are_real_swaps_of_mid_ranks() -> None:
         np.tile(positive, 2), np.concatenate(ranks)[:, None], np.r_[patient, patient + 12], alike(2 * len(patient))
     )
     swaps = np.random.default_rng(2).integers(0, 2, (12, 30))
-    found = swapped_difference(both)(swaps.astype(float))[0]
+    found = SwappedDifference(both).values(swaps.astype(float))[0]
     for column, difference in zip(swaps.T, found, strict=True):
         swapped = column[patient] == 1
         first, second = np.where(swapped, ranks[1], ranks[0]), np.where(swapped, ranks[0], ranks[1])

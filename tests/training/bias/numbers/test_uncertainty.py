@@ -10,6 +10,8 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from scipy.stats import norm, ttest_1samp
 
 from training.bias.numbers.uncertainty import (
+    NO_INTERVAL,
+    Interval,
     bca,
     bootstrap,
     detectable_difference,
@@ -31,6 +33,12 @@ def mean_of(values: np.ndarray):
 
 def alike(count: int) -> np.ndarray:
     return np.zeros(count, int)
+
+
+def test_an_interval_formats_itself() -> None:
+    interval, nan = Interval(0.812, 0.75, 0.861), float("nan")
+    assert f"{interval:.2f}" == "0.81 (0.75 to 0.86)" and f"{interval:+.3f}" == "+0.812 (+0.750 to +0.861)"
+    assert f"{NO_INTERVAL:.2f}" == "cannot conclude" and f"{Interval(0.812, nan, nan):.2f}" == "0.81"
 
 
 def test_resamples_follow_the_exact_bootstrap_distribution() -> None:

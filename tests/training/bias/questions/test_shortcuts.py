@@ -1,7 +1,5 @@
 """Perturbations by geometry and invariance; findings by models whose shortcut is known."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +11,11 @@ from torch import Tensor
 from datasets.phantom import film as phantom
 from training.bias.questions.shortcut_evidence import CUES, findings, shortcut_table
 from training.bias.questions.shortcuts import (
+    COUNTERFACTUALS,
     FILL,
     SHORTCUTS,
+    FilmBatch,
+    Perturbation,
     border_only,
     corners_blanked,
     corners_only,
@@ -32,34 +33,37 @@ def noise(films: int = 3, size: int = 40, seed: int = 0) -> Tensor:
     return torch.where((pixels == FILL) | (pixels == 0), 0.25, pixels)
 
 
-def kept(perturbed: Tensor, pixels: Tensor) -> Tensor:
-    return (perturbed == pixels)[0, 0]
+def batch(pixels: Tensor, lungs: Tensor | None = None) -> FilmBatch:
+    return FilmBatch(pixels, range(len(pixels)), lungs)
+
+
+def kept(perturb: Perturbation, pixels: Tensor) -> Tensor:
+    return (perturb(batch(pixels)) == pixels)[0, 0]
 
 
 def test_border_and_corners_have_their_size_and_do_not_overlap() -> None:
     pixels = noise(size=100)
-    border, corners = kept(border_only(pixels), pixels), kept(corners_only(pixels), pixels)
+    border, corners = kept(border_only, pixels), kept(corners_only, pixels)
     assert border.sum() == 2 * 10 * (100 - 40) + 2 * 10 * (100 - 60)
     assert corners.sum() == 4 * (20 - 5) * (30 - 5)
     assert not (border & corners).any()
-    assert torch.equal(kept(corners_blanked(pixels), pixels), ~corners)
+    assert torch.equal(kept(corners_blanked, pixels), ~corners)
     for mask in (border, corners):
         assert torch.equal(mask, mask.flip(0)) and torch.equal(mask, mask.flip(1))
 
 
 @pytest.mark.parametrize("perturb", [border_only, corners_only])
-def test_the_fill_tells_nothing_of_the_film(perturb: object) -> None:
+def test_the_fill_tells_nothing_of_the_film(perturb: Perturbation) -> None:
     pixels = noise()
-    assert callable(perturb)
-    hidden = perturb(pixels) != pixels
+    hidden = perturb(batch(pixels)) != pixels
     other = torch.where(hidden, pixels * 0.1, pixels)
     assert not torch.equal(pixels, other)
-    assert torch.equal(perturb(pixels), perturb(other))
+    assert torch.equal(perturb(batch(pixels)), perturb(batch(other)))
 
 
 def test_lead_markers_of_the_phantom_lie_in_the_corners_and_not_in_the_border() -> None:
     pixels = noise(size=96)
-    corners, border = kept(corners_only(pixels), pixels), kept(border_only(pixels), pixels)
+    corners, border = kept(corners_only, pixels), kept(border_only, pixels)
     for hospital in phantom.HOSPITALS:
         if hospital.own is None:
             continue
@@ -70,7 +74,7 @@ def test_lead_markers_of_the_phantom_lie_in_the_corners_and_not_in_the_border() 
 
 def test_the_ellipses_cover_what_disease_changes() -> None:
     pixels = noise(size=96)
-    removed = ~kept(lungs_removed(pixels), pixels).numpy()
+    removed = ~kept(lungs_removed, pixels).numpy()
     for index in range(0, 30, 3):
         normal, covid = (phantom.film(0, index, label, "north", 96).pixels for label in ("normal", "covid"))
         changed = np.abs(covid - normal)
@@ -82,41 +86,39 @@ def test_given_lungs_are_blacked_out_and_nothing_else() -> None:
     pixels = noise()
     lungs = torch.zeros_like(pixels, dtype=torch.bool)
     lungs[1, 0, 3:9, 4:20] = True
-    for result in (lungs_removed(pixels, lungs), SHORTCUTS["lungs_removed"].apply(pixels, [0, 1, 2], lungs)):
-        assert (result[lungs] == 0).all()
-        assert torch.equal(result[~lungs], pixels[~lungs])
+    result = SHORTCUTS["lungs_removed"](batch(pixels, lungs))
+    assert (result[lungs] == 0).all()
+    assert torch.equal(result[~lungs], pixels[~lungs])
 
 
 def test_shuffling_keeps_grey_levels_and_depends_on_the_seed_of_the_film_alone() -> None:
     pixels = noise()
-    shuffled = pixel_shuffled(pixels, [4, 5, 6])
+    shuffled = pixel_shuffled(FilmBatch(pixels, [4, 5, 6]))
     assert torch.equal(shuffled.flatten(1).sort().values, pixels.flatten(1).sort().values)
-    assert torch.equal(pixel_shuffled(pixels[1:2], [5]), shuffled[1:2])
-    twins = pixel_shuffled(pixels[:1].expand(2, -1, -1, -1), [1, 2])
+    assert torch.equal(pixel_shuffled(FilmBatch(pixels[1:2], [5])), shuffled[1:2])
+    twins = pixel_shuffled(FilmBatch(pixels[:1].expand(2, -1, -1, -1), [1, 2]))
     assert (twins[0] == twins[1]).float().mean() < 0.1
     assert (shuffled == pixels).float().mean() < 0.1
 
 
 def test_mirroring_twice_gives_the_film() -> None:
     pixels = noise()
-    assert torch.equal(mirrored(pixels)[0, 0, :, 0], pixels[0, 0, :, -1])
-    assert torch.equal(mirrored(mirrored(pixels)), pixels)
+    once = mirrored(batch(pixels))
+    assert torch.equal(once[0, 0, :, 0], pixels[0, 0, :, -1])
+    assert torch.equal(mirrored(batch(once)), pixels)
 
 
-@pytest.mark.parametrize("name", SHORTCUTS)
-def test_every_shortcut_changes_films_one_by_one_and_leaves_its_input_alone(name: str) -> None:
+@pytest.mark.parametrize("perturb", [*SHORTCUTS.values(), *(part.blank for part in COUNTERFACTUALS.values())])
+def test_every_perturbation_changes_films_one_by_one_and_leaves_its_input_alone(perturb: Perturbation) -> None:
     pixels = noise()
     before = pixels.clone()
-    result = SHORTCUTS[name].apply(pixels, [7, 8, 9], None)
+    result = perturb(FilmBatch(pixels, [7, 8, 9]))
     assert torch.equal(pixels, before)
     assert result.shape == pixels.shape and result.dtype == torch.float32
     assert result.min() >= 0 and result.max() <= 1
     assert not torch.equal(result, pixels)
-    alone = [
-        SHORTCUTS[name].apply(film[None], [position], None) for film, position in zip(pixels, (7, 8, 9), strict=True)
-    ]
+    alone = [perturb(FilmBatch(film[None], [seed])) for film, seed in zip(pixels, (7, 8, 9), strict=True)]
     assert torch.equal(torch.cat(alone), result)
-    assert SHORTCUTS[name].left.endswith(".")
 
 
 def test_every_shortcut_has_a_cue() -> None:
@@ -159,8 +161,7 @@ def audit(cue: str, rho: float) -> tuple[pd.DataFrame, list[str]]:
         return probability
 
     pixels, films = cohort(cue, 0.5, 500, seed=2)
-    positions: Sequence[int] = range(len(films))
-    perturbed = {name: scores(shortcut.apply(pixels, positions, None)) for name, shortcut in SHORTCUTS.items()}
+    perturbed = {name: scores(perturb(batch(pixels))) for name, perturb in SHORTCUTS.items()}
     table = shortcut_table(films.assign(score=scores(pixels)), perturbed, "covid", MAJORITY, resamples=200)
     return table, findings(table)
 

@@ -197,14 +197,16 @@ def evidence(name: str = "run", known: bool = True, shift: float = 1.0, positive
 
 def test_the_headline_says_what_cannot_be_known_first() -> None:
     found = describe_run(evidence(), 200, 500)
-    assert found.headline.startswith("No film has a label: how right the scores are can't be said. 41 % of films")
+    assert found.headline.startswith(
+        "No film has a label, so whether the scores are right is not known. 41 % of films are outliers"
+    )
     assert "5 % expected" in found.headline and "Different from the run's own films: score" in found.headline
     assert found.distributions["group"].tolist() == ["all films", "east", "north", "small <clinic>", VALIDATION_FILMS]
     assert (found.films, found.patients) == (128, 64)
     same = describe_run(evidence(shift=0.0), 200, 500)
     assert "No difference from the run's own films was shown" in same.headline
     nothing = describe_run(evidence(known=False), 200, 200)
-    assert nothing.headline.count("can't be said") == 3 and nothing.drift.empty and len(nothing.notes) == 3
+    assert nothing.headline.count("not known") == 3 and nothing.drift.empty and len(nothing.notes) == 3
 
 
 def test_one_source_alone_that_differs_is_named() -> None:
@@ -234,7 +236,7 @@ def test_the_page_and_the_plain_form(what: str, tmp_path: Path) -> None:
     report = describe([one, evidence("second")], WHOLE, 200, 200)
     write_page(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "without labels nobody can tell" in page and "about 5 % of films are flagged" in page
+    assert "that takes labels" in page and "about 5 % are expected even where nothing has changed" in page
     assert "ROC" not in page and "<clinic>" not in page and ("cannot conclude" in page)
     assert page.count("<svg") == {"nothing known": 3, "no positive class": 3, "few patients": 3}.get(what, 4)
     values = json.loads(json.dumps(report.as_json(), allow_nan=False))
@@ -252,7 +254,7 @@ def test_a_labelled_audit_has_the_abstention_too_where_distances_are_known(tmp_p
     assert report.runs[0].abstention.loc[0, ["films", "estimate"]].tolist() == [126, pytest.approx(50 / 126)]
     write_page(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "Films unlike the training films" in page and "nobody can tell" not in page
+    assert "<h3>Outliers</h3>" in page and "that takes labels" not in page
     assert "unlabelled" not in report.as_json()
 
 

@@ -11,11 +11,13 @@ import pytest
 
 from training.bias.evidence import Evidence
 from training.bias.numbers.metrics import PredictionsError
+from training.bias.questions.fields import field_risk
 from training.bias.questions.shortcut_evidence import CUES
 from training.bias.report.audit import audit
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.page import write_page
-from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, BiasReport, Check, plain
+from training.bias.report.plain import plain
+from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, BiasReport, Check
 from training.bias.report.verdict import headline
 
 NAMES = np.array(["not covid", "covid"], dtype=object)
@@ -161,6 +163,14 @@ def test_what_cannot_be_audited_is_a_sentence() -> None:
     one.predictions["target"] = None
     with pytest.raises(PredictionsError, match="run: no film has a target"):
         report(one)
+
+
+def test_the_metadata_fields_follow_resamples_and_seed() -> None:
+    films = evidence(0.0, films=60)
+    assert films.training is not None
+    fields = audit([films], about(), resamples=100, permutations=100, seed=7).runs[0].fields
+    pd.testing.assert_frame_equal(fields, field_risk(films.training, "covid", ["source"], resamples=100, seed=7))
+    assert fields["low"][0] != field_risk(films.training, "covid", ["source"])["low"][0]
 
 
 def test_nan_is_null_and_frames_are_records() -> None:
