@@ -1,6 +1,6 @@
-"""Drawings of the pages about checkpoints: arguments in, Altair charts out, readable on light and dark grounds.
+"""Training curves, feature maps and thresholds as Altair charts, readable on light and dark grounds.
 
-Okabe and Ito's palette without its black; whatever a colour says, a shape or a dash says as well.
+Okabe and Ito's palette without its black; what a colour tells apart, a shape or a dash tells apart too.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SHAPES = [
     "stroke",
 ]
 DASHES = [[1, 0], [6, 4]]
-QUIET = "#888888"
+GREY = "#888888"
 POINT, BOX = "point", "box"
 MANY = 30  # picked films that would cover each other if they were drawn large
 LEGEND = {"orient": "bottom", "labelLimit": 320, "symbolOpacity": 1, "symbolSize": 90}
@@ -38,7 +38,7 @@ def linked_map(
         films: columns film, x, y, kind, row, source, target, score, prediction, weight (`all`, `picked` or `rest`).
         kinds: all kinds, in the order of their colours.
         limits: of either axis, the same for every epoch.
-        title: of both axes, followed by their number.
+        title: of both axes, which adds their number.
     """
     films = films.sort_values("weight", key=lambda weight: weight == "picked", kind="stable")  # drawn last, so on top
     axis = alt.Axis(labels=False, ticks=False, grid=False)
@@ -100,12 +100,12 @@ def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
         "pairs:N",
         title=None,
         scale=alt.Scale(domain=pairs, range=DASHES),
-        legend=alt.Legend(orient="bottom", columns=1, labelLimit=320, symbolStrokeColor=QUIET, symbolSize=400),
+        legend=alt.Legend(orient="bottom", columns=1, labelLimit=320, symbolStrokeColor=GREY, symbolSize=400),
     )
     shape = alt.Shape(
         "run:N", scale=alt.Scale(domain=runs, range=SHAPES), legend=alt.Legend(**LEGEND, columns=1), title=None
     )
-    now = alt.Chart(pd.DataFrame({"epoch": [epoch]})).mark_rule(color=QUIET, strokeDash=[2, 3]).encode(x="epoch:Q")
+    now = alt.Chart(pd.DataFrame({"epoch": [epoch]})).mark_rule(color=GREY, strokeDash=[2, 3]).encode(x="epoch:Q")
     lines = base.mark_line(strokeWidth=2).encode(strokeDash=dash)
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(shape=shape)
     return alt.layer(now, lines, dots).properties(height=380)
@@ -145,7 +145,7 @@ def operating_curve(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.LayerChart:
     )
     steps = alt.Chart(curve).mark_line(interpolate="step-after", strokeWidth=2, color=COLOURS[0])
     return alt.layer(
-        diagonal.mark_line(color=QUIET, strokeDash=[4, 4]).encode(x=x, y=y),
+        diagonal.mark_line(color=GREY, strokeDash=[4, 4]).encode(x=x, y=y),
         steps.encode(x=x, y=y, order=alt.Order("false_positive_rate:Q")),
         points,
     ).properties(height=420)

@@ -84,7 +84,7 @@ def test_a_disagreement_opens_its_film(page: Page) -> None:
 @pytest.mark.parametrize("title", PAGES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_no_serious_barrier(app: tuple[str, Path], title: str, dark: bool) -> None:
-    """axe-core finds nothing serious that is ours to mend."""
+    """axe-core finds nothing serious that the app itself draws."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     with browser(dark=dark) as page:
         page.goto(app[0])
@@ -103,7 +103,7 @@ def test_no_serious_barrier(app: tuple[str, Path], title: str, dark: bool) -> No
 
 
 def beyond_us(rule: str, html: str, dark: bool) -> bool:
-    """What the libraries draw and leave no say in.
+    """What the libraries draw and can't be changed here.
 
     Streamlit writes chosen items of a multiselect white on the theme's colour, which must be light on dark pages for text
     elsewhere; Vega gives the box that a visitor draws no name (what it picks is listed below the maps).

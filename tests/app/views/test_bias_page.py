@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import services
 from app.drawing.audit_parts import PARTS
-from app.drawing.audit_words import escaped
+from app.drawing.markdown import escaped
 from app.jobs.audit_job import AuditDesk
+from app.services import audits
+from app.services import runs as chosen
 from training.bias.report import audit as report
 from training.evaluate.__main__ import main as evaluate
 from training.run.index import audit_folder
@@ -48,8 +49,8 @@ def start(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("END_CXR_RUNS", str(root))
         monkeypatch.setattr("sys.argv", ["app/main.py"])
         desk = desk or AuditDesk([sys.executable, "-c", "raise SystemExit(9)"])
-        monkeypatch.setattr(services, "audit_desk", lambda: desk)
-        services.runs.clear()
+        monkeypatch.setattr(audits, "audit_desk", lambda: desk)
+        chosen.list_runs.clear()
         app = AppTest.from_file(MAIN, default_timeout=90).run()
         return fine(app.switch_page("views/bias.py").run())
 
@@ -84,7 +85,7 @@ def test_the_verdict_is_that_of_the_report(audited: Path, start) -> None:
     assert all(escaped(check["evidence"]) in text for check in found["runs"][0]["checks"])
     other = fine(app.segmented_control(key="evidence_of").set_value(NAMES[1]).run())
     assert all(escaped(check["evidence"]) in shown(other) for check in found["runs"][1]["checks"])
-    assert services.RESEARCH_ONLY in text and services.SYNTHETIC in text
+    assert chosen.RESEARCH_ONLY in text and chosen.SYNTHETIC in text
     assert {button.label for button in app.get("download_button")} == {"Report as HTML", "Report as JSON"}
 
 

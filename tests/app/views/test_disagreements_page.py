@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import services
 from app.numbers.pairs import APART, EVERY
+from app.services.runs import list_runs
 
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
 NAMES = ("phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0")
@@ -22,7 +22,7 @@ def start(monkeypatch: pytest.MonkeyPatch):
     def opened(root: Path) -> AppTest:
         monkeypatch.setenv("END_CXR_RUNS", str(root))
         monkeypatch.setattr("sys.argv", ["app/main.py"])
-        services.runs.clear()
+        list_runs.clear()
         app = AppTest.from_file(MAIN, default_timeout=90).run()
         return fine(app.switch_page("views/disagreements.py").run())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import services
+from app.services.runs import list_runs
 
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
 ERM, END = "phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0"
@@ -15,7 +15,7 @@ ERM, END = "phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0"
 def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:
     monkeypatch.setenv("END_CXR_RUNS", str(root))
     monkeypatch.setattr("sys.argv", ["app/main.py"])
-    services.runs.clear()  # kept for seconds, for a folder of any content
+    list_runs.clear()  # kept for seconds, for a folder of any content
     app = AppTest.from_file(MAIN, default_timeout=60)
     if chosen:
         app.session_state["chosen_runs"] = list(chosen)
@@ -70,7 +70,9 @@ def test_t_sne_coloured_by_error(page: AppTest) -> None:
 def test_play_starts_again_from_the_first_epoch_and_stops_at_the_last(
     page: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page.button(key="map_play").click().run()
+    with monkeypatch.context() as stopped_clock:  # a slow machine may otherwise take the first step meanwhile
+        stopped_clock.setattr("time.monotonic", lambda: 1000.0)
+        page.button(key="map_play").click().run()
     assert page.button(key="map_play").label == "Pause" and page.select_slider(key="map_epoch").value == 0
     seen = []
     for _ in range(4):  # the clock of a browser runs the page every so often

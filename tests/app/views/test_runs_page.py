@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
-from app import services
+from app.services.runs import list_runs
 from training.run.checkpoint_header import read_header
 
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
@@ -37,7 +37,7 @@ def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:
     monkeypatch.setenv("END_CXR_RUNS", str(root))
     monkeypatch.setattr("sys.argv", ["app/main.py"])
-    services.runs.clear()
+    list_runs.clear()
     app = AppTest.from_file(MAIN, default_timeout=60)
     if chosen:
         app.session_state["chosen_runs"] = list(chosen)
@@ -72,7 +72,7 @@ def test_what_cannot_be_used_is_named_with_its_reason(folder: Path, monkeypatch:
 
 def test_curves_of_the_chosen_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(folder, monkeypatch, ERM, END)
-    for title in ("training: cross-entropy", "training: term R_perp", "pairs that R_par sees", "validation: AUROC"):
+    for title in ("training: cross-entropy", "training: term R_perp", "pairs that R_par uses", "validation: AUROC"):
         assert f"**{title}**" in texts(page)
     assert "ring is the epoch" in texts(page)
     alone = opened(folder, monkeypatch, ERM)

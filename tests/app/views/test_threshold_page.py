@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import services
+from app.services.runs import list_runs
 from training.run.checkpoint_header import read_header
 
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
@@ -17,7 +17,7 @@ ERM, END = "phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0"
 def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:
     monkeypatch.setenv("END_CXR_RUNS", str(root))
     monkeypatch.setattr("sys.argv", ["app/main.py"])
-    services.runs.clear()
+    list_runs.clear()
     app = AppTest.from_file(MAIN, default_timeout=60)
     app.session_state["chosen_runs"] = list(chosen)
     app.switch_page("views/threshold.py").run()
