@@ -10,10 +10,12 @@ import pandas as pd
 
 from training.run.index import audit_folder
 
-SCHEMA_VERSION = 1  # as `training.bias.report.audit` writes
+SCHEMA_VERSION = 1  # as `training.bias.report.values` has it
 REPORT, PAGE = "report.json", "report.html"
 LONGEST = 1 << 26  # bytes of a report.json that is read
 ALL_FILMS = "all films"
+FRAMES = ("checks", "cells", "roc", "reliability", "leakage", "shortcuts", "fields")
+PLAIN = ("name", "headline", "films", "patients", "within_sources")
 METRICS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -37,7 +39,6 @@ class Grouping:
 
     values: pd.DataFrame
     gaps: pd.DataFrame
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -183,27 +184,11 @@ def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _run(values: dict[str, Any]) -> AuditedRun:
-    groups = {
-        name: Grouping(frame(group["values"]), frame(group["gaps"]), tuple(group["notes"]))
-        for name, group in values["groups"].items()
-    }
-    return AuditedRun(
-        name=values["name"],
-        headline=values["headline"],
-        films=values["films"],
-        patients=values["patients"],
-        checks=frame(values["checks"]),
-        cells=frame(values["cells"]),
-        groups=groups,
-        within_sources=values["within_sources"],
-        roc=frame(values["roc"]),
-        reliability=frame(values["reliability"]),
-        leakage=frame(values["leakage"]),
-        shortcuts=frame(values["shortcuts"]),
-        findings=tuple(values["findings"]),
-        fields=frame(values["fields"]),
-        notes=tuple(values["notes"]),
-    )
+    groups = {name: Grouping(frame(group["values"]), frame(group["gaps"])) for name, group in values["groups"].items()}
+    fields: dict[str, Any] = {name: values[name] for name in PLAIN}
+    fields |= {name: frame(values[name]) for name in FRAMES}
+    fields |= {name: tuple(values[name]) for name in ("findings", "notes")}
+    return AuditedRun(groups=groups, **fields)
 
 
 def _compared(values: dict[str, Any]) -> Compared:
