@@ -30,10 +30,10 @@ def page() -> None:
     """Choose a film, then show what the checkpoints say of it."""
     st.title("Compare on a film")
     entries = require_runs()
-    if "open_film" in st.session_state:  # another page sent a film here
-        st.session_state["film_from"] = OWN
-    default = None if "film_from" in st.session_state else UPLOAD
-    source = st.segmented_control("Film", [UPLOAD, OWN], default=default, key="film_from", required=True)
+    # Another page sends a film by "open_film". Written each time: a browser that opens the page again forgets the choice.
+    kept = OWN if "open_film" in st.session_state else st.session_state.get("film_from")
+    st.session_state["film_from"] = kept or UPLOAD
+    source = st.segmented_control("Film", [UPLOAD, OWN], key="film_from", required=True)
     choice = uploaded(entries) if source == UPLOAD else own(entries)
     if choice is not None:
         from app.views.compare_parts import show  # imports torch, which the first page needs not wait for

@@ -11,7 +11,6 @@ from app.numbers.pairs import ERRORS, JUDGED, Pairing, RunFilms, keep, pair
 from app.services import models
 from app.services.runs import require_runs
 
-OPENED_FROM = "A film of the test set"  # the choice of the page Compare on which a film of the runs opens
 MOST = 2000  # films in table and plot
 TABLE, PLOT = "disagreement_table", "disagreement_plot"
 # Widgets forget what was chosen when a film is opened on another page; what is kept beside them does not.
@@ -138,7 +137,6 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
 def open_film(row: int) -> None:
     """Show the film on the page that compares the checkpoints on it."""
     st.session_state["open_film"] = row
-    st.session_state["film_from"] = OPENED_FROM
     st.switch_page("views/compare.py")
 
 
