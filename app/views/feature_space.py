@@ -97,7 +97,9 @@ def choose_epoch(epochs: Sequence[int]) -> int:
         state["map_epoch"] = epochs[-1]
     if len(epochs) == 1:
         return epochs[0]
-    if state.get("map_playing") and now - state.get("map_moved", 0.0) > 0.7 * STEP_SECONDS:
+    if state.get("map_playing") and state.get("map_moved") is None:
+        state["map_moved"] = now
+    elif state.get("map_playing") and now - state["map_moved"] > 0.7 * STEP_SECONDS:
         later = [epoch for epoch in epochs if epoch > state["map_epoch"]]
         if later:
             state["map_epoch"], state["map_moved"] = later[0], now
@@ -107,7 +109,8 @@ def choose_epoch(epochs: Sequence[int]) -> int:
     button, slider = st.columns([1, 5], vertical_alignment="bottom")
     title, icon = ("Pause", ":material/pause:") if state.get("map_playing") else ("Play", ":material/play_arrow:")
     if button.button(title, icon=icon, key="map_play", width="stretch", on_click=partial(play, epochs)):
-        st.rerun()  # the whole page, whose run starts or stops the clock
+        state["map_moved"] = None  # the clock starts when the whole page has been drawn again
+        st.rerun()
     epoch = slider.select_slider(
         "Epoch",
         epochs,
@@ -121,7 +124,6 @@ def play(epochs: Sequence[int]) -> None:
     """Start or stop; at the last epoch it starts from the first."""
     state = st.session_state
     state["map_playing"] = not state.get("map_playing")
-    state["map_moved"] = time.monotonic()
     if state["map_playing"] and state.get("map_epoch") == epochs[-1]:
         state["map_epoch"] = epochs[0]
 
