@@ -4,10 +4,10 @@ The router: what is on every page (notice, choice of runs), and the pages. Nothi
 is there at once.
 """
 
-if __name__ == "__main__":  # multiprocessing runs this file in each decoding process, which needs nothing of it
+if __name__ == "__main__":  # multiprocessing runs this file in each decoding process, which needs nothing from it
     import streamlit as st
 
-    from app import services
+    from app.services import runs
 
     st.set_page_config(page_title="EnD-CXR", page_icon=":material/radiology:", layout="wide")
 
@@ -23,7 +23,7 @@ if __name__ == "__main__":  # multiprocessing runs this file in each decoding pr
     ]
 
     page = st.navigation(PAGES)
-    st.info(services.RESEARCH_ONLY, icon=":material/science:")
-    services.choose_runs()
-    with services.broken_runs_in_words():
+    st.info(runs.RESEARCH_ONLY, icon=":material/science:")
+    runs.choose_runs()
+    with runs.broken_runs_in_words():
         page.run()

@@ -1,4 +1,4 @@
-"""How quick the app is in a browser, and what it holds when many use it: `python -m tests.measure_app {speed,load}`.
+"""How quick the app is in a browser, and its memory when many use it: `python -m tests.measure_app {speed,load}`.
 
 `speed` prints the time from the command to the first paint, from an upload to its score, and of a change of page, with a
 resnet18 at 224 px and 2048 x 2048 films. `load` lets 20 browser sessions upload 10 films each, twice, and prints errors and
@@ -171,10 +171,10 @@ def _family(pid: int) -> list[int]:
         except OSError:
             continue
         children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(status.parent.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
+    family = [pid]
+    for member in family:
+        family += children.get(member, [])
+    return family
 
 
 def _proportional(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""Drawings of the bias page that the report has no like of: frames in, Altair charts out."""
+"""Charts of the bias page that the report does not have: frames in, Altair charts out."""
 
 import altair as alt
 import pandas as pd
@@ -12,8 +12,7 @@ def with_legend_below(chart: alt.LayerChart, height: int, entries: int) -> alt.L
     """The chart with its legend below it, where there is room for long names.
 
     Args:
-        chart: any.
-        height: of what is drawn, in pixels.
+        height: of the chart without its legend, in pixels.
         entries: number of names in the legend, which takes its height from the chart's.
     """
     below = {"orient": "bottom", "columns": 1, "labelLimit": 420, "symbolLimit": 40}
@@ -21,16 +20,15 @@ def with_legend_below(chart: alt.LayerChart, height: int, entries: int) -> alt.L
 
 
 def square(chart: alt.LayerChart, groups: int) -> alt.LayerChart:
-    """A curve in the unit square with the names of its groups below."""
+    """A curve in the unit square with a legend of so many groups below."""
     return with_legend_below(chart, 300, groups)
 
 
 def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> alt.LayerChart:
-    """Estimates with intervals by group and run; where nothing can be concluded, these words stand in place of a mark.
+    """Estimates with intervals by group and run; where nothing can be concluded, it says so in place of a mark.
 
     Args:
         values: columns group, run, estimate, low, high.
-        title: of the axis.
         reference: where a dotted line is drawn.
     """
     order, runs = list(dict.fromkeys(values["group"])), values["run"].nunique()

@@ -1,4 +1,4 @@
-"""The parts of an audit on a page: verdict, groups, curves, leakage, shortcuts, the films behind it, differences."""
+"""The parts of an audit on a page: verdict, evidence, groups, curves, leakage, shortcuts, films, differences."""
 
 from collections.abc import Callable
 
@@ -6,27 +6,30 @@ import pandas as pd
 import streamlit as st
 
 from app.drawing import audit_charts
-from app.drawing.audit_words import NOT_KNOWN, WORDS, escaped, gap_words, spaced, three_decimals
+from app.drawing.audit_words import NOT_KNOWN, WORDS, gap_words, spaced
+from app.drawing.markdown import escaped
+from app.drawing.tables import three_decimals
 from app.numbers.audit import ALL_FILMS, METRICS, Audit, answers, by_group, differences, gaps_of, leak_changes, leaks
 from training.bias.report import figures
 
-NOTHING, NO_BREAK = "–", "\N{NO-BREAK SPACE}"  # where there is no number; where a line must not end
+NOTHING = "–"  # in place of NaN
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def verdict(audit: Audit) -> None:
-    """The whole in a sentence a run, and all questions at a glance."""
+    """A sentence for each run, and a table of all answers."""
     st.subheader("Verdict")
     for run in audit.runs:
         st.markdown(f"**{escaped(run.name)}**  \n{escaped(run.headline)}")
     st.table(answers(audit).replace(WORDS), hide_index=True)
     st.caption(
-        "Found: the data show it. Not found: they don't, which is no proof that it isn't there; the intervals say how"
-        " much could hide. Cannot conclude: too few patients to say either."
+        "Found: the data show it. Not found: they don't, which does not prove that it isn't there; the intervals say how "
+        "much could be missed. Cannot conclude: too few patients to say either."
     )
 
 
 def evidence(audit: Audit) -> None:
-    """Each question to one run with its answer and the numbers in words."""
+    """Each question about one run with its answer and the numbers behind it."""
     run = audit.runs[0]
     if len(audit.runs) > 1:
         names = [run.name for run in audit.runs]
@@ -113,17 +116,18 @@ def curves(audit: Audit) -> None:
 
 
 def leakage(audit: Audit) -> None:
-    """What the features give away, each run and how the others differ from the first."""
+    """How well the source and other attributes can be predicted from the features, and how runs differ."""
     table = leaks(audit)
     if table.empty:
         st.info("No attribute was probed: the films have one source, or none is recorded.")
         return
     if table["estimate"].notna().any():
         st.altair_chart(
-            audit_charts.forest(table, "read from the features (0 luck, 1 always right)", 0.0), width="stretch"
+            audit_charts.forest(table, "predicted from the features (0 by chance, 1 always right)", 0.0),
+            width="stretch",
         )
     st.caption(
-        "A second, small model tries to read the attribute from the checkpoint's features, among films of one label, "
+        "A second, small model (a probe) predicts the attribute from the checkpoint's features, among films of one label, "
         "and is tested on other patients. 0: no better than guessing; 1: always right. A debiased model should be "
         "nearer to 0."
     )
@@ -133,8 +137,8 @@ def leakage(audit: Audit) -> None:
         words = changes.assign(
             attribute=changes["attribute"].map(spaced),
             verdict=[
-                "less" if h < 0 else "more" if lo > 0 else NOT_KNOWN
-                for lo, h in zip(changes["low"], changes["high"], strict=True)
+                "less" if high < 0 else "more" if low > 0 else NOT_KNOWN
+                for low, high in zip(changes["low"], changes["high"], strict=True)
             ],
         )
         st.dataframe(
@@ -157,7 +161,7 @@ def leakage(audit: Audit) -> None:
         table.rename(columns={"group": "attribute", "leak": "balanced accuracy"}).drop(columns=["low", "high", "note"]),
         hide_index=True,
         placeholder=NOTHING,
-        column_config={"estimate": three_decimals("0 luck, 1 always right")}
+        column_config={"estimate": three_decimals("0 by chance, 1 always right")}
         | {name: three_decimals(name) for name in ("balanced accuracy", "chance", "p")},
     )
     for attribute, note in dict.fromkeys(zip(table["group"].str.split(",").str[0], table["note"], strict=True)):
@@ -166,7 +170,7 @@ def leakage(audit: Audit) -> None:
 
 
 def shortcuts(audit: Audit) -> None:
-    """What checkpoints say of films with parts taken away."""
+    """How well scores tell the label, and the usual label of the source, of films with parts taken away."""
     drawn = [run for run in audit.runs if len(run.shortcuts)]
     if not drawn:
         st.info("This audit was made without the films with parts taken away (--no-shortcuts).")
@@ -185,20 +189,20 @@ def shortcuts(audit: Audit) -> None:
             names = ", ".join(dict.fromkeys(unknown["shortcut"].map(spaced)))
             st.caption(f"Cannot conclude (too few patients): {names}.")
     st.caption(
-        "Bars start at 0.5, which is guessing. “Label”: how well the score still tells the label; where lungs are "
-        "gone and it does, it isn't the disease that it reads. “Usual label”: how well it tells which label is usual "
+        "Bars start at 0.5, which is guessing. “Label”: how well the score still tells the label; where it does so "
+        "without the lungs, it does not read the disease. “Usual label”: how well it tells which label is usual "
         "at the film's source, among films of one label; above 0.5 it follows the source. Lines are 95 % intervals."
     )
 
 
 def films(audit: Audit) -> None:
-    """The source x label table, and what metadata alone gives away."""
-    shown: list[pd.DataFrame] = []
+    """The source x label table, and how well metadata alone predict the label."""
+    tables: list[pd.DataFrame] = []
     for run in audit.runs:
-        if any(run.cells.equals(other) for other in shown):
+        if any(run.cells.equals(table) for table in tables):
             continue
-        shown.append(run.cells)
-        st.markdown("**Films by source and label**" + ("" if len(shown) == 1 else f", {escaped(run.name)}"))
+        tables.append(run.cells)
+        st.markdown("**Films by source and label**" + ("" if len(tables) == 1 else f", {escaped(run.name)}"))
         st.dataframe(run.cells, hide_index=True)
     st.caption(
         "An empty cell is a question that these films can't answer: where a source has one label only, a model that "
@@ -255,7 +259,7 @@ def paired(audit: Audit) -> None:
         | {"note": st.column_config.TextColumn("why there is no number", width="large")},
     )
     st.caption(
-        "p: how often luck alone gives such a difference, by swapping the two models patient by patient. p (Holm) "
+        "p: how often chance alone gives such a difference, by swapping the two models patient by patient. p (Holm) "
         "also allows for how many differences were looked at: below 0.05 it counts, and the verdict says better or "
         "worse. Detectable: the smallest difference that so many patients would show in four of five such studies."
     )

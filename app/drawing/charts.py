@@ -1,4 +1,4 @@
-"""Drawings of the app: arguments in, Altair charts out. What the report draws too is in `training.bias.report.figures`."""
+"""The charts of the page Compare. Charts that the report has too are in `training.bias.report.figures`."""
 
 import altair as alt
 import pandas as pd
@@ -8,14 +8,14 @@ from training.bias.report.figures import PALETTE
 SCORE = {"domain": [0, 1]}
 
 
-def score_lines(said: pd.DataFrame) -> alt.LayerChart:
+def score_lines(scores: pd.DataFrame) -> alt.LayerChart:
     """Each checkpoint's score on a line from 0 to 1, its threshold a tick.
 
     Args:
-        said: columns run, score, threshold, called.
+        scores: columns run, score, threshold, called.
     """
     y = alt.Y("run:N", title=None, sort=None, axis=alt.Axis(labelLimit=320, grid=True))
-    base = alt.Chart(said).encode(y=y)
+    base = alt.Chart(scores).encode(y=y)
     x = alt.X("score:Q", title="model score", scale=alt.Scale(**SCORE), axis=alt.Axis(tickCount=5))
     ticks = base.mark_tick(thickness=3, size=22, color=PALETTE[1]).encode(
         x=alt.X("threshold:Q", scale=alt.Scale(**SCORE)), tooltip=["run:N", alt.Tooltip("threshold:Q", format=".3f")]
@@ -26,16 +26,16 @@ def score_lines(said: pd.DataFrame) -> alt.LayerChart:
     return alt.layer(ticks, dots).properties(height=alt.Step(34))
 
 
-def counterfactual_bars(moves: pd.DataFrame) -> alt.Chart:
+def counterfactual_bars(scores: pd.DataFrame) -> alt.Chart:
     """The score with each part blanked, a group of bars a part.
 
     Args:
-        moves: columns run, part, score.
+        scores: columns run, part, score.
     """
-    order = list(dict.fromkeys(moves["part"]))
+    order = list(dict.fromkeys(scores["part"]))
     legend = alt.Legend(orient="bottom", columns=1, labelLimit=400)
     return (
-        alt.Chart(moves)
+        alt.Chart(scores)
         .mark_bar(height=9)
         .encode(
             y=alt.Y("part:N", title="blanked", sort=order),

@@ -1,9 +1,10 @@
-"""Drawings of the pages about checkpoints: arguments in, Altair charts out, readable on light and dark grounds.
+"""Training curves, feature maps and thresholds as Altair charts, readable on light and dark grounds.
 
-Okabe and Ito's palette without its black; whatever a colour says, a shape or a dash says as well.
+Okabe and Ito's palette without its black; what a colour tells apart, a shape or a dash tells apart too.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -23,7 +24,7 @@ SHAPES = [
     "stroke",
 ]
 DASHES = [[1, 0], [6, 4]]
-QUIET = "#888888"
+GREY = "#888888"
 POINT, BOX = "point", "box"
 MANY = 30  # picked films that would cover each other if they were drawn large
 LEGEND = {"orient": "bottom", "labelLimit": 320, "symbolOpacity": 1, "symbolSize": 90}
@@ -38,7 +39,7 @@ def linked_map(
         films: columns film, x, y, kind, row, source, target, score, prediction, weight (`all`, `picked` or `rest`).
         kinds: all kinds, in the order of their colours.
         limits: of either axis, the same for every epoch.
-        title: of both axes, followed by their number.
+        title: of both axes, which adds their number.
     """
     films = films.sort_values("weight", key=lambda weight: weight == "picked", kind="stable")  # drawn last, so on top
     axis = alt.Axis(labels=False, ticks=False, grid=False)
@@ -48,15 +49,13 @@ def linked_map(
     )
     weights = ["all", "picked", "rest"]  # on scales that are ordinal by name: else numbers are spread over the range
     large = 150 if (films["weight"] == "picked").sum() <= MANY else 60
-    legend = alt.Legend(**LEGEND, columns=3)
     return (
         alt.Chart(films)
         .mark_point(filled=True)
         .encode(
             x=x,
             y=y,
-            color=alt.Color("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=COLOURS)),
-            shape=alt.Shape("kind:N", title=None, legend=legend, scale=alt.Scale(domain=kinds, range=SHAPES)),
+            **_colour_and_shape("kind", kinds, alt.Legend(**LEGEND, columns=3)),
             opacity=alt.Opacity(
                 "weight:N", legend=None, scale=alt.Scale(type="ordinal", domain=weights, range=[0.75, 1, 0.18])
             ),
@@ -87,12 +86,11 @@ def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
         epoch: where the slider is.
     """
     runs, pairs = (list(dict.fromkeys(cosines[name])) for name in ("run", "pairs"))
+    by_run = _colour_and_shape("run", runs, alt.Legend(**LEGEND, columns=1))
     base = alt.Chart(cosines).encode(
         x=alt.X("epoch:Q", title="epochs trained", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("cosine:Q", title="mean cosine", scale=alt.Scale(zero=False)),
-        color=alt.Color(
-            "run:N", title=None, scale=alt.Scale(domain=runs, range=COLOURS), legend=alt.Legend(**LEGEND, columns=1)
-        ),
+        color=by_run["color"],
         detail="pairs:N",
         tooltip=["run:N", "pairs:N", "epoch:Q", alt.Tooltip("cosine:Q", format=".3f")],
     )
@@ -100,14 +98,11 @@ def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
         "pairs:N",
         title=None,
         scale=alt.Scale(domain=pairs, range=DASHES),
-        legend=alt.Legend(orient="bottom", columns=1, labelLimit=320, symbolStrokeColor=QUIET, symbolSize=400),
+        legend=alt.Legend(orient="bottom", columns=1, labelLimit=320, symbolStrokeColor=GREY, symbolSize=400),
     )
-    shape = alt.Shape(
-        "run:N", scale=alt.Scale(domain=runs, range=SHAPES), legend=alt.Legend(**LEGEND, columns=1), title=None
-    )
-    now = alt.Chart(pd.DataFrame({"epoch": [epoch]})).mark_rule(color=QUIET, strokeDash=[2, 3]).encode(x="epoch:Q")
+    now = alt.Chart(pd.DataFrame({"epoch": [epoch]})).mark_rule(color=GREY, strokeDash=[2, 3]).encode(x="epoch:Q")
     lines = base.mark_line(strokeWidth=2).encode(strokeDash=dash)
-    dots = base.mark_point(filled=True, size=60, opacity=1).encode(shape=shape)
+    dots = base.mark_point(filled=True, size=60, opacity=1).encode(shape=by_run["shape"])
     return alt.layer(now, lines, dots).properties(height=380)
 
 
@@ -123,7 +118,6 @@ def operating_curve(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.LayerChart:
     x = alt.X("false_positive_rate:Q", title="1 - specificity (false alarms)", scale=scale, axis=alt.Axis(tickCount=5))
     y = alt.Y("sensitivity:Q", title="sensitivity (found)", scale=scale, axis=alt.Axis(tickCount=5))
     diagonal = alt.Chart(pd.DataFrame({"false_positive_rate": [0, 1], "sensitivity": [0, 1]}))
-    legend = alt.Legend(**LEGEND, columns=2)
     # The first is vermillion, so that no other point is taken for it.
     colours = [COLOURS[1], *(colour for colour in COLOURS if colour != COLOURS[1])]
     shapes = ["diamond", *(shape for shape in SHAPES if shape != "diamond")]
@@ -133,8 +127,7 @@ def operating_curve(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.LayerChart:
         .encode(
             x=x,
             y=y,
-            color=alt.Color("what:N", title=None, legend=legend, scale=alt.Scale(domain=names, range=colours)),
-            shape=alt.Shape("what:N", title=None, legend=legend, scale=alt.Scale(domain=names, range=shapes)),
+            **_colour_and_shape("what", names, alt.Legend(**LEGEND, columns=2), colours, shapes),
             size=alt.condition(alt.datum.what == names[0], alt.value(220), alt.value(90)),
             tooltip=[
                 alt.Tooltip("what:N", title="point"),
@@ -145,7 +138,7 @@ def operating_curve(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.LayerChart:
     )
     steps = alt.Chart(curve).mark_line(interpolate="step-after", strokeWidth=2, color=COLOURS[0])
     return alt.layer(
-        diagonal.mark_line(color=QUIET, strokeDash=[4, 4]).encode(x=x, y=y),
+        diagonal.mark_line(color=GREY, strokeDash=[4, 4]).encode(x=x, y=y),
         steps.encode(x=x, y=y, order=alt.Order("false_positive_rate:Q")),
         points,
     ).properties(height=420)
@@ -159,7 +152,7 @@ def run_key(runs: Sequence[str]) -> alt.LayerChart:
         )
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=alt.X("at:Q", axis=None, scale=alt.Scale(domain=[0, 40])), color=_run_colour(runs), shape=_run_shape(runs)
+        x=alt.X("at:Q", axis=None, scale=alt.Scale(domain=[0, 40])), **_colour_and_shape("run", runs)
     )
     return alt.layer(points).properties(height=alt.Step(22))
 
@@ -172,21 +165,28 @@ def training_curve(values: pd.DataFrame, runs: Sequence[str], from_zero: bool = 
         runs: all runs, in the order of their colours.
         from_zero: whether the scale starts at 0.
     """
+    by_run = _colour_and_shape("run", runs)
     tips = ["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")]
     base = alt.Chart(values).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, tickCount=6)),
         y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=from_zero), axis=alt.Axis(tickCount=5)),
-        color=_run_colour(runs),
+        color=by_run["color"],
         tooltip=tips,
     )
-    dots = base.mark_point(filled=True, size=45, opacity=1).encode(shape=_run_shape(runs))
+    dots = base.mark_point(filled=True, size=45, opacity=1).encode(shape=by_run["shape"])
     rings = base.transform_filter("datum.kept").mark_point(size=220, strokeWidth=2, shape="circle")
     return alt.layer(base.mark_line(strokeWidth=1.8), dots, rings).properties(height=200)
 
 
-def _run_colour(runs: Sequence[str]) -> alt.Color:
-    return alt.Color("run:N", legend=None, scale=alt.Scale(domain=list(runs), range=COLOURS))
-
-
-def _run_shape(runs: Sequence[str]) -> alt.Shape:
-    return alt.Shape("run:N", legend=None, scale=alt.Scale(domain=list(runs), range=SHAPES))
+def _colour_and_shape(
+    field: str,
+    kinds: Sequence[str],
+    legend: alt.Legend | None = None,
+    colours: Sequence[str] = COLOURS,
+    shapes: Sequence[str] = SHAPES,
+) -> dict[str, Any]:
+    """Encodings that give each kind a colour and a shape, in one legend or none."""
+    return {
+        "color": alt.Color(f"{field}:N", title=None, legend=legend, scale=alt.Scale(domain=list(kinds), range=colours)),
+        "shape": alt.Shape(f"{field}:N", title=None, legend=legend, scale=alt.Scale(domain=list(kinds), range=shapes)),
+    }

@@ -1,11 +1,11 @@
-"""The two maps of the feature space as one table: the films they share, what either run says of them, groups."""
+"""The two maps of the feature space as one table: the films they share, each run's scores and calls, groups of films."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
-from app.numbers.feature_maps import RIGHT, Watched, same_films
+from app.numbers.feature_maps import RIGHT, ProbeFilms, same_films
 from training.run.index import RunEntry
 
 
@@ -13,11 +13,11 @@ class Side(NamedTuple):
     """One of the maps: a run, its films (with `film`, which names a film on both sides) and its features."""
 
     entry: RunEntry
-    run: Watched
+    run: ProbeFilms
     films: pd.DataFrame
 
 
-def sides_of(runs: Sequence[tuple[RunEntry, Watched]]) -> tuple[list[Side], bool]:
+def sides_of(runs: Sequence[tuple[RunEntry, ProbeFilms]]) -> tuple[list[Side], bool]:
     """The maps of one or two runs, and whether a film of one is a film of the other."""
     linked = len(runs) < 2 or same_films(runs[0][1], runs[1][1])
     sides = []
@@ -28,11 +28,11 @@ def sides_of(runs: Sequence[tuple[RunEntry, Watched]]) -> tuple[list[Side], bool
 
 
 def named(sides: Sequence[Side]) -> list[tuple[str, Side]]:
-    """Each map with where it is, where there are two."""
+    """Each map with `, left` or `, right`; alone it needs neither."""
     return list(zip([""] if len(sides) == 1 else [", left", ", right"], sides, strict=True))
 
 
-def said_of(sides: Sequence[Side]) -> pd.DataFrame:
+def scores_of(sides: Sequence[Side]) -> pd.DataFrame:
     """All films, a row each by `film`: row, split, source, label, and the score and call of each run."""
     known = pd.concat([side.films for side in sides]).drop_duplicates("film").set_index("film")
     table = known[["row", "split", "source", "target"]].rename(columns={"target": "label"})
@@ -43,11 +43,10 @@ def said_of(sides: Sequence[Side]) -> pd.DataFrame:
 
 
 def named_groups(sides: Sequence[Side], table: pd.DataFrame) -> dict[str, list[int]]:
-    """Films that are worth a look together, by what they have in common and how many they are.
+    """Groups of films worth a look; each name says what the films share and how many they are.
 
     Args:
-        sides: the maps.
-        table: from `said_of`.
+        table: from `scores_of`.
     """
     groups = {}
     if len(sides) == 2:

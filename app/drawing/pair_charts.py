@@ -25,9 +25,8 @@ def score_against_score(
         films: columns row, source, label, `x` and `y`.
         x: column of the first run's scores.
         y: column of the other's.
-        names: of both runs.
-        thresholds: of both, dashed lines; None where the most probable class is called.
-        labels: that there are, also among films that are not drawn, so that each keeps its colour and shape.
+        thresholds: of both runs, drawn dashed; None where the most probable class is called.
+        labels: all labels, also of films that are not drawn, so that each keeps its colour and shape.
     """
     unit, ends = alt.Scale(domain=[0, 1]), pd.DataFrame({"a": [0, 1], "b": [0, 1]})
     axes = [
@@ -45,7 +44,7 @@ def score_against_score(
         alt.Tooltip("row:Q", title="film"),
         "source:N",
         "label:N",
-        *(alt.Tooltip(f"{c}:Q", title=n, format=".3f") for c, n in zip((x, y), names, strict=True)),
+        *(alt.Tooltip(f"{c}:Q", title=name, format=".3f") for c, name in zip((x, y), names, strict=True)),
     ]
     known = [*labels, "no label"] if films["label"].isna().any() else [*labels]
     points = (

@@ -1,7 +1,7 @@
 """Pictures as part of the page itself.
 
-Streamlit keeps pictures as files of its server and deletes those that no page names at that moment; with several visitors a
-page can be left with the address of a file that is gone. A picture inside the page needs no file.
+Streamlit keeps pictures as files of its server and deletes those that no page names at that moment: with several visitors, a
+page can name a file that is gone. A picture inside the page needs no file.
 """
 
 import base64
@@ -18,7 +18,6 @@ def put(place: Any, picture: np.ndarray, caption: str) -> None:
     Args:
         place: a column or an empty place of the page.
         picture: rows x columns of grey, or x 3 of RGB; uint8, or float in [0, 1].
-        caption: below it.
     """
     if picture.dtype != np.uint8:
         picture = (255 * np.clip(picture, 0, 1)).round().astype(np.uint8)

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import IO
 
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
-GRACE = 5.0  # seconds that a process has to end after it was asked to
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 @dataclass(frozen=True)
-class Job:
+class AuditJob:
     """An audit that was started.
 
     Attributes:
         names: of its runs.
-        output: where its results go.
+        output: the folder of its results.
         state: `running`, `done`, `failed` or `stopped`.
         seconds: that it ran.
         reason: why it failed, as a sentence without paths.
@@ -48,16 +48,12 @@ class AuditDesk:
     """Runs `training.evaluate`, one audit at a time; its methods may be called from any thread."""
 
     def __init__(self, program: Sequence[str] = (sys.executable, "-m", "training.evaluate")) -> None:
-        """A desk without a job.
-
-        Args:
-            program: what is run, before the run folders.
-        """
+        """A desk without a job; `program` is run with the run folders as arguments."""
         self._program = list(program)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._said: IO[bytes] | None = None
-        self._job: Job | None = None
+        self._stderr: IO[bytes] | None = None
+        self._job: AuditJob | None = None
         self._began = 0.0
 
     def start(self, names: Sequence[str], runs: Sequence[Path], output: Path) -> bool:
@@ -65,15 +61,15 @@ class AuditDesk:
         with self._lock:
             if self._look() is not None and self._process is not None:
                 return False
-            self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
             self._began = time.monotonic()
-            self._job = Job(tuple(names), output, RUNNING, 0.0)
+            self._job = AuditJob(tuple(names), output, RUNNING, 0.0)
             try:
                 self._process = subprocess.Popen(
                     [*self._program, *(str(run.resolve()) for run in runs), "--output", str(output)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    stderr=self._said,
+                    stderr=self._stderr,
                     start_new_session=True,  # so that its own processes end with it
                 )
             except OSError as error:
@@ -82,7 +78,7 @@ class AuditDesk:
             atexit.register(self.stop)
             return True
 
-    def job(self) -> Job | None:
+    def job(self) -> AuditJob | None:
         """The audit that is running, or the last one."""
         with self._lock:
             return self._look()
@@ -100,36 +96,36 @@ class AuditDesk:
                 self._process.wait()
             self._end(STOPPED)
 
-    def _look(self) -> Job | None:
+    def _look(self) -> AuditJob | None:
         if self._process is not None and self._job is not None:
             code = self._process.poll()
             if code is None:
-                self._job = Job(self._job.names, self._job.output, RUNNING, time.monotonic() - self._began)
+                self._job = AuditJob(self._job.names, self._job.output, RUNNING, time.monotonic() - self._began)
             else:
                 self._end(DONE if code == 0 else FAILED, "" if code == 0 else self._why(code))
         return self._job
 
     def _why(self, code: int) -> str:
-        assert self._said is not None
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").splitlines()
+        assert self._stderr is not None
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").splitlines()
         for line in reversed(lines):
             if line.startswith("error: "):
                 return without_paths(line.removeprefix("error: "))
         if code < 0:
-            return "the system ended it, perhaps for lack of memory"
-        return "it broke off; the same command in a terminal says where"
+            return "the system killed it, perhaps for lack of memory"
+        return "it crashed; the same command in a terminal shows where"
 
     def _end(self, state: str, reason: str = "") -> None:
-        assert self._job is not None and self._said is not None
-        self._job = Job(self._job.names, self._job.output, state, time.monotonic() - self._began, reason)
-        self._said.close()
-        self._process = self._said = None
+        assert self._job is not None and self._stderr is not None
+        self._job = AuditJob(self._job.names, self._job.output, state, time.monotonic() - self._began, reason)
+        self._stderr.close()
+        self._process = self._stderr = None
         atexit.unregister(self.stop)
 
 
 def without_paths(text: str) -> str:
-    """A sentence in which only the last part of each path is left: folders of a server are nobody's business."""
+    """A sentence in which only the last part of each path is left: visitors are shown no folder of the server."""
     return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:,;'\"]+)*[\\/](?=[^\s\\/:,;'\"])", "", text)
 
 

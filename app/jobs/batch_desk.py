@@ -1,4 +1,4 @@
-"""Who may score a batch when: one job at a time on the server, the others in line, each seen by its owner alone."""
+"""The queue of batch jobs: one runs at a time on the server, the others wait, each is seen by its owner alone."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ GRACE = 40.0  # seconds that a visitor may be disconnected; the session is forgo
 
 
 class Presence:
-    """Whether a visitor is there, or left only a moment ago.
+    """Whether a visitor is there, or left less than the grace period ago.
 
     Args:
         connected: whether there is a connection right now.
@@ -24,7 +24,7 @@ class Presence:
         self._missed_since: float | None = None
 
     def __call__(self) -> bool:
-        """True from connection to the end of the grace after it."""
+        """True while connected, and until the grace period after it ends."""
         if self._connected():
             self._missed_since = None
             return True
@@ -33,8 +33,8 @@ class Presence:
         return now - self._missed_since < self._grace
 
 
-class Desk:
-    """Takes jobs, starts one after the other, and gives a job to whoever has its token."""
+class BatchDesk:
+    """Takes jobs, starts them one after the other, and returns a job to whoever has its token."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,12 +46,12 @@ class Desk:
         """Put a job in line, or start it; it replaces an ended one of the same token.
 
         Raises:
-            JobError: the line is too long, or the visitor has a job that goes on.
+            JobError: the line is too long, or the visitor has a job that has not ended.
         """
         with self._lock:
-            self._sweep()
-            known = self._jobs.get(token)
-            if known is not None and not known.ended:
+            self._drop_abandoned()
+            last = self._jobs.get(token)
+            if last is not None and not last.ended:
                 raise JobError("Your last job has not ended yet.")
             if len(self._line) >= LONGEST_LINE:
                 raise JobError("Too many jobs are waiting already: try again in some minutes.")
@@ -62,7 +62,7 @@ class Desk:
     def job(self, token: str) -> BatchJob | None:
         """The job of a token."""
         with self._lock:
-            self._sweep()
+            self._drop_abandoned()
             return self._jobs.get(token)
 
     def before(self, job: BatchJob) -> int:
@@ -74,14 +74,14 @@ class Desk:
         """Stop a job: one that waits at once, one that runs after its shard."""
         job.cancel()
         with self._lock:
-            waited = job in self._line
-            if waited:
+            waiting = job in self._line
+            if waiting:
                 self._line.remove(job)
-        if waited:
+        if waiting:
             job.run()  # ends at once, and gives up its films
 
     def forget(self, token: str) -> None:
-        """Cancel a job and drop all that it found."""
+        """Cancel a job and drop its results."""
         with self._lock:
             job = self._jobs.pop(token, None)
         if job is not None:
@@ -97,13 +97,13 @@ class Desk:
         job.run()
         with self._lock:
             self._running = None
-            self._sweep()
+            self._drop_abandoned()
             self._next()
 
-    def _sweep(self) -> None:
+    def _drop_abandoned(self) -> None:
         """Drop the jobs of visitors that are gone; under the lock."""
         for token, job in list(self._jobs.items()):
-            if not job.wanted:
+            if not job.visitor_present:
                 del self._jobs[token]
                 job.cancel()
                 if job in self._line:

@@ -1,7 +1,7 @@
-"""Scoring many films in the background: what a job is asked, how far it is, and what it leaves; free of streamlit.
+"""Scoring many films in the background: request, progress and end of a job; without streamlit.
 
 The work is that of `training.evaluate --dicom-dir`, shard by shard. Torch is imported when a job starts, in its thread.
-What a job writes are tables of keyed hashes, in a folder that its owner alone can read and that goes with the job.
+A job writes tables of keyed hashes alone, into a folder that only its owner can read and that is removed with the job.
 """
 
 import os
@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,12 +38,10 @@ class Request:
     """What a visitor wants scored.
 
     Attributes:
-        films: the files.
         runs: run folders by the names that pages give them.
-        policy: which films are admitted.
         uploaded: whether the files are uploads.
         notice: a sentence for every row that leaves.
-        key: of the hashes; None for one of this job alone, which is kept nowhere.
+        key: of the hashes; None for one of this job alone, which is not kept.
     """
 
     films: Folder
@@ -55,34 +53,36 @@ class Request:
 
 
 class BatchJob:
-    """One job: `run` works it off in a thread of its own, the page reads the attributes at any time.
+    """One job: `run` does it, in a thread of its own; the page reads the attributes at any time.
+
+    Args:
+        present: false once the visitor has gone, which stops the job.
 
     Attributes:
-        phase: what it is at.
         total: number of files, once they are listed.
-        done: number of files with a result.
+        finished: number of files with a result.
         counts: number of files by status, so far.
-        cancelled: whether it ended before its time because someone asked for it.
-        error: why it ended before its time, in words; else empty.
-        results: of the finished part, at the end; None where no part was.
+        cancelled: whether it was stopped before all files had a result.
+        error: why it failed, in words; else empty.
+        results: of the finished shards, at the end; None where no shard was finished.
     """
 
-    def __init__(self, request: Request, wanted: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, request: Request, present: Callable[[], bool] = lambda: True) -> None:
         self._request: Request | None = request
-        self._wanted = wanted  # false when its visitor has gone
+        self._present = present
         self._stop = threading.Event()
         self.uploaded, self.own_key = request.uploaded, request.key is None
         self.phase: Phase = "waiting"
-        self.total = self.done = 0
+        self.total = self.finished = 0
         self.counts: dict[str, int] = {}
         self.cancelled = False
         self.error = ""
         self.results: BatchResults | None = None
 
     @property
-    def wanted(self) -> bool:
+    def visitor_present(self) -> bool:
         """Whether its visitor is still there."""
-        return self._wanted()
+        return self._present()
 
     @property
     def stopping(self) -> bool:
@@ -99,7 +99,7 @@ class BatchJob:
         self._stop.set()
 
     def run(self) -> None:
-        """Work it off; never raises. Folder in memory and files on disk are given up at the end in any case."""
+        """Do it; never raises. Uploads in memory and files on disk are dropped at the end in any case."""
         request, self._request = self._request, None
         try:
             if request is not None and not self._stopping():
@@ -108,15 +108,15 @@ class BatchJob:
         except Exception as error:  # the texts of most hold paths
             self.error = sentence_of(error)
         finally:
-            self.cancelled = self._stop.is_set() and not (self.total and self.done == self.total)
+            self.cancelled = self._stop.is_set() and not (self.total and self.finished == self.total)
             self.phase = "ended"
 
     def _stopping(self) -> bool:
-        return self._stop.is_set() or not self._wanted()
+        return self._stop.is_set() or not self._present()
 
     def _work(self, request: Request, place: Path) -> None:
         self.phase = "loading"
-        entries = _listed(request.films.entries())
+        entries = _listed(request.films)
         self.total = len(entries)
         import torch
 
@@ -134,7 +134,7 @@ class BatchJob:
             device="cuda" if torch.cuda.is_available() else "cpu",
             files=max(FEWEST, min(MOST, len(entries) // 40)),
         )
-        store, finished = ShardStore(str(place)), list[str]()
+        store, shards = ShardStore(str(place)), list[str]()
 
         def until_stopped() -> "Iterator[Shard]":
             for shard in shards_of(job, entries):
@@ -142,35 +142,35 @@ class BatchJob:
                     return
                 yield shard
 
-        predictors, counted, seen = [], Counter[str](), set[str]()
+        predictors, counts, scored = [], Counter[str](), set[str]()
         try:
             with ShardScorer(job) as scorer:
                 predictors = scorer.predictors
                 self.phase = "scoring"
                 for shard, table in scorer.tables(until_stopped()):
                     store.write(shard, table)
-                    finished.append(shard.name)
+                    shards.append(shard.name)
                     for status, film in zip(table["status"].to_pylist(), table["instance"].to_pylist(), strict=True):
-                        copy = status == "scored" and film is not None and film in seen
-                        counted["skipped" if copy else status] += 1
+                        copy = status == "scored" and film is not None and film in scored
+                        counts["skipped" if copy else status] += 1
                         if status == "scored":
-                            seen.add(film)
-                    self.counts = {status: counted[status] for status in STATUSES}
-                    self.done += len(shard.entries)
+                            scored.add(film)
+                    self.counts = {status: counts[status] for status in STATUSES}
+                    self.finished += len(shard.entries)
                     if self._stopping():
-                        break  # files that are being read are left
+                        break  # without waiting for the files that are being read
         except Exception as error:
             self.error = sentence_of(error)
-        if finished:
+        if shards:
             self.phase = "collecting"
             names = list(request.runs)
-            self.results = collect(job, store, finished, predictors, names, request.uploaded, request.notice)
+            self.results = collect(job, store, shards, predictors, names, request.uploaded, request.notice)
 
 
-def _listed(found: Iterable[Entry]) -> list[Entry]:
-    """All entries; raises JobError for none, and for more than a page is made for."""
+def _listed(folder: Folder) -> list[Entry]:
+    """All files of a folder; raises JobError for none, and for more than a page is made for."""
     entries: list[Entry] = []
-    for entry in found:
+    for entry in folder.entries():
         if len(entries) == MOST_FILES:
             raise JobError(
                 f"There are more than {MOST_FILES:,} files: choose a sub-folder, or score them from the command line."
@@ -182,7 +182,7 @@ def _listed(found: Iterable[Entry]) -> list[Entry]:
 
 
 def sentence_of(error: Exception) -> str:
-    """What a visitor is told of an error: never its own text, which may hold a path, unless we wrote it for them."""
+    """An error in words for a visitor: never its own text, which may hold a path, unless it was written for visitors."""
     if isinstance(error, JobError):
         return str(error)
     if isinstance(error, CheckpointError):

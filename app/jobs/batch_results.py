@@ -1,4 +1,4 @@
-"""What a batch job found, as the tables that its page shows and the files that its visitor takes away."""
+"""The results of a batch job: tables for its page, files for its visitor to take away."""
 
 import io
 import tempfile
@@ -29,11 +29,10 @@ class BatchResults:
         files: a row a file: film, status, reason, message, and facts that say what kind of film it is.
         predictions: a row a scored film: film, source, then a score and a call for each run.
         sources: a row a source: films, then the mean score and the number of positive calls of each run.
-        runs: names of the runs, in their order.
-        positive: what each run calls positive.
+        positive: name of each run's positive class.
         inverted: number of scored films that look inverted.
         predictions_csv: a row for each scored film and run, in the columns of the command line.
-        files_csv: a row a file, with all that is known of it.
+        files_csv: a row a file, with all columns.
         parquet: a zip with both as Parquet.
     """
 
@@ -62,53 +61,52 @@ def collect(
     """Merge the finished shards of a job.
 
     Args:
-        job: what was done.
-        store: of the shards.
-        shards: names of those that are finished, in the folder's order.
+        shards: names of the finished ones, in the folder's order.
         predictors: the checkpoints, in the order of the job's runs.
         runs: their names.
-        uploaded: whether the files are a visitor's uploads, which are told by their number, or a folder's.
-        notice: a sentence for every row that leaves.
+        uploaded: whether the files are a visitor's uploads, which are named by their number.
+        notice: a sentence for every row of the downloads.
     """
-    found = survey(store, shards, None)
-    # Merge names a run after its folder, of which two may be called alike; the names are set below.
+    surveyed = survey(store, shards, None)
+    # Merge names a run after its folder, and two folders may have the same name; the names are set below.
     subjects = [Subject(run, predictor, None) for run, predictor in zip(job.runs, predictors, strict=True)]
-    merge = Merge(job, store, shards, found, subjects, None, "institution")
+    merge = Merge(job, store, shards, surveyed, subjects, None, "institution")
     with tempfile.TemporaryDirectory(prefix="end-cxr-") as place:
         merge.write_files(Path(place) / "files.parquet")
         merge.write_predictions(Path(place) / "predictions.parquet")
         files = pd.read_parquet(Path(place) / "files.parquet")
-        said = pd.read_parquet(Path(place) / "predictions.parquet")
+        predictions = pd.read_parquet(Path(place) / "predictions.parquet")
     scored = int((files["status"] == "scored").sum())
-    if said.empty:
-        said = pd.DataFrame(columns=["run", "row", "file", "source", "score", "logit", "prediction"])
+    if predictions.empty:
+        predictions = pd.DataFrame(columns=["run", "row", "file", "source", "score", "logit", "prediction"])
     else:
-        said["run"] = np.repeat(np.array(runs, dtype=object), scored)
-        said = said.drop(columns=["split", "target"])
-    said["source"] = said["source"].fillna("institution not stated")
-    named = [_films(table, uploaded) for table in (files, said)]
-    leaving = [table.assign(notice=notice) for table in named]
+        predictions["run"] = np.repeat(np.array(runs, dtype=object), scored)
+        predictions = predictions.drop(columns=["split", "target"])
+    predictions["source"] = predictions["source"].fillna("institution not stated")
+    files, predictions = _with_film(files, uploaded), _with_film(predictions, uploaded)
+    taken = {"files": files.assign(notice=notice), "predictions": predictions.assign(notice=notice)}
+    positive = tuple(_positive(predictor) for predictor in predictors)
     return BatchResults(
         {status: int((files["status"] == status).sum()) for status in STATUSES},
-        found.counts.sort_values(["status", "files"], ascending=[True, False], ignore_index=True),
-        named[0][["film", "status", "reason", "message", "modality", "view_position", "manufacturer"]].rename(
+        surveyed.counts.sort_values(["status", "files"], ascending=[True, False], ignore_index=True),
+        files[["film", "status", "reason", "message", "modality", "view_position", "manufacturer"]].rename(
             columns={"view_position": "view"}
         ),
-        _side_by_side(named[1], runs),
-        _by_source(named[1], runs, [_positive(predictor) for predictor in predictors]),
+        _side_by_side(predictions, runs),
+        _by_source(predictions, runs, positive),
         tuple(runs),
-        tuple(_positive(predictor) for predictor in predictors),
+        positive,
         int((files["looks_inverted"].eq(True) & files["status"].eq("scored")).sum()),
-        csv_safe(leaving[1]).to_csv(index=False).encode(),
-        csv_safe(leaving[0]).to_csv(index=False).encode(),
-        _zipped({"files.parquet": leaving[0], "predictions.parquet": leaving[1]}, notice),
+        csv_safe(taken["predictions"]).to_csv(index=False).encode(),
+        csv_safe(taken["files"]).to_csv(index=False).encode(),
+        _zipped(taken, notice),
     )
 
 
-def _films(table: pd.DataFrame, uploaded: bool) -> pd.DataFrame:
+def _with_film(table: pd.DataFrame, uploaded: bool) -> pd.DataFrame:
     """With a column `film` in front: the number of the upload, or row and keyed hash of a folder's file."""
     if uploaded:
-        # The hash of a name that we gave is worth nothing.
+        # A hash of the name that we gave it says nothing.
         film = [f"film {row + 1}" for row in table["row"]]
         table = table.drop(columns="file")
     else:
@@ -116,23 +114,23 @@ def _films(table: pd.DataFrame, uploaded: bool) -> pd.DataFrame:
     return table.assign(film=pd.Series(film, index=table.index, dtype=object))[["film", *table.columns]]
 
 
-def _side_by_side(said: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
+def _side_by_side(predictions: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
     """A row a film, two columns a run: its name for the score, and `call: ` before it for the call."""
-    films = [said[said["run"] == run].reset_index(drop=True) for run in runs]
+    films = [predictions[predictions["run"] == run].reset_index(drop=True) for run in runs]
     table = films[0][["film", "source"]].copy()
-    for run, own in zip(runs, films, strict=True):
-        table[run], table[f"call: {run}"] = own["score"].astype(float), own["prediction"]
+    for run, rows in zip(runs, films, strict=True):
+        table[run], table[f"call: {run}"] = rows["score"].astype(float), rows["prediction"]
     return table
 
 
-def _by_source(said: pd.DataFrame, runs: Sequence[str], positive: Sequence[str]) -> pd.DataFrame:
+def _by_source(predictions: pd.DataFrame, runs: Sequence[str], positive: Sequence[str]) -> pd.DataFrame:
     """A row a source, in the order of its films; the name of a run heads its mean score, `called: ` its positive calls."""
-    first = said[said["run"] == runs[0]]
+    first = predictions[predictions["run"] == runs[0]]
     table = first.groupby("source").size().rename("films").to_frame()
     for run, name in zip(runs, positive, strict=True):
-        own = said[said["run"] == run]
-        table[run] = own.groupby("source")["score"].mean()
-        table[f"called: {run}"] = own["prediction"].eq(name).groupby(own["source"]).sum()
+        rows = predictions[predictions["run"] == run]
+        table[run] = rows.groupby("source")["score"].mean()
+        table[f"called: {run}"] = rows["prediction"].eq(name).groupby(rows["source"]).sum()
     return table.sort_values(["films", "source"], ascending=[False, True]).reset_index()
 
 
@@ -149,5 +147,5 @@ def _zipped(tables: dict[str, pd.DataFrame], notice: str) -> bytes:
         for name, table in tables.items():
             part = io.BytesIO()
             table.to_parquet(part, index=False)
-            archive.writestr(name, part.getvalue())
+            archive.writestr(f"{name}.parquet", part.getvalue())
     return content.getvalue()

@@ -7,7 +7,7 @@ from datasets.film.radiograph import source_bytes
 
 
 class UploadName(str):
-    """A neutral name that carries the content, so that a decoding process is sent the one file that it is to read."""
+    """A neutral name that carries the content, so that a decoding process is sent only the file that it reads."""
 
     __slots__ = ("content",)
     content: bytes

@@ -1,6 +1,6 @@
 """The one folder of the server whose films visitors may score: its sub-folders, and no way out of it.
 
-An administrator names it in the environment variable END_CXR_FILMS. Visitors see names below it, never where it lies.
+An administrator names it in the environment variable END_CXR_FILMS. Visitors see names below it, never its path.
 """
 
 import os
@@ -15,7 +15,7 @@ NO_SUCH_FOLDER = "There is no such folder below the films' folder of this server
 
 
 class FilmsFolderError(ValueError):
-    """A folder that may not be read or isn't there; one sentence for both, so that it tells nothing of the server."""
+    """A folder that may not be read or isn't there; the same sentence for both, so that it reveals nothing of the server."""
 
 
 def films_root() -> Path | None:
@@ -28,10 +28,10 @@ def films_root() -> Path | None:
 
 
 def sub_folders(root: Path) -> list[str]:
-    """Folders below the root as `a/b`, the nearest first; links, hidden ones and what lies deep are left out."""
-    found: list[str] = []
+    """Folders below the root as `a/b`, the nearest first; without links, hidden folders and those below DEPTH."""
+    folders: list[str] = []
     waiting = deque([""])
-    while waiting and len(found) < LISTED:
+    while waiting and len(folders) < LISTED:
         below = waiting.popleft()
         try:
             with os.scandir(root / below) as children:
@@ -48,10 +48,10 @@ def sub_folders(root: Path) -> list[str]:
             except UnicodeEncodeError:  # a name that no page can show
                 continue
             path = f"{below}/{name}" if below else name
-            found.append(path)
+            folders.append(path)
             if path.count("/") + 1 < DEPTH:
                 waiting.append(path)
-    return found[:LISTED]
+    return folders[:LISTED]
 
 
 def confined(root: Path, typed: str) -> Path:

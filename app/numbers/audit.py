@@ -10,10 +10,12 @@ import pandas as pd
 
 from training.run.index import audit_folder
 
-SCHEMA_VERSION = 1  # as `training.bias.report.audit` writes
+SCHEMA_VERSION = 1  # as `training.bias.report.values` has it
 REPORT, PAGE = "report.json", "report.html"
 LONGEST = 1 << 26  # bytes of a report.json that is read
 ALL_FILMS = "all films"
+FRAMES = ("checks", "cells", "roc", "reliability", "leakage", "shortcuts", "fields")
+PLAIN = ("name", "headline", "films", "patients", "within_sources")
 METRICS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -37,12 +39,11 @@ class Grouping:
 
     values: pd.DataFrame
     gaps: pd.DataFrame
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class AuditedRun:
-    """What was found of one checkpoint: as `training.bias.report.values.RunAudit`, NaN where nothing can be concluded."""
+    """The audit of one checkpoint: as `training.bias.report.values.RunAudit`, NaN where nothing can be concluded."""
 
     name: str
     headline: str
@@ -86,9 +87,9 @@ class Audit:
 
     def only(self, names: Sequence[str]) -> "Audit":
         """The part about these runs, in this order; comparisons where both sides are among them."""
-        found = {run.name: run for run in self.runs}
+        runs = {run.name: run for run in self.runs}
         kept = [c for c in self.comparisons if c.reference in names and c.other in names]
-        return replace(self, runs=tuple(found[name] for name in names), comparisons=tuple(kept))
+        return replace(self, runs=tuple(runs[name] for name in names), comparisons=tuple(kept))
 
 
 def places(folders: Sequence[Path]) -> list[Path]:
@@ -110,7 +111,7 @@ def read_audit(text: str) -> Audit:
             raise AuditError("it was written by another version of this package")
         about = {name: value for name, value in values.items() if name not in ("runs", "comparisons", "unlabelled")}
         runs = tuple(_run(run) for run in values["runs"])
-        return Audit(about, runs, tuple(_compared(one) for one in values["comparisons"]))
+        return Audit(about, runs, tuple(_compared(pair) for pair in values["comparisons"]))
     except AuditError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -128,42 +129,34 @@ def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 def by_group(audit: Audit, by: str, metric: str) -> pd.DataFrame:
     """One metric of every run by group: the columns of `Grouping.values`, and run."""
-    parts = []
-    for run in audit.runs:
-        if by in run.groups:
-            values = run.groups[by].values
-            parts.append(values[values["metric"] == metric].assign(run=run.name))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    parts = [run.groups[by].values.assign(run=run.name) for run in audit.runs if by in run.groups]
+    return _stacked([values[values["metric"] == metric] for values in parts])
 
 
 def gaps_of(audit: Audit, by: str, metric: str) -> pd.DataFrame:
     """How far groups are apart in one metric, a row a run: the columns of `Grouping.gaps`, and run."""
-    parts = []
-    for run in audit.runs:
-        if by in run.groups:
-            gaps = run.groups[by].gaps
-            parts.append(gaps[gaps["metric"] == metric].assign(run=run.name))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    parts = [run.groups[by].gaps.assign(run=run.name) for run in audit.runs if by in run.groups]
+    return _stacked([gaps[gaps["metric"] == metric] for gaps in parts])
 
 
 def answers(audit: Audit) -> pd.DataFrame:
     """The checks of all runs beside each other: a row a question, a column a run."""
     columns = {run.name: run.checks.set_index("name")["answer"] for run in audit.runs if len(run.checks)}
-    table = pd.DataFrame(columns).reindex(list(dict.fromkeys(name for c in columns.values() for name in c.index)))
+    questions = dict.fromkeys(name for column in columns.values() for name in column.index)
+    table = pd.DataFrame(columns).reindex(list(questions))
     return table.fillna("not asked").rename_axis("question").reset_index()
 
 
 def leaks(audit: Audit) -> pd.DataFrame:
-    """What probes read from the features, from 0 (no better than guessing) to 1 (without error), all runs.
+    """How well probes predict attributes from the features, from 0 (no better than guessing) to 1 (without error), all runs.
 
     Returns:
         Columns run, group (attribute and probe), estimate, low, high on that scale, leak (balanced accuracy), chance, p,
         note.
     """
-    parts = [run.leakage.assign(run=run.name) for run in audit.runs if len(run.leakage)]
-    if not parts:
-        return pd.DataFrame()
-    table = pd.concat(parts, ignore_index=True)
+    table = _stacked([run.leakage.assign(run=run.name) for run in audit.runs if len(run.leakage)])
+    if table.empty:
+        return table
     kind = table["kind"].map({"linear": "linear probe", "mlp": "small network"}).fillna(table["kind"])
     span = 1 - table["chance"]
     return table.assign(
@@ -176,38 +169,26 @@ def leaks(audit: Audit) -> pd.DataFrame:
 
 def leak_changes(audit: Audit) -> pd.DataFrame:
     """How the leak of each attribute differs between the first run and the others, balanced accuracy."""
-    parts = [c.leakage.assign(reference=c.reference, other=c.other) for c in audit.comparisons if len(c.leakage)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return _stacked(
+        [c.leakage.assign(reference=c.reference, other=c.other) for c in audit.comparisons if len(c.leakage)]
+    )
 
 
 def differences(audit: Audit) -> pd.DataFrame:
     """Paired differences of all comparisons: the columns of `Compared.rows`, with reference_run and run."""
-    parts = [c.rows.assign(reference_run=c.reference, run=c.other) for c in audit.comparisons if len(c.rows)]
+    return _stacked([c.rows.assign(reference_run=c.reference, run=c.other) for c in audit.comparisons if len(c.rows)])
+
+
+def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _run(values: dict[str, Any]) -> AuditedRun:
-    groups = {
-        name: Grouping(frame(found["values"]), frame(found["gaps"]), tuple(found["notes"]))
-        for name, found in values["groups"].items()
-    }
-    return AuditedRun(
-        name=values["name"],
-        headline=values["headline"],
-        films=values["films"],
-        patients=values["patients"],
-        checks=frame(values["checks"]),
-        cells=frame(values["cells"]),
-        groups=groups,
-        within_sources=values["within_sources"],
-        roc=frame(values["roc"]),
-        reliability=frame(values["reliability"]),
-        leakage=frame(values["leakage"]),
-        shortcuts=frame(values["shortcuts"]),
-        findings=tuple(values["findings"]),
-        fields=frame(values["fields"]),
-        notes=tuple(values["notes"]),
-    )
+    groups = {name: Grouping(frame(group["values"]), frame(group["gaps"])) for name, group in values["groups"].items()}
+    fields: dict[str, Any] = {name: values[name] for name in PLAIN}
+    fields |= {name: frame(values[name]) for name in FRAMES}
+    fields |= {name: tuple(values[name]) for name in ("findings", "notes")}
+    return AuditedRun(groups=groups, **fields)
 
 
 def _compared(values: dict[str, Any]) -> Compared:

@@ -1,4 +1,4 @@
-"""Where a few films lie among a checkpoint's features after each epoch: flat maps of them, and the pairs that EnD acts on."""
+"""The features of fixed films after each epoch: maps of them in a plane, and the pairs of films that EnD acts on."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,18 +6,20 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from app.numbers.pairs import JUDGED
+
 RIGHT, MISSED, FALSE_ALARM, OTHER = "right", "missed", "false alarm", "wrong class"
 OUTCOMES = (RIGHT, MISSED, FALSE_ALARM, OTHER)
 SHARED_SOURCE, SHARED_TARGET = "same source, other label", "same label, other source"
 
 
 class FeatureError(ValueError):
-    """Features that can't be drawn; the message is a sentence that names no place on the server."""
+    """Features that can't be drawn; the message is a sentence that names no path."""
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
-    """The films that a run was watched on, and their features.
+class ProbeFilms:
+    """A run's probe set: test and external films whose features were kept after each epoch.
 
     Attributes:
         films: columns row, file, split, source, target, score, prediction, outcome (one of `OUTCOMES`).
@@ -33,7 +35,7 @@ class Plane(NamedTuple):
 
     Attributes:
         positions: films x 2 by epoch.
-        share: of all variance, that of either axis.
+        share: of all variance, for each axis.
     """
 
     positions: dict[int, np.ndarray]
@@ -52,32 +54,32 @@ class PairCosines(NamedTuple):
     shared_target: float
 
 
-def watched(
+def probe_films(
     rows: np.ndarray, features: dict[int, np.ndarray], predictions: pd.DataFrame | None, positive: str
-) -> Watched:
-    """Join a run's probe set with what the run said of the films in the end.
+) -> ProbeFilms:
+    """Join a run's probe set with the run's predictions of the same films.
 
     Args:
         rows: of the films, as in `training.loop.probe_set.ProbeSet`.
         features: films x width by epoch.
-        predictions: the run's; its test and external films are looked at.
+        predictions: of the finished run; None where it kept none.
         positive: name of the positive class.
 
     Raises:
-        FeatureError: no predictions, films that they don't hold, features that are no numbers.
+        FeatureError: no predictions, films without a prediction, features that are NaN or infinite.
     """
     if predictions is None:
-        raise FeatureError("it kept no predictions, so that nothing is known of its films")
+        raise FeatureError("it kept no predictions, so nothing is known of its films")
     if not features or not len(rows):
         raise FeatureError("its probe set holds no features")
-    held = predictions[predictions["split"].isin(["test", "external"])].drop_duplicates("row").set_index("row")
-    if not np.isin(rows, held.index).all():
+    known = predictions[predictions["split"].isin(JUDGED)].drop_duplicates("row").set_index("row")
+    if not np.isin(rows, known.index).all():
         raise FeatureError("its probe set and its predictions are not of the same films")
     if not all(np.isfinite(values).all() for values in features.values()):
-        raise FeatureError("some of its features are not finite, so that they lie nowhere")
-    films = held.loc[rows, ["file", "split", "source", "target", "score", "prediction"]].reset_index(names="row")
+        raise FeatureError("some of its features are NaN or infinite")
+    films = known.loc[rows, ["file", "split", "source", "target", "score", "prediction"]].reset_index(names="row")
     films["outcome"] = outcomes(films["target"], films["prediction"], positive)
-    return Watched(films, {epoch: on_sphere(values) for epoch, values in features.items()})
+    return ProbeFilms(films, {epoch: on_sphere(values) for epoch, values in features.items()})
 
 
 def outcomes(target: pd.Series, prediction: pd.Series, positive: str) -> np.ndarray:
@@ -92,7 +94,7 @@ def on_sphere(features: np.ndarray) -> np.ndarray:
     return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
 
 
-def same_films(first: Watched, second: Watched) -> bool:
+def same_films(first: ProbeFilms, second: ProbeFilms) -> bool:
     """Whether a row number means one film in both runs."""
     left, right = (run.films.set_index("row")["file"] for run in (first, second))
     shared = left.index.intersection(right.index)
@@ -100,12 +102,12 @@ def same_films(first: Watched, second: Watched) -> bool:
 
 
 def principal_plane(sphere: dict[int, np.ndarray]) -> Plane:
-    """The two main components, fitted once over all epochs, so that films move and the axes don't turn."""
+    """The two main components, fitted once over all epochs, so that films move and the axes stay."""
     from sklearn.decomposition import PCA
 
     together = np.concatenate(list(sphere.values()))
     components = min(2, *together.shape)
-    with np.errstate(invalid="ignore"):  # features that are all the same have no variance to share out
+    with np.errstate(invalid="ignore"):  # features that are all the same have no variance
         pca = PCA(components, svd_solver="covariance_eigh").fit(together)
     padded = np.zeros(2)
     padded[:components] = np.nan_to_num(pca.explained_variance_ratio_)
@@ -121,13 +123,12 @@ def perplexity(films: int) -> float:
     return min(30.0, (films - 1) / 3)
 
 
-def neighbour_map(sphere: np.ndarray, start: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Films x 2 by t-SNE, in [-1, 1]; seeded and started from other positions, so that maps of one run resemble each other.
+def neighbour_map(sphere: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Films x 2 by t-SNE, in [-1, 1]; seeded, and started from given positions, so that maps of one run resemble each other.
 
     Args:
         sphere: films x width.
         start: films x 2 to start from.
-        seed: of scikit-learn's t-SNE.
     """
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -135,7 +136,7 @@ def neighbour_map(sphere: np.ndarray, start: np.ndarray, seed: int = 0) -> np.nd
     flat = start.astype(np.float32)
     flat = flat / max(float(flat[:, 0].std()), 1e-12) * 1e-4  # as small as a random start, so that films can pass
     if len(sphere) >= 8:
-        tsne = TSNE(perplexity=perplexity(len(sphere)), init=flat, random_state=seed, max_iter=500)
+        tsne = TSNE(perplexity=perplexity(len(sphere)), init=flat, random_state=0, max_iter=500)
         with threadpool_limits(1):  # a few hundred films: threads would only wait for one another
             flat = tsne.fit_transform(sphere)
     return np.asarray(flat / max(float(np.abs(flat).max()), 1e-12), float)
@@ -146,7 +147,7 @@ def pair_cosines(sphere: np.ndarray, target: np.ndarray, source: np.ndarray) -> 
 
     Args:
         sphere: films x width on the unit sphere.
-        target: of each film.
+        target: label of each film.
         source: of each film.
     """
     wide = sphere.astype(float)
@@ -159,17 +160,17 @@ def pair_cosines(sphere: np.ndarray, target: np.ndarray, source: np.ndarray) -> 
 
 
 def codes(values: np.ndarray) -> np.ndarray:
-    """Whole numbers that stand for values."""
+    """Values as whole numbers from 0, equal for equal values."""
     return np.unique(np.asarray(values, dtype=str), return_inverse=True)[1].ravel()
 
 
-def cosines_by_epoch(run: Watched) -> pd.DataFrame:
+def cosines_by_epoch(run: ProbeFilms) -> pd.DataFrame:
     """Columns epoch, pairs (`SHARED_SOURCE` or `SHARED_TARGET`), cosine."""
     target, source = (run.films[name].to_numpy() for name in ("target", "source"))
     records: list[tuple[int, str, float]] = []
     for epoch, sphere in run.sphere.items():
-        found = pair_cosines(sphere, target, source)
-        records += [(epoch, SHARED_SOURCE, found.shared_source), (epoch, SHARED_TARGET, found.shared_target)]
+        cosines = pair_cosines(sphere, target, source)
+        records += [(epoch, SHARED_SOURCE, cosines.shared_source), (epoch, SHARED_TARGET, cosines.shared_target)]
     return pd.DataFrame(records, columns=["epoch", "pairs", "cosine"])
 
 

@@ -30,12 +30,16 @@ class OperatingPoint:
     drawn: np.ndarray
 
 
+def validation_films(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The run's predictions of validation films that have a label."""
+    return predictions[(predictions["split"] == "validation") & predictions["target"].notna()]
+
+
 def presets(validation: pd.DataFrame, positive: str, own: float) -> dict[str, float]:
     """Thresholds by name, all in [0, 1].
 
     Args:
         validation: predictions of films of both classes.
-        positive: name of the positive class.
         own: the run's threshold.
     """
     score, is_positive = validation["score"].to_numpy(float), (validation["target"] == positive).to_numpy()
@@ -54,13 +58,10 @@ def operating_point(
 
     Args:
         validation: predictions of films that all have a target.
-        positive: name of the positive class.
         threshold: score from which a film is called positive.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Raises:
-        PredictionsError: no film, a score that is no probability.
+        PredictionsError: no film, or a score outside [0, 1].
     """
     called = np.where(validation["score"] >= threshold, positive, "not " + positive)
     films = read_films(validation.assign(prediction=called), positive)
@@ -79,11 +80,11 @@ def operating_point(
         measures.append(FilmMetrics(films[at], RATES))
     rates = pd.DataFrame(records)
     stratum = resampling_strata(films.patient, pd.factorize(source)[0], films.target)
-    found, _, drawn = intervals(Stacked(measures).values, stratum, resamples, seed)
+    bounds, _, drawn = intervals(Stacked(measures).values, stratum, resamples, seed)
     known = (rates["note"] == "").to_numpy()
-    kept = [interval if measured else NO_INTERVAL for interval, measured in zip(found, known, strict=True)]
-    bounds = pd.DataFrame(kept, columns=["estimate", "low", "high"], dtype=float)
-    return OperatingPoint(rates.join(bounds), np.where(known[:, None], drawn, np.nan))
+    kept = [interval if measured else NO_INTERVAL for interval, measured in zip(bounds, known, strict=True)]
+    table = pd.DataFrame(kept, columns=["estimate", "low", "high"], dtype=float)
+    return OperatingPoint(rates.join(table), np.where(known[:, None], drawn, np.nan))
 
 
 def predictive_values(
@@ -93,13 +94,13 @@ def predictive_values(
 
     Args:
         sensitivity: values in [0, 1].
-        specificity: values in [0, 1], of the same shape.
-        prevalence: share of positives among the films to come, in [0, 1].
+        specificity: of the same shape.
+        prevalence: share of positives among future films, in [0, 1].
     """
-    found, false_alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    hits, false_alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     cleared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
     with np.errstate(invalid="ignore", divide="ignore"):
-        return found / (found + false_alarms), cleared / (cleared + missed)
+        return hits / (hits + false_alarms), cleared / (cleared + missed)
 
 
 def at_prevalence(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
@@ -126,9 +127,9 @@ def at_prevalence(point: OperatingPoint, prevalence: float) -> pd.DataFrame:
 def in_a_thousand(sensitivity: float, specificity: float, prevalence: float) -> str:
     """What to expect of 1000 films, as a sentence."""
     ill = 1000 * prevalence
-    found, alarms = round(ill * sensitivity), round((1000 - ill) * (1 - specificity))
+    hits, alarms = round(ill * sensitivity), round((1000 - ill) * (1 - specificity))
     return (
-        f"Of 1000 films at this prevalence, {round(ill)} would be positive: {found} called so, {round(ill) - found} missed; "
+        f"Of 1000 films at this prevalence, {round(ill)} would be positive: {hits} called so, {round(ill) - hits} missed; "
         f"of the {1000 - round(ill)} others, {alarms} would be false alarms."
     )
 

@@ -13,14 +13,8 @@ PLACE = ["split", "row"]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What one run said of its films.
-
-    Attributes:
-        name: of the run.
-        positive: name of its positive class.
-        films: its predictions; None where they are not kept.
-    """
+class RunFilms:
+    """A run's predictions of its films; `films` is None where it kept none."""
 
     name: str
     positive: str
@@ -32,9 +26,10 @@ class Pairing:
     """Films of several runs side by side.
 
     Attributes:
-        names: of the runs that could be paired, the first one first.
+        names: of the runs that could be paired, the first run first.
         films: columns row, split, source, label, score_0, called_0, score_1, ... in the order of `names`, spread (largest
-            difference of two scores), apart (whether not all call it the same), wrong (how many do; NaN without a label).
+            difference of two scores), apart (whether they call it differently), wrong (number of runs that call it wrong; NaN
+            without a label).
             Sorted by spread, the largest first.
         problems: a sentence for each run that could not be paired, or not in full.
     """
@@ -44,7 +39,7 @@ class Pairing:
     problems: tuple[str, ...]
 
 
-def pair(runs: Sequence[Scored]) -> Pairing:
+def pair(runs: Sequence[RunFilms]) -> Pairing:
     """Pair each run's test and external films with those of the first run.
 
     By the hash of the file where both runs share some, which they do when both were hashed under one key; else by place in
@@ -78,9 +73,6 @@ def keep(films: pd.DataFrame, sources: Sequence[str], splits: Sequence[str], err
     """The films of a `Pairing` that pass all filters.
 
     Args:
-        films: of the pairing.
-        sources: names.
-        splits: names.
         error: one of `ERRORS`; a film without a label is never wrong.
     """
     runs = sum(str(name).startswith("score_") for name in films)
@@ -90,7 +82,7 @@ def keep(films: pd.DataFrame, sources: Sequence[str], splits: Sequence[str], err
     return films[kept & films["apart"]] if error == APART else films[kept]
 
 
-def _judged(run: Scored) -> pd.DataFrame | None:
+def _judged(run: RunFilms) -> pd.DataFrame | None:
     if run.films is None:
         return None
     films = run.films[run.films["split"].isin(JUDGED)]

@@ -1,4 +1,4 @@
-"""What run folders say of themselves, as tables: their headers, training curves, settings and model cards."""
+"""Run folders as tables: their headers, training curves, settings and model cards."""
 
 import json
 import re
@@ -23,8 +23,8 @@ TERMS = {
     "r_par": "training: term R_par",
 }
 PAIRS = {
-    "disentangling": "pairs that R_perp sees",
-    "entangling": "pairs that R_par sees",
+    "disentangling": "pairs that R_perp uses",
+    "entangling": "pairs that R_par uses",
 }
 VALIDATION = {
     "ce": "validation: cross-entropy",
@@ -39,7 +39,7 @@ LONGEST_RECORD = 20_000_000
 
 
 def usable_runs(entries: Sequence[RunEntry]) -> pd.DataFrame:
-    """A row a run that can be loaded; a metric that it doesn't know is NaN."""
+    """A row a run that can be loaded; a metric it did not record is NaN."""
     records = []
     for entry in entries:
         if entry.usable:
@@ -68,7 +68,7 @@ def unusable_runs(entries: Sequence[RunEntry]) -> pd.DataFrame:
 
 
 def training_curves(folder: Path) -> pd.DataFrame:
-    """Columns panel, epoch, value, kept, from metrics.jsonl; lines that are no record of an epoch are passed over."""
+    """Columns panel, epoch, value, kept, from metrics.jsonl; lines that hold no epoch are skipped."""
     kept, rows = kept_epoch(folder), []
     for line in (_text(folder / "metrics.jsonl", LONGEST_RECORD) or "").splitlines():
         try:
@@ -89,8 +89,9 @@ def training_curves(folder: Path) -> pd.DataFrame:
 def panels(curves: pd.DataFrame) -> list[str]:
     """Titles of what was recorded, in the order in which they are to be read."""
     known = [*TERMS.values(), *PAIRS.values(), *VALIDATION.values()]
-    found = list(dict.fromkeys(curves["panel"]))
-    return sorted(found, key=lambda title: known.index(title) if title in known else len(TERMS) - 0.5)
+    return sorted(
+        dict.fromkeys(curves["panel"]), key=lambda title: known.index(title) if title in known else len(TERMS) - 0.5
+    )
 
 
 def kept_epoch(folder: Path) -> int | None:
@@ -125,7 +126,7 @@ def settings_table(entries: Sequence[RunEntry], only_different: bool) -> pd.Data
 
     Args:
         entries: usable runs.
-        only_different: whether settings that all runs share are left out.
+        only_different: leave out settings that all runs share.
     """
     columns = {entry.name: {name: _words(value) for name, value in _settings(entry).items()} for entry in entries}
     table = pd.DataFrame(columns).reindex(list(dict.fromkeys(name for column in columns.values() for name in column)))
@@ -156,7 +157,7 @@ def _number(values: object, *path: str) -> float:
 
 
 def _text(file: Path, longest: int) -> str | None:
-    """A file's text; None where there is none, or one that is too long or no text."""
+    """A file's text; None where there is none, or it is too long or not text."""
     try:
         return file.read_text(encoding="utf-8") if file.is_file() and file.stat().st_size <= longest else None
     except (OSError, UnicodeDecodeError):

@@ -1,6 +1,5 @@
-"""What checkpoints say of one film: scores, saliency, the film with parts blanked, and the training films nearest to it."""
+"""A film and a checkpoint: score, saliency, scores with parts blanked, and the nearest training films."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from PIL import Image
 
 from app.reading.upload import shown_size
-from datasets.film.policy import Voi
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph
 from models.saliency import grad_cam
@@ -18,9 +16,11 @@ from training.run.reference import Reference
 from training.scoring.predict import Predictor, read_logits
 from training.scoring.saliency_picture import ORANGE, film_heat
 
+NEAREST = 2  # training films a source
 
-class Said(NamedTuple):
-    """What a checkpoint says of a film.
+
+class FilmScore(NamedTuple):
+    """A checkpoint's prediction for one film.
 
     Attributes:
         score: calibrated probability of the positive class.
@@ -36,7 +36,7 @@ class Said(NamedTuple):
 
 
 @torch.inference_mode()
-def say(predictor: Predictor, film: Radiograph) -> Said:
+def score_film(predictor: Predictor, film: Radiograph) -> FilmScore:
     """Score a film exactly as `training.evaluate` does."""
     checkpoint = predictor.checkpoint
     positive = checkpoint.info.positive
@@ -45,7 +45,7 @@ def say(predictor: Predictor, film: Radiograph) -> Said:
     scores = read_logits(output.logits.float().cpu().numpy(), positive, checkpoint.calibration)
     name = checkpoint.info.targets[int(scores.prediction[0])]
     features = output.features[0].float().cpu().numpy()
-    return Said(float(scores.score[0]), float(scores.margin[0]), name, features)
+    return FilmScore(float(scores.score[0]), float(scores.margin[0]), name, features)
 
 
 def evidence(predictor: Predictor, film: Radiograph) -> np.ndarray:
@@ -61,7 +61,6 @@ def picture(film: Radiograph, centre: float = 0.5, width: float = 1.0) -> np.nda
     """The film for a page, uint8; the window is for the eye alone.
 
     Args:
-        film: as read.
         centre: grey in [0, 1] that is shown as mid-grey.
         width: range of greys from black to white.
     """
@@ -85,7 +84,7 @@ def overlay(grey: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
 
 @torch.inference_mode()
 def counterfactuals(predictor: Predictor, film: Radiograph) -> pd.DataFrame:
-    """The score of the film with one part taken away at a time.
+    """The score of the film with one part blanked at a time.
 
     Returns:
         Columns part, left (a sentence), score; the first row is the film as it is.
@@ -93,15 +92,15 @@ def counterfactuals(predictor: Predictor, film: Radiograph) -> pd.DataFrame:
     checkpoint = predictor.checkpoint
     preprocessing, positive = checkpoint.preprocessing, checkpoint.info.positive
     assert positive is not None
-    shown = changed(preprocessing, film)
-    images = torch.stack([preprocessing.normalise(image) for image in shown.values()]).to(predictor.device)
+    blanked = blank_parts(preprocessing, film)
+    images = torch.stack([preprocessing.normalise(image) for image in blanked.values()]).to(predictor.device)
     logits = predictor.model(images).logits.float().cpu().numpy()
     scores = read_logits(logits, positive, checkpoint.calibration).score
     sentences = ["The film as it is.", *(change.left for change in COUNTERFACTUALS.values())]
-    return pd.DataFrame({"part": list(shown), "left": sentences, "score": scores})
+    return pd.DataFrame({"part": list(blanked), "left": sentences, "score": scores})
 
 
-def changed(preprocessing: Preprocessing, film: Radiograph) -> dict[str, torch.Tensor]:
+def blank_parts(preprocessing: Preprocessing, film: Radiograph) -> dict[str, torch.Tensor]:
     """The film as the model sees it, whole and with each part blanked: 1 x size x size in [0, 1]."""
     pixels = preprocessing.pixels(film)
     films = FilmBatch(pixels[None], seeds=[0])
@@ -109,16 +108,12 @@ def changed(preprocessing: Preprocessing, film: Radiograph) -> dict[str, torch.T
     return {"nothing": pixels} | blanked
 
 
-def nearest_by_source(
-    reference: Reference, training: pd.DataFrame, features: np.ndarray, count: int = 2
-) -> pd.DataFrame:
-    """The training films nearest to a film, from each source.
+def nearest_by_source(reference: Reference, training: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
+    """The training films nearest to a film, two from each source.
 
     Args:
-        reference: of the run.
         training: the run's predictions of its training films: columns row, source, target, score.
         features: of the film.
-        count: films a source at most.
 
     Returns:
         Columns source, row, target, score, distance (0 to 2 on the unit sphere), the nearest source first.
@@ -126,14 +121,9 @@ def nearest_by_source(
     known = training.set_index("row").reindex(reference.rows)
     parts = []
     for source, films in known.reset_index(drop=True).groupby("source"):
-        places, distances = reference.nearest(features, films.index.to_numpy(), count)
+        places, distances = reference.nearest(features, films.index.to_numpy(), NEAREST)
         rows = known.iloc[places]
         parts.append(rows.assign(source=source, row=reference.rows[places], distance=distances).reset_index(drop=True))
-    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["source", "distance"])
-    order = found.groupby("source")["distance"].transform("min")
-    return found.assign(order=order).sort_values(["order", "source", "distance"]).drop(columns="order")
-
-
-def vois(predictors: Sequence[Predictor]) -> tuple[Voi, ...]:
-    """How the checkpoints want a DICOM film's greys, each way once."""
-    return tuple(dict.fromkeys(predictor.checkpoint.preprocessing.voi for predictor in predictors))
+    nearest = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["source", "distance"])
+    order = nearest.groupby("source")["distance"].transform("min")
+    return nearest.assign(order=order).sort_values(["order", "source", "distance"]).drop(columns="order")

@@ -18,7 +18,7 @@ class HeldFilms:
         self._lock = threading.Lock()
 
     def get(self, key: object) -> Any | None:
-        """What is held for a key; None for nothing."""
+        """The film of a key; None where it is not held."""
         with self._lock:
             if key not in self._films:
                 return None
@@ -26,7 +26,7 @@ class HeldFilms:
             return self._films[key][0]
 
     def put(self, key: object, film: Any, size: int) -> None:
-        """Hold a film, and let go of those that were not used for longest."""
+        """Hold a film, and drop those that were not used for longest."""
         with self._lock:
             self.bytes -= self._films.pop(key, (None, 0))[1]
             self._films[key] = film, size

@@ -1,4 +1,4 @@
-"""From uploaded bytes to a film, in a process of its own: each reading of its greys, what was done, and how it was stored."""
+"""From uploaded bytes to a film, in a process of its own: its greys by each VOI policy, or its stored values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,9 @@ SHOWN = 640  # px on the long side of a picture on a page
 
 
 class Upload(NamedTuple):
-    """What a reading process is asked for.
+    """A request to a reading process.
 
     Attributes:
-        content: bytes of the file.
         vois: policies to read a DICOM film's greys with; none for its stored values alone.
     """
 

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import services
 from app.drawing.audit_parts import PARTS, verdict
 from app.jobs import audit_job
 from app.numbers.audit import PAGE, REPORT
+from app.numbers.pairs import JUDGED
+from app.services import audits, models
+from app.services.runs import require_runs
 from training.run.index import RunEntry, audit_folder
 
 WHAT = (
-    "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be read "
-    "from its features, and what it says when the lungs or all but the border are blanked; each answer has its "
+    "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be predicted "
+    "from its features, and how it scores films whose lungs, or all but the border, are blanked. Each answer has an "
     "interval."
 )
 COST = (
@@ -27,31 +29,30 @@ TIMES = 7  # that each film is scored: as it is, and with each part taken away
 def page() -> None:
     """The audit that there is, or how to make it."""
     st.title("Bias")
-    entries = services.require_runs()
-    folders = [entry.folder for entry in entries]
-    output = audit_folder(folders)
-    job = services.audit_desk().job()
-    if job is not None and job.state == audit_job.RUNNING:
+    entries = require_runs()
+    output = audit_folder([entry.folder for entry in entries])
+    job = audits.audit_desk().job()
+    running = job is not None and job.state == audit_job.RUNNING
+    if running:
         watch()
     elif job is not None and job.output == output:
         outcome(job)
-    found = services.audit(entries)
-    running = job is not None and job.state == audit_job.RUNNING
-    if not isinstance(found, services.FoundAudit):
-        if found is not None:
-            st.warning(f"There is an audit of these runs that can't be shown: {found}.", icon=":material/error:")
-        if not running or (job is not None and job.output != output):
-            offer(entries, output, running)
+    stored = audits.audit(entries)
+    if isinstance(stored, audits.StoredAudit):
+        show(stored, entries, output, running)
         return
-    show(found, entries, output, running)
+    if stored is not None:
+        st.warning(f"There is an audit of these runs that can't be shown: {stored}.", icon=":material/error:")
+    if not running or (job is not None and job.output != output):
+        offer(entries, output, running)
 
 
 def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     """What an audit is and takes, and the button."""
     st.subheader("No audit of " + " and ".join(entry.name for entry in entries))
     st.write(WHAT)
-    tables = [services.predictions(entry) for entry in entries]
-    films = max((int(t["split"].isin(["test", "external"]).sum()) for t in tables if t is not None), default=0)
+    tables = [models.predictions(entry) for entry in entries]
+    films = max((int(t["split"].isin(JUDGED).sum()) for t in tables if t is not None), default=0)
     if films:
         st.write(COST.format(times=TIMES, films=films))
     st.write("This command makes it, and so does the button:")
@@ -60,28 +61,28 @@ def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
 
 
 def start_button(label: str, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
-    """The button that starts an audit; dead while one is running."""
+    """The button that starts an audit; disabled while one is running."""
     note = "Another audit is running: one at a time." if running else "It runs on this server, beside the app."
     if st.button(label, disabled=running, help=note, icon=":material/balance:", key="start_audit"):
-        services.audit_desk().start([entry.name for entry in entries], [entry.folder for entry in entries], output)
+        audits.audit_desk().start([entry.name for entry in entries], [entry.folder for entry in entries], output)
         st.rerun()
 
 
 @st.fragment(run_every=POLL)
 def watch() -> None:
     """The audit that is running; the whole page is drawn again when it has ended."""
-    job = services.audit_desk().job()
+    job = audits.audit_desk().job()
     if job is None or job.state != audit_job.RUNNING:
         st.rerun()
     names = " and ".join(job.names)
     box = st.status(f"Auditing {names}: {job.seconds:.0f} s", state="running", expanded=True)
     box.write("Films are scored, then patients are resampled. You can look at other pages meanwhile.")
     if box.button("Stop it", icon=":material/stop_circle:", key="stop_audit"):
-        services.audit_desk().stop()
+        audits.audit_desk().stop()
         st.rerun()
 
 
-def outcome(job: audit_job.Job) -> None:
+def outcome(job: audit_job.AuditJob) -> None:
     """How the last audit of these runs ended."""
     if job.state == audit_job.DONE:
         st.success(f"The audit is finished; it took {job.seconds:.0f} s.", icon=":material/check_circle:")
@@ -91,37 +92,39 @@ def outcome(job: audit_job.Job) -> None:
         st.error(f"The audit failed: {job.reason}.", icon=":material/error:")
 
 
-def show(found: services.FoundAudit, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
+def show(stored: audits.StoredAudit, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     """The verdict, then whatever part is asked for."""
-    audit, about = found.audit, found.audit.about
+    audit, about = stored.audit, stored.audit.about
     films, splits = audit.runs[0], str(about.get("films", "films")).replace(",", " and ")
     st.caption(
         f"Made {about.get('made', 'at an unknown time')} on {splits}: {films.films:,} films of {films.patients:,} patients. "
         f"Intervals hold 95 % of {about.get('resamples', 0):,} resamples of patients. “Cannot conclude” means too few "
         "patients, fewer than ten in a class that is needed: no number is given then."
     )
-    if found.stale:
+    if stored.stale:
         st.warning(
-            f"Out of date: {' and '.join(found.stale)} was trained again after this audit. Make it again before you use it.",
+            f"Out of date: {' and '.join(stored.stale)} was trained again after this audit. Make it again before you use it.",
             icon=":material/history:",
         )
         start_button("Audit them again", entries, output, running)
     verdict(audit)
     part = st.segmented_control("Look closer", list(PARTS), default=next(iter(PARTS)), key="audit_part", required=True)
     PARTS[part or next(iter(PARTS))](audit)
-    downloads(found)
+    downloads(stored)
 
 
-def downloads(found: services.FoundAudit) -> None:
+def downloads(stored: audits.StoredAudit) -> None:
     """The report's own files; the notice is within them."""
     st.divider()
     row = st.container(horizontal=True)
-    file = found.file.with_name(PAGE)
+    file = stored.file.with_name(PAGE)
     if file.is_file():
         row.download_button("Report as HTML", file.read_bytes, PAGE, "text/html", icon=":material/download:")
-    row.download_button("Report as JSON", found.file.read_bytes, REPORT, "application/json", icon=":material/download:")
-    covered = found.file.parent.name if found.file.parent.parent.name == "audits" else ""
-    if covered.count("+") > len(found.audit.runs) - 1:
+    row.download_button(
+        "Report as JSON", stored.file.read_bytes, REPORT, "application/json", icon=":material/download:"
+    )
+    audited = stored.file.parent.name if stored.file.parent.parent.name == "audits" else ""
+    if audited.count("+") > len(stored.audit.runs) - 1:
         st.caption("The files hold more runs than are chosen here: all that were audited together.")
 
 

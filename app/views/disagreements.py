@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import services
 from app.drawing import pair_charts
-from app.numbers.pairs import ERRORS, JUDGED, Pairing, Scored, keep, pair
-from training.run.index import RunEntry
+from app.drawing.tables import three_decimals
+from app.numbers.pairs import ERRORS, JUDGED, Pairing, RunFilms, keep, pair
+from app.services import models
+from app.services.runs import require_runs
 
-OPENED_FROM = "A film of the test set"  # the choice of the page Compare on which a film of the runs opens
-SHOWN = 2000  # films in table and plot
+MOST = 2000  # films in table and plot
 TABLE, PLOT = "disagreement_table", "disagreement_plot"
 # Widgets forget what was chosen when a film is opened on another page; what is kept beside them does not.
 KEPT, SOURCES, SPLITS, ERROR = "disagreements", "disagreement_sources", "disagreement_sets", "disagreement_error"
@@ -20,8 +20,8 @@ KEPT, SOURCES, SPLITS, ERROR = "disagreements", "disagreement_sources", "disagre
 def page() -> None:
     """Filters, the plot and the table; a film that is picked opens on the page Compare."""
     st.title("Disagreements")
-    entries = services.require_runs(2)
-    pairing = pair([Scored(e.name, positive(e), services.predictions(e)) for e in entries])
+    entries = require_runs(2)
+    pairing = pair([RunFilms(e.name, models.positive(e), models.predictions(e)) for e in entries])
     for problem in pairing.problems:
         st.warning(problem, icon=":material/link_off:")
     if len(pairing.names) < 2:
@@ -39,26 +39,19 @@ def page() -> None:
     if films.empty:
         st.info("No film passes these filters: choose more sources, another split or all films.")
         return
-    if len(films) > SHOWN:
-        st.caption(f"Shown are the {SHOWN:,} with the largest differences.")
-        films = films.head(SHOWN)
-    known = {entry.name: entry for entry in entries}
-    picked = plot(films, pairing, known)
+    if len(films) > MOST:
+        st.caption(f"Shown are the {MOST:,} with the largest differences.")
+        films = films.head(MOST)
+    picked = plot(films, pairing, {entry.name: entry.header["threshold"] for entry in entries})
     st.caption(
         "A point is a film: on the diagonal both checkpoints give it the same score, far from it they disagree. "
         "Dashed: their thresholds; in the upper left and lower right quarter they call it differently. Click a point "
         "to open its film."
     )
-    picked_below = table(films, pairing.names)
-    row = picked if picked is not None else picked_below
+    picked_in_table = table(films, pairing.names)
+    row = picked if picked is not None else picked_in_table
     if row is not None:
         open_film(row)
-
-
-def positive(entry: RunEntry) -> str:
-    """Name of the class that the run's score is for."""
-    info = entry.header["info"]
-    return str(info["targets"][info["positive"]])
 
 
 def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
@@ -66,9 +59,9 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
     kept = st.session_state.get(KEPT, {})
     sources, splits = sorted(films["source"].unique()), [s for s in JUDGED if (films["split"] == s).any()]
     # What a widget starts with goes in by its key: a default that changes makes another widget, and forgets a click.
-    for key, known in ((SOURCES, sources), (SPLITS, splits)):
-        was = st.session_state.get(key, kept.get(key, known))
-        st.session_state[key] = [name for name in was if name in known] or (known if was else [])
+    for key, names in ((SOURCES, sources), (SPLITS, splits)):
+        before = st.session_state.get(key, kept.get(key, names))
+        st.session_state[key] = [name for name in before if name in names] or (names if before else [])
     st.session_state.setdefault(ERROR, kept.get(ERROR, ERRORS[0]))
     source = st.multiselect("Sources", sources, placeholder="choose a source", key=SOURCES)
     left, right = st.columns(2)
@@ -84,28 +77,33 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
     return keep(films, source, split, error)
 
 
-def plot(films: pd.DataFrame, pairing: Pairing, known: dict[str, RunEntry]) -> int | None:
+def plot(films: pd.DataFrame, pairing: Pairing, thresholds: dict[str, float | None]) -> int | None:
     """The first run's scores against another's; the row of the film that was clicked."""
     names = pairing.names
     other = names[1]
     if len(names) > 2:
         other = st.segmented_control("First run against", names[1:], default=other, required=True) or other
-    both = (names[0], other)
-    thresholds = (known[names[0]].header["threshold"], known[other].header["threshold"])
     labels = sorted(pairing.films["label"].dropna().unique())
-    chart = pair_charts.score_against_score(films, "score_0", f"score_{names.index(other)}", both, thresholds, labels)
+    chart = pair_charts.score_against_score(
+        films,
+        "score_0",
+        f"score_{names.index(other)}",
+        (names[0], other),
+        (thresholds[names[0]], thresholds[other]),
+        labels,
+    )
     state = st.altair_chart(chart, width="stretch", key=PLOT, on_select="rerun", selection_mode=pair_charts.PICKED)
-    found = state.selection.get(pair_charts.PICKED, [])
-    return int(found[0]["row"]) if found else None
+    points = state.selection.get(pair_charts.PICKED, [])
+    return int(points[0]["row"]) if points else None
 
 
 def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
     """All films with all scores; the row of the film that was selected."""
-    scores = {f"score_{i}": st.column_config.NumberColumn(name, format="%.3f") for i, name in enumerate(names)}
+    scores = {f"score_{i}": three_decimals(name) for i, name in enumerate(names)}
     wrong = films["wrong"].map(lambda count: "no label" if pd.isna(count) else f"{count:.0f} of {len(names)}")
-    shown = films.assign(wrong=wrong)[["row", "spread", "split", "source", "label", "wrong", *scores]]
+    rows = films.assign(wrong=wrong)[["row", "spread", "split", "source", "label", "wrong", *scores]]
     state = st.dataframe(
-        shown,
+        rows,
         hide_index=True,
         key=TABLE,
         on_select="rerun",
@@ -113,7 +111,7 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
         column_config={
             "row": st.column_config.NumberColumn("film", format="%d", help="Its row in the data of the first run."),
             "split": "set",
-            "spread": st.column_config.NumberColumn("largest difference", format="%.3f"),
+            "spread": three_decimals("largest difference"),
             "wrong": st.column_config.TextColumn(
                 "called wrong", help="How many checkpoints, each at its own threshold."
             ),
@@ -130,16 +128,15 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
         placeholder="number of a film",
         key="disagreement_film",
     )
-    rows = state.selection.rows
-    if rows and rows[0] < len(films):
-        return int(films["row"].iloc[rows[0]])
+    ticked = state.selection.rows
+    if ticked and ticked[0] < len(films):
+        return int(films["row"].iloc[ticked[0]])
     return typed
 
 
 def open_film(row: int) -> None:
     """Show the film on the page that compares the checkpoints on it."""
     st.session_state["open_film"] = row
-    st.session_state["film_from"] = OPENED_FROM
     st.switch_page("views/compare.py")
 
 

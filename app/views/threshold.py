@@ -1,4 +1,4 @@
-"""Threshold: what a run would find and miss at another operating point, on validation films alone."""
+"""Threshold: what another operating point or prevalence would do, on validation films alone."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -6,10 +6,19 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app import services
 from app.drawing import checkpoint_charts
-from app.drawing.audit_parts import escaped
-from app.numbers.operating_point import OWN, OperatingPoint, at_prevalence, flag, in_a_thousand, presets
+from app.drawing.markdown import escaped
+from app.numbers.operating_point import (
+    OWN,
+    OperatingPoint,
+    at_prevalence,
+    flag,
+    in_a_thousand,
+    presets,
+    validation_films,
+)
+from app.services import models
+from app.services.runs import choose_one, require_runs
 from training.bias.numbers.groups import ALL_FILMS
 from training.bias.numbers.metrics import MINIMUM_PATIENTS, PredictionsError, roc_points
 from training.run.index import RunEntry
@@ -21,30 +30,21 @@ CANNOT = "cannot conclude"
 def page() -> None:
     """One run at a time; the test set stays out of sight."""
     st.title("Threshold")
-    entries = services.require_runs()
-    entry = entries[0]
-    if len(entries) > 1:
-        names = {each.name: each for each in entries}
-        chosen = st.segmented_control("Checkpoint", list(names), default=entry.name, key="threshold_of", required=True)
-        entry = names.get(str(chosen), entry)
+    entry = choose_one(require_runs(), "threshold_of")
     st.info(
         "Test and external films stay locked on this page. A threshold that was chosen by looking at them would fit them, "
         "and their results would look better than those of any film to come. Choose on validation films, then test once.",
         icon=":material/lock:",
     )
-    predictions = services.predictions(entry)
-    own = entry.header["threshold"]
-    info = entry.header["info"]
-    positive = info["targets"][info["positive"]]
-    if own is None or len(info["targets"]) != 2:
-        st.write(
-            f"{escaped(entry.name)} tells {len(info['targets'])} classes apart and calls the most probable: no threshold."
-        )
+    predictions, positive = models.predictions(entry), models.positive(entry)
+    own, classes = entry.header["threshold"], len(entry.header["info"]["targets"])
+    if own is None or classes != 2:
+        st.write(f"{escaped(entry.name)} has {classes} classes and calls the most probable: no threshold.")
         return
     if predictions is None:
-        st.write(f"{escaped(entry.name)} kept no predictions of its films, so that no threshold can be tried.")
+        st.write(f"{escaped(entry.name)} kept no predictions of its films, so no threshold can be tried.")
         return
-    validation = predictions[(predictions["split"] == "validation") & predictions["target"].notna()]
+    validation = validation_films(predictions)
     try:
         curve = roc_points(validation, positive)
         points = presets(validation, positive, own)
@@ -65,27 +65,19 @@ def controls(
     )
     share = float((validation["target"] == positive).mean())
     start = min(max(round(200 * share) / 2, 0.5), 95.0)
-    percent = right.slider(
-        f"Prevalence of {positive}",
-        0.5,
-        95.0,
-        start,
-        0.5,
-        format="%.1f %%",
-        key="prevalence",
-    )
+    percent = right.slider(f"Prevalence of {positive}", 0.5, 95.0, start, 0.5, format="%.1f %%", key="prevalence")
     right.caption(f"Among validation films {100 * share:.0f} %; where a model is to be used it will be another.")
     with st.container(horizontal=True):
         for name, value in points.items():
             title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
             st.button(title, key=f"{key} {name}", on_click=partial(use, key, value))
-    found = services.operating_point(entry, threshold)
-    table = at_prevalence(found, percent / 100)
+    point = models.threshold_effect(entry, threshold)
+    table = at_prevalence(point, percent / 100)
     everything = table.iloc[0]
     left, right = st.columns([1, 1])
     with left:
         st.altair_chart(
-            checkpoint_charts.operating_curve(curve, marks(found)),
+            checkpoint_charts.operating_curve(curve, marks(point)),
             width="stretch",
             alt="ROC curve of the validation films with the operating point marked",
         )
@@ -121,33 +113,33 @@ def bounds(row: pd.Series, metric: str) -> str:
     return f"95 %: {low:.3f} to {high:.3f}" if pd.notna(low) else "no interval"
 
 
-def marks(found: OperatingPoint) -> pd.DataFrame:
+def marks(point: OperatingPoint) -> pd.DataFrame:
     """Where the threshold lies on the ROC plane: over all films first, then for sources of enough patients."""
-    rates = found.rates.pivot(index="group", columns="metric", values="estimate")
-    rates = rates.reindex(found.rates["group"].unique())
-    shown = rates.assign(false_positive_rate=1 - rates["specificity"]).dropna().reset_index(names="what")
-    return shown.replace({"what": {ALL_FILMS: "this threshold"}})
+    rates = point.rates.pivot(index="group", columns="metric", values="estimate")
+    rates = rates.reindex(point.rates["group"].unique())
+    measured = rates.assign(false_positive_rate=1 - rates["specificity"]).dropna().reset_index(names="what")
+    return measured.replace({"what": {ALL_FILMS: "this threshold"}})
 
 
 def by_source(table: pd.DataFrame, positive: str, percent: float) -> None:
     """Every number, overall and by source."""
     titles = {"group": "films of", "ill": f"with {positive}", "well": "without"}
-    shown = table[["group", "films", "patients", "ill", "well"]].rename(columns=titles)
+    rows = table[["group", "films", "patients", "ill", "well"]].rename(columns=titles)
     for name, title in METRICS.items():
-        shown[title] = [
+        rows[title] = [
             f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
             if pd.notna(row[name])
             else CANNOT
             for _, row in table.iterrows()
         ]
-    st.dataframe(shown, hide_index=True)
+    st.dataframe(rows, hide_index=True)
     st.caption(
         f"Cannot conclude: fewer than {MINIMUM_PATIENTS} patients in the class that the number is about; PPV and NPV need "
-        "both classes. In brackets 95 % intervals, by drawing patients again and again. An interval without width says that "
-        "there are too few films to see an error among, not that there are none."
+        "both classes. In brackets 95 % intervals from a bootstrap over patients. An interval without width means that there "
+        "are too few films to see an error among them, not that there are no errors."
     )
     st.caption(
-        f"Sensitivity and specificity are measured; PPV and NPV are worked out for a prevalence of {percent:g} % (Bayes' "
+        f"Sensitivity and specificity are measured; PPV and NPV are computed for a prevalence of {percent:g} % (Bayes' "
         f"rule). PPV, the share of calls of {positive} that are right: sensitivity x prevalence, divided by the same plus "
         "(1 - specificity) x (1 - prevalence). NPV, the share of other calls that are right: specificity x (1 - prevalence), "
         "divided by the same plus (1 - sensitivity) x prevalence."

@@ -62,8 +62,11 @@ def test_every_page_opens_without_an_error(page: Page, title: str) -> None:
 
 
 def test_a_film_is_scored_and_names_nobody(page: Page, app: tuple[str, Path]) -> None:
+    visit(page, "Compare on a film")  # the link of the page itself keeps it as it is
+    settle(page)
     upload(page, [film()])
     page.get_by_text("Orange: threshold").wait_for()
+    assert page.get_by_text("Label of this film").count() == 0, "the upload is shown, no film of the runs"
     for part in ("Parts blanked", "Nearest training films", "What the reader did"):
         page.get_by_role("radio", name=part).or_(page.get_by_role("button", name=part)).first.click()
         settle(page)
@@ -84,7 +87,7 @@ def test_a_disagreement_opens_its_film(page: Page) -> None:
 @pytest.mark.parametrize("title", PAGES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_no_serious_barrier(app: tuple[str, Path], title: str, dark: bool) -> None:
-    """axe-core finds nothing serious that is ours to mend."""
+    """axe-core finds nothing serious that the app itself draws."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     with browser(dark=dark) as page:
         page.goto(app[0])
@@ -103,7 +106,7 @@ def test_no_serious_barrier(app: tuple[str, Path], title: str, dark: bool) -> No
 
 
 def beyond_us(rule: str, html: str, dark: bool) -> bool:
-    """What the libraries draw and leave no say in.
+    """What the libraries draw and can't be changed here.
 
     Streamlit writes chosen items of a multiselect white on the theme's colour, which must be light on dark pages for text
     elsewhere; Vega gives the box that a visitor draws no name (what it picks is listed below the maps).

@@ -86,8 +86,8 @@ def train(
         console.print(f"median of {repeats} epochs of each, in turn")
         table = Table("", "films/s", "end over it: median, range", header_style="bold")
         for name, seconds in times.items():
-            ratio = "" if name == "end" else _told(seconds, times["end"])
-            table.add_row(name, f"{each / statistics.median(seconds):.1f}", ratio)
+            against = "" if name == "end" else _told(seconds, times["end"])
+            table.add_row(name, f"{each / statistics.median(seconds):.1f}", against)
         console.print(table)
         both = _told(times["timm"], times["end, decoding"])
         console.print(f"films decoded at each epoch in {workers} processes by both: {both} x timm")

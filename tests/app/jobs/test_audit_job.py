@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.audit_job import AuditDesk, Job, command, without_paths
+from app.jobs.audit_job import AuditDesk, AuditJob, command, without_paths
 
 
 def desk(code: str) -> AuditDesk:
@@ -14,7 +14,7 @@ def desk(code: str) -> AuditDesk:
     return AuditDesk([sys.executable, "-c", code])
 
 
-def ended(one: AuditDesk) -> Job:
+def ended(one: AuditDesk) -> AuditJob:
     """The job once it doesn't run any more."""
     for _ in range(300):
         job = one.job()

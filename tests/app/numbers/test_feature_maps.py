@@ -13,7 +13,7 @@ from app.numbers.feature_maps import (
     OTHER,
     RIGHT,
     FeatureError,
-    Watched,
+    ProbeFilms,
     cosines_by_epoch,
     neighbour_map,
     on_sphere,
@@ -21,8 +21,8 @@ from app.numbers.feature_maps import (
     pair_cosines,
     perplexity,
     principal_plane,
+    probe_films,
     same_films,
-    watched,
 )
 from training.methods.end import entangling_loss
 
@@ -103,11 +103,11 @@ def test_films_are_joined_by_row_and_never_from_training() -> None:
     table = predictions([4, 7, 9])
     trained = table.assign(split="train", file="wrong")
     features = {2: np.ones((2, 3), np.float16)}
-    run = watched(np.array([9, 4]), features, pd.concat([trained, table]), "covid")
+    run = probe_films(np.array([9, 4]), features, pd.concat([trained, table]), "covid")
     assert list(run.films["file"]) == ["hash9", "hash4"] and list(run.films["outcome"]) == [RIGHT, RIGHT]
     assert np.allclose(np.linalg.norm(run.sphere[2], axis=1), 1)
     assert set(cosines_by_epoch(run)["epoch"]) == {2}
-    other = Watched(run.films.assign(file=["hash9", "other"]), run.sphere)
+    other = ProbeFilms(run.films.assign(file=["hash9", "other"]), run.sphere)
     assert same_films(run, run) and not same_films(run, other)
 
 
@@ -115,7 +115,7 @@ def test_films_are_joined_by_row_and_never_from_training() -> None:
     ("rows", "value", "kept", "why"),
     [
         ([4, 5], 1.0, True, "not of the same films"),
-        ([4, 7], np.inf, True, "not finite"),
+        ([4, 7], np.inf, True, "NaN or infinite"),
         ([4, 7], 1.0, False, "no predictions"),
         ([], 1.0, True, "no features"),
     ],
@@ -123,4 +123,4 @@ def test_films_are_joined_by_row_and_never_from_training() -> None:
 def test_features_that_cannot_be_drawn_get_a_sentence(rows: list[int], value: float, kept: bool, why: str) -> None:
     table = predictions([4, 7, 9]) if kept else None
     with pytest.raises(FeatureError, match=why):
-        watched(np.array(rows, int), {0: np.full((len(rows), 3), value, np.float16)}, table, "covid")
+        probe_films(np.array(rows, int), {0: np.full((len(rows), 3), value, np.float16)}, table, "covid")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.numbers.pairs import ALL, APART, EVERY, SOME, Scored, keep, pair
+from app.numbers.pairs import ALL, APART, EVERY, SOME, RunFilms, keep, pair
 
 
 def predictions(scores: list[float], **other: object) -> pd.DataFrame:
@@ -18,8 +18,8 @@ def predictions(scores: list[float], **other: object) -> pd.DataFrame:
     return table.assign(target=target, score=scores, prediction=called).assign(**other)
 
 
-def scored(name: str, scores: list[float], positive: str = "covid", **other: object) -> Scored:
-    return Scored(name, positive, predictions(scores, **other))
+def scored(name: str, scores: list[float], positive: str = "covid", **other: object) -> RunFilms:
+    return RunFilms(name, positive, predictions(scores, **other))
 
 
 def test_largest_difference_first_over_all_runs() -> None:
@@ -33,7 +33,7 @@ def test_largest_difference_first_over_all_runs() -> None:
 
 def test_the_same_key_pairs_by_file_in_any_order() -> None:
     other = predictions([0.9, 0.8, 0.7]).iloc[::-1].assign(row=[7, 8, 9])
-    found = pair([scored("a", [0.1, 0.2, 0.3]), Scored("b", "covid", other)])
+    found = pair([scored("a", [0.1, 0.2, 0.3]), RunFilms("b", "covid", other)])
     assert found.films.sort_values("row")["score_1"].tolist() == [0.9, 0.8, 0.7]
 
 
@@ -50,10 +50,10 @@ def test_another_key_pairs_by_place_where_all_films_agree() -> None:
         (scored("b", [0.1, 0.2], target=["covid", None]), "another label"),
         (scored("b", [0.1, 0.2], positive="pneumonia"), "score is for pneumonia"),
         (scored("b", [0.1, 0.2], file="x", row=0), "no film of it"),
-        (Scored("b", "covid", None), "kept no predictions"),
+        (RunFilms("b", "covid", None), "kept no predictions"),
     ],
 )
-def test_runs_that_do_not_pair_are_left_out_in_words(other: Scored, sentence: str) -> None:
+def test_runs_that_do_not_pair_are_left_out_in_words(other: RunFilms, sentence: str) -> None:
     found = pair([scored("a", [0.1, 0.2]), other, scored("c", [0.5, 0.6])])
     assert found.names == ("a", "c"), "the others still pair"
     assert len(found.problems) == 1 and sentence in found.problems[0] and "b is left out" in found.problems[0]
@@ -64,7 +64,7 @@ def test_films_of_both_runs_alone_and_never_those_trained_on() -> None:
     splits = ["train", "external", "test", "test"]
     found = pair([scored("a", [0.1, 0.2, 0.3, 0.4]), scored("b", [0.5, 0.6, 0.7, 0.8], split=splits)])
     assert sorted(found.films["row"]) == [1, 2, 3] and "3 films" in found.problems[0]
-    assert pair([Scored("a", "covid", None)]).names == ()
+    assert pair([RunFilms("a", "covid", None)]).names == ()
 
 
 def test_no_common_film_is_an_empty_table() -> None:

@@ -34,7 +34,7 @@ def visit(runs: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def visitor() -> AppTest:
-    app = AppTest.from_file(MAIN, default_timeout=60)
+    app = AppTest.from_file(MAIN, default_timeout=120)
     return app.run().switch_page("views/batch.py").run()
 
 
@@ -51,7 +51,7 @@ def click(app: AppTest, label: str) -> AppTest:
 
 def finished(app: AppTest) -> AppTest:
     """Polled as a browser does, until there are results."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not any(button.label == "Score other films" for button in app.button):
         assert time.monotonic() < end and not app.exception
         time.sleep(0.1)

@@ -6,37 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
-from app import services
 from app.numbers.pairs import APART, EVERY
-
-MAIN = Path(__file__).parents[3] / "app" / "main.py"
-NAMES = ("phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0")
+from tests.app_pages import NAMES, fine, open_page, texts
 
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch):
     """Opens the page on a folder of runs."""
 
-    def opened(root: Path) -> AppTest:
-        monkeypatch.setenv("END_CXR_RUNS", str(root))
-        monkeypatch.setattr("sys.argv", ["app/main.py"])
-        services.runs.clear()
-        app = AppTest.from_file(MAIN, default_timeout=90).run()
-        return fine(app.switch_page("views/disagreements.py").run())
-
-    return opened
-
-
-def fine(app: AppTest) -> AppTest:
-    assert not app.exception, [error.message for error in app.exception]
-    return app
-
-
-def shown(app: AppTest) -> str:
-    kinds = ("title", "markdown", "caption", "info", "warning", "error")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+    return lambda root: open_page("disagreements", root, monkeypatch)
 
 
 def scores(runs: Path) -> pd.DataFrame:
@@ -54,7 +33,7 @@ def test_the_largest_differences_come_first(runs: Path, start) -> None:
     assert np.allclose(table["spread"], expected.sort_values(ascending=False))
     assert np.allclose(table["score_1"], known["other"].loc[table["row"]])
     apart = int((known["prediction"] != known["other_called"]).sum())
-    assert f"call **{apart}** of them" in shown(app)
+    assert f"call **{apart}** of them" in texts(app)
     assert not {"file", "patient"} & set(table.columns)
 
 
@@ -76,7 +55,7 @@ def test_filters_and_that_they_survive_another_page(runs: Path, start) -> None:
     )
     app = fine(app.selectbox(key="disagreement_error").set_value(APART).run())
     app = fine(app.multiselect(key="disagreement_sources").set_value([]).run())
-    assert "No film passes these filters" in shown(app)
+    assert "No film passes these filters" in texts(app)
 
 
 @pytest.mark.parametrize("how", ["table", "list"])
@@ -92,14 +71,14 @@ def test_a_film_opens_on_the_other_page(how: str, runs: Path, start) -> None:
     assert app.session_state["film_from"] == "A film of the test set" and "open_film" not in app.session_state
     chosen = app.selectbox(key="own_film")
     assert chosen.format_func(chosen.value) == f"{film['source']} · {film['label']} · film {film['row']}"
-    said = next(frame.value for frame in app.dataframe if "score" in frame.value)
-    assert np.allclose(said["score"], film[["score_0", "score_1"]].astype(float), atol=1e-4)
+    table = next(frame.value for frame in app.dataframe if "score" in frame.value)
+    assert np.allclose(table["score"], film[["score_0", "score_1"]].astype(float), atol=1e-4)
 
 
 def test_one_run_is_too_few(runs: Path, start) -> None:
     app = start(runs)
     app = fine(app.sidebar.multiselect[0].set_value([NAMES[0]]).run())
-    assert "Choose 2 checkpoints" in shown(app) and not app.dataframe
+    assert "Choose 2 checkpoints" in texts(app) and not app.dataframe
 
 
 def test_runs_of_other_films_are_not_paired(runs: Path, start, tmp_path: Path) -> None:
@@ -108,7 +87,7 @@ def test_runs_of_other_films_are_not_paired(runs: Path, start, tmp_path: Path) -
     table = pd.read_parquet(file)
     table.assign(file=[f"{i:016x}" for i in table.index], row=table["row"] + 5).to_parquet(file, index=False)
     app = start(root)
-    assert "is left out: no film of it" in shown(app) and "No two of the chosen runs" in shown(app)
+    assert "is left out: no film of it" in texts(app) and "No two of the chosen runs" in texts(app)
     file.unlink()
     (root / NAMES[1] / "model.safetensors").touch()
-    assert "kept no predictions" in shown(start(root))
+    assert "kept no predictions" in texts(start(root))

@@ -6,34 +6,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import services
-
-MAIN = Path(__file__).parents[3] / "app" / "main.py"
-ERM, END = "phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0"
-
-
-def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:
-    monkeypatch.setenv("END_CXR_RUNS", str(root))
-    monkeypatch.setattr("sys.argv", ["app/main.py"])
-    services.runs.clear()  # kept for seconds, for a folder of any content
-    app = AppTest.from_file(MAIN, default_timeout=60)
-    if chosen:
-        app.session_state["chosen_runs"] = list(chosen)
-    app.switch_page("views/feature_space.py").run()
-    assert not app.exception
-    return app
+from tests.app_pages import END, ERM, open_page, texts
 
 
 @pytest.fixture
 def page(runs: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    return opened(runs, monkeypatch, ERM, END)
-
-
-def texts(app: AppTest) -> str:
-    shown = "\n".join(
-        str(element.value) for kind in (app.markdown, app.caption, app.warning, app.info) for element in kind
-    )
-    return shown.replace("\\", "")  # Markdown's escapes of names
+    return open_page("feature_space", runs, monkeypatch, ERM, END)
 
 
 def charts(app: AppTest) -> list[str]:
@@ -67,9 +45,7 @@ def test_t_sne_coloured_by_error(page: AppTest) -> None:
     assert any("false alarm" in chart or "missed" in chart for chart in charts(page)[:2])
 
 
-def test_play_starts_again_from_the_first_epoch_and_stops_at_the_last(
-    page: AppTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_play_starts_again_from_the_first_epoch_and_stops_at_the_last(page: AppTest) -> None:
     page.button(key="map_play").click().run()
     assert page.button(key="map_play").label == "Pause" and page.select_slider(key="map_epoch").value == 0
     seen = []
@@ -97,7 +73,7 @@ def test_a_group_is_picked_without_the_mouse_and_shown(page: AppTest) -> None:
 
 
 def test_one_run_has_one_map(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(runs, monkeypatch, ERM)
+    page = open_page("feature_space", runs, monkeypatch, ERM)
     assert len(charts(page)) == 2 and END not in texts(page)
     options = page.selectbox(key="map_choice").options
     assert any(option.startswith(f"wrong in {ERM}") for option in options)
@@ -108,11 +84,11 @@ def test_runs_without_a_map_get_a_sentence(runs: Path, tmp_path: Path, monkeypat
     for name in (ERM, END):
         shutil.copytree(runs / name, tmp_path / name)
     (tmp_path / ERM / "probe_set.safetensors").unlink()
-    page = opened(tmp_path, monkeypatch, ERM, END)
+    page = open_page("feature_space", tmp_path, monkeypatch, ERM, END)
     assert "kept no features" in texts(page) and len(charts(page)) == 2, "the other run is still there"
 
     (tmp_path / END / "probe_set.safetensors").write_bytes(b"\x80\x04pickle")
     (tmp_path / END / "model.safetensors").touch()  # the stamp of a run that was trained anew
-    page = opened(tmp_path, monkeypatch, ERM, END)
+    page = open_page("feature_space", tmp_path, monkeypatch, ERM, END)
     assert "is not a safetensors file" in texts(page) and str(tmp_path) not in texts(page)
     assert not charts(page) and any("training.train" in code.value for code in page.code)

@@ -7,13 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from streamlit.testing.v1 import AppTest
 
-from app import services
+from tests.app_pages import END, ERM, open_page, texts
 from training.run.checkpoint_header import read_header
-
-MAIN = Path(__file__).parents[3] / "app" / "main.py"
-ERM, END = "phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0"
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +30,8 @@ def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:
-    monkeypatch.setenv("END_CXR_RUNS", str(root))
-    monkeypatch.setattr("sys.argv", ["app/main.py"])
-    services.runs.clear()
-    app = AppTest.from_file(MAIN, default_timeout=60)
-    if chosen:
-        app.session_state["chosen_runs"] = list(chosen)
-    app.switch_page("views/runs.py").run()
-    assert not app.exception
-    return app
-
-
-def texts(app: AppTest) -> str:
-    shown = "\n".join(str(element.value) for kind in (app.markdown, app.caption) for element in kind)
-    return shown.replace("\\", "")  # Markdown's escapes of names
-
-
 def test_runs_with_their_headline_metrics(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table = opened(folder, monkeypatch, ERM, END).dataframe[0].value.set_index("run")
+    table = open_page("runs", folder, monkeypatch, ERM, END).dataframe[0].value.set_index("run")
     assert list(table.index) == [END, ERM] and set(table["films"]) == {"synthetic"}
     assert table.loc[END, "method"] == "end" and table.loc[END, "backbone"] == "test_resnet"
     metrics = read_header(folder / END)["metrics"]
@@ -62,7 +41,7 @@ def test_runs_with_their_headline_metrics(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_what_cannot_be_used_is_named_with_its_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(folder, monkeypatch, ERM, END)
+    page = open_page("runs", folder, monkeypatch, ERM, END)
     broken = page.table[0].value["why"]
     assert set(broken.index) == {"pickle", "truncated", "another"}, "a folder without any trace of a run is not named"
     assert "could run code" in broken["pickle"] and "not a safetensors file" in broken["truncated"]
@@ -71,11 +50,11 @@ def test_what_cannot_be_used_is_named_with_its_reason(folder: Path, monkeypatch:
 
 
 def test_curves_of_the_chosen_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(folder, monkeypatch, ERM, END)
-    for title in ("training: cross-entropy", "training: term R_perp", "pairs that R_par sees", "validation: AUROC"):
+    page = open_page("runs", folder, monkeypatch, ERM, END)
+    for title in ("training: cross-entropy", "training: term R_perp", "pairs that R_par uses", "validation: AUROC"):
         assert f"**{title}**" in texts(page)
     assert "ring is the epoch" in texts(page)
-    alone = opened(folder, monkeypatch, ERM)
+    alone = open_page("runs", folder, monkeypatch, ERM)
     assert "**training: term R_perp**" not in texts(alone), "a plain run has no such term"
 
 
@@ -85,12 +64,12 @@ def test_a_run_without_records(folder: Path, tmp_path: Path, monkeypatch: pytest
         (tmp_path / "bare" / name).unlink()
     shutil.copytree(folder / END, tmp_path / "unsaid")
     (tmp_path / "unsaid" / "report.json").write_text("{")
-    page = opened(tmp_path, monkeypatch, "bare", "unsaid")
+    page = open_page("runs", tmp_path, monkeypatch, "bare", "unsaid")
     assert "bare kept no record" in texts(page) and "not known of unsaid" in texts(page)
 
 
 def test_settings_side_by_side(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(folder, monkeypatch, ERM, END)
+    page = open_page("runs", folder, monkeypatch, ERM, END)
     page.segmented_control(key="run_part").set_value("Settings").run()
     assert page.dataframe[1].value.set_index("setting").loc["method"].to_dict() == {ERM: "erm", END: "end"}
     page.toggle(key="run_differs").set_value(True).run()
@@ -98,7 +77,7 @@ def test_settings_side_by_side(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_model_card_is_text_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(folder, monkeypatch, ERM, END)
+    page = open_page("runs", folder, monkeypatch, ERM, END)
     page.segmented_control(key="run_part").set_value("Model card").run()
     card = next(element for element in page.markdown if "# A card" in element.value)
     assert not card.proto.allow_html and "![" not in card.value and "a: b" not in card.value
@@ -107,9 +86,9 @@ def test_a_model_card_is_text_alone(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(tmp_path, monkeypatch)
+    page = open_page("runs", tmp_path, monkeypatch)
     assert not page.dataframe and any("training.train" in code.value for code in page.code)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "config.yaml").write_text(json.dumps({"seed": 0}))
-    page = opened(tmp_path, monkeypatch)
+    page = open_page("runs", tmp_path, monkeypatch)
     assert "stopped before the first epoch ended" in page.table[0].value["why"].iloc[0]

@@ -7,27 +7,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import services
+from tests.app_pages import END, ERM, open_page, texts
 from training.run.checkpoint_header import read_header
-
-MAIN = Path(__file__).parents[3] / "app" / "main.py"
-ERM, END = "phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0"
-
-
-def opened(root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:
-    monkeypatch.setenv("END_CXR_RUNS", str(root))
-    monkeypatch.setattr("sys.argv", ["app/main.py"])
-    services.runs.clear()
-    app = AppTest.from_file(MAIN, default_timeout=60)
-    app.session_state["chosen_runs"] = list(chosen)
-    app.switch_page("views/threshold.py").run()
-    assert not app.exception
-    return app
-
-
-def texts(app: AppTest) -> str:
-    shown = "\n".join(str(element.value) for kind in (app.markdown, app.caption, app.info) for element in kind)
-    return shown.replace("\\", "")  # Markdown's escapes of names
 
 
 def values(app: AppTest) -> dict[str, str]:
@@ -37,7 +18,7 @@ def values(app: AppTest) -> dict[str, str]:
 def test_it_starts_at_the_run_s_own_threshold_and_says_why_test_is_locked(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = opened(runs, monkeypatch, ERM, END)
+    page = open_page("threshold", runs, monkeypatch, ERM, END)
     own = read_header(runs / ERM)["threshold"]
     assert page.slider(key=f"threshold of {ERM}").value == own
     assert "stay locked" in texts(page) and "look better" in texts(page)
@@ -52,7 +33,7 @@ def test_it_starts_at_the_run_s_own_threshold_and_says_why_test_is_locked(
 
 
 def test_numbers_follow_the_sliders_and_the_presets(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(runs, monkeypatch, ERM, END)
+    page = open_page("threshold", runs, monkeypatch, ERM, END)
     before = values(page)
     page.slider(key="prevalence").set_value(1.0).run()
     rare = values(page)
@@ -67,7 +48,7 @@ def test_numbers_follow_the_sliders_and_the_presets(runs: Path, monkeypatch: pyt
 
 
 def test_small_sources_allow_no_conclusion(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(runs, monkeypatch, ERM)
+    page = open_page("threshold", runs, monkeypatch, ERM)
     shown = page.dataframe[0].value
     assert (shown["with covid"] < 10).any()
     small = shown[shown["with covid"] < 10]
@@ -85,6 +66,6 @@ def test_runs_that_allow_no_threshold_get_a_sentence(
         file.unlink()
         if kept:
             table.query(kept).to_parquet(file)
-    assert "kept no predictions" in texts(opened(tmp_path, monkeypatch, "a"))
-    assert "nothing to measure" in texts(opened(tmp_path, monkeypatch, "b"))
-    assert "with and without covid" in texts(opened(tmp_path, monkeypatch, "c"))
+    assert "kept no predictions" in texts(open_page("threshold", tmp_path, monkeypatch, "a"))
+    assert "nothing to measure" in texts(open_page("threshold", tmp_path, monkeypatch, "b"))
+    assert "with and without covid" in texts(open_page("threshold", tmp_path, monkeypatch, "c"))

@@ -1,0 +1,113 @@
+"""The folder of runs, and which of them are chosen in the sidebar for all pages."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from datasets.cohort.parquet_table import TableError
+from training.run.checkpoint_header import CheckpointError
+from training.run.index import RunEntry, run_index
+
+RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
+SYNTHETIC = "SYNTHETIC images: these numbers say nothing about any patient or hospital."
+# hash_funcs of a cache that is to notice when a run is trained again
+BY_CHECKPOINT: dict[str | type[Any], Callable[[Any], Any]] = {RunEntry: lambda entry: (str(entry.folder), entry.stamp)}
+
+
+def runs_root() -> Path:
+    """The folder of runs: named after `--`, else in END_CXR_RUNS, else `runs`."""
+    return Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("END_CXR_RUNS", "runs"))
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def list_runs(root: Path) -> list[RunEntry]:
+    """All runs below the root, usable or not, as they were a few seconds ago at most."""
+    return run_index(root)
+
+
+def scoring_runs() -> dict[str, RunEntry]:
+    """The runs that can score a chest film, by name."""
+    return {entry.name: entry for entry in list_runs(runs_root()) if entry.usable and entry.films}
+
+
+def choose_runs() -> None:
+    """Put the choice of checkpoints into the sidebar; warn on every page if one was trained on synthetic films."""
+    runs = scoring_runs()
+    if runs:
+        # A choice survives only while its widget is drawn; what is kept beside it survives any page. It is no default: one
+        # that changes makes another widget, which forgets every second click.
+        kept = st.session_state.get("chosen_runs", _first_pair(list(runs.values())))
+        st.session_state["picked_runs"] = [name for name in st.session_state.get("picked_runs", kept) if name in runs]
+        st.session_state["chosen_runs"] = st.sidebar.multiselect(
+            "Checkpoints",
+            list(runs),
+            help="Differences are from the first of them.",
+            placeholder="choose a run",
+            key="picked_runs",
+        )
+    if any(entry.synthetic for entry in chosen_runs()):
+        st.warning(SYNTHETIC, icon=":material/smart_toy:")
+
+
+def _first_pair(runs: list[RunEntry]) -> list[str]:
+    """A plain run and its twin by another method, where there are such; else the first two."""
+    shared = ("dataset", "model", "seed", "split_seed", "external_sources")
+    for plain in runs:
+        settings = plain.header["settings"]
+        if settings.get("method") == "erm":
+            for twin in runs:
+                others = twin.header["settings"]
+                if others.get("method") != "erm" and all(others.get(name) == settings.get(name) for name in shared):
+                    return [plain.name, twin.name]
+    return [entry.name for entry in runs[:2]]
+
+
+def chosen_runs() -> list[RunEntry]:
+    """The chosen runs, in the order of choice."""
+    runs = scoring_runs()
+    return [runs[name] for name in st.session_state.get("chosen_runs", []) if name in runs]
+
+
+def require_runs(least: int = 1) -> list[RunEntry]:
+    """The chosen runs; where there are too few, say what to do and end the page."""
+    chosen = chosen_runs()
+    if len(chosen) < least:
+        _ask_for_runs(least)
+    return chosen
+
+
+def _ask_for_runs(least: int) -> None:
+    if scoring_runs():
+        st.write(f"Choose {'a checkpoint' if least == 1 else f'{least} checkpoints'} in the sidebar.")
+    else:
+        st.subheader("No run yet")
+        st.write(
+            f"There is no trained run below `{runs_root()}`. This command trains two on synthetic films, in minutes:"
+        )
+        st.code("python -m training.train --dataset covid --paired", language=None)
+    st.stop()
+
+
+def choose_one(entries: list[RunEntry], key: str) -> RunEntry:
+    """One of the chosen runs: asked for where there are several, the first until then."""
+    if len(entries) == 1:
+        return entries[0]
+    runs = {entry.name: entry for entry in entries}
+    name = st.segmented_control("Checkpoint", list(runs), default=entries[0].name, key=key, required=True)
+    return runs.get(str(name), entries[0])
+
+
+@contextmanager
+def broken_runs_in_words() -> Iterator[None]:
+    """A checkpoint whose header is sound and whose weights or tables are not ends a page in a sentence."""
+    try:
+        yield
+    except (CheckpointError, TableError, OSError) as error:
+        # The texts of the others name files of the server.
+        why = str(error).replace(f"{runs_root()}/", "") if isinstance(error, CheckpointError) else type(error).__name__
+        st.error(f"A file of a chosen run can't be read: {why}. Choose other checkpoints.", icon=":material/error:")
