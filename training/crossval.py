@@ -13,6 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from datasets.files import write_text
 from training.console.commandline import Parser
 from training.methods import METHODS
 from training.run.config import parse
@@ -57,7 +58,6 @@ from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.bias.numbers.uncertainty import Interval
 from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
 from training.loop.fit import obtain, prepare
-from training.run.checkpoint import write_aside
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.films import cohort_of, preprocessing_of, split_names
 from training.run.report import json_numbers, machine, versions
@@ -73,9 +73,7 @@ def main(options: argparse.Namespace, rest: list[str]) -> None:
     record["rows"] = compare_sources(scores, options.method)
     show(record, options.method, console)
     file = options.output / "crossval.json"
-    write_aside(
-        file, lambda path: path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    )
+    write_text(file, json.dumps(record, indent=1, allow_nan=False) + "\n")
     console.print(f"written to {file}", markup=False, highlight=False)
 
 

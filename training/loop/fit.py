@@ -17,6 +17,7 @@ from rich.console import Console
 
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort, CohortError
+from datasets.files import write_text
 from datasets.film.identity import hash_key
 from datasets.sample import Sample, Split
 from models.classifier import require_model
@@ -44,7 +45,6 @@ from training.parallel.ranks import (
     take_over_buffers,
     told_by_first,
 )
-from training.run.checkpoint import write_aside
 from training.run.checkpoint_header import state_files
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.existing import find_run, read_result
@@ -141,7 +141,7 @@ def train(
         name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
         folder, done = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name), Progress()
     if is_first():
-        write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
+        write_text(folder / "config.yaml", yaml.safe_dump(settings))
     flags = f"go on with --resume {folder}, or with the same command and --resume auto"
     keeper = Keeper(training, done, folder, again or flags)
     if not config.resume:

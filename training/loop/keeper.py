@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from datasets.cohort.films import CohortError, UnreadableFilmError
+from datasets.files import write_text
 from training.console.interruption import InterruptedTrainingError, Interruption
 from training.console.messages import ERRORS
 from training.loop.assembly import Assembly
@@ -16,7 +17,6 @@ from training.loop.divergence import DivergenceError
 from training.loop.resume import Progress, save_progress
 from training.parallel.device import TrainingError
 from training.parallel.ranks import is_first, ranks, stacked
-from training.run.checkpoint import write_aside
 from training.run.checkpoint_header import state_files
 
 SHOWN = 8  # films of a batch that a message names
@@ -128,7 +128,7 @@ class Keeper:
         record = {"epoch": self.done.epoch + 1, "step": step, "terms": names, "rows": rows}
         if is_first():
             text = json.dumps(record, indent=1)
-            write_aside(self.folder / "diverged.json", lambda file: file.write_text(text + "\n", encoding="utf-8"))
+            write_text(self.folder / "diverged.json", text + "\n")
         films = ", ".join(map(str, rows[:SHOWN])) + (", …" if len(rows) > SHOWN else "")
         return DivergenceError(
             f"{', '.join(names)} is not finite at step {step} of epoch {self.done.epoch + 1}, on the films of "

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort, CohortError
+from datasets.files import write_aside
 from datasets.film.identity import hash_key
 from datasets.sample import Split
 from models.classifier import Classifier
@@ -18,7 +19,7 @@ from training.bias.numbers.groups import majority_targets, split_metrics
 from training.bias.questions.leakage import source_leak
 from training.loop.divergence import require_finite
 from training.methods import METHODS
-from training.run.checkpoint import Checkpoint, save_checkpoint, write_aside
+from training.run.checkpoint import Checkpoint, save_checkpoint
 from training.run.checkpoint_header import NAME
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.recipe import Recipe

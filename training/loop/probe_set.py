@@ -12,10 +12,10 @@ import torch
 from safetensors.numpy import save_file
 
 from datasets.cohort.films import Cohort
+from datasets.files import write_aside
 from datasets.sample import Split
 from models.classifier import Classifier
 from training.parallel.ranks import is_first
-from training.run.checkpoint import write_aside
 from training.run.config import TrainConfig
 from training.run.probe_file import FORMAT, FORMAT_VERSION, NAME, ProbeSet, load_probe_set
 from training.scoring.predict import infer

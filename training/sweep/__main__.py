@@ -16,6 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from datasets.files import write_text
 from training.console.commandline import Parser
 from training.run.config import as_settings, parse
 from training.sweep.space import DIRECTIONS, USES_BIAS, Dimension, search_space
@@ -85,7 +86,6 @@ from datasets.cohort.films import Cohort
 from training.console.messages import RESEARCH_ONLY, mistakes_as_sentences
 from training.loop.divergence import DivergenceError
 from training.loop.fit import obtain, prepare
-from training.run.checkpoint import write_aside
 from training.run.config import LOCAL_SETTINGS
 from training.run.existing import folders_of
 from training.run.report import machine, versions
@@ -227,7 +227,7 @@ class Sweep:
             "versions": versions() | {"optuna": optuna.__version__},
         }
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        write_aside(self.folder / "summary.json", lambda file: file.write_text(text, encoding="utf-8"))
+        write_text(self.folder / "summary.json", text)
         frame = as_frame(outcomes, names)
         save(sensitivity(frame, self.space, names), self.folder / "sensitivity")
         if len(names) > 1:
