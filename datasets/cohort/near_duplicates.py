@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from datasets.cohort.cache import Films
+from datasets.cohort.cache import FilmReader
 from datasets.film.radiograph import Radiograph, RadiographError
 
 SIDE = 16
@@ -24,7 +24,7 @@ _ROWS = 1024  # of the distance matrix at a time
 _CELLS = 1 << 25  # and no more of its cells: 100,000 films take some hundred megabytes
 
 
-def hashes(films: Films, count: int, known: np.ndarray | None = None) -> np.ndarray:
+def hashes(films: FilmReader, count: int, known: np.ndarray | None = None) -> np.ndarray:
     """Hash `count` films, count x 256 bits as booleans; a row of a film that can't be read has only False.
 
     Args:
@@ -48,12 +48,11 @@ def film_hash(film: Radiograph) -> np.ndarray:
     return bits
 
 
-def near_duplicates(bits: np.ndarray, distance: int = DISTANCE) -> pd.DataFrame:
-    """Pairs of films whose hashes differ in at most `distance` bits.
+def near_duplicates(bits: np.ndarray) -> pd.DataFrame:
+    """Pairs of films whose hashes differ in at most `DISTANCE` bits.
 
     Args:
         bits: films x bits, from `hashes`; rows of only False are left out, for they are no hash.
-        distance: largest number of bits in which copies differ.
 
     Returns:
         Columns first, second (positions, first < second) and bits, nearest first.
@@ -64,7 +63,7 @@ def near_duplicates(bits: np.ndarray, distance: int = DISTANCE) -> pd.DataFrame:
     rows = max(1, min(_ROWS, _CELLS // max(1, len(known))))
     for start in range(0, len(known), rows):
         agreement = signs[start : start + rows] @ signs[start:].T  # bits that agree minus bits that differ
-        first, second = np.nonzero(agreement >= bits.shape[1] - 2 * distance)
+        first, second = np.nonzero(agreement >= bits.shape[1] - 2 * DISTANCE)
         later = second > first
         first, second = first[later], second[later]
         apart = (bits.shape[1] - agreement[first, second]) / 2

@@ -14,10 +14,11 @@ import jinja2
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
+from datasets.files import write_text
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.methods import METHODS
-from training.run.checkpoint import Checkpoint, load_checkpoint, write_aside
+from training.run.checkpoint import Checkpoint, load_checkpoint
 from training.run.config import SELECTION_RULES
 from training.run.recipe import SUMMARIES
 from training.run.report import HEADLINE
@@ -37,7 +38,7 @@ def write_card(folder: Path, verdict: list[str] | None = None) -> Path:
     if not report.is_file():
         raise ValueError(f"{folder} holds no report.json: a card needs a finished run")
     text = model_card(checkpoint, json.loads(report.read_text(encoding="utf-8")), verdict)
-    write_aside(folder / NAME, lambda file: file.write_text(text, encoding="utf-8"))
+    write_text(folder / NAME, text)
     return folder / NAME
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from datasets.files import write_aside, write_text
 from training.bias.evidence import Evidence
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS
@@ -21,7 +22,6 @@ from training.bias.report.page import metric_name, write_page
 from training.bias.report.values import BiasReport
 from training.cards.model_card import write_card
 from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
-from training.run.checkpoint import write_aside
 from training.run.report import versions
 from training.scoring.score import score
 from training.scoring.subjects import (
@@ -121,7 +121,7 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
     """Write report.json and report.html, and the labelled predictions in the layouts of other tools."""
     values = report.as_json()
     text = json.dumps(values, indent=1, allow_nan=False) + "\n"
-    write_aside(output / "report.json", lambda file: file.write_text(text, encoding="utf-8"))
+    write_text(output / "report.json", text)
     write_aside(output / "report.html", lambda file: write_page(report, file))
     for run in evidence:
         if run.positive is not None and run.predictions["target"].notna().any():
