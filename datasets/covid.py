@@ -61,10 +61,8 @@ def load_covid(
 
     Args:
         data_dir: folder of metadata.csv and the images.
-        preprocessing: how films become tensors.
         classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
         external_sources: sources that form the external test set.
-        split_seed: of the patient-grouped split.
         separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
             that `datasets.prepare` left no hash of are decoded for it.
 
@@ -167,9 +165,6 @@ def with_splits(
     Args:
         table: from `with_targets`.
         together: a name for the films that must stay in one split: their patient, or patients who share a copy.
-        external_sources: sources of the external split.
-        seed: of the computed split.
-        data_dir: folder of metadata.csv.
 
     Returns:
         The table without the films that are in no split, and for each of their rows the reason.

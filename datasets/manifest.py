@@ -22,8 +22,6 @@ def manifest(data_dir: Path, external_sources: tuple[str, ...] = (), split_seed:
     """Source, label, patient (as metadata.csv has it), split, url and SHA-1 of each usable film.
 
     Args:
-        data_dir: folder with metadata.csv.
-        external_sources: as in training.
         split_seed: as in training; the same cohort, sources and seed give the same splits.
 
     Returns:

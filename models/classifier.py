@@ -42,7 +42,6 @@ class ModelConfig:
 
     Attributes:
         name: timm's name of the backbone, or `simple_convnet`.
-        num_classes: width of the logits.
         in_chans: channels of the input, 1 or 3. Pretrained first layers are summed over colours for 1.
         img_size: side of the input in pixels; only backbones with a fixed input size (most ViTs) need it to be built.
         unit_norm: L2-normalise the features before the last layer, as EnD's authors do on Biased MNIST.
@@ -111,7 +110,6 @@ def build_classifier(config: ModelConfig, pretrained: bool = False, weights: Pat
     """Build a classifier to train.
 
     Args:
-        config: what to build.
         pretrained: start the backbone from timm's weights, through its model hub.
         weights: start it from this local safetensors file in timm's parameter names instead.
 

@@ -83,7 +83,6 @@ def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
 
     Args:
         cosines: columns run, pairs, epoch, cosine.
-        epoch: where the slider is.
     """
     runs, pairs = (list(dict.fromkeys(cosines[name])) for name in ("run", "pairs"))
     by_run = _colour_and_shape("run", runs, alt.Legend(**LEGEND, columns=1))

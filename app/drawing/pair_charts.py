@@ -24,7 +24,6 @@ def score_against_score(
     Args:
         films: columns row, source, label, `x` and `y`.
         x: column of the first run's scores.
-        y: column of the other's.
         thresholds: of both runs, drawn dashed; None where the most probable class is called.
         labels: all labels, also of films that are not drawn, so that each keeps its colour and shape.
     """

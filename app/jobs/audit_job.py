@@ -25,8 +25,6 @@ class AuditJob:
     """An audit that was started.
 
     Attributes:
-        names: of its runs.
-        output: the folder of its results.
         state: `running`, `done`, `failed` or `stopped`.
         seconds: that it ran.
         reason: why it failed, as a sentence without paths.

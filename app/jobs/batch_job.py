@@ -39,7 +39,6 @@ class Request:
 
     Attributes:
         runs: run folders by the names that pages give them.
-        uploaded: whether the files are uploads.
         notice: a sentence for every row that leaves.
         key: of the hashes; None for one of this job alone, which is not kept.
     """

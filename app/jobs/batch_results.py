@@ -24,7 +24,6 @@ class BatchResults:
     """Tables for the page and bytes for the downloads; files and patients appear as keyed hashes alone.
 
     Attributes:
-        statuses: number of files by status.
         counts: number of files by status and reason.
         files: a row a file: film, status, reason, message, and facts that say what kind of film it is.
         predictions: a row a scored film: film, source, then a score and a call for each run.
@@ -63,7 +62,6 @@ def collect(
     Args:
         shards: names of the finished ones, in the folder's order.
         predictors: the checkpoints, in the order of the job's runs.
-        runs: their names.
         uploaded: whether the files are a visitor's uploads, which are named by their number.
         notice: a sentence for every row of the downloads.
     """

@@ -63,7 +63,6 @@ def probe_films(
         rows: of the films, as in `training.loop.probe_set.ProbeSet`.
         features: films x width by epoch.
         predictions: of the finished run; None where it kept none.
-        positive: name of the positive class.
 
     Raises:
         FeatureError: no predictions, films without a prediction, features that are NaN or infinite.
@@ -147,8 +146,6 @@ def pair_cosines(sphere: np.ndarray, target: np.ndarray, source: np.ndarray) -> 
 
     Args:
         sphere: films x width on the unit sphere.
-        target: label of each film.
-        source: of each film.
     """
     wide = sphere.astype(float)
     cells, cell = np.unique(np.stack([codes(target), codes(source)], axis=1), axis=0, return_inverse=True)

@@ -40,7 +40,6 @@ def presets(validation: pd.DataFrame, positive: str, own: float) -> dict[str, fl
 
     Args:
         validation: predictions of films of both classes.
-        own: the run's threshold.
     """
     score, is_positive = validation["score"].to_numpy(float), (validation["target"] == positive).to_numpy()
     fitted = {

@@ -125,7 +125,6 @@ def settings_table(entries: Sequence[RunEntry], only_different: bool) -> pd.Data
     """Settings as rows, runs as columns, in words.
 
     Args:
-        entries: usable runs.
         only_different: leave out settings that all runs share.
     """
     columns = {entry.name: {name: _words(value) for name, value in _settings(entry).items()} for entry in entries}

@@ -113,7 +113,6 @@ def nearest_by_source(reference: Reference, training: pd.DataFrame, features: np
 
     Args:
         training: the run's predictions of its training films: columns row, source, target, score.
-        features: of the film.
 
     Returns:
         Columns source, row, target, score, distance (0 to 2 on the unit sphere), the nearest source first.

@@ -16,7 +16,6 @@ class StoredAudit:
     """An audit of the chosen runs.
 
     Attributes:
-        audit: of these runs alone.
         file: the report.json that it was read from.
         stale: names of runs whose checkpoint is newer than it.
     """

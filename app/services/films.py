@@ -89,7 +89,6 @@ class OwnFilms:
     Attributes:
         cohort: the films, not decoded.
         positions: place in the cohort by (split, row).
-        problem: why there are none here.
     """
 
     cohort: "Cohort | None" = None

@@ -70,8 +70,6 @@ def show(entries: list[RunEntry], film: Film, content: bytes | None, label: str 
     """The page below the choice of a film.
 
     Args:
-        entries: the chosen runs.
-        film: the chosen film.
         content: bytes of an upload; None for a run's own film.
         label: of a run's own film; None for an upload.
     """

@@ -63,9 +63,6 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
     source nearly gives the label (Cramer's V of 0.8 or more), so that a shortcut is right for nearly every training film.
 
     Args:
-        label: label of each training film.
-        source: source of each training film.
-        batch_size: films per step.
         bias_name: what the bias is called in the sentence.
     """
     table = pd.crosstab(source, label, rownames=[bias_name], colnames=["label"])

@@ -32,7 +32,6 @@ def hashed(
     """Hashes of films, films x 256 bits, and why for those that can't be read (their rows have only False).
 
     Args:
-        root: folder of the cohort.
         paths: of the films, below it.
         workers: threads; Pillow and the codecs decode outside Python's lock.
         advance: called once a film, for a progress bar.

@@ -15,10 +15,6 @@ MAX_BYTES = 1 << 29
 def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there.
 
-    Args:
-        file: the table.
-        separator: what stands between cells.
-
     Raises:
         CohortError: not UTF-8, not CSV, empty, a column twice, a row too wide or a file above `MAX_BYTES`; the message names
             the line.

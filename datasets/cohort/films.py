@@ -62,7 +62,6 @@ class Cohort:
     """Films with their targets, biases, patients and splits.
 
     Attributes:
-        info: names of classes and sources.
         table: one row a film, see the module; its index is 0, 1, ... (positions).
         preprocessing: how a film becomes a tensor.
         films: where the films come from; None where `images` is given from the start.
@@ -175,7 +174,6 @@ class Cohort:
 
         Args:
             augmentation: of films addressed by `Draw`.
-            seed: of augmentation and stand-ins.
             stand_ins: whether another film takes the place of one that can't be decoded, see `CohortSamples`.
         """
         return CohortSamples(self, augmentation, seed, stand_ins)

@@ -28,8 +28,6 @@ def hashes(films: FilmReader, count: int, known: np.ndarray | None = None) -> np
     """Hash `count` films, count x 256 bits as booleans; a row of a film that can't be read has only False.
 
     Args:
-        films: them.
-        count: how many.
         known: hashes from before, of the same shape; films whose row has only False are read.
     """
     bits = np.zeros((count, SIDE * SIDE), dtype=bool) if known is None else known.copy()
@@ -77,7 +75,6 @@ def joined_by_copies(patient: pd.Series, pairs: pd.DataFrame) -> pd.Series:
     """One name for all films that must stay together: those of a patient, and those of patients who share a copy.
 
     Args:
-        patient: patient of each film.
         pairs: from `near_duplicates`.
 
     Returns:

@@ -20,7 +20,6 @@ def read_parquet(file: Path, columns: Sequence[str] | None = None, **options: An
     """The table, or some of its columns.
 
     Args:
-        file: it.
         columns: the columns wanted; all by default.
         options: of `pandas.read_parquet`.
 

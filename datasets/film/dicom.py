@@ -88,7 +88,6 @@ def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: byte
 
     Args:
         source: a file, or the bytes of one, with or without the 128 + 4 bytes in front.
-        policy: see there.
         key: of `datasets.film.identity.hash_key`. Without it the tags that identify aren't even parsed.
 
     Returns:

@@ -129,7 +129,6 @@ def robust_scale(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Map the percentiles `OUTER` to 0 and 1 and clip.
 
     Args:
-        values: every value that can occur.
         counts: how many pixels have each; those to be left out of the percentiles aren't counted.
 
     Returns:

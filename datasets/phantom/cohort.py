@@ -36,11 +36,9 @@ def load_phantom(
     """Training and validation films at `rho`, test films at 0.5 (unbiased), and hospitals never seen in training.
 
     Args:
-        preprocessing: how films become tensors.
         rho: probability that a film has its hospital's own label; 0.5 is independence.
         films: training films. Validation has a quarter as many; test and external have as many, at least 120, and at most
             1,000 and 600.
-        seed: of the whole cohort.
         external_sources: hospitals whose films form the external split instead, all other external films being dropped.
 
     Raises:

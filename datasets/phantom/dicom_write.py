@@ -37,7 +37,6 @@ class Scanner:
 
     Attributes:
         station: its name in the hospital's network.
-        manufacturer: an invented one.
         model: of that manufacturer.
         modality: `CR` or `DX`.
         photometric: `MONOCHROME1` (0 is white) or `MONOCHROME2` (0 is black).
@@ -82,7 +81,6 @@ class Exam:
         sex: `F`, `M` or `O`.
         age: in years.
         view: `PA` or `AP`.
-        institution: InstitutionName.
         accession: AccessionNumber, one for each study.
         study: text of which StudyInstanceUID is made: the same for films of one study.
         film: text of which the other UIDs are made: another for every film.

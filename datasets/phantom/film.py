@@ -117,9 +117,6 @@ def table(rho: float, seed: int, films: int, validation: int, test: int, externa
     Args:
         rho: probability in [0, 1] that a film has its hospital's own label; 0.5 is independence.
         seed: of the cohort; the one to give to `film`.
-        films: training films.
-        validation: validation films.
-        test: test films.
         external: films of the external hospitals. Each of the four is 0, or 2 or more.
 
     Returns:

@@ -54,7 +54,6 @@ def write_folder(out: Path, films: int, rho: float, seed: int, size: int) -> int
         out: made if it isn't there.
         films: half of them from the hospitals of training, half from the external ones; 4 or more.
         rho: probability that a film of a training hospital has that hospital's own label; 0.5 is independence.
-        seed: of the cohort.
         size: rows of a film, and its columns without padding.
 
     Returns:

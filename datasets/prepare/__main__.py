@@ -36,8 +36,6 @@ def prepare(name: str, src: Path, out: Path) -> "tuple[pd.DataFrame, pd.DataFram
     """Put a data set's films below `out` and its rows into metadata.csv and left_out.csv there.
 
     Args:
-        name: of a layout.
-        src: the data set's folder.
         out: the cohort's folder; made if it isn't there. Rows of other data sets stay, this one's are replaced.
 
     Returns:

@@ -31,12 +31,7 @@ def report(
     """Print it.
 
     Args:
-        console: where to.
         name: of the data set that was prepared.
-        out: the cohort's folder.
-        table: of the whole cohort.
-        left_out: of the whole cohort.
-        placing: of the data set.
         copies: pairs of near-copies in the whole cohort; None where they were not looked for.
     """
     own = int((table["dataset"] == name).sum())

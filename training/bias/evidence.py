@@ -12,7 +12,6 @@ class Evidence:
     """One checkpoint's predictions and features, with what is known of the films it was made with.
 
     Attributes:
-        name: of the run.
         about: facts of the run for the report: method, model, seed, threshold, temperature and so on; plain values.
         positive: name of the positive class, or None.
         predictions: the films to audit, columns of predictions.parquet.

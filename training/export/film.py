@@ -46,8 +46,6 @@ class FilmPixelsd(MapTransform):
     """A channel-first film in [0, 1] of any shape, to a square one in [0, 1].
 
     Args:
-        keys: of the films.
-        size: side of the square.
         aspect: `stretch` the film, `pad` it with black or `crop` its centre.
         intensity: `percentile` maps the film's 0.5th and 99.5th percentile to 0 and 1 and clips, measured before resizing and
             without its extreme values, which are padding, borders and burnt-out markers; `none` keeps them.

@@ -32,7 +32,6 @@ def export_monai(checkpoint: Checkpoint, run: str, folder: Path) -> float:
     """Write the bundle's folder, and return the largest difference of its logits from the classifier's on random images.
 
     Args:
-        run: name of the run folder.
         folder: the bundle's; it must not exist.
 
     Raises:

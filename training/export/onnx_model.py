@@ -26,9 +26,6 @@ TOLERANCE = 1e-4  # on features and logits
 def export_onnx(checkpoint: Checkpoint, run: str, file: Path) -> float:
     """Write the file, and return the largest difference between its outputs and the classifier's on random images.
 
-    Args:
-        run: name of the run folder.
-
     Raises:
         ExportError: torch can't trace the backbone, or the outputs of the ONNX model differ.
     """

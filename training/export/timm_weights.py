@@ -16,7 +16,6 @@ def export_timm(checkpoint: Checkpoint, run: str, file: Path, backbone: bool = F
     """Write the file and return the line of Python that loads it from here; the file's header has one for its own folder.
 
     Args:
-        run: name of the run folder.
         backbone: without the last layer: the model gives features, before any centring and scaling to unit length.
 
     Raises:

@@ -68,7 +68,6 @@ class ModelResult:
         model: name of the backbone.
         score: calibrated probability of the positive class, in [0, 1].
         threshold: score from which a film counts as positive; None: the most probable class is predicted.
-        version: of this package.
         checkpoint: SHA-256 of the checkpoint file in hex, or the beginning of it.
     """
 

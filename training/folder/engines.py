@@ -26,7 +26,6 @@ def run_locally(job: FolderJob, store: ShardStore, shards: Iterable[Shard], adva
     """Score shards here, with `job.workers` decoding processes.
 
     Args:
-        shards: those that the store lacks.
         advance: called with the number of files scored since the last call.
     """
     missing = iter(shards)

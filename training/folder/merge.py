@@ -122,7 +122,6 @@ class Audited:
     """The films that a checkpoint's audit is made of.
 
     Attributes:
-        predictions: as in predictions.parquet.
         features: films x width, float32.
         perturbed: score of the positive class under each perturbation.
     """

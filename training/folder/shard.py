@@ -49,7 +49,6 @@ class FolderJob:
         runs: run folders, or their checkpoints.
         policy: which films are admitted; each checkpoint knows itself how their greys are read.
         perturbations: names of `training.bias.questions.shortcuts.SHORTCUTS` to score the films under as well.
-        workers: decoding processes.
         files: of one shard at most; what a kill can cost.
     """
 

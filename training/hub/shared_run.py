@@ -51,7 +51,6 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
     The model card becomes README.md; where the run has none yet, one is written from its checkpoint and report.
 
     Args:
-        place: an empty folder.
         films: also the files that hold a row a film.
 
     Raises:

@@ -31,7 +31,6 @@ class Setup:
     Attributes:
         info: names of targets and biases; their numbers size the tables.
         counts: training films by target (rows) and bias (columns).
-        width: of the bottleneck features.
         in_chans: channels of the image, 1 or 3.
         rows: every `Sample.row` of the training films is below this number.
         steps: of the whole training, for methods that change their weights on the way.

@@ -36,6 +36,5 @@ class BiasNetworkMethod(nn.Module):
         Args:
             output: of the classifier, in float32 or wider.
             biased: of the bias network, whose gradient the method may want to cut.
-            batch: what both saw.
         """
         raise NotImplementedError

@@ -86,7 +86,6 @@ class Texture(nn.Module):
 
     Args:
         levels: grey levels, and thresholds of either kind, drawn uniformly from them.
-        classes: width of the logits.
     """
 
     def __init__(self, levels: int, classes: int) -> None:

@@ -46,9 +46,6 @@ def second_config(parent: Parent, seed: int | None, epochs: int | None) -> Train
 def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweight: int) -> RunResult:
     """Train on the films of `parent`, its errors dealt `upweight` times an epoch.
 
-    Args:
-        upweight: lambda_up.
-
     Raises:
         RecipeError: the run has no error among its training films, or was of other films.
     """

@@ -25,7 +25,6 @@ class Scored(NamedTuple):
     Attributes:
         features: films x width, float32.
         logits: films x classes, float32.
-        perturbed: logits under each perturbation.
     """
 
     features: np.ndarray

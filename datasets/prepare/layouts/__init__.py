@@ -20,7 +20,6 @@ class Layout:
     """A public data set.
 
     Attributes:
-        title: its name in words.
         expects: what must be in its folder, as a sentence of an error goes on.
         notes: what a user should know of its labels, sources or patients before training.
     """

@@ -32,7 +32,6 @@ class Film(NamedTuple):
         age: in years, or a decade ("40-49").
         licence: as the data set states it.
         finding: the data set's own words for the label.
-        manufacturer: of the detector.
         original_split: the data set's own train, validation or test; the split of a cohort is another.
         location: place or hospital in words, finer than `source` but rarely known.
         url: the page that the film comes from.

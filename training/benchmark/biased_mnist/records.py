@@ -16,9 +16,7 @@ class Job:
     """One training.
 
     Attributes:
-        protocol: its name.
         candidate: the method with what is fixed.
-        rho: correlation of the training digits.
         seed: of the digits drawn, their colours, the split, the initial weights and the order.
         stage: `trial` of the tuning, or `run` of the table.
         chosen: the hyper-parameters, where they are not the defaults.

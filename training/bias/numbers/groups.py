@@ -41,7 +41,6 @@ class GroupMetrics:
             difference between the best and the worst measured group, low, high; worst_group, its value worst, worst_low,
             worst_high; best_group, best; groups_measured, groups; note. The bounds allow for the choice of the groups
             among all, see `uncertainty.gap_interval`: a low of 0 means that no two groups differ demonstrably.
-        notes: sentences on all groups together.
     """
 
     values: pd.DataFrame

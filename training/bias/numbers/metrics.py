@@ -38,7 +38,6 @@ class FilmColumns:
 
     Attributes:
         target: index of the film's class.
-        correct: whether its class was predicted.
         is_positive: whether it is of the positive class.
         called_positive: whether the positive class was predicted.
         score: probability of the positive class, NaN where no class is positive.
@@ -134,7 +133,6 @@ class FilmMetrics:
     """Metrics of some films: rows of `values` are the metrics in the order asked for.
 
     Args:
-        films: what is measured.
         metrics: names from `METRICS`; `shortfall` says whether there are enough patients.
     """
 

@@ -151,9 +151,7 @@ def bca(estimate: float, drawn: np.ndarray, left_out: np.ndarray, stratum: np.nd
     the statistic is NaN are left out.
 
     Args:
-        drawn: the statistic of each resample.
         left_out: the statistic with each patient left out.
-        stratum: of each patient.
     """
     percentile = percentile_interval(estimate, drawn)
     if np.isnan(percentile.estimate):

@@ -49,7 +49,6 @@ class Probe(NamedTuple):
 
     Attributes:
         low: lower bound of the leak, 95 % over patients.
-        high: upper bound.
         p: share of all refits, that on the true values included, with a leak as high as that on the true values: at least
             1 / (permutations + 1).
         null_mean: mean leak of the refits on permuted values.
@@ -180,7 +179,6 @@ def leak_difference(
         reference: films x width.
         other: films x width (which may differ), the same films in the same order.
         attribute: see `probe`.
-        seed: of folds and resamples.
     """
     recorded, value = _recorded(attribute)
     classes = probed_classes(value, target[recorded], patient[recorded], seed)

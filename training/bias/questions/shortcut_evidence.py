@@ -59,7 +59,6 @@ def shortcut_table(
     Args:
         intact: predictions of the films as they are; those without a target are left out.
         perturbed: scores in [0, 1] of the same films in the same order, by name of the perturbation.
-        positive: name of the positive class.
         majority: of the training films, from `majority_targets`.
 
     Returns:

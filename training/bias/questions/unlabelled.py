@@ -79,7 +79,6 @@ def score_distributions(
     Args:
         table: predictions; targets are not read, and `prediction` (at the run's threshold) says which films are called
             positive.
-        positive: name of the positive class.
         by: columns whose values, joined by ` · `, name the groups; empty for all films alone.
 
     Returns:

@@ -100,7 +100,6 @@ def feature_map(points: pd.DataFrame, colour: str) -> alt.Chart:
 
     Args:
         points: columns x, y and `colour`.
-        colour: the column that colours them.
     """
     axis = alt.Axis(labels=False, ticks=False, grid=False)
     return (

@@ -48,7 +48,6 @@ class Outcome(NamedTuple):
     """A condition on one checkpoint.
 
     Attributes:
-        run: its name.
         failed: whether the condition holds, or could not be measured.
         sentence: the number and its interval, or why there is none.
     """

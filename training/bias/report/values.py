@@ -19,7 +19,6 @@ class Check(NamedTuple):
     Attributes:
         name: of the question, such as `conflicting films`.
         answer: `found`, `not found` or `cannot conclude`.
-        evidence: the numbers in a sentence.
     """
 
     name: str
@@ -33,7 +32,6 @@ class RunAudit:
 
     Attributes:
         about: see `Evidence`.
-        headline: the verdict in one sentence.
         checks: a verdict for each question, with its evidence.
         cells: films by source and target.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
