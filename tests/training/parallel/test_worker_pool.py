@@ -192,7 +192,7 @@ def test_workers_end_with_their_parent(busy: str, tmp_path: Path) -> None:
         textwrap.dedent(
             """
             import time
-            from training.folder.worker_pool import WorkerPool
+            from training.parallel.worker_pool import WorkerPool
             from stuck import task
             if __name__ == "__main__":
                 with WorkerPool(task, 2, 1000.0) as pool:
