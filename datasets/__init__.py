@@ -1,6 +1,7 @@
 """From files to samples: films, cohorts, splits, samplers, and the confounding check before training.
 
 sample.py        the record that training sees, and what is known of a dataset
+files.py         files written whole or not at all
 film/            one file to one film
 cohort/          a table of films: split, cached, sampled, checked
 phantom/         synthetic films, with no patient (a command)

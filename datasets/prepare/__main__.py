@@ -9,13 +9,13 @@ a data set, the command replaces its rows.
 
 import argparse
 import os
-import secrets
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets.files import write_text
 from datasets.prepare.layouts import LAYOUTS, reader
 
 if TYPE_CHECKING:
@@ -102,18 +102,8 @@ def write(out: Path, table: "pd.DataFrame", left_out: "pd.DataFrame") -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / COPIES).unlink(missing_ok=True)  # its lines are those of another metadata.csv
     known = [column for column in OPTIONAL if column in table and (table[column] != "").any()]
-    write_csv(out / METADATA, table[[*REQUIRED, *known, *MARKS]])
-    write_csv(out / LEFT_OUT_FILE, left_out)
-
-
-def write_csv(file: Path, table: "pd.DataFrame") -> None:
-    """Write a table so that a reader sees the old one or the new one."""
-    draft = file.with_name(f".{secrets.token_hex(8)}")
-    try:
-        table.to_csv(draft, index=False)
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_text(out / METADATA, table[[*REQUIRED, *known, *MARKS]].to_csv(index=False))
+    write_text(out / LEFT_OUT_FILE, left_out.to_csv(index=False))
 
 
 @contextmanager
@@ -195,7 +185,7 @@ def _with_copies(
             f"no film of the cohort can be decoded; most often: {why.index[0]} ({why.iloc[0]} of {len(problems)})"
         )
     found = copies_across_patients(table, bits)
-    write_csv(out / COPIES, found)
+    write_text(out / COPIES, found.to_csv(index=False))
     return table, left_out, found
 
 

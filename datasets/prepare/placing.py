@@ -7,11 +7,13 @@ can't make one (another disk), the file is copied. What lies below the cohort's 
 import os
 import secrets
 import shutil
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from datasets.covid import resolved
+from datasets.files import write_aside
 from datasets.film.radiograph import RadiographError
 from datasets.prepare.layouts.film import Film
 from datasets.prepare.layouts.sidecar import rendered
@@ -103,12 +105,7 @@ class Placing:
                 image = Image.fromarray(rendered(place, sidecar))
             except RadiographError as error:
                 raise PlacingError(str(error)) from None
-            draft = target.with_name(f".{secrets.token_hex(8)}")
-            try:
-                image.save(draft, "PNG")
-                draft.replace(target)
-            finally:
-                draft.unlink(missing_ok=True)
+            write_aside(target, partial(image.save, format="PNG"))
             self.written += 1
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
+from datasets.files import write_text
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.cards import facts
 from training.cards.claim import checklist, claim_items
 from training.methods import METHODS
-from training.run.checkpoint import Checkpoint, load_checkpoint, write_aside
+from training.run.checkpoint import Checkpoint, load_checkpoint
 
 NAME = "MODEL_CARD.md"
 
@@ -54,7 +55,7 @@ def write_card(folder: Path, audit: dict[str, Any] | None = None) -> Path:
     if not report.is_file():
         raise ValueError(f"{folder} holds no report.json: a card needs a finished run")
     text = model_card(checkpoint, json.loads(report.read_text(encoding="utf-8")), audit)
-    write_aside(folder / NAME, lambda file: file.write_text(text, encoding="utf-8"))
+    write_text(folder / NAME, text)
     return folder / NAME
 
 

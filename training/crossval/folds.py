@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from datasets.cohort.films import Cohort
+from datasets.files import write_text
 from datasets.film.identity import KEY_FILE, hash_key
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
@@ -17,7 +18,6 @@ from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentenc
 from training.crossval.comparison import compare_sources, show
 from training.loop.obtain import obtain
 from training.loop.prepare import prepare
-from training.run.checkpoint import write_aside
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings, parse
 from training.run.films import cohort_of, preprocessing_of, split_names
 from training.run.report import machine, versions
@@ -33,9 +33,7 @@ def run(options: argparse.Namespace) -> None:
     record["rows"] = compare_sources(scores, options.method)
     show(record, options.method, console)
     file = options.output / "crossval.json"
-    write_aside(
-        file, lambda path: path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    )
+    write_text(file, json.dumps(record, indent=1, allow_nan=False) + "\n")
     console.print(f"written to {file}", markup=False, highlight=False)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from datasets.files import write_aside, write_text
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit
@@ -20,7 +21,6 @@ from training.bias.report.page import metric_name, write_page
 from training.bias.report.values import BiasReport
 from training.cards.model_card import write_card
 from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
-from training.run.checkpoint import write_aside
 from training.run.report import versions
 from training.scoring.score import score
 from training.scoring.subjects import (
@@ -122,7 +122,7 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
     """Write report.json and report.html, and the labelled predictions in the layouts of other tools."""
     values = report.as_json()
     text = json.dumps(values, indent=1, allow_nan=False) + "\n"
-    write_aside(output / "report.json", lambda file: file.write_text(text, encoding="utf-8"))
+    write_text(output / "report.json", text)
     write_aside(output / "report.html", lambda file: write_page(report, file))
     for one in evidence:
         if one.positive is not None and one.predictions["target"].notna().any():

@@ -15,9 +15,10 @@ import onnx
 import onnxruntime
 import torch
 
+from datasets.files import write_aside
 from models.classifier import Classifier
 from training.export.facts import ExportError, facts
-from training.run.checkpoint import Checkpoint, write_aside
+from training.run.checkpoint import Checkpoint
 
 TOLERANCE = 1e-4  # on features and logits
 

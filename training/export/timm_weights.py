@@ -5,10 +5,11 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from datasets.files import write_aside
 from models.classifier import timm_arguments
 from models.plain import plain_timm, require_timm
 from training.export.facts import facts
-from training.run.checkpoint import Checkpoint, write_aside
+from training.run.checkpoint import Checkpoint
 
 
 def export_timm(checkpoint: Checkpoint, run: str, file: Path, backbone: bool = False) -> str:

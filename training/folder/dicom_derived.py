@@ -22,8 +22,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from datasets.files import write_aside
 from datasets.film.radiograph import silenced
-from training.run.checkpoint import write_aside
 
 PRODUCT = "EnD-CXR"
 RESEARCH_ONLY = "For research use only; not a medical device. Scores are model scores, not diagnoses."

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from datasets.files import write_aside
 from datasets.film.facts import MODALITIES, VIEWS
 from datasets.film.folder import LocalFolder, open_folder
 from datasets.film.identity import hash_key, key_id
@@ -33,7 +34,6 @@ from training.folder.merge import Merge, Survey, source_names, survey
 from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
 from training.folder.shard import Job, Shard, shards_of
 from training.folder.store import ShardStore
-from training.run.checkpoint import write_aside
 from training.run.reference import load_reference
 from training.run.report import versions
 from training.scoring.subjects import EvaluationError, Subject, about_of, find_key, load_subjects, run_key

@@ -15,11 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasets.files import write_aside
 from datasets.sample import Split
 from training.folder.labels import Labels
 from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, Job, model_columns
 from training.folder.store import ShardStore
-from training.run.checkpoint import write_aside
 from training.scoring.predict import ATTRIBUTES, read_logits
 from training.scoring.subjects import Subject
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasets.files import write_aside
 from datasets.film.folder import FolderError
 from training.folder.shard import Shard
-from training.run.checkpoint import write_aside
 
 # Of the machine, the storage or the hour rather than of the file.
 PASSING = {"unreadable", "crashed", "timed out", "out of memory", "error"}

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort, CohortError
+from datasets.files import write_aside
 from datasets.film.identity import hash_key
 from datasets.sample import Split
 from models.classifier import Classifier
@@ -22,7 +23,7 @@ from training.loop.divergence import require_finite
 from training.loop.resume import Progress
 from training.methods import METHODS
 from training.parallel.ranks import is_first
-from training.run.checkpoint import Checkpoint, save_checkpoint, write_aside
+from training.run.checkpoint import Checkpoint, save_checkpoint
 from training.run.checkpoint_header import NAME
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.recipe import Recipe

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from datasets.cohort.films import Cohort
+from datasets.files import write_text
 from datasets.film.identity import hash_key
 from training.console.interruption import Interruption
 from training.loop.assembly import Assembly, assemble
@@ -17,7 +18,6 @@ from training.loop.saver import Saver
 from training.loop.trackers import Listener, tracking
 from training.parallel.device import TrainingError
 from training.parallel.ranks import is_first, told_by_first
-from training.run.checkpoint import write_aside
 from training.run.checkpoint_header import state_files
 from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
 from training.run.existing import find_run, read_result
@@ -102,7 +102,7 @@ def start(
     if is_first():
         settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
         settings |= recipe.settings() if recipe else {}
-        write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
+        write_text(folder / "config.yaml", yaml.safe_dump(settings))
     flags = f"resume it with --resume {folder}, or with the same command and --resume auto"
     saver = Saver(training, progress, folder, how_to_resume or flags)
     if not config.resume:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from datasets.files import write_aside
 from datasets.sample import Split
 from training.loop.assembly import Assembly
 from training.loop.measure import infer_films
 from training.loop.resume import Progress
 from training.parallel.ranks import is_first
-from training.run.checkpoint import write_aside
 from training.run.probe_file import FORMAT, FORMAT_VERSION, NAME, ProbeSet, load_probe_set
 
 FILMS = 400

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from datasets.cohort.films import Cohort
+from datasets.files import ASIDE, write_aside, write_text
 from training.loop.assembly import Assembly
 from training.loop.divergence import Totals
 from training.loop.selection import Best
 from training.parallel.ranks import any_rank, is_first, joined, rank, ranks, stacked
-from training.run.checkpoint import ASIDE, write_aside
 from training.run.checkpoint_header import RESUME_PATTERN, CheckpointError, state_files
 
 VERSION = 2
@@ -199,4 +199,4 @@ def tidy(folder: Path, training: Assembly, progress: Progress) -> None:
                 kept.append(json.dumps(json.loads(line)) + "\n")
             except ValueError:
                 break
-        write_aside(file, lambda aside: aside.write_text("".join(kept), encoding="utf-8"))
+        write_text(file, "".join(kept))

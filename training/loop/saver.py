@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from datasets.cohort.films import UnreadableFilmError
+from datasets.files import write_text
 from training.console.interruption import InterruptedTrainingError, Interruption
 from training.loop import mistakes
 from training.loop.assembly import Assembly
 from training.loop.divergence import DivergenceError
 from training.loop.resume import Progress, save_progress
 from training.parallel.ranks import is_first, ranks, stacked
-from training.run.checkpoint import write_aside
 
 
 class Saver:
@@ -57,7 +57,7 @@ class Saver:
         if is_first():
             record = {"epoch": self.progress.epoch + 1, "step": step, "terms": terms, "rows": rows}
             text = json.dumps(record, indent=1) + "\n"
-            write_aside(self.folder / "diverged.json", lambda file: file.write_text(text, encoding="utf-8"))
+            write_text(self.folder / "diverged.json", text)
         raise DivergenceError(mistakes.diverged(terms, step, self.progress.epoch + 1, rows, self.folder))
 
     def stopped(self, interruption: Interruption) -> InterruptedTrainingError:

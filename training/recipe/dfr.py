@@ -27,13 +27,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from datasets.cohort.films import Cohort
+from datasets.files import write_text
 from datasets.sample import Split
 from models.classifier import Classifier
 from training.loop.measure import KeptEpoch, write_run
 from training.loop.obtain import prepare_folder
 from training.parallel.device import choose_device
 from training.recipe.parent import Parent, RecipeError, own_calls
-from training.run.checkpoint import load_checkpoint, write_aside
+from training.run.checkpoint import load_checkpoint
 from training.run.config import as_settings
 from training.run.recipe import Recipe
 from training.run.report import RunResult
@@ -105,7 +106,7 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
     )
     folder = prepare_folder(config.output, f"{parent.folder.name}-dfr")
     settings = as_settings(config) | recipe.settings()
-    write_aside(folder / "config.yaml", lambda file: file.write_text(yaml.safe_dump(settings), encoding="utf-8"))
+    write_text(folder / "config.yaml", yaml.safe_dump(settings))
     kept = KeptEpoch(parent.selection["epoch"], parent.selection["last_epoch_on_test"])  # of the features
     inference = infer(model, cohort.samples(), everything, device, channels_last=config.channels_last)
     return write_run(model, inference, cohort, config, folder, kept, recipe)

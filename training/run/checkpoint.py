@@ -1,13 +1,7 @@
-"""A trained model as one safetensors file whose JSON header holds all that is needed to use it, and nothing executable.
-
-Files are written beside their place and moved there, so that a reader sees the old file or the new one, never half of one.
-"""
+"""A trained model as one safetensors file whose JSON header holds all that is needed to use it, and nothing executable."""
 
 import dataclasses
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from datasets.files import write_aside
 from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from models.classifier import Classifier, ModelConfig
@@ -96,41 +91,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (KeyError, TypeError, ValueError) as error:
         detail = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{file} has a broken header: {detail}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)  # it can only be read by setting it
-    os.umask(mask)
-    return mask
-
-
-ASIDE = ".aside"  # how the names of files end that are not moved to their place yet
-
-
-def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
-    """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`.
-
-    Whatever fails, a full disk or a lost power supply, leaves the old file or the new one, whole. Its mode is the process's
-    usual one unless one is given; until it is moved only its owner can read it.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        try:
-            write(temporary)
-        except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a full disk
-            reason = str(error).strip().splitlines()[0]
-            raise OSError(f"{path} can't be written, is the disk full? ({reason})") from None
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
-        temporary.replace(path)
-        if os.name == "posix":  # the move itself is on disk when its folder is
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)

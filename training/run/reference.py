@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from sklearn.neighbors import NearestNeighbors
 
-from training.run.checkpoint import write_aside
+from datasets.files import write_aside
 from training.run.checkpoint_header import CheckpointError, read_arrays
 
 NAME = "reference.safetensors"

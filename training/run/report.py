@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from datasets.files import write_text
 from training.console.messages import RESEARCH_ONLY
-from training.run.checkpoint import write_aside
 from training.run.checkpoint_header import RESUME_PATTERN
 
 SCHEMA_VERSION = 1
@@ -98,7 +98,7 @@ def write_report(runs: list[RunResult], folder: Path) -> None:
     """
     report = {"schema_version": SCHEMA_VERSION, "notice": RESEARCH_ONLY, **result_json(runs), **runs[-1].details}
     text = json.dumps(report, indent=2, allow_nan=False)
-    write_aside(folder / "report.json", lambda file: file.write_text(text + "\n", encoding="utf-8"))
+    write_text(folder / "report.json", text + "\n")
     for state in folder.glob(RESUME_PATTERN):
         state.unlink()
 

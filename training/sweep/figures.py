@@ -9,8 +9,8 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from datasets.files import write_aside, write_text
 from training.bias.report.figures import PALETTE, as_svg
-from training.run.checkpoint import write_aside
 from training.sweep.space import Dimension
 from training.sweep.summary import BEST, OTHERS
 
@@ -54,7 +54,7 @@ def pareto(trials: pd.DataFrame, objectives: Sequence[str]) -> alt.HConcatChart:
 def save(chart: alt.TopLevelMixin, stem: Path) -> None:
     """Write the chart as `<stem>.svg` and `<stem>.png`."""
     svg = as_svg(chart, "white")
-    write_aside(stem.with_suffix(".svg"), lambda file: file.write_text(svg, encoding="utf-8"))
+    write_text(stem.with_suffix(".svg"), svg)
     write_aside(stem.with_suffix(".png"), lambda file: file.write_bytes(vl_convert.svg_to_png(svg, scale=2)))
 
 

@@ -17,11 +17,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 
 from datasets.cohort.films import Cohort
+from datasets.files import write_text
 from training.console.messages import RESEARCH_ONLY, mistakes_as_sentences
 from training.loop.divergence import DivergenceError
 from training.loop.obtain import obtain
 from training.loop.prepare import prepare
-from training.run.checkpoint import write_aside
 from training.run.config import LOCAL_SETTINGS, as_settings, parse
 from training.run.existing import folders_of
 from training.run.report import machine, versions
@@ -164,7 +164,7 @@ class Sweep:
             "versions": versions() | {"optuna": optuna.__version__},
         }
         text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        write_aside(self.folder / "summary.json", lambda file: file.write_text(text, encoding="utf-8"))
+        write_text(self.folder / "summary.json", text)
         frame = as_frame(outcomes, names)
         save(sensitivity(frame, self.space, names), self.folder / "sensitivity")
         if len(names) > 1:

@@ -297,7 +297,7 @@ def test_a_disk_that_is_full_from_a_moment_on(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(file)
 
-    monkeypatch.setattr("training.run.checkpoint.os.fsync", full)
+    monkeypatch.setattr("datasets.files.os.fsync", full)
     for room in (0, 2, 9):
         left = room
         assert evaluate(*arguments, "--output", tmp_path / "out") == 2

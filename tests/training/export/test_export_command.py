@@ -87,7 +87,7 @@ def test_a_place_that_can_not_be_written(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "/x/.aside")
 
-    monkeypatch.setattr("training.run.checkpoint.tempfile.mkstemp", refuse)
+    monkeypatch.setattr("datasets.files.tempfile.mkstemp", refuse)
     with pytest.raises(SystemExit) as left:
         main(["timm", str(run), "--output", str(tmp_path / "x.safetensors")])
     assert left.value.code == 2

@@ -232,7 +232,7 @@ def test_an_end_in_error_prints_and_leaves_nothing_that_identifies(
             raise OSError(28, "No space left on device")
         fsync(file)
 
-    monkeypatch.setattr("training.run.checkpoint.os.fsync", full)
+    monkeypatch.setattr("datasets.files.os.fsync", full)
     assert "No space left on device" in evaluate(marked_folder, tmp_path / "full")
 
 

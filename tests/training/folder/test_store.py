@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("training.run.checkpoint.os.fsync", full)
+    monkeypatch.setattr("datasets.files.os.fsync", full)
     other = SHARD._replace(name="1" * 32)
     with pytest.raises(OSError, match="No space left"):
         store.write(other, TABLE)

@@ -15,7 +15,7 @@ from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from models.classifier import Classifier, ModelConfig
 from tests.planted import Planted
-from training.run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_aside
+from training.run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.run.checkpoint_header import NAME, CheckpointError
 
 
@@ -107,16 +107,3 @@ def test_a_planted_pickle_is_never_executed(tmp_path: Path) -> None:
 def test_missing_files_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="give a run folder"):
         load_checkpoint(tmp_path / "nothing")
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    file = tmp_path / "report.json"
-    file.write_text("old")
-
-    def fail(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_aside(file, fail)
-    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]

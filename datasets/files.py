@@ -1,0 +1,50 @@
+"""Files written whole or not at all: beside their place, flushed to disk, then moved there."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+ASIDE = ".aside"  # ending of a file that is not moved to its place yet
+
+
+def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
+    """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`.
+
+    Whatever fails, a full disk or a lost power supply, leaves the old file or the new one, whole. Its mode is the process's
+    usual one unless one is given; until it is moved only its owner can read it.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        try:
+            write(temporary)
+        except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a full disk
+            reason = str(error).strip().splitlines()[0]
+            raise OSError(f"{path} can't be written, is the disk full? ({reason})") from None
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
+        temporary.replace(path)
+        if os.name == "posix":  # the move itself is on disk when its folder is
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 as `write_aside` does."""
+    write_aside(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask

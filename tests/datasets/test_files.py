@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from datasets.files import write_aside, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_text("old")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_aside(file, fail)
+    assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_full_disk_of_torch_or_safetensors_is_an_os_error_in_words(tmp_path: Path) -> None:
+    def fail(_: Path) -> None:
+        raise RuntimeError("PytorchStreamWriter failed\nat some line")
+
+    with pytest.raises(OSError, match=r"x\.pt can't be written, is the disk full\? \(PytorchStreamWriter failed\)"):
+        write_aside(tmp_path / "x.pt", fail)
+    assert not list(tmp_path.iterdir())
+
+
+def test_modes(tmp_path: Path) -> None:
+    write_text(tmp_path / "usual", "Grüße")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "usual").read_bytes() == "Grüße".encode()
+    assert (tmp_path / "usual").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    write_aside(tmp_path / "private", Path.touch, mode=0o600)
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
