@@ -4,7 +4,7 @@ films.py            the cohort, and the way from its rows to batches
 csv_table.py        metadata.csv as a table
 parquet_table.py    the same for Parquet
 splits.py           parts by patient
-cache.py            decoded films kept between epochs
+cache.py            films decoded once, in memory or on disk
 capacity.py         whether they fit into memory or on the disk
 augmentation.py     changes that leave a chest a chest
 samplers.py         the order of an epoch, with the pairs that EnD needs

@@ -1,27 +1,34 @@
-"""Decoded, resized films kept between epochs: in memory (by MONAI) or on disk, or decoded anew each time.
+"""Films decoded once and kept as one tensor, in memory or mapped from files on disk.
 
-On disk each film is a safetensors file and not one of MONAI's PersistentDataset, whose files are pickles: the folder may lie
-on a disk that others can write to.
+On disk each preprocessing has two files of bare bytes, with nothing in them to execute, for the folder may lie on a disk
+that others can write to. `<hash>.pixels` holds films x 1 x size x size float32, `<hash>.films` the SHA-256 of each film's
+fingerprint in the same order. Rows are added and never changed, so other runs may read meanwhile. A row counts once its
+pixels are flushed to disk and its hash is written: what a killed run left unfinished is decoded again.
 """
 
 import hashlib
-import secrets
-import sys
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, NamedTuple, Protocol
 
-from monai.data import CacheDataset, Dataset
-from monai.transforms import Transform
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from datasets.cohort.capacity import require_disk, require_memory
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph, RadiographError
 
+DECODERS = min(8, os.cpu_count() or 1)  # threads: Pillow, the codecs and torch work outside Python's lock
+TOGETHER = 256  # films handed to the threads, or flushed to disk, at a time: so much work an interrupted run loses
+HASH_BYTES = 32
 
-class Films(Protocol):
+
+class FilmReader(Protocol):
     """Where a cohort's films come from, by position in its table."""
 
     def read(self, position: int) -> Radiograph:
@@ -29,22 +36,14 @@ class Films(Protocol):
         ...
 
     def fingerprint(self, position: int) -> str:
-        """Text that changes when the film does; a disk cache files its pixels under a hash of it."""
+        """Text that changes when the film does; a disk cache knows the film by its hash."""
         ...
 
 
-class Images(Protocol):
-    """Pixels by position, or why a film has none."""
-
-    def __getitem__(self, position: int, /) -> Any:
-        """A float tensor in [0, 1], or a RadiographError."""
-        ...
-
-
-class Subset:
+class FilmSubset:
     """Some of the films, addressed anew from 0."""
 
-    def __init__(self, films: Films, kept: list[int]) -> None:
+    def __init__(self, films: FilmReader, kept: list[int]) -> None:
         self.films, self.kept = films, kept
 
     def read(self, position: int) -> Radiograph:
@@ -56,130 +55,129 @@ class Subset:
         return self.films.fingerprint(self.kept[position])
 
 
-def uncached(films: Films, preprocessing: Preprocessing, count: int) -> Images:
-    """Pixels of `count` films by position, decoded at each use."""
-    images: Images = Dataset(range(count), _ToPixels(films, preprocessing))
-    return images
+class Decoded(NamedTuple):
+    """Films that were decoded.
+
+    Attributes:
+        images: rows x 1 x size x size, float32 in [0, 1].
+        places: int64, the row of `images` that each film has; without meaning for an unreadable one.
+        unreadable: why films can't be decoded, by position.
+    """
+
+    images: Tensor
+    places: Tensor
+    unreadable: dict[int, str]
 
 
-def in_memory(films: Films, preprocessing: Preprocessing, count: int, workers: int) -> tuple[Images, dict[int, str]]:
-    """Decode `count` films now; returns their pixels by position, and why for those that can't be read.
+def in_memory(films: FilmReader, preprocessing: Preprocessing, count: int) -> Decoded:
+    """Decode `count` films.
 
     Raises:
         CapacityError: they are more than memory has room for.
     """
     require_memory(count, preprocessing.size)
-    transform = _Tolerant(_ToPixels(films, preprocessing))
-    images = CacheDataset(range(count), transform, num_workers=workers, progress=sys.stderr.isatty(), copy_cache=False)
-    return images, {i: str(item) for i in range(count) if isinstance(item := images[i], RadiographError)}
+    images = torch.empty(count, 1, preprocessing.size, preprocessing.size)
+    unreadable = {}
+    for position, pixels in _decode(films, preprocessing, range(count)):
+        if isinstance(pixels, RadiographError):
+            unreadable[position] = str(pixels)
+        else:
+            images[position] = pixels
+    return Decoded(images, torch.arange(count), unreadable)
 
 
-def on_disk(
-    films: Films, preprocessing: Preprocessing, count: int, folder: Path, workers: int = 0
-) -> tuple[Images, dict[int, str]]:
-    """Decode what `folder` lacks of `count` films; returns pixels by position, and why for those that can't be read.
+def on_disk(films: FilmReader, preprocessing: Preprocessing, count: int, folder: Path) -> Decoded:
+    """Decode those of `count` films that `folder` lacks; another process that does so at the same time is waited for.
 
     Raises:
         CapacityError: they are more than its disk has room for.
+        OSError: the folder can't be written, or its file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    cache = _DiskCache(_ToPixels(films, preprocessing), count, folder)
-    return cache, cache.fill(workers)
+    name, size = hashlib.sha256(str(preprocessing).encode()).hexdigest(), preprocessing.size
+    hashes = [hashlib.sha256(films.fingerprint(position).encode()).digest() for position in range(count)]
+    unreadable = {}
+    with (folder / f"{name}.films").open("a+b") as index, (folder / f"{name}.pixels").open("a+b") as file:
+        _lock(index)
+        rows = _whole_rows(index, file, 4 * size**2)
+        missing = {digest: position for position, digest in enumerate(hashes) if digest not in rows}
+        require_disk(len(missing), size, folder)
+        pending: list[bytes] = []
+        for position, pixels in _decode(films, preprocessing, list(missing.values())):
+            if isinstance(pixels, RadiographError):
+                unreadable[position] = str(pixels)
+                continue
+            file.write(pixels.numpy().tobytes())
+            pending.append(hashes[position])
+            if len(pending) == TOGETHER:
+                _finish(index, file, pending, rows)
+        _finish(index, file, pending, rows)
+    if not rows:
+        return Decoded(torch.empty(0, 1, size, size), torch.zeros(count, dtype=torch.int64), unreadable)
+    # Mapped for writing, although nobody does: torch warns of memory that it may not write.
+    images = np.memmap(folder / f"{name}.pixels", np.float32, "r+", shape=(max(rows.values()) + 1, 1, size, size))
+    failed = {hashes[position]: reason for position, reason in unreadable.items()}
+    unreadable = {position: failed[digest] for position, digest in enumerate(hashes) if digest in failed}
+    return Decoded(torch.from_numpy(images), torch.tensor([rows.get(digest, 0) for digest in hashes]), unreadable)
 
 
-class _ToPixels(Transform):
-    """MONAI caches what deterministic transforms return; this one decodes and resizes."""
+def _decode(
+    films: FilmReader, preprocessing: Preprocessing, positions: Sequence[int]
+) -> Iterator[tuple[int, Tensor | RadiographError]]:
+    """Each position with its pixels or why it has none, in order; a bar on a terminal shows how far it is."""
 
-    def __init__(self, films: Films, preprocessing: Preprocessing) -> None:
-        self.films, self.preprocessing = films, preprocessing
-
-    def __call__(self, position: int) -> Tensor:
-        return self.preprocessing.pixels(self.films.read(position))
-
-    def cache_name(self, position: int) -> str:
-        """A name that changes with the film and with the preprocessing, so that no stale pixels are read."""
-        text = f"{self.films.fingerprint(position)} {self.preprocessing}"
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-class _DiskCache:
-    """Pixels by position, each film's in a file of its own; one that is no such file is replaced, however it came there."""
-
-    def __init__(self, transform: _ToPixels, count: int, folder: Path) -> None:
-        self.transform, self.count, self.folder = transform, count, folder
-        self.decoded = Dataset(range(count), transform)
-        size = transform.preprocessing.size
-        self.shape = [1, size, size]
-
-    def file(self, position: int) -> Path:
-        """Where the pixels of a film are kept."""
-        return self.folder / f"{self.transform.cache_name(position)}.safetensors"
-
-    def fill(self, workers: int) -> dict[int, str]:
-        """Decode the films that are not there yet; returns why for those that can't be."""
-        missing = [position for position in range(self.count) if not self.file(position).is_file()]
-        require_disk(len(missing), self.shape[-1], self.folder)
-        results = CacheDataset(missing, _Filling(self), num_workers=workers, progress=sys.stderr.isatty())
-        return {position: results[i] for i, position in enumerate(missing) if results[i]}
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, position: int) -> Tensor:
-        file = self.file(position)
-        pixels = self._kept(file) if file.is_file() else None
-        if pixels is None:
-            pixels = self.decoded[position]
-            _keep(pixels, file)
-        return pixels
-
-    def _kept(self, file: Path) -> Tensor | None:
-        """The pixels in a file; None where it holds none of this shape."""
+    def pixels(position: int) -> Tensor | RadiographError:
         try:
-            with safe_open(file, "pt") as opened:
-                kept = opened.get_slice("pixels")
-                if (kept.get_shape(), kept.get_dtype()) != (self.shape, "F32"):
-                    return None
-                pixels: Tensor = opened.get_tensor("pixels")
-                return pixels
-        except (SafetensorError, FileNotFoundError):  # damaged, no safetensors, or just being replaced
-            return None
-
-
-def _keep(pixels: Tensor, file: Path) -> None:
-    """Write a film's pixels so that other processes see the whole file or none."""
-    draft = file.with_name(f".{secrets.token_hex(8)}")
-    try:
-        draft.write_bytes(save({"pixels": pixels.contiguous()}))
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-class _Filling(Transform):
-    """Puts a film on disk and returns nothing, or why it can't be read."""
-
-    def __init__(self, cache: _DiskCache) -> None:
-        self.cache = cache
-
-    def __call__(self, position: int) -> str:
-        try:
-            self.cache[position]
-        except RuntimeError as error:  # MONAI's, about the transform; its cause is about the film
-            if not isinstance(error.__cause__, RadiographError):
-                raise
-            return str(error.__cause__)
-        return ""
-
-
-class _Tolerant(Transform):
-    """Returns the error in place of a film that can't be read, so that one file does not end the run."""
-
-    def __init__(self, transform: _ToPixels) -> None:
-        self.transform = transform
-
-    def __call__(self, position: int) -> Tensor | RadiographError:
-        try:
-            return self.transform(position)
+            return preprocessing.pixels(films.read(position))
         except RadiographError as error:
             return error
+
+    def results() -> Iterator[tuple[int, Tensor | RadiographError]]:
+        for first in range(0, len(positions), TOGETHER):
+            some = positions[first : first + TOGETHER]
+            yield from zip(some, pool.map(pixels, some), strict=True)
+
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(DECODERS) as pool:
+        yield from track(
+            results(),
+            "decoding films",
+            len(positions),
+            console=console,
+            disable=not (console.is_terminal and positions),
+        )
+
+
+def _lock(index: IO[bytes]) -> None:
+    """Keep other processes from adding rows until the file is closed, however the process ends."""
+    import fcntl
+
+    try:
+        try:
+            fcntl.flock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            Console(stderr=True).print("another run is decoding films into the same cache: waiting for it to end")
+            fcntl.flock(index, fcntl.LOCK_EX)
+    except OSError as error:
+        raise OSError(f"--cache disk needs a file system with locks ({error}): take --cache memory or none") from None
+
+
+def _whole_rows(index: IO[bytes], file: IO[bytes], row_bytes: int) -> dict[bytes, int]:
+    """The row of each film by its hash; rows that are not whole are cut off."""
+    count = min(os.fstat(index.fileno()).st_size // HASH_BYTES, os.fstat(file.fileno()).st_size // row_bytes)
+    index.truncate(count * HASH_BYTES)
+    file.truncate(count * row_bytes)
+    index.seek(0)
+    return {index.read(HASH_BYTES): row for row in range(count)}
+
+
+def _finish(index: IO[bytes], file: IO[bytes], pending: list[bytes], rows: dict[bytes, int]) -> None:
+    """Flush the pixels that were written, then the hashes that make them count."""
+    file.flush()
+    os.fsync(file.fileno())
+    first = os.fstat(index.fileno()).st_size // HASH_BYTES
+    index.write(b"".join(pending))
+    index.flush()
+    os.fsync(index.fileno())
+    rows |= {digest: row for row, digest in enumerate(pending, start=first)}
+    pending.clear()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 MEMINFO, GROUP, GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 SHARE = 0.9  # of what is free; the rest is for the network and its batches
-BLOCK = 4096  # bytes that a file takes beyond its content, at most
 
 
 class CapacityError(ValueError):
@@ -26,7 +25,7 @@ def require_memory(films: int, size: int) -> None:
 
 def require_disk(films: int, size: int, folder: Path) -> None:
     """The same for files in a folder, which is there."""
-    needed, free = films * (4 * size**2 + BLOCK), shutil.disk_usage(folder).free
+    needed, free = films * 4 * size**2, shutil.disk_usage(folder).free
     if needed > free:
         raise CapacityError(
             f"--cache disk: {films} films of {size} x {size} pixels take {_gigabytes(needed)} in {folder}, and "

@@ -1,7 +1,7 @@
 """A validated table of films, and the way from its rows to batches of `Sample`.
 
 The table has one row a film with the columns `row` (0-based, in the metadata file), `patient`, `label`, `source`, `split`,
-`target`, `bias`, and whatever else is known of the films. Films are decoded once and cached by MONAI.
+`target`, `bias`, and whatever else is known of the films.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.cohort.augmentation import Augmentation
-from datasets.cohort.cache import Films, Images, Subset, in_memory, on_disk, uncached
+from datasets.cohort.cache import FilmReader, FilmSubset, in_memory, on_disk
 from datasets.cohort.capacity import CapacityError
 from datasets.film.facts import age_band
 from datasets.film.preprocessing import Preprocessing
@@ -66,8 +66,9 @@ class Cohort:
         table: one row a film, see the module; its index is 0, 1, ... (positions).
         preprocessing: how a film becomes a tensor.
         films: where the films come from; None where `images` is given from the start.
-        images: pixels by position, channels x size x size each: a tensor (uint8, or float in [0, 1]) or a MONAI cache of
-            float tensors; see `cached`.
+        images: decoded films in one tensor, rows x channels x size x size, uint8 or float in [0, 1]; None where they are
+            decoded at each use, see `cached`.
+        places: int64, the row of `images` that each film has; None where film i has row i.
         excluded: rows of the metadata left out, columns `row` and `reason`.
         notes: sentences that a user should read before training.
     """
@@ -75,8 +76,9 @@ class Cohort:
     info: DatasetInfo
     table: pd.DataFrame
     preprocessing: Preprocessing
-    films: Films | None = None
-    images: Tensor | Images | None = None
+    films: FilmReader | None = None
+    images: Tensor | None = None
+    places: Tensor | None = None
     excluded: pd.DataFrame = field(default_factory=lambda: left_out({}))
     notes: tuple[str, ...] = ()
 
@@ -89,47 +91,55 @@ class Cohort:
         """Positions of the films of one split, in table order."""
         return np.flatnonzero(self.table["split"] == str(split))
 
-    def cached(self, mode: str, folder: Path | None = None, workers: int = 2) -> "Cohort":
+    def cached(self, mode: str, folder: Path | None = None) -> "Cohort":
         """Return the cohort with decoded, resized films kept in `memory`, on `disk` or not at all (`none`).
 
         In memory and on disk, each film is decoded here unless an earlier run left it on disk; those that can't be are left
-        out of the table and named in `excluded`. Without a cache, such a film raises CohortError when it is first used.
+        out of the table and named in `excluded`. Without a cache, such a film raises UnreadableFilmError when it is used.
 
         Args:
             mode: `memory`, `disk` or `none`.
             folder: where `disk` keeps its files; their names tell nothing of the films.
-            workers: decoding threads.
 
         Raises:
             CohortError: a split that training needs has no readable film left, or the films do not fit.
             ValueError: an unknown mode, or `disk` without a folder.
+            OSError: the folder can't be written to.
         """
         if mode not in ("memory", "disk", "none") or (mode == "disk" and folder is None):
             raise ValueError(f"mode {mode!r}: memory, disk (with a folder) or none")
         if self.films is None:
             return self
         if mode == "none":
-            return dataclasses.replace(self, images=uncached(self.films, self.preprocessing, len(self.table)))
+            return dataclasses.replace(self, images=None, places=None)
         try:
             if folder is not None and mode == "disk":
-                images, unreadable = on_disk(self.films, self.preprocessing, len(self.table), folder, workers)
+                decoded = on_disk(self.films, self.preprocessing, len(self.table), folder)
             else:
-                images, unreadable = in_memory(self.films, self.preprocessing, len(self.table), workers)
+                decoded = in_memory(self.films, self.preprocessing, len(self.table))
         except CapacityError as error:
             raise CohortError(str(error)) from None
-        cohort = dataclasses.replace(self, images=images)
-        return cohort.without(unreadable) if unreadable else cohort
+        cohort = dataclasses.replace(self, images=decoded.images, places=decoded.places)
+        return cohort.without(decoded.unreadable) if decoded.unreadable else cohort
 
     @property
     def on_device(self) -> bool:
-        """Whether the pixels are a tensor on an accelerator."""
-        return isinstance(self.images, Tensor) and self.images.device.type != "cpu"
+        """Whether the pixels are on an accelerator."""
+        return self.images is not None and self.images.device.type != "cpu"
 
     def on(self, device: torch.device) -> "Cohort":
-        """Pixels that are one tensor move to the device, where batches are then cut and normalised; others stay."""
-        if not isinstance(self.images, Tensor):
+        """Move pixels that were given to the device, where batches are then cut and normalised; decoded films stay."""
+        if self.images is None or self.films is not None:
             return self
         return dataclasses.replace(self, images=self.images.to(device))
+
+    def pixels(self, films: Tensor) -> Tensor:
+        """Pixels in [0, 1] of the films at these positions, on the device of `images`, which must be there."""
+        assert self.images is not None
+        rows = films if self.places is None else self.places[films]
+        # Indexing of uint8 in brackets is several times slower than index_select.
+        pixels = self.images.index_select(0, rows.to(self.images.device, non_blocking=True))
+        return pixels / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
     def without(self, reasons: dict[int, str]) -> "Cohort":
         """Leave out the films at these positions, each for its reason.
@@ -150,14 +160,12 @@ class Cohort:
     def part(self, kept: Sequence[int]) -> "Cohort":
         """The films at these positions, addressed anew from 0."""
         kept = [int(position) for position in kept]
-        images: Tensor | Images | None = self.images
-        if images is not None:
-            images = images[kept] if isinstance(images, Tensor) else torch.utils.data.Subset(images, kept)  # type: ignore[arg-type]
+        places = torch.arange(len(self.table)) if self.places is None else self.places
         return dataclasses.replace(
             self,
             table=self.table.iloc[kept].reset_index(drop=True),
-            films=None if self.films is None else Subset(self.films, kept),
-            images=images,
+            films=None if self.films is None else FilmSubset(self.films, kept),
+            places=None if self.images is None else places[kept],
         )
 
     def samples(
@@ -170,8 +178,6 @@ class Cohort:
             seed: of augmentation and stand-ins.
             stand_ins: whether another film takes the place of one that can't be decoded, see `CohortSamples`.
         """
-        if self.images is None:
-            raise ValueError("call cached() first: the cohort has no images yet")
         return CohortSamples(self, augmentation, seed, stand_ins)
 
 
@@ -186,10 +192,8 @@ class CohortSamples(Dataset[Sample]):
     """
 
     def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int, stand_ins: bool = False) -> None:
-        assert cohort.images is not None
-        self.stand_ins = stand_ins
+        self.cohort, self.stand_ins = cohort, stand_ins
         self.training = torch.tensor((cohort.table["split"] == str(Split.TRAIN)).to_numpy())
-        self.images, self.preprocessing = cohort.images, cohort.preprocessing
         self.augmentation, self.seed = augmentation, seed
         self.target, self.bias, self.row = (
             torch.tensor(cohort.table[name].to_numpy(dtype=np.int64)) for name in ("target", "bias", "row")
@@ -203,21 +207,22 @@ class CohortSamples(Dataset[Sample]):
 
     def __getitems__(self, keys: Sequence[int | Draw]) -> Sample:
         films = torch.tensor([key.film if isinstance(key, Draw) else key for key in keys], dtype=torch.int64)
-        if isinstance(self.images, Tensor):  # index_select, for indexing of uint8 in brackets is several times slower
-            pixels = self.images.index_select(0, films.to(self.images.device, non_blocking=True))
-            pixels = pixels / 255 if pixels.dtype == torch.uint8 else pixels.float()
+        if self.cohort.images is not None:
+            pixels = self.cohort.pixels(films)
         else:
             read = [self._read(key) for key in keys]
             films, pixels = torch.tensor([film for film, _ in read]), torch.stack([image for _, image in read])
         if self.augmentation is not None:
             pixels = torch.stack([self._augmented(image, key) for image, key in zip(pixels, keys, strict=True)])
-        return Sample(self.preprocessing.normalise(pixels), self.target[films], self.bias[films], self.row[films])
+        return Sample(
+            self.cohort.preprocessing.normalise(pixels), self.target[films], self.bias[films], self.row[films]
+        )
 
     def _read(self, key: int | Draw) -> tuple[int, Tensor]:
         """Position and pixels of the film, or of the one that stands in for it."""
         film = key.film if isinstance(key, Draw) else int(key)
         try:
-            return film, self.pixels(film)
+            return film, self._decode(film)
         except UnreadableFilmError as error:
             if not self.stand_ins or not isinstance(key, Draw):
                 raise
@@ -225,7 +230,7 @@ class CohortSamples(Dataset[Sample]):
             others = np.random.default_rng([self.seed, key.epoch, key.position]).permutation(alike.nonzero().flatten())
             for other in others[others != film][:STAND_INS]:
                 try:
-                    return int(other), self.pixels(int(other))
+                    return int(other), self._decode(int(other))
                 except UnreadableFilmError:
                     continue
             raise UnreadableFilmError(f"{error}; nor can {STAND_INS} others of its label and source") from None
@@ -233,24 +238,21 @@ class CohortSamples(Dataset[Sample]):
     def why_not(self, film: int) -> str:
         """Why the film at this position can't be decoded."""
         try:
-            self.pixels(film)
+            self._decode(film)
         except UnreadableFilmError as error:
             return str(error)
         return f"the film on line {int(self.row[film]) + 2} of metadata.csv could not be read at first"
 
-    def pixels(self, film: int) -> Tensor:
+    def _decode(self, film: int) -> Tensor:
         """Pixels in [0, 1] of the film at this position; raises UnreadableFilmError."""
+        assert self.cohort.films is not None
         try:
-            pixels: Tensor = self.images[film]
-        except RuntimeError as error:  # MONAI's, about the transform; its cause is about the film
-            if not isinstance(error.__cause__, RadiographError):
-                raise
+            return self.cohort.preprocessing.pixels(self.cohort.films.read(film))
+        except RadiographError as error:
             line = int(self.row[film]) + 2
-            sentence = f"the film on line {line} of metadata.csv can't be used: {error.__cause__}"
-            unreadable = UnreadableFilmError(sentence)
-            unreadable.position = film
-            raise unreadable from None
-        return pixels
+            unreadable = UnreadableFilmError(f"the film on line {line} of metadata.csv can't be used: {error}")
+        unreadable.position = film
+        raise unreadable
 
     def _augmented(self, pixels: Tensor, key: int | Draw) -> Tensor:
         if self.augmentation is None or not isinstance(key, Draw):

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from datasets.cohort.cache import Films
+from datasets.cohort.cache import FilmReader
 from datasets.film.radiograph import Radiograph, RadiographError
 
 SIDE = 16
@@ -24,7 +24,7 @@ _ROWS = 1024  # of the distance matrix at a time
 _CELLS = 1 << 25  # and no more of its cells: 100,000 films take some hundred megabytes
 
 
-def hashes(films: Films, count: int, known: np.ndarray | None = None) -> np.ndarray:
+def hashes(films: FilmReader, count: int, known: np.ndarray | None = None) -> np.ndarray:
     """Hash `count` films, count x 256 bits as booleans; a row of a film that can't be read has only False.
 
     Args:

@@ -49,7 +49,7 @@ class PicturesOneByOne(Dataset[tuple[Tensor, int, int]]):
     """The peer's data set: coloured digits as an array in memory, of which one at a time becomes an image and a tensor."""
 
     def __init__(self, cohort: Cohort, positions: np.ndarray) -> None:
-        assert isinstance(cohort.images, Tensor)
+        assert cohort.images is not None
         self.pictures = cohort.images[positions].permute(0, 2, 3, 1).contiguous().numpy()
         self.target, self.bias = (torch.tensor(cohort.table[name].to_numpy())[positions] for name in ("target", "bias"))
         self.transform = Compose([ToTensor(), Normalize(cohort.preprocessing.mean, cohort.preprocessing.std)])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.cohort.cache import Films
+from datasets.cohort.cache import FilmReader
 from datasets.cohort.films import Cohort
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph, RadiographError
@@ -38,7 +38,7 @@ def score(
     predictors: Sequence[Predictor],
     cohort: Cohort,
     perturbations: Mapping[str, Perturbation] | None = None,
-    masks: Films | None = None,
+    masks: FilmReader | None = None,
     advance: Callable[[int], object] = lambda films: None,
 ) -> tuple[list[Scored], dict[int, str]]:
     """Score every film of a cohort with every model, each through its own preprocessing.
@@ -86,16 +86,14 @@ def outputs(predictor: Predictor, images: list[Tensor]) -> list[np.ndarray]:
 
 
 def _read(
-    cohort: Cohort, masks: Films | None, unreadable: dict[int, str]
+    cohort: Cohort, masks: FilmReader | None, unreadable: dict[int, str]
 ) -> Iterator[tuple[list[int], list[Radiograph] | Tensor, list[Radiograph] | None]]:
     """Batches of decoded films; the next one is read while the last is scored."""
     everything = list(range(len(cohort.table)))
     batches = [everything[first : first + BATCH] for first in range(0, len(everything), BATCH)]
     if cohort.films is None:
-        assert isinstance(cohort.images, Tensor)
         for batch in batches:
-            pixels = cohort.images[batch]
-            yield batch, pixels / 255 if pixels.dtype == torch.uint8 else pixels.float(), None
+            yield batch, cohort.pixels(torch.tensor(batch)), None
         return
     films = cohort.films
 

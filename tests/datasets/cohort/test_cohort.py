@@ -1,7 +1,9 @@
 import dataclasses
+import multiprocessing
 import os
 import threading
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -84,15 +85,11 @@ def epochs(samples: CohortSamples, count: int = 1, workers: int = 0, start: int 
     return result
 
 
-def file_of(position: int, folder: Path) -> Path:
-    """The cache file of one film, found as the one that changing that film adds."""
-    films = Counted()
-    films.versions[position] = 9
-    cohort(films).cached("disk", folder)
-    others = set(folder.iterdir())
-    cohort().cached("disk", folder)
-    (file,) = set(folder.iterdir()) - others
-    return file
+def files_of(folder: Path) -> tuple[Path, Path]:
+    """The two files of the cache: hashes of the films, and their pixels."""
+    hashes, pixels = sorted(folder.iterdir())
+    assert (hashes.suffix, pixels.suffix) == (".films", ".pixels") and hashes.stem == pixels.stem
+    return hashes, pixels
 
 
 def same(one: list[list[Sample]], other: list[list[Sample]]) -> bool:
@@ -275,43 +272,91 @@ def test_files_on_disk_change_their_fingerprint(tmp_path: Path) -> None:
     assert folder.fingerprint(1) == first[1]
 
 
-@pytest.mark.parametrize("left", [0, 1, 50, -100])
-def test_cache_file_cut_short_is_written_anew(tmp_path: Path, left: int) -> None:
-    file = file_of(2, tmp_path)
-    file.write_bytes(file.read_bytes()[:left])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("whole", [0, 1, 10, FILMS - 1])
+def test_films_of_a_cache_cut_short_are_decoded_again(tmp_path: Path, number: int, whole: int) -> None:
+    cohort().cached("disk", tmp_path)
+    file = files_of(tmp_path)[number]
+    row = file.stat().st_size // FILMS
+    file.write_bytes(file.read_bytes()[: whole * row + 1])
     films = Counted()
-    samples = cohort(films).cached("disk", tmp_path).samples()
     for _ in range(2):
-        torch.testing.assert_close(samples.__getitems__([2]).image[0], expected(2))
-    assert films.reads == {2: 1}
+        images = cohort(films).cached("disk", tmp_path).samples().__getitems__(list(range(FILMS))).image
+        torch.testing.assert_close(images, torch.stack([expected(position) for position in range(FILMS)]))
+    assert films.reads == Counter(range(whole, FILMS))
 
 
-@pytest.mark.parametrize(
-    "pixels",
-    [torch.zeros(1, 16, 15), torch.zeros(1, 16, 16, dtype=torch.float64), torch.zeros(16, 16), torch.zeros(1)],
-)
-def test_cache_file_of_another_shape_is_written_anew(tmp_path: Path, pixels: torch.Tensor) -> None:
-    save_file({"pixels": pixels}, file_of(2, tmp_path))
-    batch = cohort().cached("disk", tmp_path).samples().__getitems__([2])
-    torch.testing.assert_close(batch.image[0], expected(2))
+def test_a_cache_that_was_killed_while_it_decoded_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.cohort.cache.TOGETHER", 5)
+    killed = Counted()
+    read = killed.read
+
+    def kill(position: int) -> Radiograph:
+        if position == 12:
+            raise KeyboardInterrupt
+        return read(position)
+
+    killed.read = kill  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        cohort(killed).cached("disk", tmp_path)
+    films = Counted()
+    images = cohort(films).cached("disk", tmp_path).samples().__getitems__(list(range(FILMS))).image
+    torch.testing.assert_close(images, torch.stack([expected(position) for position in range(FILMS)]))
+    assert films.reads == Counter(range(10, FILMS))
+
+
+def test_films_under_two_rows_are_decoded_once_and_left_out_together(tmp_path: Path) -> None:
+    class Twice(Counted):
+        def fingerprint(self, position: int) -> str:
+            return f"film {position // 2}"
+
+    films = Twice(broken=(8, 9))
+    cached = cohort(films).cached("disk", tmp_path)
+    assert len(films.reads) == FILMS // 2 and cached.excluded["row"].tolist() == [108, 109]
+    images = cached.samples().__getitems__([0, 1]).image
+    assert torch.equal(images[0], images[1])
+
+
+def fill(place: str) -> list[float]:
+    return cohort().cached("disk", Path(place)).samples().__getitems__(list(range(FILMS))).image.sum((1, 2, 3)).tolist()
+
+
+def test_processes_fill_one_cache_together(tmp_path: Path) -> None:
+    with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as pool:
+        sums = list(pool.map(fill, [str(tmp_path)] * 3))
+    assert sums == [torch.stack([expected(position) for position in range(FILMS)]).sum((1, 2, 3)).tolist()] * 3
+    hashes, pixels = files_of(tmp_path)
+    assert (hashes.stat().st_size, pixels.stat().st_size) == (32 * FILMS, 4 * 16 * 16 * FILMS)
+
+
+def test_a_disk_without_locks_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError, match=r"needs a file system with locks .*: take --cache memory or none"):
+        cohort().cached("disk", tmp_path)
+
+
+def test_cohorts_share_the_films_of_one_cache(tmp_path: Path) -> None:
+    cohort().cached("disk", tmp_path)
+    films = Counted()
+    part = cohort(films).part([20, 3, 3]).cached("disk", tmp_path)
+    torch.testing.assert_close(
+        part.samples().__getitems__([0, 1, 2]).image, torch.stack([expected(i) for i in (20, 3, 3)])
+    )
+    assert not films.reads
 
 
 def test_names_of_cache_files_tell_nothing(tmp_path: Path) -> None:
     cohort().cached("disk", tmp_path)
-    names = [file.name for file in tmp_path.iterdir()]
-    assert len(names) == FILMS
-    assert all(len(name) == 76 and name.endswith(".safetensors") and int(name[:64], 16) for name in names)
+    assert all(len(file.stem) == 64 and int(file.stem, 16) for file in files_of(tmp_path))
 
 
 @pytest.mark.parametrize(("mode", "folder"), [("ram", Path("x")), ("disk", None)])
 def test_impossible_cache(mode: str, folder: Path | None) -> None:
     with pytest.raises(ValueError, match=f"'{mode}'"):
         cohort().cached(mode, folder)
-
-
-def test_samples_need_images() -> None:
-    with pytest.raises(ValueError, match="cached"):
-        cohort().samples()
 
 
 def test_positions() -> None:
