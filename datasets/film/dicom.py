@@ -13,9 +13,8 @@ References:
 """
 
 import io
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pydicom
@@ -46,9 +45,7 @@ from datasets.film.facts import (
 from datasets.film.greys import modality_values, padding_values, voi_values
 from datasets.film.greyscale import counted, inside_border, looked_up, looks_inverted, robust_scale, stored_offsets
 from datasets.film.policy import DEFAULT, DicomPolicy, Voi
-from datasets.film.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, is_bug, silenced, source_bytes
-
-Result = TypeVar("Result")
+from datasets.film.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
 
 PLUGINS = {
     uid.RLELossless: "pylibjpeg",
@@ -105,7 +102,8 @@ def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: byte
         RadiographError: it can't be opened, or is too large.
     """
     data = source_bytes(source)
-    return _failing_in_words(lambda: _read(data, policy, key))
+    with naming_nobody(_damaged):
+        return _read(data, policy, key)
 
 
 def stored_values(source: Path | bytes) -> np.ndarray:
@@ -114,12 +112,9 @@ def stored_values(source: Path | bytes) -> np.ndarray:
     Raises:
         RadiographError: it can't be decoded.
     """
-
-    def decoded() -> np.ndarray:
+    with naming_nobody(_damaged):
         dataset, syntax = _parse(source_bytes(source), None)
         return _decode(dataset, syntax, int(dataset.BitsStored), dataset.PixelRepresentation == 1)
-
-    return _failing_in_words(decoded)
 
 
 def read_identities(source: Path | bytes) -> dict[str, str]:
@@ -132,12 +127,9 @@ def read_identities(source: Path | bytes) -> dict[str, str]:
         RadiographError: it can't be read.
     """
     data = source_bytes(source)
-
-    def identities() -> dict[str, str]:
+    with naming_nobody(_damaged):
         dataset, _ = _parse(data, b"", pixels=False)
         return {name: str(dataset.get(keyword) or "").strip(" \0") for name, keyword in CLEAR_TAGS.items()}
-
-    return _failing_in_words(identities)
 
 
 def read_header(file: Path) -> tuple[dict[str, object], str]:
@@ -151,8 +143,7 @@ def read_header(file: Path) -> tuple[dict[str, object], str]:
             head = opened.read(HEADER_BYTES)
     except OSError as error:
         raise RadiographError(f"the file can't be opened: {error.strerror}", reason="unreadable") from None
-
-    def header() -> tuple[dict[str, object], str]:
+    with naming_nobody(_damaged):
         if head[128:132] != b"DICM":
             raise DicomError("the content is no DICOM data set", reason="not DICOM")
         _check_deflated(head, 132)
@@ -160,24 +151,9 @@ def read_header(file: Path) -> tuple[dict[str, object], str]:
         dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=list(tags))
         return film_facts(dataset), str(dataset.get("PatientID") or "").strip(" \0")
 
-    return _failing_in_words(header)
 
-
-def _failing_in_words(read: Callable[[], Result]) -> Result:
-    """Let what the file is to blame for out as a RadiographError alone, and faults of the program as they are."""
-    failure = DicomError("a tag or table of the file is damaged: export it again")
-    try:
-        with silenced():
-            return read()
-    except RadiographError:
-        raise
-    except MemoryError:
-        failure = DicomError("the film doesn't fit into memory", reason="out of memory")
-    except Exception as error:  # pydicom and its codecs raise anything, with the values of tags in the text
-        if is_bug(error):
-            error.__context__ = None
-            raise
-    raise failure  # here and not above, where the original would stay reachable as its __context__
+def _damaged(_: Exception) -> DicomError:
+    return DicomError("a tag or table of the file is damaged: export it again")
 
 
 def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from datasets.film.radiograph import MAX_BYTES, RadiographError, source_bytes
+from datasets.film.radiograph import MAX_BYTES, RadiographError, naming_nobody, source_bytes
 
 LINK, SPECIAL, UNLISTED = "symbolic link", "no regular file", "unreadable"
 
@@ -99,17 +99,12 @@ class RemoteFolder:
 
     def read(self, name: str) -> bytes:
         """The content of an entry; raises RadiographError."""
-        content = b""
-        try:
-            with self._storage.open(self._place(name), "rb") as file:
-                content = file.read(MAX_BYTES + 1)
-        except Exception:  # each storage raises its own, with the name of the file in the text
-            content = b""
-            failed = True
-        else:
-            failed = False
-        if failed:
-            raise RadiographError("the file can't be fetched from its storage", reason="unreadable")
+        # Each storage raises its own errors, with the name of the file in the text.
+        with (
+            naming_nobody(lambda _: RadiographError("the file can't be fetched from its storage", reason="unreadable")),
+            self._storage.open(self._place(name), "rb") as file,
+        ):
+            content = file.read(MAX_BYTES + 1)
         return source_bytes(content)
 
     @cached_property

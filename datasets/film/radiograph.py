@@ -1,14 +1,13 @@
-"""What a decoded film is, how large one may be, and the error of a file that is none. Imports nothing of ours."""
+"""What a decoded film is, how large one may be, and the error of a file that can't be read. Imports nothing of ours."""
 
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
 
 import numpy as np
 
@@ -83,57 +82,64 @@ def check_size(rows: int, columns: int) -> None:
         )
 
 
-class _Silence:
-    """How many threads are inside `silenced`, and what the last one restores."""
+@contextmanager
+def naming_nobody(replacement: Callable[[Exception], RadiographError]) -> Iterator[None]:
+    """Replace errors whose text may quote the file, context and all; keep warnings and pydicom's log lines quiet.
 
-    lock = threading.Lock()
-    depth = 0
-    restore = warnings.catch_warnings()
-    handlers: ClassVar[list[logging.Handler]] = []
-    propagate = True
+    A RadiographError passes, and so does a bug: a missing module or a misspelt name, which no file can cause, however
+    damaged, and whose text holds names of the code alone.
 
-
-def is_bug(error: Exception) -> bool:
-    """Whether this is a fault of the program or of its installation, which no file can cause, however damaged.
-
-    Readers turn whatever else a library raises into a RadiographError, for its text may quote the file. The texts of these
-    hold names of the code alone.
+    Args:
+        replacement: makes the RadiographError that stands for an error. It must not quote the error's text.
     """
-    if isinstance(error, ImportError):
-        return True
-    if isinstance(error, NameError):
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        return trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("datasets.")
-    if isinstance(error, AttributeError):  # of a module or a class of ours: one of pydicom's may lack what a file lacks
-        owner = error.obj if isinstance(error.obj, (type, ModuleType)) else type(error.obj)
-        return isinstance(owner, ModuleType) or owner.__module__.startswith("datasets.")
-    return False
+    try:
+        with silenced():
+            yield
+        return
+    except RadiographError:
+        raise
+    except MemoryError:
+        failure = RadiographError("the film doesn't fit into memory", reason="out of memory")
+    except Exception as error:  # libraries raise nearly anything on a damaged file
+        if _is_bug(error):
+            error.__context__ = None
+            raise
+        failure = replacement(error)
+    try:
+        raise failure
+    finally:
+        failure.__context__ = None  # `with` still handles the original: it would stay reachable here
+
+
+def _is_bug(error: Exception) -> bool:
+    if isinstance(error, AttributeError):  # of a module or a class of ours: pydicom's may lack what a file lacks
+        return isinstance(error.obj, ModuleType) or getattr(error.obj, "__module__", "").startswith("datasets.")
+    return isinstance(error, ImportError) or (isinstance(error, NameError) and error.name is not None)
+
+
+_lock, _inside, _restore = threading.Lock(), 0, ExitStack()
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
     """No Python warning and no log line of pydicom while inside: both quote the values of tags.
 
-    Its handlers are exchanged: a new level would empty the caches of all loggers, which takes as long as a small film.
-    Counted, because `warnings.catch_warnings` alone, left by two threads in the order they came, leaves the filters of
-    the whole process changed (and the app has threads).
+    pydicom's handlers are exchanged: a new level would empty the caches of all loggers, which takes as long as a small film.
+    Threads inside are counted, and the last one restores: `warnings.catch_warnings` alone, left by two threads in the order
+    they came, leaves the filters of the whole process changed (and the app has threads).
     """
-    logger = logging.getLogger("pydicom")
-    with _Silence.lock:
-        if _Silence.depth == 0:
-            _Silence.restore = warnings.catch_warnings()
-            _Silence.restore.__enter__()
-            warnings.simplefilter("ignore")
-            _Silence.handlers, _Silence.propagate = logger.handlers, logger.propagate
+    global _inside
+    with _lock:
+        if _inside == 0:
+            _restore.enter_context(warnings.catch_warnings(action="ignore"))
+            logger = logging.getLogger("pydicom")
+            _restore.callback(vars(logger).update, handlers=logger.handlers, propagate=logger.propagate)
             logger.handlers, logger.propagate = [logging.NullHandler()], False
-        _Silence.depth += 1
+        _inside += 1
     try:
         yield
     finally:
-        with _Silence.lock:
-            _Silence.depth -= 1
-            if _Silence.depth == 0:
-                _Silence.restore.__exit__(None, None, None)
-                logger.handlers, logger.propagate = _Silence.handlers, _Silence.propagate
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _restore.close()

@@ -6,6 +6,7 @@ dark, between 0 and 1/16: how many bits were meant is not guessed.
 """
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,7 @@ from datasets.film.radiograph import (
     Radiograph,
     RadiographError,
     check_size,
-    is_bug,
-    silenced,
+    naming_nobody,
     source_bytes,
 )
 
@@ -36,15 +36,12 @@ FORMATS = {
 TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 258, 262
 
 
-def read_radiograph(
-    source: Path | bytes, *, policy: "DicomPolicy | None" = None, key: bytes | None = None
-) -> Radiograph:
+def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None) -> Radiograph:
     """Read one film of any supported format, told apart by content and not by the name of the file.
 
     Args:
         source: a file, or the bytes of one.
         policy: what is done with a DICOM film and which are admitted; no effect on other formats.
-        key: of `datasets.film.identity.hash_key`: DICOM identities are then added to the facts as keyed hashes.
 
     Returns:
         The film. Colour is reduced to luminance (ITU-R BT.601), transparent parts are black.
@@ -65,7 +62,7 @@ def read_radiograph(
     from datasets.film.policy import DicomPolicy
 
     try:
-        return read_dicom(data, policy or DicomPolicy(), key=key)
+        return read_dicom(data, policy or DicomPolicy())
     except RadiographError as error:
         if error.reason != "not DICOM":
             raise
@@ -78,34 +75,33 @@ def _read_image(data: bytes, image_format: str) -> Radiograph:
     EXIF orientation is not applied: detectors and exports don't write it, the labels of public cohorts belong to the
     stored pixels, and it can mirror a chest.
     """
-    try:
-        with silenced(), Image.open(io.BytesIO(data), formats=[image_format]) as image:
-            check_size(image.height, image.width)  # the header only: no pixel is decoded yet
-            if getattr(image, "is_animated", False):  # n_frames would follow a chain of a million frames in a TIFF
-                raise RadiographError(f"several frames in one {image_format}: one film a file", reason="multi-frame")
-            pixels, bits = _grey(image)
-            facts = {
-                "format": image_format,
-                "bits": bits,
-                "colour": image.mode not in ("1", "L", "LA") and not image.mode.startswith("I;16"),
-                "alpha": image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
-            }
-            return Radiograph(pixels, facts)
-    except RadiographError:
-        raise
-    except Image.DecompressionBombError:  # twice Pillow's own limit; its warning at once that is below ours
-        failure = RadiographError(f"the film has more than the {MAX_PIXELS} pixels allowed", reason="too large")
-    except MemoryError:
-        failure = RadiographError("the film doesn't fit into memory", reason="out of memory")
-    except Exception as error:  # Pillow's plug-ins raise nearly anything on a broken file
-        if is_bug(error):
-            raise
-        cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        failure = RadiographError(
-            f"the {image_format} is {'truncated' if cut else 'corrupt'}: copy or export it again",
-            reason="truncated" if cut else "undecodable",
-        )
-    raise failure  # here and not above, where the original, which may quote the file, would stay its __context__
+    with (
+        naming_nobody(partial(_pillow_failure, image_format)),
+        Image.open(io.BytesIO(data), formats=[image_format]) as image,
+    ):
+        check_size(image.height, image.width)  # the header only: no pixel is decoded yet
+        if getattr(image, "is_animated", False):  # n_frames would follow a chain of a million frames in a TIFF
+            raise RadiographError(f"several frames in one {image_format}: one film a file", reason="multi-frame")
+        pixels, bits = _grey(image)
+        facts = {
+            "format": image_format,
+            "bits": bits,
+            "colour": image.mode not in ("1", "L", "LA") and not image.mode.startswith("I;16"),
+            "alpha": image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
+        }
+        return Radiograph(pixels, facts)
+
+
+def _pillow_failure(image_format: str, error: Exception) -> RadiographError:
+    if isinstance(
+        error, Image.DecompressionBombError
+    ):  # twice Pillow's own limit; its warning at once that is below ours
+        return RadiographError(f"the film has more than the {MAX_PIXELS} pixels allowed", reason="too large")
+    cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+    return RadiographError(
+        f"the {image_format} is {'truncated' if cut else 'corrupt'}: copy or export it again",
+        reason="truncated" if cut else "undecodable",
+    )
 
 
 def _grey(image: Image.Image) -> tuple[np.ndarray, int]:

@@ -196,7 +196,7 @@ def test_error_survives_a_worker_process() -> None:
 def test_png_path_never_imports_pydicom(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(saved(GREY_8))
     code = (
-        "import sys, pathlib; from datasets.film.radiograph import read_radiograph;"
+        "import sys, pathlib; from datasets.film.read import read_radiograph;"
         "read_radiograph(pathlib.Path(sys.argv[1])); sys.exit(bool({'pydicom', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], check=False).returncode == 0
