@@ -7,7 +7,9 @@ film counts as its own patient), `split` (train, validation, test, external; it 
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -71,81 +73,40 @@ def load_covid(
             splits, or nothing left to train on; the message names rows (counted from 2, as a spreadsheet shows them) and
             says what to change.
     """
-    table, reasons = _read_metadata(data_dir)
+    table, reasons = read_metadata(data_dir)
     classes = tuple(dict.fromkeys(name.lower() for name in classes))
     absent = [name for name in classes if name not in set(table["label"])]
     if absent or len(classes) == 1:
         raise CohortError(
             f"--classes {','.join(classes)}: " + (f"no row has label {absent[0]!r}" if absent else "name two or more")
         )
-    table, targets, positive = _with_targets(table, reasons, classes, data_dir)
+    table, of_other_classes = with_targets(table, classes, data_dir)
     missing = sorted(set(external_sources) - set(table["source"]))
     if missing:
         raise CohortError(
             f"--external-sources: no film comes from {missing[0]!r}; sources are {', '.join(sorted(set(table['source'])))}"
         )
-    policy = DicomPolicy(voi=preprocessing.voi)
-    films, together, notes = FilmFolder(data_dir, table["path"].tolist(), policy), table["patient"], []
+    together, notes = table["patient"], []
     if separate_copies:
-        known = kept_hashes(data_dir, films.paths) if policy == DEFAULT else None
-        copies = near_duplicates(hashes(films, len(table), known))
+        copies = _copies(table, data_dir, DicomPolicy(voi=preprocessing.voi))
         together = joined_by_copies(table["patient"], copies)
         notes.append(_describe_copies(table, copies))
-    if "split" in table and (table["split"] != "").any():
-        if external_sources:
-            notes.append("metadata.csv has a split column, which wins: --external-sources is not used.")
-        names = table["split"].str.lower().map(SPLIT_NAMES)
-        wrong = table["split"][names.isna() & (table["split"] != "")]
-        if len(wrong):
-            line = int(table.loc[wrong.index[0], "row"]) + 2
-            raise CohortError(
-                f"{data_dir / 'metadata.csv'}, line {line}: split {wrong.iloc[0]!r}; use train, validation, test or external"
-            )
-        table["split"] = names.fillna("")
-        why_none = "its split is empty"
-    else:
-        table["split"] = split_by_patient(
-            table["target_name"], table["source"], together, split_seed, external_sources=external_sources
-        )
-        why_none = "its patient also has films in an external source"
-        if separate_copies:
-            why_none += ", or shares a copy of one with it"
-    placed = table["split"] != ""
-    reasons |= dict.fromkeys(table["row"][~placed], why_none)
-    table = table[placed].reset_index(drop=True)
-    twice = patients_in_two_splits(table["patient"], table["split"])
-    if twice:
-        lines = ", ".join(str(row + 2) for row in table.loc[table["patient"] == twice[0], "row"])
-        raise CohortError(
-            f"{data_dir / 'metadata.csv'}: {len(twice)} patient(s) are in two splits, the first on lines {lines}; "
-            f"give all films of a patient the same split"
-        )
+    has_splits = _has_splits(table)
+    if external_sources and has_splits:
+        notes.append("metadata.csv has a split column, which wins: --external-sources is not used.")
+    table, in_no_split = with_splits(table, together, external_sources, split_seed, data_dir)
+    if separate_copies and not has_splits:
+        in_no_split = {row: f"{why}, or shares a copy of one with it" for row, why in in_no_split.items()}
+    targets = classes or BINARY
     for split in (Split.TRAIN, Split.VALIDATION):
-        held = set(table["target"][table["split"] == str(split)])
-        if len(held) < len(targets):
-            lacking = ", ".join(name for i, name in enumerate(targets) if i not in held)
+        lacking = set(range(len(targets))) - set(table["target"][table["split"] == str(split)])
+        if lacking:
+            names = ", ".join(targets[i] for i in sorted(lacking))
             raise CohortError(
-                f"split {split} of {data_dir} has no film of class {lacking}: more patients of it are needed"
+                f"split {split} of {data_dir} has no film of class {names}: more patients of it are needed"
             )
-    if "patient_id" not in table:
-        notes.append(
-            "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
-        )
-
-    homes = table.groupby("patient")["source"].nunique()
-    if (homes > 1).any():
-        notes.append(
-            f"{(homes > 1).sum()} patient(s) have films in two sources or more and are taken for one person each. If your "
-            f"sources number their patients independently, make patient_id unique (source and number)."
-        )
-
-    sources = tuple(sorted(set(table["source"])))
-    table["bias"] = table["source"].map({name: i for i, name in enumerate(sources)}).astype(int)
-    if "age" in table:
-        table["age_band"] = age_bands(table["age"])
-    info = DatasetInfo("covid", targets, sources, "source", positive, synthetic=False)
-    films = FilmFolder(data_dir, table["path"].tolist(), policy)
-    return Cohort(info, table, preprocessing, films, excluded=left_out(reasons), notes=tuple(notes))
+    reasons = reasons | of_other_classes | in_no_split
+    return as_cohort(table, reasons, data_dir, preprocessing, targets, notes=(*notes, *_patient_notes(table)))
 
 
 def load_unseen(data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo) -> Cohort:
@@ -161,28 +122,23 @@ def load_unseen(data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo)
     """
     if info.name == "biased-mnist":
         raise CohortError(f"--data-dir {data_dir}: a model of digits can't score chest radiographs")
-    table, reasons = _read_metadata(data_dir)
-    classes = () if info.targets == BINARY else info.targets
-    table, targets, positive = _with_targets(table, reasons, classes, data_dir)
+    table, reasons = read_metadata(data_dir)
+    table, of_other_classes = with_targets(table, () if info.targets == BINARY else info.targets, data_dir)
     if table.empty:
         raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
-    named = (
-        table["split"].str.lower().map(SPLIT_NAMES) if "split" in table else pd.Series(index=table.index, dtype=object)
-    )
-    table["split"] = named.fillna(str(Split.EXTERNAL))
-    sources = tuple(sorted(set(table["source"])))
-    table["bias"] = table["source"].map({name: i for i, name in enumerate(sources)}).astype(int)
-    if "age" in table:
-        table["age_band"] = age_bands(table["age"])
-    info = DatasetInfo("covid", targets, sources, info.bias_name, positive, synthetic=False)
-    films = FilmFolder(data_dir, table["path"].tolist(), DicomPolicy(voi=preprocessing.voi))
-    return Cohort(info, table, preprocessing, films, excluded=left_out(reasons))
+    table["split"] = _given_splits(table).fillna(str(Split.EXTERNAL))
+    return as_cohort(table, reasons | of_other_classes, data_dir, preprocessing, info.targets, info.bias_name)
 
 
-def _with_targets(
-    table: pd.DataFrame, reasons: dict[int, str], classes: tuple[str, ...], data_dir: Path
-) -> tuple[pd.DataFrame, tuple[str, ...], int]:
-    """Add the columns target and target_name; rows of other classes join `reasons`. Returns class names and the positive."""
+def with_targets(table: pd.DataFrame, classes: tuple[str, ...], data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Add the columns target and target_name, of the labels named or of `BINARY`.
+
+    Returns:
+        The table without the films of other classes, and for each of their rows the reason.
+
+    Raises:
+        CohortError: no classes are named and a label is unknown.
+    """
     label = table["label"]
     unknown = sorted(set(label) - set(LABELS))
     if unknown and not classes:
@@ -191,23 +147,111 @@ def _with_targets(
             f"{data_dir / 'metadata.csv'}, line {line}: unknown label {unknown[0]!r}; known are {', '.join(LABELS)}. "
             f"Correct it, or name the labels that you want as classes with --classes"
         )
-    if classes:
-        targets = classes
-        others = {
-            row: f"label {name} is not among --classes"
-            for row, name in zip(table["row"], label, strict=True)
-            if name not in classes
-        }
-        reasons.update(others)
-        table = table[label.isin(classes)].reset_index(drop=True)
-        target = table["label"].map({name: i for i, name in enumerate(classes)})
-        positive = classes.index("covid") if "covid" in classes else len(classes) - 1
-    else:
-        targets, positive = BINARY, 1
+    if not classes:
         target = (label == "covid").astype(int)
-    table["target"] = target.astype(int)
-    table["target_name"] = [targets[t] for t in table["target"]]
-    return table, targets, positive
+        return table.assign(target=target, target_name=[BINARY[t] for t in target]), {}
+    kept = label.isin(classes)
+    reasons = {
+        row: f"label {name} is not among --classes" for row, name in zip(table["row"][~kept], label[~kept], strict=True)
+    }
+    table = table[kept].reset_index(drop=True)
+    target = table["label"].map({name: i for i, name in enumerate(classes)}).astype(int)
+    return table.assign(target=target, target_name=table["label"]), reasons
+
+
+def with_splits(
+    table: pd.DataFrame, together: pd.Series, external_sources: tuple[str, ...], seed: int, data_dir: Path
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Fill the column split: from metadata.csv where it has one, else by patient.
+
+    Args:
+        table: from `with_targets`.
+        together: a name for the films that must stay in one split: their patient, or patients who share a copy.
+        external_sources: sources of the external split.
+        seed: of the computed split.
+        data_dir: folder of metadata.csv.
+
+    Returns:
+        The table without the films that are in no split, and for each of their rows the reason.
+
+    Raises:
+        CohortError: a split of another name, or a patient in two.
+    """
+    file = data_dir / "metadata.csv"
+    if _has_splits(table):
+        split = _given_splits(table)
+        wrong = table[split.isna() & (table["split"] != "")]
+        if len(wrong):
+            line, name = int(wrong["row"].iloc[0]) + 2, wrong["split"].iloc[0]
+            raise CohortError(f"{file}, line {line}: split {name!r}; use train, validation, test or external")
+        split, why = split.fillna(""), "its split is empty"
+    else:
+        split = split_by_patient(table["target_name"], table["source"], together, seed, external_sources)
+        why = "its patient also has films in an external source"
+    table = table.assign(split=split)
+    placed = split != ""
+    reasons = dict.fromkeys(table["row"][~placed], why)
+    table = table[placed].reset_index(drop=True)
+    twice = patients_in_two_splits(table["patient"], table["split"])
+    if twice:
+        lines = ", ".join(str(row + 2) for row in table.loc[table["patient"] == twice[0], "row"])
+        raise CohortError(
+            f"{file}: {len(twice)} patient(s) are in two splits, the first on lines {lines}; "
+            f"give all films of a patient the same split"
+        )
+    return table, reasons
+
+
+def as_cohort(
+    table: pd.DataFrame,
+    reasons: dict[int, str],
+    data_dir: Path,
+    preprocessing: Preprocessing,
+    targets: tuple[str, ...],
+    bias_name: str = "source",
+    notes: tuple[str, ...] = (),
+) -> Cohort:
+    """The cohort of a table that has targets and splits; `covid` is its positive class, or else the last one."""
+    sources = tuple(sorted(set(table["source"])))
+    table = table.assign(bias=table["source"].map({name: i for i, name in enumerate(sources)}).astype(int))
+    if "age" in table:
+        table["age_band"] = age_bands(table["age"])
+    positive = targets.index("covid") if "covid" in targets else len(targets) - 1
+    info = DatasetInfo("covid", targets, sources, bias_name, positive, synthetic=False)
+    films = FilmFolder(data_dir, table["path"].tolist(), DicomPolicy(voi=preprocessing.voi))
+    return Cohort(info, table, preprocessing, films, excluded=left_out(reasons), notes=notes)
+
+
+def _has_splits(table: pd.DataFrame) -> bool:
+    return "split" in table and bool((table["split"] != "").any())
+
+
+def _given_splits(table: pd.DataFrame) -> pd.Series:
+    """The splits that metadata.csv names; NaN where it names none of ours."""
+    if "split" not in table:
+        return pd.Series(index=table.index, dtype=object)
+    return table["split"].str.lower().map(SPLIT_NAMES)
+
+
+def _patient_notes(table: pd.DataFrame) -> list[str]:
+    notes = []
+    if "patient_id" not in table:
+        notes.append(
+            "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
+        )
+    in_several = int((table.groupby("patient")["source"].nunique() > 1).sum())
+    if in_several:
+        notes.append(
+            f"{in_several} patient(s) have films in two sources or more and are taken for one person each. If your "
+            f"sources number their patients independently, make patient_id unique (source and number)."
+        )
+    return notes
+
+
+def _copies(table: pd.DataFrame, data_dir: Path, policy: DicomPolicy) -> pd.DataFrame:
+    """Pairs of near-copies; films that `datasets.prepare` left no hash of are decoded."""
+    films = FilmFolder(data_dir, table["path"].tolist(), policy)
+    return near_duplicates(hashes(films, len(table), kept_hashes(data_dir, films.paths) if policy == DEFAULT else None))
 
 
 def _describe_copies(table: pd.DataFrame, copies: pd.DataFrame) -> str:
@@ -222,7 +266,7 @@ def _describe_copies(table: pd.DataFrame, copies: pd.DataFrame) -> str:
     return f"{count} and stay in one split (lines {'; '.join(lines)}{more} of metadata.csv)."
 
 
-def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
+def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     """The usable rows of metadata.csv and the reason for each other row."""
     file = data_dir / "metadata.csv"
     if not file.is_file():
@@ -241,11 +285,12 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
             raise CohortError(f"{file} has a column {column}, a name that is used here: call it something else{hint}")
     table.insert(0, "row", range(len(table)))
     table["label"] = table["label"].str.lower()
-    places = Places(data_dir)
+    root = data_dir.resolve()
     reasons: dict[int, str] = {}
     seen: dict[Path, int] = {}
     blank = (table.drop(columns="row") == "").all(axis=1).tolist()
-    for row, path, label, source in table[["row", "path", "label", "source"]].itertuples(index=False):
+    columns = table[["row", "path", "label", "source"]].itertuples(index=False)
+    for (row, path, label, source), place in zip(columns, places(root, table["path"]), strict=True):
         if blank[row]:
             reasons[row] = "the line is empty"
             continue
@@ -253,11 +298,10 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         if empty:
             reasons[row] = f"its {empty[0]} is empty"
             continue
-        place = places.of(path)
         if place is None:
             reasons[row] = "its path is no name of a file"
             continue
-        if not place.is_relative_to(places.root):
+        if not place.is_relative_to(root):
             raise CohortError(
                 f"{file}, line {row + 2}: the path {path} leaves the folder; put the image below {data_dir}"
             )
@@ -276,31 +320,18 @@ def _read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     return usable, reasons
 
 
-class Places:
-    """Where paths below one folder lead, as `resolved`, for many: each folder among them is followed once.
-
-    Attributes:
-        root: the folder, through every link.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
-        self.folders: dict[str, Path | None] = {}
-
-    def of(self, path: str) -> Path | None:
-        """Where a path leads; None where it can't be the name of a file."""
+def places(root: Path, paths: Iterable[str]) -> Iterator[Path | None]:
+    """`resolved` of many paths below one folder, a resolved one: each folder among them is followed once."""
+    folder = cache(partial(resolved, root))
+    for path in paths:
         head, name = os.path.split(path)
-        if head not in self.folders:
-            self.folders[head] = resolved(self.root, head)
-        folder = self.folders[head]
-        if folder is None:
-            return resolved(self.root, path)
-        place = folder / name
-        try:
-            plain = name not in ("", ".", "..") and stat.S_ISREG(place.lstat().st_mode)
-        except (ValueError, OSError):
-            plain = False
-        return place if plain else resolved(self.root, path)  # a link, or nothing that is there
+        parent, plain = folder(head), False
+        if parent is not None:
+            with suppress(ValueError, OSError):
+                plain = stat.S_ISREG((parent / name).lstat().st_mode)
+        yield (
+            parent / name if parent is not None and plain else resolved(root, path)
+        )  # a link, or nothing that is there
 
 
 def resolved(root: Path, path: str) -> Path | None:

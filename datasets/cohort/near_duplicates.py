@@ -48,12 +48,11 @@ def film_hash(film: Radiograph) -> np.ndarray:
     return bits
 
 
-def near_duplicates(bits: np.ndarray, distance: int = DISTANCE) -> pd.DataFrame:
-    """Pairs of films whose hashes differ in at most `distance` bits.
+def near_duplicates(bits: np.ndarray) -> pd.DataFrame:
+    """Pairs of films whose hashes differ in at most `DISTANCE` bits.
 
     Args:
         bits: films x bits, from `hashes`; rows of only False are left out, for they are no hash.
-        distance: largest number of bits in which copies differ.
 
     Returns:
         Columns first, second (positions, first < second) and bits, nearest first.
@@ -64,7 +63,7 @@ def near_duplicates(bits: np.ndarray, distance: int = DISTANCE) -> pd.DataFrame:
     rows = max(1, min(_ROWS, _CELLS // max(1, len(known))))
     for start in range(0, len(known), rows):
         agreement = signs[start : start + rows] @ signs[start:].T  # bits that agree minus bits that differ
-        first, second = np.nonzero(agreement >= bits.shape[1] - 2 * distance)
+        first, second = np.nonzero(agreement >= bits.shape[1] - 2 * DISTANCE)
         later = second > first
         first, second = first[later], second[later]
         apart = (bits.shape[1] - agreement[first, second]) / 2

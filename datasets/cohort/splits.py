@@ -8,14 +8,14 @@ from sklearn.utils import check_random_state
 
 from datasets.sample import Split
 
+TEST, VALIDATION = 0.2, 0.15  # shares of the films, rounded to folds
+
 
 def split_by_patient(
     label: pd.Series,
     source: pd.Series,
     patient: pd.Series,
     seed: int,
-    validation: float = 0.15,
-    test: float = 0.2,
     external_sources: tuple[str, ...] = (),
 ) -> pd.Series:
     """Assign each film to a split.
@@ -25,12 +25,7 @@ def split_by_patient(
     patients into fewer, for folds of one or two patients can't be stratified.
 
     Args:
-        label: class of each film.
-        source: source of each film.
-        patient: patient of each film.
         seed: of the shuffle before cutting.
-        validation: share of validation, rounded to folds.
-        test: share of test, rounded to folds.
         external_sources: sources kept for the external split.
 
     Returns:
@@ -52,7 +47,7 @@ def split_by_patient(
         if max(np.unique(cells, return_counts=True)[1]) < folds:
             cells = np.full(len(inside), "any")
         fold = stratified_folds(cells, groups, folds, seed)
-        first, second = max(1, round(test * folds)), max(1, round(validation * folds))
+        first, second = max(1, round(TEST * folds)), max(1, round(VALIDATION * folds))
         part[fold < first] = str(Split.TEST)
         part[(fold >= first) & (fold < first + second)] = str(Split.VALIDATION)
     split[inside] = part

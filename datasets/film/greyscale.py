@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+OUTER = (0.5, 99.5)  # few enough pixels lie beyond for markers and dead pixels not to set the contrast
 WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -124,18 +125,17 @@ def weighted_percentiles(values: np.ndarray, counts: np.ndarray, percents: Seque
     return [float(value) for value in lower + (upper - lower) * (positions - np.floor(positions))]
 
 
-def robust_scale(values: np.ndarray, counts: np.ndarray, percents: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
-    """Map two percentiles to 0 and 1 and clip.
+def robust_scale(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Map the percentiles `OUTER` to 0 and 1 and clip.
 
     Args:
         values: every value that can occur.
         counts: how many pixels have each; those to be left out of the percentiles aren't counted.
-        percents: few enough pixels beyond them for markers and dead pixels not to set the contrast.
 
     Returns:
         Values in [0, 1]; all 0 where the counted pixels are one constant or none.
     """
-    low, high = weighted_percentiles(values, counts, percents)
+    low, high = weighted_percentiles(values, counts, OUTER)
     if not high > low:  # a marker on a blank film: the percentiles are one value, the extremes are not
         low, high = weighted_percentiles(values, counts, (0, 100))
     if not high > low:

@@ -61,9 +61,10 @@ def test_a_film_that_cannot_be_read_is_nobodys_copy(tmp_path: Path) -> None:
 def test_distances_do_not_depend_on_the_block_they_fall_into(monkeypatch: pytest.MonkeyPatch) -> None:
     bits = np.random.default_rng(0).random((40, 256)) < 0.5
     bits[31] = bits[2]
-    whole = near_duplicates(bits, distance=120)
+    monkeypatch.setattr("datasets.cohort.near_duplicates.DISTANCE", 120)
+    whole = near_duplicates(bits)
     monkeypatch.setattr("datasets.cohort.near_duplicates._ROWS", 7)
-    pd.testing.assert_frame_equal(near_duplicates(bits, distance=120), whole)
+    pd.testing.assert_frame_equal(near_duplicates(bits), whole)
     assert whole.iloc[0].tolist() == [2, 31, 0] and len(whole) > 20
 
 
