@@ -315,8 +315,8 @@ def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     if usable.empty:
         first = f"; the first: line {min(reasons) + 2}, {reasons[min(reasons)]}" if reasons else ""
         raise CohortError(f"{file} has no usable row{first}")
-    own = "film " + usable["row"].astype(str)
-    usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", own) if "patient_id" in usable else own
+    film = "film " + usable["row"].astype(str)
+    usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", film) if "patient_id" in usable else film
     return usable, reasons
 
 
