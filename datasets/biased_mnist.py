@@ -64,18 +64,18 @@ def load_biased_mnist(
     digits, labels = _read(data_dir, train=True)
     test_digits, test_labels = _read(data_dir, train=False)
     order = rng.permutation(len(digits))
-    held = order[: int(VALIDATION_SHARE * len(digits))]
-    kept = order[len(held) :]
+    validating = order[: int(VALIDATION_SHARE * len(digits))]
+    training = order[len(validating) :]
     if films is not None:
-        if films > len(kept):
+        if films > len(training):
             raise CohortError(
-                f"{films} training digits were asked for; beside those of validation there are {len(kept)}"
+                f"{films} training digits were asked for; beside those of validation there are {len(training)}"
             )
-        kept = kept[:films]
-        held = held[: max(1000, films // 5)]
+        training = training[:films]
+        validating = validating[: max(1000, films // 5)]
     parts = (
-        (Split.TRAIN, digits[kept], labels[kept], kept, rho),
-        (Split.VALIDATION, digits[held], labels[held], held, UNBIASED),
+        (Split.TRAIN, digits[training], labels[training], training, rho),
+        (Split.VALIDATION, digits[validating], labels[validating], validating, UNBIASED),
         (Split.TEST, test_digits, test_labels, len(digits) + np.arange(len(test_digits)), UNBIASED),
     )
     tables, images = [], []
@@ -147,12 +147,12 @@ def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:
 
 def _idx_file(path: Path, reader: Callable[[str], Tensor]) -> Tensor | None:
     packed = path.with_name(path.name + ".gz")
-    found = path if path.is_file() else packed
-    if not found.is_file():
+    file = path if path.is_file() else packed
+    if not file.is_file():
         return None
     try:
-        with found.open("rb") if found == path else gzip.open(packed) as file:
-            content = file.read(MAX_BYTES + 1)
+        with file.open("rb") if file == path else gzip.open(packed) as opened:
+            content = opened.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError
         with tempfile.NamedTemporaryFile() as unpacked:
@@ -160,4 +160,4 @@ def _idx_file(path: Path, reader: Callable[[str], Tensor]) -> Tensor | None:
             unpacked.flush()
             return reader(unpacked.name)
     except (RuntimeError, OSError, EOFError, AssertionError, ValueError, KeyError, IndexError, zlib.error) as error:
-        raise CohortError(f"{found} is broken ({type(error).__name__}): copy MNIST's idx files again") from None
+        raise CohortError(f"{file} is broken ({type(error).__name__}): copy MNIST's idx files again") from None

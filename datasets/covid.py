@@ -61,8 +61,10 @@ def load_covid(
 
     Args:
         data_dir: folder of metadata.csv and the images.
+        preprocessing: how films become tensors.
         classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
         external_sources: sources that form the external test set.
+        split_seed: of the patient-grouped split.
         separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
             that `datasets.prepare` left no hash of are decoded for it.
 
@@ -165,6 +167,9 @@ def with_splits(
     Args:
         table: from `with_targets`.
         together: a name for the films that must stay in one split: their patient, or patients who share a copy.
+        external_sources: sources of the external split.
+        seed: of the computed split.
+        data_dir: folder of metadata.csv.
 
     Returns:
         The table without the films that are in no split, and for each of their rows the reason.
@@ -310,8 +315,8 @@ def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     if usable.empty:
         first = f"; the first: line {min(reasons) + 2}, {reasons[min(reasons)]}" if reasons else ""
         raise CohortError(f"{file} has no usable row{first}")
-    own = "film " + usable["row"].astype(str)
-    usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", own) if "patient_id" in usable else own
+    film = "film " + usable["row"].astype(str)
+    usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", film) if "patient_id" in usable else film
     return usable, reasons
 
 

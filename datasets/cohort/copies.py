@@ -44,7 +44,7 @@ def hashed(
         if fresh:
             out.writerow(COLUMNS)
         elif not _ends_in_a_line(file):
-            opened.write("\n")  # what a killed run began is no line of the next film
+            opened.write("\n")  # so that the next film is not on the line that a killed run began
         for start in range(0, len(paths), _TOGETHER):
             part = [(path, _stamp(root / path)) for path in paths[start : start + _TOGETHER]]
             missing = [name for name in part if name not in kept]
@@ -93,15 +93,15 @@ def copies_across_patients(table: pd.DataFrame, bits: np.ndarray) -> pd.DataFram
     patient = table["patient_id"].to_numpy()
     across = patient[first] != patient[second]
     first, second = first[across], second[across]
-    found = pd.DataFrame({"bits": pairs["bits"].to_numpy()[across], "line_1": first + 2, "line_2": second + 2})
+    copies = pd.DataFrame({"bits": pairs["bits"].to_numpy()[across], "line_1": first + 2, "line_2": second + 2})
     for name in ("path", "dataset", "source", "label", "patient_id"):
         values = table[name].to_numpy()
-        found[f"{name}_1"], found[f"{name}_2"] = values[first], values[second]
-    return found
+        copies[f"{name}_1"], copies[f"{name}_2"] = values[first], values[second]
+    return copies
 
 
 def _kept(root: Path) -> dict[tuple[str, str], str]:
-    """The hashes of earlier runs; a file that was cut or is none is begun anew."""
+    """The hashes of earlier runs; a damaged or foreign file is begun anew."""
     try:
         table = read_csv(root / HASHES)
     except (CohortError, OSError):

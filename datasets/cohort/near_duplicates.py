@@ -50,14 +50,14 @@ def near_duplicates(bits: np.ndarray) -> pd.DataFrame:
     """Pairs of films whose hashes differ in at most `DISTANCE` bits.
 
     Args:
-        bits: films x bits, from `hashes`; rows of only False are left out, for they are no hash.
+        bits: films x bits, from `hashes`; rows of only False, of films that could not be read, are left out.
 
     Returns:
         Columns first, second (positions, first < second) and bits, nearest first.
     """
     known = np.flatnonzero(bits.any(axis=1))
     signs = np.where(bits[known], 1, -1).astype(np.float32)
-    found = []
+    parts = []
     rows = max(1, min(_ROWS, _CELLS // max(1, len(known))))
     for start in range(0, len(known), rows):
         agreement = signs[start : start + rows] @ signs[start:].T  # bits that agree minus bits that differ
@@ -65,8 +65,8 @@ def near_duplicates(bits: np.ndarray) -> pd.DataFrame:
         later = second > first
         first, second = first[later], second[later]
         apart = (bits.shape[1] - agreement[first, second]) / 2
-        found.append(np.column_stack([known[first + start], known[second + start], apart]))
-    pairs = np.concatenate(found) if found else np.empty((0, 3))
+        parts.append(np.column_stack([known[first + start], known[second + start], apart]))
+    pairs = np.concatenate(parts) if parts else np.empty((0, 3))
     table = pd.DataFrame(pairs.astype(np.int64), columns=["first", "second", "bits"])
     return table.sort_values(["bits", "first", "second"], ignore_index=True)
 
@@ -75,6 +75,7 @@ def joined_by_copies(patient: pd.Series, pairs: pd.DataFrame) -> pd.Series:
     """One name for all films that must stay together: those of a patient, and those of patients who share a copy.
 
     Args:
+        patient: patient of each film.
         pairs: from `near_duplicates`.
 
     Returns:

@@ -64,8 +64,8 @@ class LocalFolder:
     def _below(self, folder: str) -> Iterator[Entry | str]:
         """What one folder holds; sub-folders as their names with a `/` behind."""
         try:
-            with os.scandir(self.root / folder) as found:
-                children = sorted(found, key=lambda child: child.name)
+            with os.scandir(self.root / folder) as scan:
+                children = sorted(scan, key=lambda child: child.name)
         except OSError as error:
             if not folder:
                 raise FolderError(f"{self.root} can't be read: {error.strerror}") from None
@@ -136,13 +136,13 @@ class RemoteFolder:
         """What one folder holds; sub-folders as their names with a `/` behind."""
         storage = self._storage
         try:
-            found = storage.ls(self._place(folder), detail=True)
+            listing = storage.ls(self._place(folder), detail=True)
         except Exception as error:
             if not folder:
                 raise FolderError(f"{self.url} can't be read: {type(error).__name__}") from None
             yield Entry(folder.rstrip("/"), 0, "", UNLISTED)
             return
-        for child in sorted(found, key=lambda child: str(child["name"]).rstrip("/")):
+        for child in sorted(listing, key=lambda child: str(child["name"]).rstrip("/")):
             name = str(child["name"]).removeprefix(self._root).strip("/")
             if not name or name + "/" == folder:  # object stores may list the folder itself
                 continue
@@ -163,13 +163,13 @@ def _walk(below: Callable[[str], Iterator[Entry | str]]) -> Iterator[Entry]:
     """All entries, depth first; folders wait on a list, for an archive may nest them deeper than Python calls."""
     open_folders = [below("")]
     while open_folders:
-        found = next(open_folders[-1], None)
-        if found is None:
+        entry = next(open_folders[-1], None)
+        if entry is None:
             open_folders.pop()
-        elif isinstance(found, str):
-            open_folders.append(below(found))
+        elif isinstance(entry, str):
+            open_folders.append(below(entry))
         else:
-            yield found
+            yield entry
 
 
 def open_folder(place: str) -> Folder:

@@ -36,6 +36,8 @@ def prepare(name: str, src: Path, out: Path) -> "tuple[pd.DataFrame, pd.DataFram
     """Put a data set's films below `out` and its rows into metadata.csv and left_out.csv there.
 
     Args:
+        name: of a layout.
+        src: the data set's folder.
         out: the cohort's folder; made if it isn't there. Rows of other data sets stay, this one's are replaced.
 
     Returns:
@@ -72,14 +74,14 @@ def prepare(name: str, src: Path, out: Path) -> "tuple[pd.DataFrame, pd.DataFram
                 left_out.append((name, row.origin, no_formula(row.file), row.reason))
     except LayoutError as error:
         raise LayoutError(f"{src} is not {layout.title}: {error}. Expected are {layout.expects}") from None
-    own_left_out = pd.DataFrame(left_out, columns=list(LEFT_OUT), dtype=str)
+    new_left_out = pd.DataFrame(left_out, columns=list(LEFT_OUT), dtype=str)
     if not films:
-        why = own_left_out["reason"].value_counts()
-        most = f"; most often: {why.index[0]} ({why.iloc[0]} of {len(own_left_out)} rows)" if len(why) else ""
+        why = new_left_out["reason"].value_counts()
+        most = f"; most often: {why.index[0]} ({why.iloc[0]} of {len(new_left_out)} rows)" if len(why) else ""
         raise LayoutError(f"no film of {src} is usable{most}. Expected are {layout.expects}")
-    own = pd.DataFrame(films, dtype=str).rename(columns={"file": "path"}).drop(columns="sidecar").assign(dataset=name)
-    table = pd.concat([others, own], ignore_index=True).fillna("")
-    dropped = pd.concat([others_left_out, own_left_out], ignore_index=True).fillna("")
+    new = pd.DataFrame(films, dtype=str).rename(columns={"file": "path"}).drop(columns="sidecar").assign(dataset=name)
+    table = pd.concat([others, new], ignore_index=True).fillna("")
+    dropped = pd.concat([others_left_out, new_left_out], ignore_index=True).fillna("")
     write(out, table, dropped)
     return table, dropped, placing
 
@@ -182,9 +184,9 @@ def _with_copies(
         raise LayoutError(
             f"no film of the cohort can be decoded; most often: {why.index[0]} ({why.iloc[0]} of {len(problems)})"
         )
-    found = copies_across_patients(table, bits)
-    write_text(out / COPIES, found.to_csv(index=False))
-    return table, left_out, found
+    copies = copies_across_patients(table, bits)
+    write_text(out / COPIES, copies.to_csv(index=False))
+    return table, left_out, copies
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -229,16 +231,16 @@ def _run(name: str, src: Path, out: Path, workers: int) -> None:
     from datasets.prepare.layouts.film import LayoutError
     from datasets.prepare.report import report
 
-    errors, found = Console(stderr=True), None
+    errors, copies = Console(stderr=True), None
     try:
         with alone(out):
             table, left_out, placing = prepare(name, src, out)
             if workers:
-                table, left_out, found = _with_copies(out, table, left_out, workers, errors)
+                table, left_out, copies = _with_copies(out, table, left_out, workers, errors)
     except (LayoutError, CohortError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
-    report(Console(file=sys.stdout), name, out, table, left_out, placing, found)
+    report(Console(file=sys.stdout), name, out, table, left_out, placing, copies)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_training_reads_every_film(cohort: Path) -> None:
     table = pd.read_csv(cohort / "metadata.csv", dtype=str, keep_default_na=False)
     assert table["dataset"].value_counts().to_dict() == dict.fromkeys(LAYOUTS, FILMS)
     assert not set(table) & set(RESERVED) and table["path"].is_unique
-    loaded = load_covid(cohort, Preprocessing(32), external_sources=("radiopaedia",)).cached("memory", workers=1)
+    loaded = load_covid(cohort, Preprocessing(32), external_sources=("radiopaedia",)).cached("memory")
     assert len(loaded.table) == FILMS * len(LAYOUTS) and loaded.excluded.empty
     assert set(loaded.info.biases) == {"radiopaedia", "hannover", "nih", "actmed", "bimcv", "siim", "rsna"}
     assert table.loc[table["dataset"] == "siim", "patient_id"].nunique() == FILMS // 2
