@@ -1,8 +1,13 @@
 """The register of public data sets that `datasets.prepare` reads: a name on the command line, and what its folder holds.
 
-A layout is a module `datasets/layouts/<name>.py` with one function, `read(src)`, that turns the folder as it lies on disk
-after the download into films and into what is left out, each row of its tables once. To add one: that file and one entry
-here. This file imports none of them, so that `--help` answers at once.
+A layout is a file here with one function, `read(src)`, that turns the downloaded folder into films and into what is left
+out, each row of its tables once. To add one: that file and one entry below. This file imports none of them, so that
+`--help` answers at once.
+
+bimcv.py cohen.py covidx.py hannover.py nih.py rsna.py siim.py  one data set each
+film.py     a film of a data set, or why it is left out
+header.py   view, sex, age and manufacturer from a DICOM header
+sidecar.py  DICOM attributes in a JSON file beside the film
 """
 
 from collections.abc import Callable, Iterator

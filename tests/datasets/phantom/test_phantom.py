@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from datasets.phantom import film as phantom
+from datasets.phantom import __main__ as command
 from datasets.phantom.anatomy import attenuation, patient_of
 from datasets.phantom.film import HOSPITALS, LABELS, film, table
 
@@ -219,7 +219,7 @@ def test_the_source_is_easy_to_read_but_not_free() -> None:
 
 
 def test_the_command_writes_a_contact_sheet(tmp_path, capsys) -> None:
-    phantom.main(["--sheet", str(tmp_path / "sheet.png"), "--size", "48"])
+    command.main(["--sheet", str(tmp_path / "sheet.png"), "--size", "48"])
     assert "synthetic phantoms, no patient data" in capsys.readouterr().out
     with Image.open(tmp_path / "sheet.png") as page:
         assert page.width > len(HOSPITALS) * 48
@@ -227,14 +227,14 @@ def test_the_command_writes_a_contact_sheet(tmp_path, capsys) -> None:
 
 
 def test_the_command_writes_dicom_films_or_a_sheet(tmp_path, capsys) -> None:
-    phantom.main(["--dicom", str(tmp_path / "films"), "--n", "6", "--size", "48"])
+    command.main(["--dicom", str(tmp_path / "films"), "--n", "6", "--size", "48"])
     said = capsys.readouterr()
     assert "wrote 6 films and their labels.csv" in said.out and "synthetic phantoms, no patient data" in said.out
     assert f"--dicom-dir {tmp_path / 'films'} --labels" in said.out
     assert len(list((tmp_path / "films").rglob("im*.dcm"))) == 6
     with pytest.raises(SystemExit):
-        phantom.main(["--dicom", str(tmp_path / "films"), "--n", "6"])
+        command.main(["--dicom", str(tmp_path / "films"), "--n", "6"])
     assert "isn't empty: name a new folder" in capsys.readouterr().err
     for arguments in ([], ["--dicom", "films", "--sheet", "sheet.png"]):
         with pytest.raises(SystemExit):
-            phantom.main(arguments)
+            command.main(arguments)
