@@ -44,7 +44,7 @@ def server(runs: Path, log: Path, **environment: str) -> Iterator[tuple[str, sub
         yield address, process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(SECONDS)
 
 
 @contextmanager

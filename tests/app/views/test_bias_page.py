@@ -13,6 +13,8 @@ from streamlit.testing.v1 import AppTest
 from app.drawing.audit_parts import PARTS
 from app.jobs.audit_job import AuditDesk
 from app.services import audits
+from app.services.runs import RESEARCH_ONLY, SYNTHETIC
+from tests.app_pages import NAMES, fine, open_page, texts
 from training.bias.report import audit as report
 from training.evaluate.__main__ import main as evaluate
 from training.run.index import audit_folder
