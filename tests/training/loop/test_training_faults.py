@@ -225,9 +225,9 @@ def test_a_film_that_can_be_read_again_stays_left_out(
     films: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Epochs are compared on the same films."""
-    tries, whole = [0], CohortSamples.pixels
+    tries, whole = [0], CohortSamples._decode
 
-    def pixels(self: CohortSamples, film: int) -> Tensor:
+    def decode(self: CohortSamples, film: int) -> Tensor:
         if int(self.row[film]) == 8:
             tries[0] += 1
             if tries[0] == 1:
@@ -236,7 +236,7 @@ def test_a_film_that_can_be_read_again_stays_left_out(
                 raise error
         return whole(self, film)
 
-    monkeypatch.setattr(CohortSamples, "pixels", pixels)
+    monkeypatch.setattr(CohortSamples, "_decode", decode)
     flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--on-bad-image", "skip"]
     main([*flags, "--method", "erm"])
     assert "the disk was away; it is left out of what is measured" in " ".join(capsys.readouterr().err.split())
