@@ -351,14 +351,13 @@ def test_a_file_that_may_not_grow_ends_in_a_sentence_with_the_last_state(place: 
     """As on a full disk: the third state is larger than what may be written."""
     limited = (
         "import resource, sys; from training import train; from training.loop import saver\n"
-        "from training.run.config import parse\n"
         "saves, whole = [0], saver.save_progress\n"
         "def counted(*a):\n"
         "    saves[0] += 1\n"
         "    if saves[0] == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
         "    return whole(*a)\n"
         "saver.save_progress = counted\n"
-        "train.main(parse(sys.argv[1:]))"
+        "train.main(sys.argv[1:])"
     )
     done = subprocess.run([sys.executable, "-c", limited, *PHANTOM, "--output", "out"], capture_output=True, text=True)
     assert done.returncode == 2 and "can't be written, is the disk full?" in done.stderr, done.stderr
