@@ -50,7 +50,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has format None"):
         load_probe_set(tmp_path)
     save_probe_set(ProbeSet(np.arange(3), {0: np.ones((2, 2), np.float16)}), tmp_path)
-    with pytest.raises(CheckpointError, match="not of its films"):
+    with pytest.raises(CheckpointError, match="don't match its films"):
         load_probe_set(tmp_path)
 
 
@@ -63,7 +63,7 @@ def test_a_run_leaves_one_and_trains_the_same_with_it(tmp_path: Path, monkeypatc
     predictions = pd.read_parquet(run / "predictions.parquet").set_index("row")
     assert set(predictions.loc[found.rows, "split"]) == {"test", "external"}
     assert not np.allclose(found.features[0], found.features[2])
-    monkeypatch.setattr("training.loop.fit.watch", lambda *_: None)
+    monkeypatch.setattr("training.loop.fit.watch", lambda *_, **__: None)
     train([*small, "--epochs", "2", "--output", str(tmp_path / "b")])
     weights, unwatched = (load_checkpoint(tmp_path / name / run.name).weights for name in ("a", "b"))
     assert all((weights[name] == unwatched[name]).all() for name in weights)
