@@ -189,11 +189,7 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
 
 
 def compare(
-    config: TrainConfig,
-    cohort: Cohort,
-    positions: np.ndarray,
-    device: torch.device,
-    repeats: int,
+    config: TrainConfig, cohort: Cohort, positions: np.ndarray, device: torch.device, repeats: int
 ) -> dict[str, tuple[float, float]]:
     """Milliseconds a step of an epoch of these digits, ours and the peer's, by what was timed."""
     targets, biases = len(cohort.info.targets), len(cohort.info.biases)

@@ -25,18 +25,8 @@ from training.run.reference import load_reference
 README = "README.md"  # the card, where it is shared
 MIB = 1 << 20
 # Largest sizes, in bytes.
-RUN_FILES = {
-    NAME: 8 << 30,
-    "config.yaml": MIB,
-    "metrics.jsonl": 64 * MIB,
-    "report.json": 64 * MIB,
-    README: 4 * MIB,
-}
-FILM_FILES = {
-    "predictions.parquet": 2 << 30,
-    "reference.safetensors": 1 << 30,
-    "probe_set.safetensors": 1 << 30,
-}
+RUN_FILES = {NAME: 8 << 30, "config.yaml": MIB, "metrics.jsonl": 64 * MIB, "report.json": 64 * MIB, README: 4 * MIB}
+FILM_FILES = {"predictions.parquet": 2 << 30, "reference.safetensors": 1 << 30, "probe_set.safetensors": 1 << 30}
 EXPECTED = RUN_FILES | FILM_FILES
 NEEDED = (NAME, "config.yaml", "report.json")
 

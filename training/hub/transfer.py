@@ -11,15 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
 from training.cards.model_card import NAME as CARD
-from training.hub.shared_run import (
-    FILM_FILES,
-    README,
-    ShareError,
-    check_arrived,
-    check_size,
-    copy_to_share,
-    refusal,
-)
+from training.hub.shared_run import FILM_FILES, README, ShareError, check_arrived, check_size, copy_to_share, refusal
 
 
 def hub() -> HfApi:

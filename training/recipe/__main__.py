@@ -24,12 +24,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             add(
                 "--upweight", type=int, default=20, metavar="N", help="lambda_up, times per epoch that an error is seen"
             )
-            add(
-                "--epochs",
-                type=int,
-                metavar="N",
-                help="epochs of the second training (default: as RUN)",
-            )
+            add("--epochs", type=int, metavar="N", help="epochs of the second training (default: as RUN)")
             add("--seed", type=int, metavar="N", help="seed of the second training (default: as RUN)")
         else:
             add("--on", choices=("validation", "train"), default="validation", help="films to fit on")
