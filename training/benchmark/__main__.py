@@ -10,88 +10,74 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from training.benchmark.biased_mnist.command import add_arguments
 from training.console.commandline import Parser
 
+# The module and the function of each command; the function takes the command's options by name.
+FUNCTIONS = {
+    "cost": ("cost", "cost"),
+    "throughput": ("cost", "throughput"),
+    "train": ("training", "train"),
+    "epoch": ("epoch", "epoch"),
+    "paired": ("paired", "paired"),
+    "dicom": ("dicom", "dicom"),
+    "biased-mnist": ("biased_mnist.command", "biased_mnist"),
+}
+
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; `forwarded` holds the flags of `epoch` and `paired` that go to training.train."""
     parser = Parser(prog="python -m training.benchmark", description=__doc__)
-    cost = parser.add_command("cost", "time of the terms against batch, width and groups")
-    cost.add_argument("--repeats", type=int, default=7, help="timings per case; the median is reported")
-    throughput = parser.add_command("throughput", "training with EnD against ERM, and the memory layouts")
-    throughput.add_argument("--model", default="resnet18", help="timm backbone")
-    throughput.add_argument("--img-size", type=int, default=224, help="px")
-    throughput.add_argument("-b", "--batch-size", type=int, default=64, help="films per step")
-    throughput.add_argument("--repeats", type=int, default=5, help="steps timed of each kind, alternating")
-    speed = parser.add_command("train", "training with EnD against timm's own recipe, and where a step's time goes")
-    speed.add_argument(
-        "--data-dir", type=Path, help="folder of films with metadata.csv (default: phantom films as PNG)"
+    add = parser.add_command("cost", "time of the terms against batch, width and groups").add_argument
+    add("--repeats", type=int, default=7, help="timings per case; the median is reported")
+    add = parser.add_command("throughput", "training with EnD against ERM, and the memory layouts").add_argument
+    add("--model", default="resnet18", help="timm backbone")
+    add("--img-size", type=int, default=224, help="px")
+    add("-b", "--batch-size", type=int, default=64, help="films per step")
+    add("--repeats", type=int, default=5, help="steps timed of each kind, alternating")
+    help = "training with EnD against timm's own recipe, and where a step's time goes"
+    add = parser.add_command("train", help).add_argument
+    add("--data-dir", type=Path, help="folder of films with metadata.csv (default: phantom films as PNG)")
+    add("--films", type=int, default=400, help="phantom films to train on")
+    add("--model", default="tf_efficientnet_lite0", help="timm backbone")
+    add("--img-size", type=int, default=128, help="px")
+    add("-b", "--batch-size", type=int, default=32, help="films per step")
+    add("--repeats", type=int, default=11, help="epochs of each, alternating; the median is reported")
+    add("--workers", type=int, default=2, help="processes of those that decode at each epoch")
+    help = "an epoch of Biased MNIST: the released code against ours; takes training.train's flags"
+    add = parser.add_command("epoch", help, forwards=True).add_argument
+    add("--steps", type=int, default=5, help="steps of the epoch; 0 for all of them")
+    add("--repeats", type=int, default=5, help="timings of each, alternating; the median is reported")
+    help = "a method beside ERM over seeds; flags not listed here go to training.train"
+    add = parser.add_command("paired", help, forwards=True).add_argument
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="training seeds")
+    add("--resplit", action="store_true", help="each seed draws its own split (its own phantom cohort)")
+    add("--record", type=Path, help="also write the table and all runs to this JSON file")
+    help = "films per second of a DICOM folder, against its single steps and MONAI"
+    add = parser.add_command("dicom", help).add_argument
+    add("--repeats", type=int, default=5, help="timings of each part; the median is reported")
+    add("--workers", type=int, default=2, help="decoding processes")
+    add_arguments(
+        parser.add_command("biased-mnist", "every method on Biased MNIST: tuning, seeds, the literature's table")
     )
-    speed.add_argument("--films", type=int, default=400, help="phantom films to train on")
-    speed.add_argument("--model", default="tf_efficientnet_lite0", help="timm backbone")
-    speed.add_argument("--img-size", type=int, default=128, help="px")
-    speed.add_argument("-b", "--batch-size", type=int, default=32, help="films per step")
-    speed.add_argument("--repeats", type=int, default=11, help="epochs of each, alternating; the median is reported")
-    speed.add_argument("--workers", type=int, default=2, help="processes of those that decode at each epoch")
-    epoch = parser.add_command(
-        "epoch", "an epoch of Biased MNIST: the released code against ours; takes training.train's flags", forwards=True
-    )
-    epoch.add_argument("--steps", type=int, default=5, help="steps of the epoch; 0 for all of them")
-    epoch.add_argument("--repeats", type=int, default=5, help="timings of each, alternating; the median is reported")
-    paired = parser.add_command(
-        "paired", "a method beside ERM over seeds; flags not listed here go to training.train", forwards=True
-    )
-    paired.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="training seeds")
-    paired.add_argument("--resplit", action="store_true", help="each seed draws its own split (its own phantom cohort)")
-    paired.add_argument("--record", type=Path, help="also write the table and all runs to this JSON file")
-    films = parser.add_command("dicom", "films per second of a DICOM folder, against its single steps and MONAI")
-    films.add_argument("--repeats", type=int, default=5, help="timings of each part; the median is reported")
-    films.add_argument("--workers", type=int, default=2, help="decoding processes")
-    digits = parser.add_command("biased-mnist", "every method on Biased MNIST: tuning, seeds, the literature's table")
-    add_arguments(digits)
     return parser.parse_strictly(arguments)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the benchmark that the command line names."""
-    options = read_arguments(arguments)
-    if options.command == "dicom":
+    options = vars(read_arguments(arguments))
+    command = options.pop("command")
+    if command == "dicom":
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as training.evaluate
     # Imported after parsing, so that --help answers at once; each benchmark imports what it alone needs.
     from training.console.messages import mistakes_as_sentences
 
     with mistakes_as_sentences("interrupted; the same command continues from here"):
-        if options.command == "cost":
-            from training.benchmark.cost import cost
-
-            cost(options.repeats)
-        elif options.command == "throughput":
-            from training.benchmark.cost import throughput
-
-            throughput(options.model, options.img_size, options.batch_size, options.repeats)
-        elif options.command == "biased-mnist":
-            from training.benchmark.biased_mnist.command import biased_mnist
-
-            biased_mnist(options)
-        elif options.command == "dicom":
-            from training.benchmark.dicom import dicom
-
-            dicom(options.repeats, options.workers)
-        elif options.command == "train":
-            from training.benchmark.training import train
-
-            train(**{name: value for name, value in vars(options).items() if name != "command"})
-        elif options.command == "epoch":
-            from training.benchmark.epoch import epoch
-
-            epoch(options.forwarded, options.steps, options.repeats)
-        else:
-            from training.benchmark.paired import paired
-
-            paired(options.forwarded, options.seeds, options.resplit, options.record)
+        module, function = FUNCTIONS[command]
+        getattr(import_module(f"training.benchmark.{module}"), function)(**options)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
 """What EnD's terms cost: against a Gram-matrix version, and in a training step."""
 
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.sample import DatasetInfo, Sample
 from models.classifier import ModelConfig, build_classifier, feature_width
-from training.benchmark.timing import median_ms
+from training.benchmark.timing import in_turn, median_ms
 from training.methods import METHODS, Setup, build_method
 from training.methods.end import disentangling_loss, entangling_loss
 from training.run.report import machine
@@ -41,9 +40,8 @@ def cost(repeats: int) -> None:
     """Print the time of the terms by batch, width and groups, then their share of a training step."""
     console, generator = Console(), torch.Generator().manual_seed(0)
     console.print(f"Forward and backward of R_perp + R_par, median of {repeats}; {machine()}")
-    table = Table()
-    for heading in ("batch", "width", "groups", "signed, ms", "absolute, ms", "Gram matrix, ms", "Gram / signed"):
-        table.add_column(heading, justify="right")
+    headings = ("batch", "width", "groups", "signed, ms", "absolute, ms", "Gram matrix, ms", "Gram / signed")
+    table = Table(*(Column(heading, justify="right") for heading in headings))
 
     def time_of(term: Callable[[Tensor], Tensor], features: Tensor) -> float:
         return median_ms(lambda: torch.autograd.grad(term(features), features), repeats)
@@ -54,12 +52,10 @@ def cost(repeats: int) -> None:
     for size, width, targets, biases in COST_CASES:
         features = torch.randn(size, width, generator=generator).requires_grad_()
         target, bias = (torch.randint(n, (size,), generator=generator) for n in (targets, biases))
-        signed, absolute = (
-            time_of(end(form, target, bias, targets, biases), features) for form in ("signed", "absolute")
-        )
-        naive = time_of(partial(gram_terms, target=target, bias=bias), features)
-        times = [f"{ms:.2f}" for ms in (signed, absolute, naive)]
-        table.add_row(str(size), str(width), f"{targets} x {biases}", *times, f"{naive / signed:.1f}")
+        ours = (end(form, target, bias, targets, biases) for form in ("signed", "absolute"))
+        times = [time_of(term, features) for term in (*ours, partial(gram_terms, target=target, bias=bias))]
+        cells = [f"{ms:.2f}" for ms in times]
+        table.add_row(str(size), str(width), f"{targets} x {biases}", *cells, f"{times[2] / times[0]:.1f}")
     console.print(table)
 
     model = build_classifier(ModelConfig("resnet18", 2)).to(memory_format=torch.channels_last)
@@ -74,21 +70,12 @@ def cost(repeats: int) -> None:
 def throughput(model: str, img_size: int, batch_size: int, repeats: int) -> None:
     """Print films a second of training steps with ERM and EnD, and of both memory layouts."""
     info = DatasetInfo("phantom", ("no", "yes"), tuple("abcdef"), "source", 1, synthetic=True)
-    batch = Sample(
-        torch.randn(batch_size, 3, img_size, img_size),
-        torch.randint(2, (batch_size,)),
-        torch.randint(6, (batch_size,)),
-        torch.arange(batch_size),
-    )
+    image = torch.randn(batch_size, 3, img_size, img_size)
+    batch = Sample(image, *(torch.randint(n, (batch_size,)) for n in (2, 6)), torch.arange(batch_size))
     kinds = {"erm": torch.channels_last, "end": torch.channels_last, "erm, nchw": torch.contiguous_format}
-    steps = {name: _training_step(model, name.partition(",")[0], batch, info, kinds[name]) for name in kinds}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for repeat in range(repeats + 1):  # in turn, so that a change of the machine's speed meets all of them
-        for name, train_step in steps.items():
-            started = time.perf_counter()
-            train_step()
-            if repeat:
-                times[name].append(time.perf_counter() - started)
+    times = in_turn(
+        {name: _training_step(model, name.split(",")[0], batch, info, kinds[name]) for name in kinds}, repeats
+    )
     console = Console()
     console.print(f"{model}, {img_size} px, batch {batch_size}, median of {repeats} training steps; {machine()}")
     for name, seconds in times.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from scipy.ndimage import zoom
 
 from datasets.film.dicom import read_dicom, stored_values
@@ -33,19 +33,11 @@ SYNTAXES = {"uncompressed": ("explicit", 128), "JPEG 2000": ("jpeg 2000", 64)}
 
 
 def dicom(repeats: int, workers: int) -> None:
-    """Print a row a syntax: times of the parts, films a second of the whole, and both ratios.
-
-    Args:
-        repeats: timings of each part, of which the median counts.
-    """
+    """Print a row a syntax: times of the parts, medians of `repeats`; films a second of the whole; and both ratios."""
     console = Console()
     console.print(f"{SIDE} x {SIDE} films of 12 bits, {MODEL} at {SIZE} px, {workers} decoding processes; {machine()}")
-    table = Table()
-    headings = (
-        "films", "decode ms", "pixels ms", "forward ms", "allowed /s", "whole /s", "of allowed", "MONAI /s", "ratio",
-    )  # fmt: skip
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "films" else "right")
+    headings = ("decode ms", "pixels ms", "forward ms", "allowed /s", "whole /s", "of allowed", "MONAI /s", "ratio")
+    table = Table("films", *(Column(heading, justify="right") for heading in headings))
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
         run.mkdir()
@@ -57,14 +49,11 @@ def dicom(repeats: int, workers: int) -> None:
             sample = [path.read_bytes() for path in sorted(folder.iterdir())[:4]]
             decode, pipeline, forward = alone(sample, run, repeats)
             # The reading is spread over the processes; the forward pass, measured on all cores, comes on top of it.
-            cores = os.cpu_count() or 1
-            allowed = 1000 / ((decode + pipeline) / min(workers, cores) + forward)
+            allowed = 1000 / ((decode + pipeline) / min(workers, os.cpu_count() or 1) + forward)
             whole = rate_of_whole(folder, run, workers)
             plain = rate_of_monai(folder, run, films // 4)
-            table.add_row(
-                name, f"{decode:.1f}", f"{pipeline:.1f}", f"{forward:.1f}", f"{allowed:.1f}", f"{whole:.1f}",
-                f"{100 * whole / allowed:.0f} %", f"{plain:.1f}", f"{whole / plain:.1f}",
-            )  # fmt: skip
+            rates = [f"{number:.1f}" for number in (decode, pipeline, forward, allowed, whole)]
+            table.add_row(name, *rates, f"{100 * whole / allowed:.0f} %", f"{plain:.1f}", f"{whole / plain:.1f}")
     console.print(table)
     console.print(
         "decode, pixels (the rest of the reading), forward: milliseconds a film, alone. allowed: films a second that these\n"
@@ -78,9 +67,18 @@ def dicom(repeats: int, workers: int) -> None:
 def untrained() -> Checkpoint:
     """A checkpoint of random weights: as fast as a trained one."""
     model = ModelConfig(MODEL, 2, img_size=SIZE)
-    weights = build_classifier(model).state_dict()
     info = DatasetInfo("covid", ("not covid", "covid"), ("a",), "source", 1, synthetic=True)
-    return Checkpoint(model, Preprocessing(SIZE, 3), info, 0.5, 1.0, {"method": "erm"}, {}, versions(), weights)
+    return Checkpoint(
+        model,
+        Preprocessing(SIZE, 3),
+        info,
+        0.5,
+        1.0,
+        {"method": "erm"},
+        {},
+        versions(),
+        build_classifier(model).state_dict(),
+    )
 
 
 def write_films(folder: Path, syntax: str, films: int) -> None:
@@ -91,9 +89,8 @@ def write_films(folder: Path, syntax: str, films: int) -> None:
         random = np.random.default_rng(number)
         grain = random.normal(0, 0.01, (SIDE, SIDE)).astype(np.float32)
         pixels = np.clip(zoom(small[number % 4], SIDE / 512, order=1) + grain, 0, 1)
-        exam = Exam(
-            f"phantom-{number}", f"PHANTOM^{number}", "F", 50, "PA", "North", f"A{number}", str(number), str(number)
-        )
+        n = str(number)
+        exam = Exam(f"phantom-{n}", f"PHANTOM^{n}", "F", 50, "PA", "North", f"A{n}", n, n)
         save(dicom_film(pixels, scanner, exam), folder / f"{number:04d}.dcm")
 
 
@@ -136,14 +133,8 @@ def rate_of_monai(folder: Path, run: Path, films: int) -> float:
     from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Resize, ScaleIntensity
 
     model = Predictor.load(run, "cpu").model
-    transform = Compose(
-        [
-            LoadImage(reader="PydicomReader", image_only=True),
-            EnsureChannelFirst(),
-            ScaleIntensity(),
-            Resize((SIZE, SIZE)),
-        ]
-    )
+    load = LoadImage(reader="PydicomReader", image_only=True)
+    transform = Compose([load, EnsureChannelFirst(), ScaleIntensity(), Resize((SIZE, SIZE))])
     paths = sorted(folder.iterdir())[: films + 1]
     with torch.inference_mode():
         for number, path in enumerate(paths):

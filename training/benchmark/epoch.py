@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -108,14 +108,9 @@ def our_batches(cohort: Cohort, config: TrainConfig, positions: np.ndarray, devi
 def peer_batches(cohort: Cohort, config: TrainConfig, positions: np.ndarray, device: torch.device) -> Batches:
     """An epoch's batches as the released code makes them."""
     loader = DataLoader(
-        PicturesOneByOne(cohort, positions),
-        batch_size=config.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=config.workers,
-        pin_memory=device.type == "cuda",
-        generator=torch.Generator().manual_seed(config.seed),
-    )
+        PicturesOneByOne(cohort, positions), config.batch_size, shuffle=True, drop_last=True, num_workers=config.workers,
+        pin_memory=device.type == "cuda", generator=torch.Generator().manual_seed(config.seed),
+    )  # fmt: skip
 
     def batches() -> Iterator[Sample]:
         for image, target, bias in loader:
@@ -124,36 +119,16 @@ def peer_batches(cohort: Cohort, config: TrainConfig, positions: np.ndarray, dev
     return batches
 
 
-def our_terms(parameters: EndParameters, targets: int, biases: int) -> Terms:
-    """R_perp and R_par, weighted; from group sums where the form is signed, as the peer's is."""
-
-    def terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
-        perp = disentangling_loss(features, bias, biases, parameters.form)
-        return parameters.alpha * perp + parameters.beta * entangling_loss(features, target, bias, targets, biases)
-
-    return terms
-
-
-def peer_terms(parameters: EndParameters) -> Terms:
-    """R_perp and R_par from the loops, weighted."""
-
-    def terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
-        perp, par = loop_terms(features.float(), target, bias)
-        return parameters.alpha * perp + parameters.beta * par
-
-    return terms
-
-
-def epoch(arguments: list[str], steps: int, repeats: int) -> None:
+def epoch(forwarded: list[str], steps: int, repeats: int) -> None:
     """Time both in turn, then print what each takes, their ratios and whether the targets are met.
 
     Args:
-        arguments: flags of training.train; `--workers` are the peer's loading processes, ours has none.
+        forwarded: flags of training.train; `--workers` are the peer's loading processes, ours has none.
         steps: of the epoch; 0 for all of them.
         repeats: timings of each, of which the median counts.
     """
     with mistakes_as_sentences("interrupted"):
-        config = parse(["--dataset", "biased-mnist", *arguments])
+        config = parse(["--dataset", "biased-mnist", *forwarded])
         parameters = config.parameters
         plain = config.dataset == "biased-mnist" and config.method == "end" and not config.augment
         if not plain or parameters != EndParameters(parameters.alpha, parameters.beta, parameters.form):
@@ -172,13 +147,10 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
     console.print(
         f"{config.model}, {config.img_size} px, batch {batch_size}, {steps} of {whole} steps, "
         f"R_perp {parameters.form}, {'autocast' if config.amp else 'float32'} on {device.type}, "
-        f"{config.workers} loading processes of the peer, "
-        f"median of {repeats}; {machine()}",
+        f"{config.workers} loading processes of the peer, median of {repeats}; {machine()}",
         highlight=False,
     )
-    table = Table()
-    for heading in ("ms a step", "ours", "peer", "ours / peer"):
-        table.add_column(heading, justify="left" if heading == "ms a step" else "right")
+    table = Table("ms a step", *(Column(heading, justify="right") for heading in ("ours", "peer", "ours / peer")))
     for name, (ours, peer) in times.items():
         table.add_row(name, f"{ours:.2f}", f"{peer:.2f}", f"{ours / peer:.3f}")
     console.print(table)
@@ -189,19 +161,25 @@ def epoch(arguments: list[str], steps: int, repeats: int) -> None:
 
 
 def compare(
-    config: TrainConfig,
-    cohort: Cohort,
-    positions: np.ndarray,
-    device: torch.device,
-    repeats: int,
+    config: TrainConfig, cohort: Cohort, positions: np.ndarray, device: torch.device, repeats: int
 ) -> dict[str, tuple[float, float]]:
     """Milliseconds a step of an epoch of these digits, ours and the peer's, by what was timed."""
     targets, biases = len(cohort.info.targets), len(cohort.info.biases)
-    batches = {
-        "ours": our_batches(cohort, config, positions, device),
-        "peer": peer_batches(cohort, config, positions, device),
-    }
-    terms = {"ours": our_terms(config.parameters, targets, biases), "peer": peer_terms(config.parameters)}
+    weights = config.parameters
+
+    def our_terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
+        perp = disentangling_loss(
+            features, bias, biases, weights.form
+        )  # from group sums where it is signed, as the peer's
+        return weights.alpha * perp + weights.beta * entangling_loss(features, target, bias, targets, biases)
+
+    def peer_terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
+        perp, par = loop_terms(features.float(), target, bias)
+        return weights.alpha * perp + weights.beta * par
+
+    terms: dict[str, Terms] = {"ours": our_terms, "peer": peer_terms}
+    both = {"ours": our_batches, "peer": peer_batches}
+    batches = {side: make(cohort, config, positions, device) for side, make in both.items()}
     shape = ModelConfig(config.model, targets, 3, config.img_size, config.unit_norm, config.centred, config.logit_scale)
     model = build_classifier(shape).to(device)
     batch = next(batches["ours"]())
@@ -225,17 +203,14 @@ def compare(
         wait_for(device)
 
     steps = len(positions) // min(config.batch_size, len(positions))
-    by_part = {}
-    for name, action, calls in (("input", read, steps), ("terms", differentiate, CALLS), ("whole step", learn, steps)):
+
+    def timed(action: Callable[[str], None], calls: int) -> tuple[float, float]:
         times = in_turn_ms({side: partial(action, side) for side in batches}, repeats)
-        by_part[name] = (times["ours"] / calls, times["peer"] / calls)
-    ours, peer = (by_part["input"][side] + by_part["terms"][side] for side in (0, 1))
-    return {
-        "input": by_part["input"],
-        "terms": by_part["terms"],
-        "input + terms": (ours, peer),
-        "whole step": by_part["whole step"],
-    }
+        return times["ours"] / calls, times["peer"] / calls
+
+    inputs, losses = timed(read, steps), timed(differentiate, CALLS)
+    together = (inputs[0] + losses[0], inputs[1] + losses[1])
+    return {"input": inputs, "terms": losses, "input + terms": together, "whole step": timed(learn, steps)}
 
 
 class Learner:

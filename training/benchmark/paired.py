@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from training.bias.numbers.auroc import auroc_difference, auroc_interval
 from training.bias.numbers.uncertainty import seed_interval
@@ -26,12 +26,11 @@ PAIRED_METRICS = (
 )  # fmt: skip
 
 
-def paired(forwarded: Sequence[str], seeds: Sequence[int], resplit: bool, record_file: Path | None) -> None:
-    """Train both methods with every seed, print the table, and write it to `record_file`.
+def paired(forwarded: Sequence[str], seeds: Sequence[int], resplit: bool, record: Path | None) -> None:
+    """Train both methods with every seed, each with a split of its own to `resplit`; print the table, and record it.
 
     Args:
         forwarded: flags of training.train.
-        resplit: each seed draws its own split.
     """
     console = Console()
     runs: list[tuple[RunResult, RunResult]] = []
@@ -45,9 +44,8 @@ def paired(forwarded: Sequence[str], seeds: Sequence[int], resplit: bool, record
         erm = obtain(config.with_settings(method="erm"), films)
         runs.append((erm, obtain(config, films)))
 
-    table = Table(title=f"{config.method} against erm over {len(runs)} seeds; {machine()}", title_justify="left")
-    for heading in ("", "erm", config.method, "difference", "95 % over seeds", "seeds in favour"):
-        table.add_column(heading, justify="right")
+    table = _table("", "erm", config.method, "difference", "95 % over seeds", "seeds in favour")
+    table.title = f"{config.method} against erm over {len(runs)} seeds; {machine()}"
     rows = []
     for part, name in PAIRED_METRICS:
         pair = np.array([[run.metrics[part].get(name, np.nan) for run in both] for both in runs])
@@ -70,16 +68,20 @@ def paired(forwarded: Sequence[str], seeds: Sequence[int], resplit: bool, record
         console.print("SYNTHETIC images: these numbers say nothing about any patient or hospital.")
 
     settings = {k: v for k, v in as_settings(config).items() if k not in LOCAL_SETTINGS}
-    record: dict[str, Any] = {"machine": machine(), "seeds": list(seeds), "resplit": resplit}
-    record |= {"synthetic": synthetic, "settings": settings, "rows": rows}
+    values: dict[str, Any] = {"machine": machine(), "seeds": list(seeds), "resplit": resplit}
+    values |= {"synthetic": synthetic, "settings": settings, "rows": rows}
     if not resplit:  # one test set for all seeds: patients can be resampled
         tables = [[pd.read_parquet(run.folder / "predictions.parquet") for run in both] for both in runs]
         positive = load_checkpoint(runs[0][0].folder).info.positive_name
-        record["patients"] = _by_patient(tables, positive, config.method, console)
-    record["runs"] = [{**run.as_json(), "folder": run.folder.name} for both in runs for run in both]
-    if record_file:
-        record_file.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        console.print(f"recorded in {record_file}")
+        values["patients"] = _by_patient(tables, positive, config.method, console)
+    values["runs"] = [{**run.as_json(), "folder": run.folder.name} for both in runs for run in both]
+    if record:
+        record.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        console.print(f"recorded in {record}")
+
+
+def _table(*headings: str) -> Table:
+    return Table(*(Column(heading, justify="right") for heading in headings), title_justify="left")
 
 
 def _by_patient(
@@ -93,9 +95,8 @@ def _by_patient(
     for (split, source), rows in first.groupby(["split", "source"]):
         if split in ("test", "external") and rows["target"].nunique() > 1:
             parts.append((f"{split}, within {source}", (first["split"] == split) & (first["source"] == source)))
-    table = Table(title="AUROC, mean over seeds, 95 % bootstrap over patients", title_justify="left")
-    for heading in ("", "films", "patients", "erm", method, "difference", "detectable", "verdict"):
-        table.add_column(heading, justify="right")
+    table = _table("", "films", "patients", "erm", method, "difference", "detectable", "verdict")
+    table.title = "AUROC, mean over seeds, 95 % bootstrap over patients"
     comparisons = []
     for name, chosen in parts:
         if not chosen.any():
@@ -107,12 +108,8 @@ def _by_patient(
         gap, detectable = auroc_difference(is_positive, ours, erm, patient)
         verdict = "better" if gap.low > 0 else "worse" if gap.high < 0 else "cannot conclude"
         counts = {"films": len(films), "patients": len(set(patient))}
-        intervals = {"erm": alone[0], method: alone[1], "difference": gap}
-        comparisons.append(
-            {"part": name, **counts, **{key: plain(value) for key, value in intervals.items()}}
-            | plain({"detectable": detectable})
-            | {"verdict": verdict}
-        )
+        numbers = {"erm": alone[0], method: alone[1], "difference": gap, "detectable": detectable}
+        comparisons.append({"part": name, **counts, **plain(numbers), "verdict": verdict})
         spans = [f"{interval:.3f}" for interval in alone]
         smallest = f"{detectable:.2f}" if np.isfinite(detectable) else ""
         table.add_row(name, *map(str, counts.values()), *spans, f"{gap:+.3f}", smallest, verdict)

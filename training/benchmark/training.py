@@ -37,7 +37,7 @@ from datasets.phantom.cohort import load_phantom
 from datasets.sample import Split
 from training.benchmark.timing import in_turn
 from training.console.interruption import Interruption
-from training.loop.assembly import assemble
+from training.loop.assembly import Assembly, assemble
 from training.loop.fit import run_epoch
 from training.loop.resume import Progress
 from training.loop.saver import Saver
@@ -56,11 +56,7 @@ def train(
 ) -> None:
     """Print films a second of each side, taken in turn, and the ratios; then where the time of a step goes.
 
-    Args:
-        data_dir: folder of films with a metadata.csv; phantom films as PNG files where there is none.
-        img_size: side of the input, px.
-        repeats: epochs of each, after one to warm up; medians count.
-        workers: processes that decode, for those that decode at each epoch.
+    Phantom films as PNG files stand in for a `data_dir`; medians of `repeats` epochs, after one to warm up, count.
     """
     console = Console()
     with tempfile.TemporaryDirectory() as place:
@@ -86,17 +82,16 @@ def train(
         console.print(f"median of {repeats} epochs of each, in turn")
         table = Table("", "films/s", "end over it: median, range", header_style="bold")
         for name, seconds in times.items():
-            against = "" if name == "end" else _told(seconds, times["end"])
+            against = "" if name == "end" else _ratio_and_range(seconds, times["end"])
             table.add_row(name, f"{each / statistics.median(seconds):.1f}", against)
         console.print(table)
-        both = _told(times["timm"], times["end, decoding"])
+        both = _ratio_and_range(times["timm"], times["end, decoding"])
         console.print(f"films decoded at each epoch in {workers} processes by both: {both} x timm")
         console.print(f"decoding {len(kept.table)} films once, before the first epoch: {decoding:.1f} s")
         for name, least in AT_LEAST.items():
             ratio = statistics.median(_ratios(times[name], times["end"]))
-            console.print(
-                f"end against {name}: {ratio:.3f}, aim {least}: {'reached' if ratio >= least else 'not reached'}"
-            )
+            verdict = "reached" if ratio >= least else "not reached"
+            console.print(f"end against {name}: {ratio:.3f}, aim {least}: {verdict}")
         show_profile(console, config, kept)
 
 
@@ -105,7 +100,7 @@ def _ratios(theirs: list[float], ours: list[float]) -> list[float]:
     return [a / b for a, b in zip(theirs, ours, strict=True)]
 
 
-def _told(theirs: list[float], ours: list[float]) -> str:
+def _ratio_and_range(theirs: list[float], ours: list[float]) -> str:
     ratios = _ratios(theirs, ours)
     return f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
 
@@ -137,17 +132,14 @@ def image_folder(films: Path, table: pd.DataFrame, place: Path) -> Path:
 def timm_epoch(folder: Path, config: TrainConfig, workers: int) -> Callable[[], None]:
     """An epoch of timm's recipe; its folder may hold films that ours left out."""
     dataset = create_dataset("", root=str(folder), is_training=True)
-    size = (config.in_chans, config.img_size, config.img_size)
-    loader = create_loader(
-        dataset, size, config.batch_size, is_training=True, num_workers=workers, device=torch.device("cpu")
-    )
+    size, cpu = (config.in_chans, config.img_size, config.img_size), torch.device("cpu")
+    loader = create_loader(dataset, size, config.batch_size, is_training=True, num_workers=workers, device=cpu)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
     classes = len(list(folder.iterdir()))
-    model = timm.create_model(config.model, num_classes=classes, in_chans=config.in_chans)
-    if config.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    model = timm.create_model(config.model, num_classes=classes, in_chans=config.in_chans).to(memory_format=layout)
     optimiser = create_optimizer_v2(model, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay)
     scheduler, _ = create_scheduler_v2(optimiser, sched=config.sched, num_epochs=100, updates_per_epoch=len(loader))
-    loss_of, layout = nn.CrossEntropyLoss(), torch.channels_last if config.channels_last else torch.contiguous_format
+    loss_of = nn.CrossEntropyLoss()
 
     def epoch() -> None:
         model.train()
@@ -166,31 +158,32 @@ def timm_epoch(folder: Path, config: TrainConfig, workers: int) -> Callable[[], 
 
 def our_epoch(config: TrainConfig, cohort: Cohort) -> Callable[[], None]:
     """An epoch of `training.train`, without what comes between epochs."""
-    training = assemble(config.with_settings(epochs=1000), cohort)
-    progress = Progress()
-    saver = Saver(training, progress, config.output, "")
+    training, progress = assemble(config.with_settings(epochs=1000), cohort), Progress()
 
     def epoch() -> None:
-        run_epoch(training, progress, saver, Interruption(), lambda step, note: None)
+        _run(training, progress)
         progress.next_epoch()
 
     return epoch
 
 
+def _run(training: Assembly, progress: Progress) -> None:
+    saver = Saver(training, progress, training.config.output, "")
+    run_epoch(training, progress, saver, Interruption(), lambda step, note: None)
+
+
 def show_profile(console: Console, config: TrainConfig, cohort: Cohort) -> None:
     """Print where the time of a step with EnD goes: its parts, then the operations that take most themselves."""
-    training = assemble(config, cohort)
+    training, progress = assemble(config, cohort), Progress()
     for name, module in (("forward", training.joint.classifier), ("terms", training.joint.method)):
         mark(module, name)
-    progress = Progress()
-    saver = Saver(training, progress, config.output, "")
-    run_epoch(training, progress, saver, Interruption(), lambda step, note: None)
+    _run(training, progress)
     progress.next_epoch()
     steps = min(PROFILED, training.steps)
     progress.step = training.steps - steps
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # a machine without a GPU is no error
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        run_epoch(training, progress, saver, Interruption(), lambda step, note: None)
+        _run(training, progress)
     events = profiler.key_averages()
     whole = sum(event.self_cpu_time_total for event in events)
 
@@ -204,10 +197,9 @@ def show_profile(console: Console, config: TrainConfig, cohort: Cohort) -> None:
         "cross-entropy, R_perp, R_par": total(events, "terms"),
         "optimiser": total(events, "Optimizer.step"),
     }
+    times |= {"backward, and the rest": whole - sum(times.values()), "all": whole}
     for name, spent in times.items():
         row(parts, name, spent)
-    row(parts, "backward, and the rest", whole - sum(times.values()))
-    row(parts, "all", whole)
     console.print(parts)
     operations = Table("operation, itself", "ms", "share", header_style="bold")
     for event in sorted(events, key=lambda event: -event.self_cpu_time_total)[:SHOWN]:

@@ -30,9 +30,7 @@ HEADINGS = dict(HEADLINE) | {"n": "images"}
 def write_card(folder: Path, verdict: list[str] | None = None) -> Path:
     """Write MODEL_CARD.md into a finished run's folder, over an earlier one, and return where.
 
-    Raises:
-        ValueError: no report.json there, or one of another run.
-        CheckpointError: no checkpoint, or a broken one.
+    Raises ValueError where the folder has no checkpoint or no report, or they are of two runs.
     """
     checkpoint, report = load_checkpoint(folder), folder / "report.json"
     if not report.is_file():
@@ -48,20 +46,14 @@ def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: list[str
     Args:
         report: contents of the run's report.json; the last of its runs is the run, one before it is the twin.
         verdict: the audit's sentences; None where no audit was made, and the card then says how to make one.
-
-    Raises:
-        ValueError: the report is of another run than the checkpoint.
     """
     c, runs = checkpoint, report["runs"]
     if runs[-1]["metrics"] != c.metrics:
         raise ValueError("the report is of another run than the checkpoint: their metrics differ")
     environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
         loader=jinja2.PackageLoader("training.cards", ""),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    )  # fmt: skip
     environment.filters |= {"plain": plain, "line": line, "short": "{:g}".format}
     environment.tests["has_images"] = lambda split: c.metrics[split]["n"] > 0
     # The reason of a near-copy names the line of the other film.

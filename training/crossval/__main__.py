@@ -1,8 +1,8 @@
 """Leave one source out: `python -m training.crossval --dataset covid --leave-out source --method erm --method end`.
 
 Holds out each source that has both classes, trains on the rest and scores the held-out films: does a model work at a
-hospital that it never saw? Patients and near-copies of films never
-lie on both sides. Finished runs are kept, so a second call continues where the first one stopped.
+hospital that it never saw? Patients and near-copies of films never lie on both sides. Finished runs are kept, so a second
+call continues where the first one stopped.
 """
 
 import argparse
@@ -13,8 +13,6 @@ from pathlib import Path
 from training.console.commandline import Parser
 from training.methods import METHODS
 
-LEFT_OUT = ("source",)
-
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; `forwarded` holds the flags that go to training.train."""
@@ -24,15 +22,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         description=__doc__,
         epilog="Flags not listed here go to training.train. For research; not a medical device.",
     )
-    parser.add_argument("--leave-out", choices=LEFT_OUT, default="source", help="what is held out in turn")
-    parser.add_argument("--sources", help="hold out only these, separated by commas")
-    parser.add_argument(
-        "--method", action="append", choices=tuple(METHODS), help="repeat to compare, the first is the reference"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds")
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/crossval"), help="folder of the runs and crossval.json"
-    )
+    add = parser.add_argument
+    add("--leave-out", choices=("source",), default="source", help="what is held out in turn")
+    add("--sources", help="hold out only these, separated by commas")
+    add("--method", action="append", choices=tuple(METHODS), help="repeat to compare, the first is the reference")
+    add("--seeds", type=int, nargs="+", default=[0], help="training seeds")
+    add("--output", type=Path, default=Path("runs/crossval"), help="folder of the runs and crossval.json")
     options = parser.parse_strictly(arguments)
     options.method = list(dict.fromkeys(options.method or ["erm", "end"]))
     return options

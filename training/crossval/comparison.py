@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from training.bias.numbers.auroc import auroc_difference, auroc_interval, auroc_permutation_p
 from training.bias.numbers.uncertainty import Interval
@@ -22,28 +22,20 @@ def compare_sources(scores: pd.DataFrame, methods: list[str]) -> list[dict[str, 
     parts = [(name, (scores["source"] == name).to_numpy()) for name in scores["source"].unique()]
     if len(parts) > 1:
         parts.append(("pooled within sources", np.ones(len(scores), bool)))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, chosen in parts:
         films = scores[chosen]
         y, patient, stratum = (films[column].to_numpy() for column in ("is_positive", "patient", "source"))
         values = {m: films.filter(regex=f"^{m}:").to_numpy() for m in methods}
-        row: dict[str, Any] = {
-            "part": name,
-            "films": len(films),
-            "patients": len(set(patient)),
-            "auroc": {},
-            "against": {},
-        }
-        for method in methods:
-            interval = auroc_interval(y, values[method], patient, stratum=stratum)
-            row["auroc"][method] = plain(interval)
-            if method != methods[0]:
-                gap, detectable = auroc_difference(y, values[method], values[methods[0]], patient, stratum=stratum)
-                p = auroc_permutation_p(y, values[method], values[methods[0]], patient, stratum=stratum)
-                row["against"][method] = plain({**gap._asdict(), "p": p, "detectable": detectable}) | {
-                    "verdict": verdict(gap, p)
-                }
-        rows.append(row)
+        alone = {m: plain(auroc_interval(y, values[m], patient, stratum=stratum)) for m in methods}
+        against = {}
+        for method in methods[1:]:
+            both = y, values[method], values[methods[0]], patient
+            gap, detectable = auroc_difference(*both, stratum=stratum)
+            p = auroc_permutation_p(*both, stratum=stratum)
+            against[method] = plain(gap._asdict() | {"p": p, "detectable": detectable, "verdict": verdict(gap, p)})
+        counts = {"films": len(films), "patients": len(set(patient))}
+        rows.append({"part": name, **counts, "auroc": alone, "against": against})
     return rows
 
 
@@ -57,26 +49,16 @@ def verdict(gap: Interval, p: float) -> str:
 def show(record: dict[str, Any], methods: list[str], console: Console) -> None:
     """Print the table of held-out sources, then what was not held out and why."""
     many = f", mean over {len(record['seeds'])} seeds" if len(record["seeds"]) > 1 else ""
-    table = Table(
-        title=f"AUROC on sources never seen{many}; 95 % bootstrap over patients",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    table.add_column("held out")
-    table.add_column("patients", justify="right")
-    for method in methods:
-        table.add_column(method, justify="right")
-    for _ in methods[1:]:
-        for heading in ("difference", "p", "detectable", "verdict"):
-            table.add_column(heading, justify="right")
+    headings = ["patients", *methods, *["difference", "p", "detectable", "verdict"] * (len(methods) - 1)]
+    table = Table("held out", *(Column(heading, justify="right") for heading in headings), box=None, pad_edge=False)
+    table.title = f"AUROC on sources never seen{many}; 95 % bootstrap over patients"
+    table.title_justify = "left"
     for row in record["rows"]:
         cells = [span(row["auroc"][method], ".3f") for method in methods]
         for method in methods[1:]:
             gap = row["against"][method]
-            known = gap["p"] is not None
-            cells += [span(gap, "+.3f"), *([f"{gap['p']:.3f}", f"{gap['detectable']:.2f}"] if known else ["", ""])]
-            cells.append(gap["verdict"])
+            numbers = ["", ""] if gap["p"] is None else [f"{gap['p']:.3f}", f"{gap['detectable']:.2f}"]
+            cells += [span(gap, "+.3f"), *numbers, gap["verdict"]]
         table.add_row(row["part"], str(row["patients"]), *cells)
     console.print(table)
     for name, why in record["not_left_out"].items():

@@ -43,9 +43,6 @@ def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.Da
     Returns:
         One row a held-out film: source, row, patient (hash), is_positive, and a column `method:seed` of scores each; and
         what crossval.json says beside its rows.
-
-    Raises:
-        ValueError: the cohort or the settings can't be used, or no source can be held out.
     """
     first = parse(options.forwarded, options.method)
     table = cohort_of(first, preprocessing_of(first))
@@ -74,14 +71,9 @@ def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.Da
             ERRORS.print(f"without {source}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             failed[source] = str(error)
             continue
-        positive = held_out["target"] == table.info.positive_name
-        base = {
-            "source": held_out["source"],
-            "row": held_out["row"],
-            "patient": held_out["patient"],
-            "is_positive": positive,
-        }
-        tables.append(pd.concat([pd.DataFrame(base).reset_index(drop=True), pd.DataFrame(columns)], axis=1))
+        base = held_out[["source", "row", "patient"]].reset_index(drop=True)
+        base["is_positive"] = (held_out["target"] == table.info.positive_name).to_numpy()
+        tables.append(base.assign(**columns))
     if not tables:
         raise ValueError("no fold could be trained: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
     record = {
@@ -102,10 +94,7 @@ def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.Da
 def choose_sources(cohort: Cohort, names_asked_for: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     """Sources to hold out, and why for each of the others.
 
-    Without `wanted`: sources of at least ten patients in every class, for less says nothing about a held-out source.
-
-    Raises:
-        ValueError: an unknown source is wanted, or none qualifies.
+    Where none are asked for: those of at least ten patients in every class, for less says nothing about a held-out source.
     """
     table, info = cohort.table, cohort.info
     names = sorted(set(table["source"]))
@@ -123,14 +112,12 @@ def choose_sources(cohort: Cohort, names_asked_for: tuple[str, ...]) -> tuple[li
         elif not names_asked_for and name not in trained:
             skipped[name] = "it is not in training anyway"
         elif not names_asked_for and len(scarce):
-            skipped[name] = (
-                f"{people.loc[name, scarce[0]]} patients of class {scarce[0]}, {MINIMUM_PATIENTS} are needed"
-            )
+            count = people.loc[name, scarce[0]]
+            skipped[name] = f"{count} patients of class {scarce[0]}, {MINIMUM_PATIENTS} are needed"
     chosen = [name for name in names if name not in skipped]
     if not chosen:
-        raise ValueError(
-            "no source has ten patients of every class: " + "; ".join(f"{n}: {w}" for n, w in skipped.items())
-        )
+        reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
+        raise ValueError(f"no source has ten patients of every class: {reasons}")
     return chosen, skipped
 
 

@@ -11,6 +11,12 @@ class ExportError(ValueError):
     """A run that can't be exported so, or a place that can't be written to; the message says why and what would do."""
 
 
+def require_close(difference: float, tolerance: float, what: str) -> None:
+    """Raise ExportError for an exported model whose outputs differ from the classifier's, or are NaN."""
+    if not difference <= tolerance:  # true for NaN too
+        raise ExportError(f"{what} differs by {difference:.2g} from the classifier: not kept")
+
+
 def facts(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
     """Plain values for a header: no path, no patient. `run` is the name of the run folder."""
     c, info = checkpoint, checkpoint.info

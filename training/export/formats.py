@@ -12,11 +12,9 @@ def export(form: str, run: Path, place: Path, backbone: bool = False) -> list[st
 
     Args:
         form: monai, timm or onnx.
-        run: its folder, or its checkpoint.
         backbone: for timm: without the last layer.
 
     Raises:
-        CheckpointError: no checkpoint, or a broken one.
         ExportError, ModelError: the run can't be exported so, or `place` can't be written to.
     """
     checkpoint, name = load_checkpoint(run), checkpoint_file(run).resolve().parent.name
@@ -24,11 +22,8 @@ def export(form: str, run: Path, place: Path, backbone: bool = False) -> list[st
         lines = _write(form, checkpoint, name, place, backbone)
     except OSError as error:
         raise ExportError(f"--output {place} can't be written: {error.strerror or error}") from None
-    if backbone:
-        lines.append("features only: the last layer and its calibration are not in the file")
-    else:
-        lines.append(reading(checkpoint))
-    return [f"wrote {place}", *lines, notice(checkpoint)]
+    without_head = "features only: the last layer and its calibration are not in the file"
+    return [f"wrote {place}", *lines, without_head if backbone else reading(checkpoint), notice(checkpoint)]
 
 
 def _write(form: str, checkpoint: Checkpoint, name: str, place: Path, backbone: bool) -> list[str]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from models.classifier import Classifier, ModelError, timm_arguments
 from models.plain import TOLERANCE, difference, layers, plain_timm
 from training.export.bundle_readme import bundle_readme
-from training.export.facts import ExportError, facts, notice, reading
+from training.export.facts import ExportError, facts, notice, reading, require_close
 from training.run.checkpoint import Checkpoint
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -29,10 +29,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def export_monai(checkpoint: Checkpoint, run: str, folder: Path) -> float:
-    """Write the bundle's folder, and return the largest difference of its logits from the classifier's on random images.
-
-    Args:
-        folder: the bundle's; it must not exist.
+    """Write a new folder, and return the largest difference of its logits from the classifier's on random images.
 
     Raises:
         ModelError: a backbone that timm can't build without this package.
@@ -54,10 +51,7 @@ def export_monai(checkpoint: Checkpoint, run: str, folder: Path) -> float:
         shutil.copyfile(Path(__file__).with_name("film.py"), place / "scripts" / "film.py")
         (place / "docs" / "README.md").write_text(bundle_readme(checkpoint, run), encoding="utf-8")
         largest = difference(built(place), model)
-        if not largest <= TOLERANCE:  # true for NaN too
-            raise ExportError(
-                f"the bundle of {checkpoint.model.name} differs by {largest:.2g} from the classifier: not kept"
-            )
+        require_close(largest, TOLERANCE, f"the bundle of {checkpoint.model.name}")
         place.rename(folder)
     return largest
 
@@ -68,7 +62,7 @@ def network_config(model: Classifier) -> tuple[dict[str, Any], dict[str, Tensor]
     Plain timm where timm has the whole model, else a sequence of timm's backbone and layers of torch's.
     """
     config = model.config
-    created = {"_target_": "timm.create_model", "model_name": config.name, **timm_arguments(config)}
+    created = part("timm.create_model", model_name=config.name, **timm_arguments(config))
     try:
         return {"network_def": {**created, "num_classes": config.num_classes}}, plain_timm(model).state_dict()
     except ModelError:
@@ -76,21 +70,45 @@ def network_config(model: Classifier) -> tuple[dict[str, Any], dict[str, Tensor]
     entries: list[dict[str, Any]] = [{**created, "num_classes": 0}]
     for layer in stages[1:]:
         if isinstance(layer, nn.BatchNorm1d):
-            entries.append({"_target_": "torch.nn.BatchNorm1d", "num_features": layer.num_features, "affine": False})
+            entries.append(part("torch.nn.BatchNorm1d", num_features=layer.num_features, affine=False))
         elif isinstance(layer, nn.RMSNorm):
-            shape, given = list(layer.normalized_shape), {"eps": layer.eps, "elementwise_affine": False}
-            entries.append({"_target_": "torch.nn.RMSNorm", "normalized_shape": shape, **given})
+            shape = list(layer.normalized_shape)
+            entries.append(part("torch.nn.RMSNorm", normalized_shape=shape, eps=layer.eps, elementwise_affine=False))
         elif isinstance(layer, nn.Linear):
-            size = {"in_features": layer.in_features, "out_features": layer.out_features}
-            entries.append({"_target_": "torch.nn.Linear", **size})
+            entries.append(part("torch.nn.Linear", in_features=layer.in_features, out_features=layer.out_features))
     weights = nn.Sequential(*stages).state_dict()
     return {"layers": entries, "network_def": "$torch.nn.Sequential(*@layers)"}, weights
+
+
+def part(target: str, **arguments: Any) -> dict[str, Any]:
+    """What MONAI's parser builds as `target(**arguments)`."""
+    return {"_target_": target, **arguments}
 
 
 def inference_config(checkpoint: Checkpoint, network: dict[str, Any]) -> dict[str, Any]:
     """What `python -m monai.bundle run` follows, from the films of a folder to a table of scores."""
     p = checkpoint.preprocessing
     mean, std = (list(values) * (p.channels if len(values) == 1 else 1) for values in (p.mean, p.std))
+    grey, image = part("scripts.film.grey", _mode_="callable"), {"keys": "image"}
+    prepare = [
+        part("LoadImaged", **image, reader="PILReader", reverse_indexing=False, converter=grey),
+        part("EnsureChannelFirstd", **image, channel_dim="no_channel"),
+        part("scripts.film.FilmPixelsd", **image, size=p.size, aspect=p.aspect, intensity=p.intensity),
+        part("RepeatChanneld", **image, repeats=p.channels),
+        part("NormalizeIntensityd", **image, subtrahend=mean, divisor=std, channel_wise=True),
+        part("EnsureTyped", **image, device="@device"),
+    ]
+    to_scores = [
+        part("Lambdad", keys="pred", func="$lambda logits: logits / @temperature"),
+        part("Activationsd", keys="pred", softmax=True),
+    ]
+    load = part("CheckpointLoader", load_path="@ckpt_path", load_dict={"model": "@network"}, map_location="@device")
+    save = part(
+        "ClassificationSaver", output_dir="@output_dir",
+        batch_transform="$lambda batch: [film['image'].meta for film in batch]",
+        output_transform="$lambda output: [film['pred'] for film in output]",
+    )  # fmt: skip
+    run = {name: f"@{name}" for name in ("device", "network", "inferer", "postprocessing")}
     return {
         "imports": ["$import glob", "$import os", "$import torch"],
         "bundle_root": ".",
@@ -102,73 +120,14 @@ def inference_config(checkpoint: Checkpoint, network: dict[str, Any]) -> dict[st
         "datalist": "$sorted(f for f in glob.glob(@dataset_dir + '/**', recursive=True) if f.lower().endswith(@suffixes))",
         **network,
         "network": "$@network_def.to(@device)",
-        "preprocessing": {
-            "_target_": "Compose",
-            "transforms": [
-                {
-                    "_target_": "LoadImaged",
-                    "keys": "image",
-                    "reader": "PILReader",
-                    "reverse_indexing": False,
-                    "converter": {"_target_": "scripts.film.grey", "_mode_": "callable"},
-                },
-                {"_target_": "EnsureChannelFirstd", "keys": "image", "channel_dim": "no_channel"},
-                {
-                    "_target_": "scripts.film.FilmPixelsd",
-                    "keys": "image",
-                    "size": p.size,
-                    "aspect": p.aspect,
-                    "intensity": p.intensity,
-                },
-                {"_target_": "RepeatChanneld", "keys": "image", "repeats": p.channels},
-                {
-                    "_target_": "NormalizeIntensityd",
-                    "keys": "image",
-                    "subtrahend": mean,
-                    "divisor": std,
-                    "channel_wise": True,
-                },
-                {"_target_": "EnsureTyped", "keys": "image", "device": "@device"},
-            ],
-        },
-        "dataset": {
-            "_target_": "Dataset",
-            "data": "$[{'image': film} for film in @datalist]",
-            "transform": "@preprocessing",
-        },
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 8, "num_workers": 0},
-        "inferer": {"_target_": "SimpleInferer"},
+        "preprocessing": part("Compose", transforms=prepare),
+        "dataset": part("Dataset", data="$[{'image': film} for film in @datalist]", transform="@preprocessing"),
+        "dataloader": part("DataLoader", dataset="@dataset", batch_size=8, num_workers=0),
+        "inferer": part("SimpleInferer"),
         "temperature": checkpoint.temperature,
-        "postprocessing": {
-            "_target_": "Compose",
-            "transforms": [
-                {"_target_": "Lambdad", "keys": "pred", "func": "$lambda logits: logits / @temperature"},
-                {"_target_": "Activationsd", "keys": "pred", "softmax": True},
-            ],
-        },
-        "handlers": [
-            {
-                "_target_": "CheckpointLoader",
-                "load_path": "@ckpt_path",
-                "load_dict": {"model": "@network"},
-                "map_location": "@device",
-            },
-            {
-                "_target_": "ClassificationSaver",
-                "output_dir": "@output_dir",
-                "batch_transform": "$lambda batch: [film['image'].meta for film in batch]",
-                "output_transform": "$lambda output: [film['pred'] for film in output]",
-            },
-        ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "val_handlers": "@handlers",
-        },
+        "postprocessing": part("Compose", transforms=to_scores),
+        "handlers": [load, save],
+        "evaluator": part("SupervisedEvaluator", val_data_loader="@dataloader", val_handlers="@handlers", **run),
         "run": ["$@evaluator.run()"],
     }
 
@@ -176,22 +135,23 @@ def inference_config(checkpoint: Checkpoint, network: dict[str, Any]) -> dict[st
 def metadata(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
     """metadata.json, by MONAI's schema of July 2024."""
     c, p, classes = checkpoint, checkpoint.preprocessing, checkpoint.info.targets
-    channels = {str(number): name for number, name in enumerate(classes)}
-    square = {"num_channels": p.channels, "spatial_shape": [p.size, p.size], "dtype": "float32", "is_patch_data": False}
-    vector = {"num_channels": len(classes), "spatial_shape": [], "dtype": "float32", "is_patch_data": False}
-    measured = c.metrics.get("test", {})
-    metrics = {f"test_{name}": value for name, value in measured.items() if value is not None}
+    version = importlib.metadata.version
+    packages = {name: version(name) for name in ("timm", "torchvision", "pillow")} | {"pytorch-ignite": "0.4.11"}
+    metrics = {f"test_{name}": value for name, value in c.metrics.get("test", {}).items() if value is not None}
+    kind: dict[str, Any] = {"dtype": "float32", "is_patch_data": False}
+    image = {"type": "image", "format": "magnitude", "modality": "CR, DX", "value_range": [], **kind}
+    image |= {"num_channels": p.channels, "spatial_shape": [p.size, p.size]}
+    image["channel_def"] = {str(number): "film, normalised" for number in range(p.channels)}
+    scores = {"format": "classes", "num_channels": len(classes), "spatial_shape": [], **kind}
+    scores["channel_def"] = {str(number): name for number, name in enumerate(classes)}
     return {
         "schema": SCHEMA,
         "version": "1.0.0",
-        "changelog": {"1.0.0": f"exported by end-cxr {importlib.metadata.version('end-cxr')}"},
+        "changelog": {"1.0.0": f"exported by end-cxr {version('end-cxr')}"},
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__.partition("+")[0],
-        "numpy_version": importlib.metadata.version("numpy"),
-        "required_packages_version": {
-            name: importlib.metadata.version(name) for name in ("timm", "torchvision", "pillow")
-        }
-        | {"pytorch-ignite": "0.4.11"},
+        "numpy_version": version("numpy"),
+        "required_packages_version": packages,
         "name": run,
         "task": f"Research: classification of {'SYNTHETIC ' * c.info.synthetic}chest radiographs into {', '.join(classes)}",
         "description": f"{notice(c)} {reading(c)}",
@@ -204,28 +164,9 @@ def metadata(checkpoint: Checkpoint, run: str) -> dict[str, Any]:
         "references": ["https://arxiv.org/abs/2103.02023"] if c.settings.get("method") == "end" else [],
         "end_cxr": facts(c, run),
         "network_data_format": {
-            "inputs": {
-                "image": {
-                    "type": "image",
-                    "format": "magnitude",
-                    "modality": "CR, DX",
-                    **square,
-                    "value_range": [],
-                    "channel_def": {str(number): "film, normalised" for number in range(p.channels)},
-                }
-            },
-            "outputs": {
-                "pred": {"type": "logits", "format": "classes", **vector, "value_range": [], "channel_def": channels}
-            },
-            "post_processed_outputs": {
-                "pred": {
-                    "type": "probabilities",
-                    "format": "classes",
-                    **vector,
-                    "value_range": [0, 1],
-                    "channel_def": channels,
-                }
-            },
+            "inputs": {"image": image},
+            "outputs": {"pred": {"type": "logits", "value_range": [], **scores}},
+            "post_processed_outputs": {"pred": {"type": "probabilities", "value_range": [0, 1], **scores}},
         },
     }
 

@@ -17,7 +17,7 @@ import torch
 
 from datasets.files import write_aside
 from models.classifier import Classifier
-from training.export.facts import ExportError, facts
+from training.export.facts import ExportError, facts, require_close
 from training.run.checkpoint import Checkpoint
 
 TOLERANCE = 1e-4  # on features and logits
@@ -32,10 +32,7 @@ def export_onnx(checkpoint: Checkpoint, run: str, file: Path) -> float:
     model = checkpoint.build()
     traced = _traced(model, {name: json.dumps(value) for name, value in facts(checkpoint, run).items()})
     largest = parity(model, traced.SerializeToString())
-    if not largest <= TOLERANCE:  # true for NaN too
-        raise ExportError(
-            f"the ONNX model of {checkpoint.model.name} differs by {largest:.2g} from the classifier: not kept"
-        )
+    require_close(largest, TOLERANCE, f"the ONNX model of {checkpoint.model.name}")
     write_aside(file, lambda place: onnx.save(traced, place))
     return largest
 
@@ -46,14 +43,9 @@ def _traced(model: Classifier, props: dict[str, str]) -> onnx.ModelProto:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's exporter, about itself
             program = torch.onnx.export(
-                model,
-                (_images(model, 2),),
-                dynamo=True,
-                input_names=["image"],
-                output_names=["features", "logits"],
-                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-                verbose=False,
-            )
+                model, (_images(model, 2),), dynamo=True, input_names=["image"], output_names=["features", "logits"],
+                dynamic_shapes={"image": {0: torch.export.Dim("batch")}}, verbose=False,
+            )  # fmt: skip
     except torch.onnx.errors.OnnxExporterError as error:
         detail = str(error).strip().splitlines()[0]
         raise ExportError(f"torch can't write {model.config.name} as ONNX: {detail}") from None
@@ -84,10 +76,9 @@ def parity(model: Classifier, file: Path | bytes) -> float:
         image = _images(model, count)
         with torch.inference_mode():
             expected = model(image)
-        for exported, original in zip(
-            session.run(["features", "logits"], {"image": image.numpy()}), expected, strict=True
-        ):
-            differences.append(float(np.abs(exported - original.numpy()).max()))
+        exported = session.run(["features", "logits"], {"image": image.numpy()})
+        pairs = zip(exported, expected, strict=True)
+        differences += [float(np.abs(ours - original.numpy()).max()) for ours, original in pairs]
     return max(differences)
 
 

@@ -21,11 +21,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("run", type=Path, metavar="RUN", help="folder of a finished run")
     add("repo", metavar="REPO", help="user/name; created as private if it doesn't exist")
     add("--public", action="store_true", help="let anyone see the repository")
-    add(
-        "--films",
-        action="store_true",
-        help="also share predictions and features, a row per film, patients as keyed hashes",
-    )
+    help = "also share predictions and features, a row per film, patients as keyed hashes"
+    add("--films", action="store_true", help=help)
     add = parser.add_command("pull", "download a run, check it, then move it into place").add_argument
     add("repo", metavar="REPO", help="user/name")
     add("--output", type=Path, metavar="DIR", required=True, help="new folder for the run")

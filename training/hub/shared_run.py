@@ -7,6 +7,7 @@ of reference and probe films) are shared only on request, though patients and fi
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -25,18 +26,8 @@ from training.run.reference import load_reference
 README = "README.md"  # the card, where it is shared
 MIB = 1 << 20
 # Largest sizes, in bytes.
-RUN_FILES = {
-    NAME: 8 << 30,
-    "config.yaml": MIB,
-    "metrics.jsonl": 64 * MIB,
-    "report.json": 64 * MIB,
-    README: 4 * MIB,
-}
-FILM_FILES = {
-    "predictions.parquet": 2 << 30,
-    "reference.safetensors": 1 << 30,
-    "probe_set.safetensors": 1 << 30,
-}
+RUN_FILES = {NAME: 8 << 30, "config.yaml": MIB, "metrics.jsonl": 64 * MIB, "report.json": 64 * MIB, README: 4 * MIB}
+FILM_FILES = {"predictions.parquet": 2 << 30, "reference.safetensors": 1 << 30, "probe_set.safetensors": 1 << 30}
 EXPECTED = RUN_FILES | FILM_FILES
 NEEDED = (NAME, "config.yaml", "report.json")
 
@@ -55,7 +46,6 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
 
     Raises:
         ShareError: not finished, or a path of this machine would go along.
-        CheckpointError: no checkpoint, or a broken one.
     """
     checkpoint = load_checkpoint(run)
     for name in NEEDED:
@@ -72,7 +62,7 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
         for name in ("excluded", "stood_in_for"):
             report[name] = [{"reason": row["reason"]} for row in report.get(name, [])]
         given = run / CARD
-        card = given.read_text(encoding="utf-8") if given.is_file() else model_card(checkpoint, report)
+        card = _text(given) if given.is_file() else model_card(checkpoint, report)
     except (KeyError, TypeError, IndexError, AttributeError):
         raise ShareError(f"{run / 'report.json'} is not what a run writes under this name") from None
     kept = {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS}
@@ -84,7 +74,7 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
     }
     lines = run / "metrics.jsonl"
     if lines.is_file():
-        rows = _readable(lines.name, lambda: list(map(json.loads, lines.read_text(encoding="utf-8").splitlines())))
+        rows = _readable(lines.name, lambda: _lines(lines))
         texts[lines.name] = "".join(json.dumps(_without(row, local, lines)) + "\n" for row in rows)
     for name, text in texts.items():
         (place / name).write_text(text, encoding="utf-8")
@@ -141,15 +131,19 @@ def check_arrived(folder: Path) -> None:
         raise ShareError("report.json is no report of a run") from None
     if not same:
         raise ShareError("report.json is of another run than model.safetensors: their metrics differ")
-    lines = folder / "metrics.jsonl"
-    if lines.is_file():
-        _readable(lines.name, lambda: [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()])
-    if (folder / README).is_file():
-        _readable(README, lambda: (folder / README).read_text(encoding="utf-8"))
-    if (folder / "predictions.parquet").is_file():
-        _readable("predictions.parquet", lambda: parquet.read_schema(folder / "predictions.parquet"))
+    for name, read in (("metrics.jsonl", _lines), (README, _text), ("predictions.parquet", parquet.read_schema)):
+        if (folder / name).is_file():
+            _readable(name, partial(read, folder / name))
     _readable("reference.safetensors", lambda: load_reference(folder))
     _readable("probe_set.safetensors", lambda: load_probe_set(folder))
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _lines(file: Path) -> list[Any]:
+    return [json.loads(line) for line in _text(file).splitlines()]
 
 
 def _readable(name: str, read: Callable[[], Any]) -> Any:
@@ -163,7 +157,7 @@ def _readable(name: str, read: Callable[[], Any]) -> Any:
 
 def _mapping(file: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        values = parse(file.read_text(encoding="utf-8"))
+        values = parse(_text(file))
     except (ValueError, RecursionError, yaml.YAMLError):
         values = None
     if not isinstance(values, dict):

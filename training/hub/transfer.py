@@ -11,15 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
 from training.cards.model_card import NAME as CARD
-from training.hub.shared_run import (
-    FILM_FILES,
-    README,
-    ShareError,
-    check_arrived,
-    check_size,
-    copy_to_share,
-    refusal,
-)
+from training.hub.shared_run import FILM_FILES, README, ShareError, check_arrived, check_size, copy_to_share, refusal
 
 
 def hub() -> HfApi:
@@ -32,7 +24,6 @@ def push(run: Path, repo: str, api: HfApi, public: bool = False, films: bool = F
 
     Args:
         repo: `user/name`; made where there is none.
-        public: anyone may see it.
         films: also the files that hold a row a film; see `training.hub.shared_run`.
 
     Raises:
@@ -55,7 +46,7 @@ def push(run: Path, repo: str, api: HfApi, public: bool = False, films: bool = F
 
 
 def pull(repo: str, folder: Path, api: HfApi, revision: str | None = None) -> tuple[list[str], dict[str, str]]:
-    """Fetch a run, check every file of it, then put it in place.
+    """Fetch a run, check every file of it, then put it in place; raises ShareError where it is no whole run, or no access.
 
     Args:
         repo: `user/name`.
@@ -64,9 +55,6 @@ def pull(repo: str, folder: Path, api: HfApi, revision: str | None = None) -> tu
 
     Returns:
         Names of the files, and the reason for each file of the repository that was not fetched.
-
-    Raises:
-        ShareError: the repository holds no whole run; no such repository, or no access.
     """
     try:
         workplace = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.")
@@ -105,17 +93,14 @@ def hub_errors(repo: str) -> Iterator[None]:
     except HFValidationError as error:
         raise ShareError(f"{repo!r} is no name of a repository, user/name: {str(error).splitlines()[0]}") from None
     except RepositoryNotFoundError:
-        raise ShareError(
-            f"{repo}: there is no such repository, or it is private: sign in with `hf auth login`"
-        ) from None
+        why = "there is no such repository, or it is private: sign in with `hf auth login`"
+        raise ShareError(f"{repo}: {why}") from None
     except RevisionNotFoundError:
         raise ShareError(f"{repo} has no such branch, tag or commit: leave --revision out for the newest") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
-        hint = (
-            ": sign in with `hf auth login` or set HF_TOKEN to a token that may do this" if status in (401, 403) else ""
-        )
-        raise ShareError(f"{repo}: the hub answered {status}{hint}") from None
+        hint = ": sign in with `hf auth login` or set HF_TOKEN to a token that may do this"
+        raise ShareError(f"{repo}: the hub answered {status}{hint if status in (401, 403) else ''}") from None
     except Exception as error:  # of whichever HTTP client the library is built on
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         why = "no room is left here" if full else "the hub can't be reached, or its answer is not as expected"

@@ -98,10 +98,7 @@ class WeightsAndBiases:
         self.run.finish(exit_code=int(failed))
 
 
-TRACKERS: dict[str, Callable[[Path, dict[str, Any]], Tracker]] = {
-    "tensorboard": TensorBoard,
-    "wandb": WeightsAndBiases,
-}
+TRACKERS: dict[str, Callable[[Path, dict[str, Any]], Tracker]] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
 
 
 def require_tracker(name: str | None) -> None:

@@ -1,8 +1,6 @@
 """What training.train does: one run, or a method beside its ERM twin, and the summary of both."""
 
 import dataclasses
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,7 +14,7 @@ from training.loop.prepare import prepare
 from training.loop.tables import show_results
 from training.parallel.ranks import first_goes_first, is_first, process_group
 from training.run.config import AUTO, TrainConfig
-from training.run.report import RunResult, result_json
+from training.run.report import RunResult, write_result
 
 
 def train_and_show(config: TrainConfig) -> None:
@@ -38,8 +36,7 @@ def train_and_show(config: TrainConfig) -> None:
                 conclude(runs)
         if is_first():
             show_results(console, runs, cohort.info)
-            sys.stdout.write("--result\n")
-            sys.stdout.write(json.dumps(result_json(runs), allow_nan=False) + "\n")
+            write_result(runs)
 
 
 @contextmanager

@@ -231,9 +231,7 @@ class LearnedMixinParameters:
 
 
 METHODS["learned_mixin"] = Entry(
-    "learned_mixin.py:LearnedMixin",
-    "mixture with a bias network, and its entropy (EMNLP 2019)",
-    LearnedMixinParameters,
+    "learned_mixin.py:LearnedMixin", "mixture with a bias network, and its entropy (EMNLP 2019)", LearnedMixinParameters
 )
 
 

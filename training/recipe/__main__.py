@@ -21,15 +21,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         add = parser.add_command(name, text).add_argument
         add("run", type=Path, metavar="RUN", help="finished run folder, or its model.safetensors")
         if name == "jtt":
-            add(
-                "--upweight", type=int, default=20, metavar="N", help="lambda_up, times per epoch that an error is seen"
-            )
-            add(
-                "--epochs",
-                type=int,
-                metavar="N",
-                help="epochs of the second training (default: as RUN)",
-            )
+            help = "lambda_up, times per epoch that an error is seen"
+            add("--upweight", type=int, default=20, metavar="N", help=help)
+            add("--epochs", type=int, metavar="N", help="epochs of the second training (default: as RUN)")
             add("--seed", type=int, metavar="N", help="seed of the second training (default: as RUN)")
         else:
             add("--on", choices=("validation", "train"), default="validation", help="films to fit on")

@@ -67,7 +67,6 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
     """Fit the last layer of a run anew, and measure the result as a run of its own.
 
     Args:
-        parent: the run whose features are kept.
         fit_on: `validation` or `train`.
         penalty: `l1` or `l2`.
         seed: of the draws and of the halves.
@@ -95,18 +94,11 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
     counts = np.unique(fit.group, return_counts=True)[1]
     options = {"fit_on": fit_on, "penalty": penalty, "subsets": subsets, "fit_seed": seed}
     options |= {"strength": strength, "groups": len(counts), "films_per_group": int(counts.min())}
-    recipe = Recipe(
-        "dfr",
-        parent.folder.name,
-        f"{parent.result.method}+dfr",
-        options,
-        uses_bias=True,
-        calibrated_on=second,
-        notes=_notes(parent, fit_on=fit_on, fitted=len(fitted_to), calibrated=len(second)),
-    )
-    folder = prepare_folder(config.output, f"{parent.folder.name}-dfr")
-    settings = as_settings(config) | recipe.settings()
-    write_text(folder / "config.yaml", yaml.safe_dump(settings))
+    name, label = parent.folder.name, f"{parent.result.method}+dfr"
+    notes = (_note(name, fit_on, len(fitted_to), len(second)),)
+    recipe = Recipe("dfr", name, label, options, uses_bias=True, calibrated_on=second, notes=notes)
+    folder = prepare_folder(config.output, f"{name}-dfr")
+    write_text(folder / "config.yaml", yaml.safe_dump(as_settings(config) | recipe.settings()))
     kept = KeptEpoch(parent.selection["epoch"], parent.selection["last_epoch_on_test"])  # of the features
     inference = infer(model, cohort.samples(), everything, device, channels_last=config.channels_last)
     return write_run(model, inference, cohort, config, folder, kept, recipe)
@@ -119,10 +111,8 @@ def validation_halves(cohort: Cohort, group: np.ndarray, seed: int) -> tuple[np.
     if len(set(patient)) < 4:
         raise RecipeError(f"validation has films of {len(set(patient))} patients: dfr cuts it in halves and needs 4")
     cells = group[at]
-    if (
-        np.unique(cells, return_counts=True)[1].max() < 2
-    ):  # scikit-learn refuses strata that are all smaller than the folds
-        cells = np.zeros_like(cells)
+    if np.unique(cells, return_counts=True)[1].max() < 2:
+        cells = np.zeros_like(cells)  # scikit-learn refuses strata that are all smaller than the folds
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         cutter = StratifiedGroupKFold(2, shuffle=True, random_state=seed)
@@ -170,12 +160,13 @@ def regression(penalty: str, strength: float, classes: int) -> LogisticRegressio
 
 
 def choose_strength(fit: Films, judge: Films, scaler: StandardScaler, penalty: str, seed: int) -> float:
-    """The C of `STRENGTHS` that does best on `held` by `group_accuracies`, each fitted to the same one draw of `fit`."""
-    accuracies = {}
-    for strength in STRENGTHS:
+    """The C of `STRENGTHS` that does best on `judge` by `group_accuracies`, each fitted to the same one draw of `fit`."""
+
+    def accuracies(strength: float) -> tuple[float, float]:
         layer = fit_last_layer(fit, scaler, penalty, strength, 1, seed)
-        accuracies[strength] = group_accuracies(layer.logits(judge.features).argmax(1), judge)
-    return max(accuracies, key=lambda strength: accuracies[strength])
+        return group_accuracies(layer.logits(judge.features).argmax(1), judge)
+
+    return max(STRENGTHS, key=accuracies)
 
 
 def group_accuracies(prediction: np.ndarray, films: Films) -> tuple[float, float]:
@@ -199,11 +190,11 @@ def _require_classes(films: Films, names: tuple[str, ...], fit_on: str) -> None:
         raise RecipeError(f"{where} has no film of {', '.join(lacking)}: a last layer can't be fitted to it")
 
 
-def _notes(parent: Parent, fit_on: str, fitted: int, calibrated: int) -> tuple[str, ...]:
+def _note(parent: str, fit_on: str, fitted: int, calibrated: int) -> str:
     split = "validation films (one half of the split, by patient)" if fit_on == "validation" else "training films"
     choice = "the other half" if fit_on == "validation" else "one half of validation"
     return (
-        f"The last layer of {parent.folder.name} was fitted anew to balanced draws from {fitted} {split}; bias labels chose "
+        f"The last layer of {parent} was fitted anew to balanced draws from {fitted} {split}; bias labels chose "
         f"its penalty on {choice}. Temperature and threshold were fitted on {calibrated} validation films that the layer was "
-        "not fitted to. Metrics of the whole validation split are therefore no independent evidence.",
+        "not fitted to. Metrics of the whole validation split are therefore no independent evidence."
     )

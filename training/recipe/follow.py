@@ -1,8 +1,6 @@
 """What training.recipe does: the parent run, its recipe, and the summary of both."""
 
 import argparse
-import json
-import sys
 
 from rich.console import Console
 
@@ -13,7 +11,7 @@ from training.loop.tables import show_results
 from training.recipe.dfr import reweight_features
 from training.recipe.jtt import just_train_twice, second_config
 from training.recipe.parent import read_parent
-from training.run.report import result_json, write_report
+from training.run.report import write_report, write_result
 
 
 def follow(options: argparse.Namespace) -> None:
@@ -36,5 +34,4 @@ def follow(options: argparse.Namespace) -> None:
     show_results(console, runs, cohort.info)
     for note in run.details["notes"][len(cohort.notes) :]:
         console.print(note, highlight=False, markup=False)
-    sys.stdout.write("--result\n")
-    sys.stdout.write(json.dumps(result_json(runs), allow_nan=False) + "\n")
+    write_result(runs)

@@ -32,40 +32,26 @@ from training.run.report import RunResult
 def second_config(parent: Parent, seed: int | None, epochs: int | None) -> TrainConfig:
     """Settings of the second training: the run's own where None, films in random order so that bias labels play no part.
 
-    Raises:
-        RecipeError: the run is of another method than erm, which would have used more than its errors.
+    A run of another method than erm, which would have used more than its errors, raises RecipeError.
     """
-    config = parent.config
+    config, name = parent.config, parent.folder.name
     if config.method != "erm":
-        raise RecipeError(
-            f"{parent.folder.name} was trained with {config.method}: jtt starts from a run of --method erm"
-        )
+        raise RecipeError(f"{name} was trained with {config.method}: jtt starts from a run of --method erm")
     return with_given(config, {"sampler": "random", "seed": seed, "epochs": epochs})
 
 
 def just_train_twice(parent: Parent, cohort: Cohort, config: TrainConfig, upweight: int) -> RunResult:
-    """Train on the films of `parent`, its errors dealt `upweight` times an epoch.
-
-    Raises:
-        RecipeError: the run has no error among its training films, or was of other films.
-    """
+    """Train on the films of `parent`, its errors dealt `upweight` times an epoch; raises RecipeError where it made none."""
     calls = own_calls(parent, cohort, Split.TRAIN)
     wrong = (calls["prediction"] != calls["target"]).to_numpy()
-    if not wrong.any():
+    name, count = parent.folder.name, int(wrong.sum())
+    if not count:
         raise RecipeError(
-            f"{parent.folder.name} called every training film right: nothing to see more often. Train the first run for "
-            "fewer epochs"
+            f"{name} called every training film right: nothing to see more often. Train the first run for fewer epochs"
         )
-    share = f"{wrong.sum()} of {len(wrong)} training films were called wrong by {parent.folder.name} and seen"
-    recipe = Recipe(
-        "jtt",
-        parent.folder.name,
-        f"{parent.result.method}+jtt",
-        {"upweight": upweight, "upweighted_films": int(wrong.sum())},
-        uses_bias=parent.uses_bias,
-        repeats=np.where(wrong, upweight, 1),
-        notes=(f"{share} {upweight} times an epoch.",),
-    )
+    seen = f"{count} of {len(wrong)} training films were called wrong by {name} and seen {upweight} times an epoch."
+    options, repeats = {"upweight": upweight, "upweighted_films": count}, np.where(wrong, upweight, 1)
+    label = f"{parent.result.method}+jtt"
+    recipe = Recipe("jtt", name, label, options, parent.uses_bias, repeats=repeats, notes=(seen,))
     _, begun = find_run(config, recipe)
-    config = dataclasses.replace(config, resume=begun)
-    return train(config, cohort, recipe=recipe, how_to_resume=SAME_COMMAND)
+    return train(dataclasses.replace(config, resume=begun), cohort, recipe=recipe, how_to_resume=SAME_COMMAND)

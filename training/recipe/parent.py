@@ -2,9 +2,8 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,8 +21,7 @@ class RecipeError(ValueError):
     """A run that a recipe can't start from, or options that don't fit it; the message says which and why."""
 
 
-@dataclass(frozen=True)
-class Parent:
+class Parent(NamedTuple):
     """A run folder as read.
 
     Attributes:
@@ -40,24 +38,19 @@ class Parent:
 
 
 def read_parent(run: Path, given: dict[str, Any]) -> Parent:
-    """Read a run folder.
+    """Read a run folder; raises ValueError where its checkpoint, settings or report are missing.
 
     Args:
         given: settings of `TrainConfig` that take the place of the run's own, unless None.
-
-    Raises:
-        ValueError: no checkpoint there, no settings or no report beside it.
     """
     folder = checkpoint_file(run).parent.resolve()
     file = folder / "report.json"
     if not file.is_file():
         raise RecipeError(f"{folder} holds no report.json: give the folder of a finished run")
-    config = from_settings(folder / "config.yaml")
-    config = with_given(config, {"output": folder.parent} | given)
+    config = with_given(from_settings(folder / "config.yaml"), {"output": folder.parent} | given)
     config = dataclasses.replace(config, config=None, resume=None, paired=False)
     report = json.loads(file.read_text(encoding="utf-8"))
-    uses_bias = report["training_used_bias_labels"]
-    return Parent(folder, config, read_result(file), report["selection"], uses_bias)
+    return Parent(folder, config, read_result(file), report["selection"], report["training_used_bias_labels"])
 
 
 def with_given(config: TrainConfig, given: dict[str, Any]) -> TrainConfig:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from datasets.files import write_text
 from training.bias.report.plain import plain
 from training.console.messages import RESEARCH_ONLY
-from training.run.checkpoint_header import RESUME_PATTERN
+from training.run.checkpoint_header import state_files
 
 SCHEMA_VERSION = 1
 # Name in JSON, and heading on the terminal.
@@ -50,34 +51,28 @@ class RunResult:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; undefined metrics are None."""
-        return {
-            "folder": str(self.folder),
-            "method": self.method,
-            "model": self.model,
-            "seed": self.seed,
-            "synthetic": self.synthetic,
-            "metrics": plain(self.metrics),
-        }
+        run = {"folder": str(self.folder), "method": self.method, "model": self.model, "seed": self.seed}
+        return run | {"synthetic": self.synthetic, "metrics": plain(self.metrics)}
 
 
 def difference(run: RunResult, reference: RunResult) -> dict[str, dict[str, float]]:
     """`run` minus `reference` for each split and metric (not the counts)."""
+    compared = [name for name, _ in HEADLINE if name not in ("n", "patients", "leak_chance")]
     return {
-        split: {
-            name: values[name] - reference.metrics[split][name]
-            for name, _ in HEADLINE
-            if name in values and name not in ("n", "patients", "leak_chance")
-        }
+        split: {name: values[name] - reference.metrics[split][name] for name in compared if name in values}
         for split, values in run.metrics.items()
     }
 
 
 def result_json(runs: list[RunResult]) -> dict[str, Any]:
     """The object behind `--result`; two runs are compared, the second against the first."""
-    return {
-        "runs": [run.as_json() for run in runs],
-        "difference": plain(difference(runs[1], runs[0])) if len(runs) == 2 else {},
-    }
+    gaps = plain(difference(runs[1], runs[0])) if len(runs) == 2 else {}
+    return {"runs": [run.as_json() for run in runs], "difference": gaps}
+
+
+def write_result(runs: list[RunResult]) -> None:
+    """Write `--result` and one JSON object to standard output, the last lines of a training."""
+    sys.stdout.write(f"--result\n{json.dumps(result_json(runs), allow_nan=False)}\n")
 
 
 def write_report(runs: list[RunResult], folder: Path) -> None:
@@ -86,9 +81,8 @@ def write_report(runs: list[RunResult], folder: Path) -> None:
     It is the last file of a run: the states to resume from are deleted.
     """
     report = {"schema_version": SCHEMA_VERSION, "notice": RESEARCH_ONLY, **result_json(runs), **runs[-1].details}
-    text = json.dumps(report, indent=2, allow_nan=False)
-    write_text(folder / "report.json", text + "\n")
-    for state in folder.glob(RESUME_PATTERN):
+    write_text(folder / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+    for state in state_files(folder):
         state.unlink()
 
 

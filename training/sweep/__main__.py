@@ -27,29 +27,16 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         description=__doc__,
         epilog="Flags not listed here go to training.train. For research; not a medical device.",
     )
-    parser.add_argument("--trials", type=int, default=20, help="number of finished trials")
-    parser.add_argument(
-        "--seeds", type=int, default=1, help="seeds per trial, counted from --seed; the objective is their mean"
-    )
-    parser.add_argument(
-        "--objective",
-        nargs="+",
-        default=["accuracy"],
-        choices=tuple(DIRECTIONS),
-        help="objective on validation; several give a Pareto front",
-    )
-    parser.add_argument(
-        "--search",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="also search these settings, such as form lr weight_decay",
-    )
-    parser.add_argument(
-        "--storage", help="database of the study, as SQLAlchemy spells it; default study.db beside its runs"
-    )
-    parser.add_argument("--study", help="name of the study and of its folder; default DATASET-METHOD")
-    parser.add_argument("--output", type=Path, default=Path("runs/sweep"), help="where the folder of the study is made")
+    add = parser.add_argument
+    add("--trials", type=int, default=20, help="number of finished trials")
+    add("--seeds", type=int, default=1, help="seeds per trial, counted from --seed; the objective is their mean")
+    help = "objective on validation; several give a Pareto front"
+    add("--objective", nargs="+", default=["accuracy"], choices=tuple(DIRECTIONS), help=help)
+    help = "also search these settings, such as form lr weight_decay"
+    add("--search", nargs="+", default=[], metavar="NAME", help=help)
+    add("--storage", help="database of the study, as SQLAlchemy spells it; default study.db beside its runs")
+    add("--study", help="name of the study and of its folder; default DATASET-METHOD")
+    add("--output", type=Path, default=Path("runs/sweep"), help="where the folder of the study is made")
     options = parser.parse_strictly(arguments)
     options.objective = list(dict.fromkeys(options.objective))
     options.search = [name.lstrip("-").replace("-", "_") for name in options.search]

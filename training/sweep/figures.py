@@ -19,20 +19,17 @@ COLUMNS = 4
 
 
 def sensitivity(trials: pd.DataFrame, space: Sequence[Dimension], objectives: Sequence[str]) -> alt.VConcatChart:
-    """Each objective on validation (rows) against each hyper-parameter (columns), a point a trial.
+    """Each objective on validation (rows) against each hyper-parameter (columns), a point a finished trial.
 
     Args:
-        trials: finished ones: columns of the hyper-parameters, of the objectives, and `kind`, a word for the legend.
+        trials: columns of the hyper-parameters, of the objectives, and `kind`, a word for the legend.
     """
-    return alt.vconcat(
-        *(
-            alt.concat(
-                *(_points(trials, dimension, name, not number % COLUMNS) for number, dimension in enumerate(space)),
-                columns=COLUMNS,
-            )
-            for name in objectives
-        )
-    )
+
+    def row(objective: str) -> alt.ConcatChart:
+        points = (_points(trials, dimension, objective, not i % COLUMNS) for i, dimension in enumerate(space))
+        return alt.concat(*points, columns=COLUMNS)
+
+    return alt.vconcat(*map(row, objectives))
 
 
 def pareto(trials: pd.DataFrame, objectives: Sequence[str]) -> alt.HConcatChart:
@@ -88,9 +85,5 @@ def _decades(low: float, high: float) -> list[float]:
 
 def _axis(objective: str, vertical: bool = True) -> alt.X | alt.Y:
     kind = alt.Y if vertical else alt.X
-    return kind(
-        f"{objective}:Q",
-        title=f"{objective.replace('_', ' ')} (validation)",
-        scale=alt.Scale(zero=False, padding=8),
-        axis=alt.Axis(tickCount=5),
-    )
+    title, scale = f"{objective.replace('_', ' ')} (validation)", alt.Scale(zero=False, padding=8)
+    return kind(f"{objective}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5))

@@ -14,22 +14,16 @@ from training.run.config import TrainConfig
 from training.run.report import RunResult
 from training.scoring.predict import infer
 
-TOLD_ON_TEST = ("accuracy", "auroc", "conflicting_accuracy", "worst_group_accuracy", "leak")
+ON_TEST = ("accuracy", "auroc", "conflicting_accuracy", "worst_group_accuracy", "leak")
 
 
 def measures(
     run: RunResult, objectives: Sequence[str], cohort: Callable[[], Cohort], config: TrainConfig
 ) -> dict[str, Any]:
-    """Measure a finished run.
+    """Measure a finished run, at the kept epoch; raises ValueError where an objective is undefined.
 
     Args:
         cohort: loads the films; called only for the leak, which training does not measure on validation.
-
-    Returns:
-        seed, run (name of its folder), epoch (the kept one), synthetic, validation (the objectives), test (`TOLD_ON_TEST`).
-
-    Raises:
-        ValueError: an objective is undefined.
     """
     report = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
     epoch = report["selection"]["epoch"]
@@ -47,7 +41,7 @@ def measures(
         "epoch": epoch,
         "synthetic": run.synthetic,
         "validation": {name: kept[name] for name in objectives},
-        "test": {name: test[name] for name in TOLD_ON_TEST},
+        "test": {name: test[name] for name in ON_TEST},
     }
 
 

@@ -4,7 +4,6 @@
 choose from, and the learning rate and weight decay of the training, are searched where `--search` asks for them.
 """
 
-import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -12,25 +11,14 @@ from training.console.commandline import fields_of, flag_name, option_fields
 from training.run.config import TrainConfig
 
 # What a sweep can seek, always on validation.
-DIRECTIONS = {
-    "accuracy": "maximize",
-    "auroc": "maximize",
-    "worst_group_accuracy": "maximize",
-    "leak": "minimize",
-    "ce": "minimize",
-}
+DIRECTIONS = dict.fromkeys(("accuracy", "auroc", "worst_group_accuracy"), "maximize")
+DIRECTIONS |= {"leak": "minimize", "ce": "minimize"}
 # Of these, what reads the bias labels of validation films.
 USES_BIAS = ("worst_group_accuracy", "leak")
 
 
 class Dimension(NamedTuple):
-    """One hyper-parameter.
-
-    Attributes:
-        kind: float, int or str.
-        low: of its range; 0 where there are choices.
-        choices: words, where it is one of them.
-    """
+    """One hyper-parameter: a float or int from `low` to `high`, or one of some words."""
 
     name: str
     kind: type
@@ -49,24 +37,18 @@ class Dimension(NamedTuple):
 
 
 def search_space(parameters: Any, given: Collection[str], requested: Sequence[str], method: str) -> list[Dimension]:
-    """The hyper-parameters to search, in the order of their fields.
+    """The hyper-parameters to search, in the order of their fields, without those `given`, which the user has fixed.
 
-    Args:
-        given: settings that the user has fixed.
-
-    Raises:
-        ValueError: nothing is left to search, or what is wanted can't be searched.
+    Raises ValueError where nothing is left to search, or what is requested can't be searched.
     """
-    of_method = {field.name: _dimension(type(parameters), field) for field in option_fields(type(parameters)).values()}
-    of_training = {field.name: _dimension(TrainConfig, field) for field in option_fields(TrainConfig).values()}
-    extra = {name: dimension for name, dimension in of_method.items() if dimension}
-    extra |= {name: dimension for name, dimension in of_training.items() if dimension and not dimension.choices}
+    of_method = _dimensions(type(parameters))
+    extra = of_method | {name: d for name, d in _dimensions(TrainConfig).items() if not d.choices}
     for name in requested:
         if name not in extra:
             raise ValueError(f"--search {name}: no such setting can be searched; choose from {', '.join(extra)}")
         if name in given:
             raise ValueError(f"--search {name}: {flag_name(name)} fixes it; leave one of the two out")
-    ranges = {name for name, dimension in of_method.items() if dimension and not dimension.choices}
+    ranges = {name for name, dimension in of_method.items() if not dimension.choices}
     space = [extra[name] for name in extra if name in requested or (name in ranges and name not in given)]
     if not space:
         why = "every one is fixed on the command line" if ranges else f"{method} has none with a range"
@@ -76,8 +58,12 @@ def search_space(parameters: Any, given: Collection[str], requested: Sequence[st
     return space
 
 
-def _dimension(options: type, field: dataclasses.Field) -> Dimension | None:
-    kind = fields_of(options)[field.name]
-    if field.metadata["search"]:
-        return Dimension(field.name, kind, *field.metadata["search"])
-    return Dimension(field.name, kind, choices=tuple(field.metadata["choices"])) if field.metadata["choices"] else None
+def _dimensions(options: type) -> dict[str, Dimension]:
+    """Of the fields of a dataclass that have a range or choices."""
+    kinds, dimensions = fields_of(options), {}
+    for name, field in option_fields(options).items():
+        if field.metadata["search"]:
+            dimensions[name] = Dimension(name, kinds[name], *field.metadata["search"])
+        elif field.metadata["choices"]:
+            dimensions[name] = Dimension(name, kinds[name], choices=tuple(field.metadata["choices"]))
+    return dimensions

@@ -125,15 +125,13 @@ class Sweep:
     def tell(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Print a line for a trial that has ended."""
         finished = len(study.get_trials(deepcopy=False, states=FINISHED))
-        values = " ".join(
-            f"{k} {v:.4g}" if isinstance(v, (int, float)) else f"{k} {v}" for k, v in trial.params.items()
-        )
+        words = (f"{k} {v:.4g}" if isinstance(v, (int, float)) else f"{k} {v}" for k, v in trial.params.items())
         if trial.state == TrialState.COMPLETE:
             result = " ".join(f"{n} {v:.4f}" for n, v in zip(self.options.objective, trial.values, strict=True))
             result = f"[bold]{result}[/bold]"
         else:
             result = f"[dim]{trial.user_attrs.get('ended', 'failed')}[/dim]"
-        line = f"{finished}/{self.options.trials} trial {trial.number}: {values} → {result}"
+        line = f"{finished}/{self.options.trials} trial {trial.number}: {' '.join(words)} → {result}"
         self.console.print(line, highlight=False, soft_wrap=True)
 
     def write(self) -> None:
@@ -163,8 +161,7 @@ class Sweep:
             "machine": machine(),
             "versions": versions() | {"optuna": optuna.__version__},
         }
-        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        write_text(self.folder / "summary.json", text)
+        write_text(self.folder / "summary.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
         frame = as_frame(outcomes, names)
         save(sensitivity(frame, self.space, names), self.folder / "sensitivity")
         if len(names) > 1:
@@ -176,32 +173,22 @@ class Sweep:
 
 
 def open_study(name: str, storage: str, objectives: list[str], epochs: int) -> optuna.Study:
-    """The study of that name in the storage, made where there is none; a trial whose process died is tried again.
-
-    Raises:
-        ValueError: the storage can't be opened.
-    """
+    """The study of that name in the storage, made where there is none; a trial whose process died is tried again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the signs of life
         try:
+            again = RetryHeartbeatStaleTrialCallback()
             database = RDBStorage(
-                storage,
-                heartbeat_interval=HEARTBEAT,
-                grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+                storage, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=again
             )
+            directions = [DIRECTIONS[objective] for objective in objectives]
+            pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=max(2, epochs // 4))
             return optuna.create_study(
-                study_name=name,
-                storage=database,
-                load_if_exists=True,
-                directions=[DIRECTIONS[objective] for objective in objectives],
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=max(2, epochs // 4)),
+                storage=database, pruner=pruner, study_name=name, directions=directions, load_if_exists=True
             )
         except Exception as error:  # SQLAlchemy's and every driver's own; the address may hold a password
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"--storage: the study's database can't be opened ({type(error).__name__}: {reason})"
-            ) from None
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            raise ValueError(f"--storage: the study's database can't be opened ({reason})") from None
 
 
 def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:

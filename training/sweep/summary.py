@@ -21,15 +21,15 @@ from training.sweep.space import DIRECTIONS
 TOP = 3
 BEST, OTHERS = f"best {TOP}", "other trials"
 SHOWN = 10
+Rows = Sequence[dict[str, float]]
 SHOWN_OF_TEST = ("accuracy", "auroc", "leak")  # what a terminal is wide enough for
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial that came to an end.
+    """A trial that came to an end, numbered from 0.
 
     Attributes:
-        number: of the trial, from 0.
         parameters: what was searched, with the values of this trial.
         seeds: for each seed what `measures` returns.
         values: of the objectives on validation, means over the seeds.
@@ -44,6 +44,11 @@ class Outcome:
         """Means over the seeds on test; undefined is NaN."""
         runs = [_test(seed) for seed in self.seeds]
         return {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; undefined metrics are None."""
+        trial = {"trial": self.number, "parameters": self.parameters, "validation": self.values}
+        return trial | {"test": plain(self.on_test()), "seeds": self.seeds}
 
 
 def ranked(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> list[Outcome]:
@@ -64,30 +69,20 @@ def pareto_front(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> set[
 def summarise(outcomes: Sequence[Outcome], objectives: Sequence[str]) -> dict[str, Any]:
     """What summary.json says of the finished trials.
 
-    Returns:
-        `trials`, best first, with validation and test; `front`, numbers of trials, for several objectives; `top`, mean and
-        population sd over the three best settings; `over_seeds`, mean and sample sd over the seeds of the best one, where
-        there are several.
+    `trials`, best first, with validation and test; `front`, numbers of trials, for several objectives; `top`, mean and
+    population sd over the three best settings; `over_seeds`, mean and sample sd over the seeds of the best one, where there
+    are several.
     """
     order = ranked(outcomes, objectives)
     best = order[:TOP]
-    summary: dict[str, Any] = {
-        "trials": [
-            {
-                "trial": o.number, "parameters": o.parameters, "validation": o.values,
-                "test": plain(o.on_test()), "seeds": o.seeds,
-            }
-            for o in order
-        ],
-        "top": _spread([o.number for o in best], [o.values for o in best], [o.on_test() for o in best], 0),
-    }  # fmt: skip
+    top = _spread([o.number for o in best], [o.values for o in best], [o.on_test() for o in best], 0)
+    summary: dict[str, Any] = {"trials": [o.as_json() for o in order], "top": top}
     if len(objectives) > 1:
         summary["front"] = [o.number for o in order if o.number in pareto_front(outcomes, objectives)]
     if order and len(order[0].seeds) > 1:
         runs = order[0].seeds
-        summary["over_seeds"] = _spread(
-            [run["seed"] for run in runs], [run["validation"] for run in runs], list(map(_test, runs)), 1
-        )
+        numbers, validation = [run["seed"] for run in runs], [run["validation"] for run in runs]
+        summary["over_seeds"] = _spread(numbers, validation, list(map(_test, runs)), 1)
     return summary
 
 
@@ -133,9 +128,8 @@ def show(console: Console, summary: Mapping[str, Any], objectives: Sequence[str]
             scores = ", ".join(f"{_heading(name)} {value:.4f}" for name, value in trial["validation"].items())
             console.print(f"trial {trial['trial']} has the defaults: validation {scores}", highlight=False)
     if front:
-        console.print(
-            f"* on the Pareto front of {', '.join(map(_heading, objectives))}", highlight=False, soft_wrap=True
-        )
+        aims = ", ".join(map(_heading, objectives))
+        console.print(f"* on the Pareto front of {aims}", highlight=False, soft_wrap=True)
     top, seeds = summary["top"], summary.get("over_seeds")
     count = len(top["of"])
     words = f"best {count} settings (mean ± sd of the {count})" if count > 1 else "best setting"
@@ -156,35 +150,25 @@ def _gains(outcome: Outcome, objectives: Sequence[str]) -> np.ndarray:
     return np.array([outcome.values[n] if DIRECTIONS[n] == "maximize" else -outcome.values[n] for n in objectives])
 
 
-def _spread(
-    of: list[int], validation: list[dict[str, float]], test: list[dict[str, float]], freedom: int
-) -> dict[str, Any]:
-    spread: dict[str, Any] = {"of": of}
+def _spread(of: Sequence[int], validation: Rows, test: Rows, freedom: int) -> dict[str, Any]:
+    spread: dict[str, Any] = {"of": list(of)}
     for split, rows in (("validation", validation), ("test", test)):
-        spread[split] = {
-            name: plain({
-                "mean": float(np.mean([row[name] for row in rows])),
-                "sd": float(np.std([row[name] for row in rows], ddof=freedom)),
-            })
-            for name in (rows[0] if rows else ())
-        }  # fmt: skip
+        spread[split] = {}
+        for name in rows[0] if rows else ():
+            values = [row[name] for row in rows]
+            spread[split][name] = plain({"mean": np.mean(values), "sd": np.std(values, ddof=freedom)})
     return spread
 
 
 def _spans(spread: Mapping[str, Any], metrics: Sequence[str]) -> str:
     parts = []
     for split, names in (("validation", tuple(spread["validation"])), ("test", tuple(metrics))):
-        values = spread[split]
-        spans = [
-            f"{_heading(n)} {values[n]['mean']:.4f} ± {values[n]['sd']:.4f}"
-            for n in names
-            if n in values and values[n]["mean"] is not None
-        ]
-        parts.append(f"{split} {', '.join(spans)}")
+        known = {name: v for name in names if (v := spread[split].get(name)) and v["mean"] is not None}
+        spans = ", ".join(f"{_heading(name)} {v['mean']:.4f} ± {v['sd']:.4f}" for name, v in known.items())
+        parts.append(f"{split} {spans}")
     return "; ".join(parts)
 
 
 def _heading(name: str) -> str:
-    return {"auroc": "AUROC", "worst_group_accuracy": "worst group", "conflicting_accuracy": "conflicting"}.get(
-        name, name
-    )
+    names = {"auroc": "AUROC", "worst_group_accuracy": "worst group", "conflicting_accuracy": "conflicting"}
+    return names.get(name, name)

@@ -21,11 +21,7 @@ from training.run.config import TrainConfig
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method with the settings that make this candidate another than the method's plain form.
-
-    Attributes:
-        fixed: settings of the method or the run, in the order of the name.
-    """
+    """A method, with the settings (of the method or the run) that make it another than the method's plain form."""
 
     method: str
     fixed: tuple[tuple[str, Any], ...] = ()
@@ -42,11 +38,7 @@ class Candidate:
 
     @classmethod
     def parse(cls, text: str) -> "Candidate":
-        """Read the written form.
-
-        Raises:
-            ValueError: no such method or setting, or a value of another type.
-        """
+        """Read the written form; raises ValueError for no such method or setting, or a value of another type."""
         method, _, rest = text.partition(":")
         if method not in METHODS:
             raise ValueError(f"--method {text}: there is no method {method}; choose from {', '.join(METHODS)}")

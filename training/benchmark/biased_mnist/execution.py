@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
@@ -22,21 +20,6 @@ from training.run.config import TrainConfig, configure
 _device = "cpu"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where jobs run.
-
-    Attributes:
-        data_dir: MNIST's folder, or None for torchvision's.
-        jobs: processes at once, on each device.
-        device: `auto` (every CUDA device, else the CPU), or one device.
-    """
-
-    data_dir: Path | None
-    jobs: int = 1
-    device: str = "auto"
-
-
 def settings_of(job: Job, data_dir: Path | None = None, device: str = "auto") -> TrainConfig:
     """The run's settings, checked as those of a command line are."""
     fixed = dict(job.candidate.fixed)
@@ -48,25 +31,32 @@ def settings_of(job: Job, data_dir: Path | None = None, device: str = "auto") ->
 
 
 def run_all(
-    jobs: list[Job], then: Callable[[Job, dict[str, Any]], list[Job]], place: Place
+    jobs: list[Job], then: Callable[[Job, dict[str, Any]], list[Job]], data_dir: Path | None, at_once: int, device: str
 ) -> Iterator[dict[str, Any]]:
-    """Yield each job's record as it finishes.
+    """Yield each job's record as it finishes; raises OSError when a process is killed from outside.
 
     Args:
         then: called with each finished job and its record; returns the jobs that can start now.
-
-    Raises:
-        OSError: a process was killed from outside.
+        data_dir: MNIST's folder, or None for torchvision's.
+        at_once: processes on each device.
+        device: `auto` (every CUDA device, else the CPU), or one device.
     """
-    devices = _devices(place.device)
-    workers = place.jobs * len(devices)
-    with _pool(devices * place.jobs) as pool:
-        running: dict[Future[dict[str, Any]], Job] = {}
+    import torch  # the processes import it anyway, but --help need not
 
-        def start(new: list[Job]) -> None:
-            for job in new:
-                running[pool.submit(_run, job, place.data_dir, max(1, (os.cpu_count() or 1) // workers))] = job
+    all_devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
+    places = at_once * (all_devices if device == "auto" else [device])
+    context = get_context("spawn")
+    queue = context.Queue()
+    for place in places:
+        queue.put(place)
+    threads = max(1, (os.cpu_count() or 1) // len(places))
+    pool = ProcessPoolExecutor(len(places), mp_context=context, initializer=_begin, initargs=(queue,))
+    running: dict[Future[dict[str, Any]], Job] = {}
 
+    def start(new: list[Job]) -> None:
+        running.update({pool.submit(_run, job, data_dir, threads): job for job in new})
+
+    try:
         start(jobs)
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -80,25 +70,6 @@ def run_all(
                     ) from None
                 start(then(job, record))
                 yield record
-
-
-def _devices(name: str) -> list[str]:
-    import torch  # the processes import it anyway, but --help need not
-
-    if name != "auto":
-        return [name]
-    return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
-
-
-@contextmanager
-def _pool(devices: list[str]) -> Iterator[ProcessPoolExecutor]:
-    context = get_context("spawn")
-    queue = context.Queue()
-    for device in devices:
-        queue.put(device)
-    pool = ProcessPoolExecutor(len(devices), mp_context=context, initializer=_begin, initargs=(queue,))
-    try:
-        yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -16,7 +16,6 @@ class Job:
     """One training.
 
     Attributes:
-        candidate: the method with what is fixed.
         seed: of the digits drawn, their colours, the split, the initial weights and the order.
         stage: `trial` of the tuning, or `run` of the table.
         chosen: the hyper-parameters, where they are not the defaults.
@@ -32,8 +31,7 @@ class Job:
     @property
     def key(self) -> str:
         """What tells the job from any other."""
-        chosen = json.dumps(self.chosen, sort_keys=True)
-        return f"{self.protocol} {self.candidate.name} {self.rho} {self.seed} {self.stage} {chosen}"
+        return key_of(self.line())
 
     def line(self) -> dict[str, Any]:
         """The part of its record that says what was trained; `form` is EnD's, null for other methods."""
@@ -47,17 +45,17 @@ class Job:
 
 def key_of(record: dict[str, Any]) -> str:
     """`Job.key` of the job that a record is of."""
-    name = f"{record['method']}:{record['variant']}" if record["variant"] else record["method"]
     chosen = json.dumps(record["chosen"], sort_keys=True)
-    return f"{record['protocol']} {name} {record['rho']} {record['seed']} {record['stage']} {chosen}"
+    return f"{record['protocol']} {name_of(record)} {record['rho']} {record['seed']} {record['stage']} {chosen}"
+
+
+def name_of(record: dict[str, Any]) -> str:
+    """`Candidate.name` of the job that a record is of."""
+    return f"{record['method']}:{record['variant']}" if record["variant"] else str(record["method"])
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The finished runs; none where the file is not there. A last line that a kill cut short is left out.
-
-    Raises:
-        ValueError: a line that is no record of this benchmark.
-    """
+    """The finished runs; none where the file is not there. A last line that a kill cut short is left out."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
@@ -89,8 +87,4 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
 def pending(jobs: Iterable[Job], records: Iterable[dict[str, Any]]) -> list[Job]:
     """The jobs that have no record yet, each once."""
     recorded = {key_of(record) for record in records}
-    left: dict[str, Job] = {}
-    for job in jobs:
-        if job.key not in recorded:
-            left.setdefault(job.key, job)
-    return list(left.values())
+    return list({job.key: job for job in jobs if job.key not in recorded}.values())
