@@ -71,8 +71,7 @@ def linked_map(
             ],
         )
         .add_params(
-            alt.selection_point(name=POINT, fields=["film"]),
-            alt.selection_interval(name=BOX, encodings=["x", "y"]),
+            alt.selection_point(name=POINT, fields=["film"]), alt.selection_interval(name=BOX, encodings=["x", "y"])
         )
         .properties(height=420)
     )

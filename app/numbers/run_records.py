@@ -17,15 +17,8 @@ HEADLINE = {
     "leak": ("test", "leak"),
     "leak by chance": ("test", "leak_chance"),
 }
-TERMS = {
-    "ce": "training: cross-entropy",
-    "r_perp": "training: term R_perp",
-    "r_par": "training: term R_par",
-}
-PAIRS = {
-    "disentangling": "pairs that R_perp uses",
-    "entangling": "pairs that R_par uses",
-}
+TERMS = {"ce": "training: cross-entropy", "r_perp": "training: term R_perp", "r_par": "training: term R_par"}
+PAIRS = {"disentangling": "pairs that R_perp uses", "entangling": "pairs that R_par uses"}
 VALIDATION = {
     "ce": "validation: cross-entropy",
     "auroc": "validation: AUROC",
