@@ -107,11 +107,10 @@ def curves(audit: Audit) -> None:
                 f"({inside['low']:.3f} to {inside['high']:.3f}). Telling sources apart gains nothing here."
             )
     st.caption(
-        "Left, ROC: how many positives are found (upwards) for how many false alarms (rightwards), at every "
-        "threshold; on the dotted diagonal a model guesses. Right, reliability: how often films of a score are "
-        "positive; on the diagonal a score of 0.8 means 80 of 100. Above it scores are too low, below it too high. "
-        "Sources without ten patients of both classes have no ROC curve; points of fewer than ten films are not "
-        "drawn."
+        "Left, ROC: how many positives are found (upwards) for how many false alarms (rightwards), at every threshold; on "
+        "the dotted diagonal a model guesses. Right, reliability: how often films of a score are positive; on the diagonal a "
+        "score of 0.8 means 80 of 100. Above it scores are too low, below it too high. Sources without ten patients of both "
+        "classes have no ROC curve; points of fewer than ten films are not drawn."
     )
 
 
@@ -222,9 +221,8 @@ def films(audit: Audit) -> None:
         for sentence in table["sentence"]:
             st.markdown(f"- {escaped(sentence)}")
         st.caption(
-            "The label predicted from one field alone, in the training films of the first run: 0.5 is guessing. "
-            "Cramér's V: how closely field and label go together, from 0 to 1. Missing: share of films without the "
-            "field."
+            "The label predicted from one field alone, in the training films of the first run: 0.5 is guessing. Cramér's V: "
+            "how closely field and label go together, from 0 to 1. Missing: share of films without the field."
         )
 
 

@@ -14,9 +14,8 @@ from app.services.runs import require_runs
 from training.run.index import RunEntry, audit_folder
 
 WHAT = (
-    "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be predicted "
-    "from its features, and how it scores films whose lungs, or all but the border, are blanked. Each answer has an "
-    "interval."
+    "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be predicted from "
+    "its features, and how it scores films whose lungs, or all but the border, are blanked. Each answer has an interval."
 )
 COST = (
     "It scores {films:,} test and external films about {times} times and resamples their patients: minutes, up to half an "
