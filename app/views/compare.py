@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import streamlit as st
 
-from app.drawing.tables import three_decimals
+from app.drawing.tables import decimals
 from app.numbers.pairs import JUDGED
 from app.services import films, models
 from app.services.runs import RESEARCH_ONLY, require_runs
@@ -75,7 +75,7 @@ def one_of(choices: dict[str, Choice], entries: Sequence[RunEntry]) -> Choice:
         on_select="rerun",
         selection_mode="single-row",
         key="upload_table",
-        column_config={entry.name: three_decimals() for entry in entries},
+        column_config=decimals(*(entry.name for entry in entries)),
     )
     csv = table.assign(notice=RESEARCH_ONLY).to_csv(index=False)
     st.download_button("Scores as CSV", csv, "scores.csv", icon=":material/download:")

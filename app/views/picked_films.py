@@ -9,7 +9,7 @@ from app.drawing import checkpoint_charts
 from app.drawing.map_sides import Side, named, named_groups, scores_of
 from app.drawing.markdown import escaped
 from app.drawing.pictures import put
-from app.drawing.tables import three_decimals
+from app.drawing.tables import decimals
 from app.services.films import own_films, read_own
 
 PICTURES = 6
@@ -45,17 +45,15 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
     st.subheader("Picked films")
     table = scores_of(sides)
     groups = named_groups(sides, table)
-    names = [*groups, *(f"film {row.row} · {row.source} · {row.label}" for row in table.itertuples())]
-    options = dict(zip(names, [*groups.values(), *([film] for film in table.index)], strict=True))
+    options = groups | {f"film {row.row} · {row.source} · {row.label}": [row.Index] for row in table.itertuples()}
 
     def choose() -> None:
         name = st.session_state.get("map_choice")
         set_picked(sorted(options.get(str(name), [])), set())
 
-    st.selectbox(
-        "Pick a group or a film", names, None, key="map_choice", on_change=choose, placeholder="or pick in a map above"
-    )
-    rows = table.loc[[film for film in table.index if film in picked]]
+    what, where = "Pick a group or a film", "or pick in a map above"
+    st.selectbox(what, list(options), None, key="map_choice", on_change=choose, placeholder=where)
+    rows = table[table.index.isin(picked)]
     if rows.empty:
         st.write("None yet.")
         return
@@ -66,12 +64,8 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
     count = "1 film" if len(rows) == 1 else f"{len(rows)} films"
     order = ", those first whose scores are furthest apart" if len(columns) == 2 and len(rows) > 1 else ""
     st.write(f"{count}{order}.")
-    st.dataframe(
-        rows.rename(columns={"row": "film"}),
-        hide_index=True,
-        height=min(38 + 35 * len(rows), 290),
-        column_config={name: three_decimals() for name in columns},
-    )
+    table, height = rows.rename(columns={"row": "film"}), min(38 + 35 * len(rows), 290)
+    st.dataframe(table, hide_index=True, height=height, column_config=decimals(*columns))
     pictures(sides, rows.head(PICTURES))
 
 
