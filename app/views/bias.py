@@ -115,13 +115,11 @@ def show(stored: audits.StoredAudit, entries: Sequence[RunEntry], output: Path, 
 def downloads(stored: audits.StoredAudit) -> None:
     """The report's own files; the notice is within them."""
     st.divider()
-    row = st.container(horizontal=True)
+    row, icon = st.container(horizontal=True), ":material/download:"
     file = stored.file.with_name(PAGE)
     if file.is_file():
-        row.download_button("Report as HTML", file.read_bytes, PAGE, "text/html", icon=":material/download:")
-    row.download_button(
-        "Report as JSON", stored.file.read_bytes, REPORT, "application/json", icon=":material/download:"
-    )
+        row.download_button("Report as HTML", file.read_bytes, PAGE, "text/html", icon=icon)
+    row.download_button("Report as JSON", stored.file.read_bytes, REPORT, "application/json", icon=icon)
     audited = stored.file.parent.name if stored.file.parent.parent.name == "audits" else ""
     if audited.count("+") > len(stored.audit.runs) - 1:
         st.caption("The files hold more runs than are chosen here: all that were audited together.")

@@ -74,14 +74,12 @@ def pictures(sides: Sequence[Side], rows: pd.DataFrame) -> None:
     from app.reading.film import picture  # imports torch: not before a film is picked
 
     problems = []
-    for film, place in zip(rows.index, st.columns(PICTURES), strict=False):
-        row = rows.loc[film]
-        side = next(side for side in sides if film in set(side.films["film"]))
-        caption = escaped(f"film {row['row']} · {row['source']} · {row['label']}")
-        radiograph = read_own(own_films(side.entry), str(row["split"]), int(row["row"]))
+    for row, place in zip(rows.itertuples(), st.columns(PICTURES), strict=False):
+        side = next(side for side in sides if side.films["film"].eq(row.Index).any())
+        radiograph = read_own(own_films(side.entry), str(row.split), int(row.row))
         if isinstance(radiograph, str):
             problems.append(radiograph)
         else:
-            put(place, picture(radiograph), caption)
+            put(place, picture(radiograph), escaped(f"film {row.row} · {row.source} · {row.label}"))
     if problems:
         st.caption(f"Without pictures: {problems[0]}.")
