@@ -116,7 +116,7 @@ def neighbour_map(sphere: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def pair_cosines(sphere: np.ndarray, target: np.ndarray, source: np.ndarray) -> PairCosines:
-    """Mean cosines of the pairs that EnD acts on, of films x width on the sphere; from sums over groups: linear in the films."""
+    """Mean cosines of the pairs that EnD acts on, of films x width on the sphere, from sums over groups: linear in films."""
     wide = sphere.astype(float)
     cells, cell = np.unique(np.stack([codes(target), codes(source)], axis=1), axis=0, return_inverse=True)
     cell = cell.ravel()
