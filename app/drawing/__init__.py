@@ -6,7 +6,6 @@ pair_charts.py        scores of two checkpoints against each other
 map_sides.py          the two feature maps as one table
 audit_parts.py        the sections of the bias page
 audit_charts.py       charts of the bias page that the report does not have
-audit_words.py        how answers and gaps of an audit are written
 tables.py             columns of tables
 markdown.py           names as part of Markdown
 pictures.py           images as part of the page

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from app.drawing import audit_charts
-from app.drawing.audit_words import NOT_KNOWN, WORDS, gap_words, spaced
+from app.drawing.audit_charts import NOT_KNOWN
 from app.drawing.markdown import escaped
-from app.drawing.tables import three_decimals
+from app.drawing.tables import decimals
 from app.numbers.audit import ALL_FILMS, METRICS, Audit, answers, by_group, differences, gaps_of, leak_changes, leaks
 from training.bias.report import figures
 
-NOTHING = "–"  # in place of NaN
+WORDS = {"found": "● found", "not found": "○ not found", NOT_KNOWN: f"? {NOT_KNOWN}"}
 NO_BREAK = "\N{NO-BREAK SPACE}"
+INTERVAL = ("difference", "low", "high")
+WHY = {"note": st.column_config.TextColumn("why there is no number", width="large")}
 
 
 def verdict(audit: Audit) -> None:
@@ -35,11 +38,10 @@ def evidence(audit: Audit) -> None:
         names = [run.name for run in audit.runs]
         name = st.segmented_control("Run", names, default=names[0], key="evidence_of", required=True)
         run = next((run for run in audit.runs if run.name == name), run)
-    checks = zip(run.checks["name"], run.checks["answer"].replace(WORDS), run.checks["evidence"], strict=True)
-    lines = [
-        f"| {escaped(name)} | {answer.replace(' ', NO_BREAK)} | {escaped(words)} |" for name, answer, words in checks
-    ]
-    st.markdown("\n".join(["| question | answer | evidence |", "|---|---|---|", *lines]))
+    lines = ["| question | answer | evidence |", "|---|---|---|"]
+    for name, answer, words in run.checks[["name", "answer", "evidence"]].replace({"answer": WORDS}).to_numpy():
+        lines.append(f"| {escaped(name)} | {answer.replace(' ', NO_BREAK)} | {escaped(words)} |")
+    st.markdown("\n".join(lines))
     for note in run.notes:
         st.caption(f"Note: {note.rstrip('.')}.")
 
@@ -56,8 +58,8 @@ def groups(audit: Audit) -> None:
         key="group_by",
     )
     measured = pd.concat([run.groups[by].values for run in audit.runs if by in run.groups])
-    metrics = [name for name in METRICS if name in set(measured["metric"])]
-    metric = right.selectbox("Metric", metrics, format_func=METRICS.__getitem__, key="group_metric")
+    with right:
+        metric = choose_metric(measured, "group_metric")
     values = by_group(audit, by, metric)
     if values["estimate"].isna().all():
         st.info(
@@ -66,24 +68,44 @@ def groups(audit: Audit) -> None:
     else:
         overall = values[values["group"] == ALL_FILMS]["estimate"]
         reference = float(overall.iloc[0]) if len(audit.runs) == 1 and overall.notna().all() else None
-        chart = audit_charts.forest(values, METRICS[metric], reference)
-        st.altair_chart(chart, width="stretch")
+        st.altair_chart(audit_charts.forest(values, METRICS[metric], reference), width="stretch")
     st.caption(
         "A dot is the value in a group, the line its 95 % interval over patients: groups whose lines overlap widely "
         "may be alike. Values are from 0 to 1, at each run's own threshold"
         + (", smaller is better." if "↓" in METRICS[metric] else ", larger is better.")
     )
-    gaps = gaps_of(audit, by, metric)
-    for gap in gaps.to_dict("records"):
+    for gap in gaps_of(audit, by, metric).to_dict("records"):
         st.markdown(f"**{escaped(gap['run'])}**: {escaped(gap_words(gap))}")
     table = values[["group", "run", "films", "patients", "estimate", "low", "high", "note"]]
-    st.dataframe(
-        table.assign(note=table["note"].fillna("")),
-        hide_index=True,
-        placeholder=NOTHING,
-        column_config={name: three_decimals(name) for name in ("estimate", "low", "high")}
-        | {"note": st.column_config.TextColumn("why there is no number", width="large")},
+    draw(table.fillna({"note": ""}), decimals("estimate", "low", "high") | WHY)
+
+
+def choose_metric(table: pd.DataFrame, key: str) -> str:
+    """One of the metrics of a table."""
+    metrics = [name for name in METRICS if name in set(table["metric"])]
+    return st.selectbox("Metric", metrics, format_func=METRICS.__getitem__, key=key)
+
+
+def gap_words(gap: dict) -> str:
+    """How far groups of one run are apart, in a sentence."""
+    if pd.isna(gap["difference"]):
+        return f"{gap['note'] or NOT_KNOWN}."
+    sentence = (
+        f"{gap['worst_group']} ({gap['worst']:.3f}) and {gap['best_group']} ({gap['best']:.3f}) differ by "
+        f"{gap['difference']:.3f} ({gap['low']:.3f} to {gap['high']:.3f}); "
+        f"{gap['groups_measured']:.0f} of {gap['groups']:.0f} groups measured."
     )
+    return sentence if gap["low"] > 0 else sentence + " No two groups differ demonstrably."
+
+
+def spaced(name: str) -> str:
+    """A name of a column as words."""
+    return name.replace("_", " ")
+
+
+def draw(table: pd.DataFrame, columns: dict) -> None:
+    """A table with a dash in place of NaN; headings and formats by column."""
+    st.dataframe(table, hide_index=True, placeholder="–", column_config=columns)
 
 
 def curves(audit: Audit) -> None:
@@ -107,11 +129,10 @@ def curves(audit: Audit) -> None:
                 f"({inside['low']:.3f} to {inside['high']:.3f}). Telling sources apart gains nothing here."
             )
     st.caption(
-        "Left, ROC: how many positives are found (upwards) for how many false alarms (rightwards), at every "
-        "threshold; on the dotted diagonal a model guesses. Right, reliability: how often films of a score are "
-        "positive; on the diagonal a score of 0.8 means 80 of 100. Above it scores are too low, below it too high. "
-        "Sources without ten patients of both classes have no ROC curve; points of fewer than ten films are not "
-        "drawn."
+        "Left, ROC: how many positives are found (upwards) for how many false alarms (rightwards), at every threshold; on "
+        "the dotted diagonal a model guesses. Right, reliability: how often films of a score are positive; on the diagonal a "
+        "score of 0.8 means 80 of 100. Above it scores are too low, below it too high. Sources without ten patients of both "
+        "classes have no ROC curve; points of fewer than ten films are not drawn."
     )
 
 
@@ -122,10 +143,8 @@ def leakage(audit: Audit) -> None:
         st.info("No attribute was probed: the films have one source, or none is recorded.")
         return
     if table["estimate"].notna().any():
-        st.altair_chart(
-            audit_charts.forest(table, "predicted from the features (0 by chance, 1 always right)", 0.0),
-            width="stretch",
-        )
+        chart = audit_charts.forest(table, "predicted from the features (0 by chance, 1 always right)", 0.0)
+        st.altair_chart(chart, width="stretch")
     st.caption(
         "A second, small model (a probe) predicts the attribute from the checkpoint's features, among films of one label, "
         "and is tested on other patients. 0: no better than guessing; 1: always right. A debiased model should be "
@@ -134,35 +153,21 @@ def leakage(audit: Audit) -> None:
     changes = leak_changes(audit)
     if len(changes):
         st.markdown("**Before and after: the first run of this audit against the others**")
-        words = changes.assign(
-            attribute=changes["attribute"].map(spaced),
-            verdict=[
-                "less" if high < 0 else "more" if low > 0 else NOT_KNOWN
-                for low, high in zip(changes["low"], changes["high"], strict=True)
-            ],
-        )
-        st.dataframe(
-            words[["attribute", "reference", "other", "difference", "low", "high", "detectable", "verdict"]],
-            hide_index=True,
-            placeholder=NOTHING,
-            column_config={name: three_decimals(name, "%+.3f") for name in ("difference", "low", "high")}
-            | {
-                "reference": "first run",
-                "other": "run",
-                "detectable": three_decimals("detectable difference"),
-                "verdict": "leaks",
-            },
+        verdicts = np.select([changes["high"] < 0, changes["low"] > 0], ["less", "more"], NOT_KNOWN)
+        words = changes.assign(attribute=changes["attribute"].map(spaced), verdict=verdicts)
+        draw(
+            words[["attribute", "reference", "other", *INTERVAL, "detectable", "verdict"]],
+            {"reference": "first run", "other": "run", "verdict": "leaks"}
+            | decimals(*INTERVAL, form="%+.3f")
+            | decimals(detectable="detectable difference"),
         )
         st.caption(
             "Balanced accuracy of the linear probe, run minus first run, with its 95 % interval. Detectable: the "
             "smallest difference that so many patients would show in four of five such studies."
         )
-    st.dataframe(
+    draw(
         table.rename(columns={"group": "attribute", "leak": "balanced accuracy"}).drop(columns=["low", "high", "note"]),
-        hide_index=True,
-        placeholder=NOTHING,
-        column_config={"estimate": three_decimals("0 by chance, 1 always right")}
-        | {name: three_decimals(name) for name in ("balanced accuracy", "chance", "p")},
+        decimals("balanced accuracy", "chance", "p", estimate="0 by chance, 1 always right"),
     )
     for attribute, note in dict.fromkeys(zip(table["group"].str.split(",").str[0], table["note"], strict=True)):
         if note:
@@ -212,19 +217,15 @@ def films(audit: Audit) -> None:
     if risks:
         st.markdown("**What a model could know without looking at the film**")
         table = risks[0]
-        st.dataframe(
+        draw(
             table[["field", "auroc", "low", "high", "cramers_v", "missing", "verdict"]],
-            hide_index=True,
-            placeholder=NOTHING,
-            column_config={name: three_decimals(name) for name in ("low", "high", "missing")}
-            | {"auroc": three_decimals("AUROC"), "cramers_v": three_decimals("Cramér's V")},
+            decimals("low", "high", "missing", auroc="AUROC", cramers_v="Cramér's V"),
         )
         for sentence in table["sentence"]:
             st.markdown(f"- {escaped(sentence)}")
         st.caption(
-            "The label predicted from one field alone, in the training films of the first run: 0.5 is guessing. "
-            "Cramér's V: how closely field and label go together, from 0 to 1. Missing: share of films without the "
-            "field."
+            "The label predicted from one field alone, in the training films of the first run: 0.5 is guessing. Cramér's V: "
+            "how closely field and label go together, from 0 to 1. Missing: share of films without the field."
         )
 
 
@@ -239,8 +240,7 @@ def paired(audit: Audit) -> None:
         if not audit.comparisons:
             st.info("There is nothing to compare: choose two runs or more that were audited together.")
         return
-    metrics = [name for name in METRICS if name in set(table["metric"])]
-    metric = st.selectbox("Metric", metrics, format_func=METRICS.__getitem__, key="difference_metric")
+    metric = choose_metric(table, "difference_metric")
     chosen = table[table["metric"] == metric].assign(group=table["part"], estimate=table["difference"])
     st.write(
         f"Each run minus **{escaped(str(chosen['reference_run'].iloc[0]))}**, the first run of this audit, on the same films."
@@ -248,16 +248,14 @@ def paired(audit: Audit) -> None:
     if chosen["estimate"].notna().any():
         st.altair_chart(audit_charts.forest(chosen, f"difference in {METRICS[metric]}", 0.0), width="stretch")
     first = ["part", "run"] if chosen["run"].nunique() > 1 else ["part"]
-    columns = ["difference", "low", "high", "p", "p_holm", "verdict", "reference", "other", "detectable", "patients"]
-    st.dataframe(
-        chosen[[*first, *columns, "note"]],
-        hide_index=True,
-        placeholder=NOTHING,
-        column_config={name: three_decimals(name, "%+.3f") for name in ("difference", "low", "high")}
-        | {"reference": three_decimals("first run"), "other": three_decimals("this run"), "p": three_decimals("p")}
-        | {"p_holm": three_decimals("p (Holm)"), "detectable": three_decimals("detectable difference")}
-        | {"note": st.column_config.TextColumn("why there is no number", width="large")},
-    )
+    columns = [*first, *INTERVAL, "p", "p_holm", "verdict", "reference", "other", "detectable", "patients", "note"]
+    headings = {
+        "reference": "first run",
+        "other": "this run",
+        "p_holm": "p (Holm)",
+        "detectable": "detectable difference",
+    }
+    draw(chosen[columns], decimals(*INTERVAL, form="%+.3f") | decimals("p", **headings) | WHY)
     st.caption(
         "p: how often chance alone gives such a difference, by swapping the two models patient by patient. p (Holm) "
         "also allows for how many differences were looked at: below 0.05 it counts, and the verdict says better or "

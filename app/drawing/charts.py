@@ -5,33 +5,25 @@ import pandas as pd
 
 from training.bias.report.figures import PALETTE
 
-SCORE = {"domain": [0, 1]}
+UNIT = alt.Scale(domain=[0, 1])
+SCORE = alt.X("score:Q", title="model score", scale=UNIT, axis=alt.Axis(tickCount=5))
 
 
 def score_lines(scores: pd.DataFrame) -> alt.LayerChart:
-    """Each checkpoint's score on a line from 0 to 1, its threshold a tick.
-
-    Args:
-        scores: columns run, score, threshold, called.
-    """
+    """Each checkpoint's score on a line from 0 to 1, its threshold a tick: columns run, score, threshold, called."""
     y = alt.Y("run:N", title=None, sort=None, axis=alt.Axis(labelLimit=320, grid=True))
     base = alt.Chart(scores).encode(y=y)
-    x = alt.X("score:Q", title="model score", scale=alt.Scale(**SCORE), axis=alt.Axis(tickCount=5))
     ticks = base.mark_tick(thickness=3, size=22, color=PALETTE[1]).encode(
-        x=alt.X("threshold:Q", scale=alt.Scale(**SCORE)), tooltip=["run:N", alt.Tooltip("threshold:Q", format=".3f")]
+        x=alt.X("threshold:Q", scale=UNIT), tooltip=["run:N", alt.Tooltip("threshold:Q", format=".3f")]
     )
     dots = base.mark_point(filled=True, size=130, opacity=1, color=PALETTE[0]).encode(
-        x=x, tooltip=["run:N", alt.Tooltip("score:Q", format=".3f"), "called:N"]
+        x=SCORE, tooltip=["run:N", alt.Tooltip("score:Q", format=".3f"), "called:N"]
     )
     return alt.layer(ticks, dots).properties(height=alt.Step(34))
 
 
 def counterfactual_bars(scores: pd.DataFrame) -> alt.Chart:
-    """The score with each part blanked, a group of bars a part.
-
-    Args:
-        scores: columns run, part, score.
-    """
+    """The score with each part blanked, a group of bars a part: columns run, part, score."""
     order = list(dict.fromkeys(scores["part"]))
     legend = alt.Legend(orient="bottom", columns=1, labelLimit=400)
     return (
@@ -40,7 +32,7 @@ def counterfactual_bars(scores: pd.DataFrame) -> alt.Chart:
         .encode(
             y=alt.Y("part:N", title="blanked", sort=order),
             yOffset=alt.YOffset("run:N", sort=None),
-            x=alt.X("score:Q", title="model score", scale=alt.Scale(**SCORE), axis=alt.Axis(tickCount=5)),
+            x=SCORE,
             color=alt.Color("run:N", title=None, sort=None, scale=alt.Scale(range=PALETTE), legend=legend),
             tooltip=["run:N", "part:N", alt.Tooltip("score:Q", format=".3f")],
         )

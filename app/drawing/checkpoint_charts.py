@@ -12,17 +12,8 @@ import pandas as pd
 from training.bias.report.figures import PALETTE
 
 COLOURS = [colour for colour in PALETTE if colour != "#000000"]
-SHAPES = [
-    "circle",
-    "triangle-up",
-    "square",
-    "diamond",
-    "cross",
-    "triangle-down",
-    "triangle-right",
-    "triangle-left",
-    "stroke",
-]
+TRIANGLES = ["triangle-down", "triangle-right", "triangle-left"]
+SHAPES = ["circle", "triangle-up", "square", "diamond", "cross", *TRIANGLES, "stroke"]
 DASHES = [[1, 0], [6, 4]]
 GREY = "#888888"
 POINT, BOX = "point", "box"
@@ -43,25 +34,18 @@ def linked_map(
     """
     films = films.sort_values("weight", key=lambda weight: weight == "picked", kind="stable")  # drawn last, so on top
     axis = alt.Axis(labels=False, ticks=False, grid=False)
-    x, y = (
-        alt.X("x:Q", title=f"{title} 1", axis=axis, scale=alt.Scale(domain=limits[0], nice=False)),
-        alt.Y("y:Q", title=f"{title} 2", axis=axis, scale=alt.Scale(domain=limits[1], nice=False)),
-    )
-    weights = ["all", "picked", "rest"]  # on scales that are ordinal by name: else numbers are spread over the range
+    # Ordinal by name: else numbers are spread over the range.
+    by_weight = {"type": "ordinal", "domain": ["all", "picked", "rest"]}
     large = 150 if (films["weight"] == "picked").sum() <= MANY else 60
     return (
         alt.Chart(films)
         .mark_point(filled=True)
         .encode(
-            x=x,
-            y=y,
+            x=alt.X("x:Q", title=f"{title} 1", axis=axis, scale=alt.Scale(domain=limits[0], nice=False)),
+            y=alt.Y("y:Q", title=f"{title} 2", axis=axis, scale=alt.Scale(domain=limits[1], nice=False)),
             **_colour_and_shape("kind", kinds, alt.Legend(**LEGEND, columns=3)),
-            opacity=alt.Opacity(
-                "weight:N", legend=None, scale=alt.Scale(type="ordinal", domain=weights, range=[0.75, 1, 0.18])
-            ),
-            size=alt.Size(
-                "weight:N", legend=None, scale=alt.Scale(type="ordinal", domain=weights, range=[45, large, 35])
-            ),
+            opacity=alt.Opacity("weight:N", legend=None, scale=alt.Scale(**by_weight, range=[0.75, 1, 0.18])),
+            size=alt.Size("weight:N", legend=None, scale=alt.Scale(**by_weight, range=[45, large, 35])),
             tooltip=[
                 alt.Tooltip("row:N", title="film"),
                 "source:N",
@@ -71,19 +55,14 @@ def linked_map(
             ],
         )
         .add_params(
-            alt.selection_point(name=POINT, fields=["film"]),
-            alt.selection_interval(name=BOX, encodings=["x", "y"]),
+            alt.selection_point(name=POINT, fields=["film"]), alt.selection_interval(name=BOX, encodings=["x", "y"])
         )
         .properties(height=420)
     )
 
 
 def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
-    """Mean cosines over epochs, a colour a run, a dash a kind of pairs.
-
-    Args:
-        cosines: columns run, pairs, epoch, cosine.
-    """
+    """Mean cosines (columns run, pairs, epoch, cosine) over epochs, a colour a run, a dash a kind of pairs."""
     runs, pairs = (list(dict.fromkeys(cosines[name])) for name in ("run", "pairs"))
     by_run = _colour_and_shape("run", runs, alt.Legend(**LEGEND, columns=1))
     base = alt.Chart(cosines).encode(
@@ -145,13 +124,12 @@ def operating_curve(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.LayerChart:
 
 def run_key(runs: Sequence[str]) -> alt.LayerChart:
     """Colour and shape of each run, for the small charts under it."""
-    base = alt.Chart(pd.DataFrame({"run": runs, "at": 0})).encode(
-        y=alt.Y(
-            "run:N", sort=list(runs), title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=400, grid=False)
-        )
-    )
-    points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=alt.X("at:Q", axis=None, scale=alt.Scale(domain=[0, 40])), **_colour_and_shape("run", runs)
+    axis = alt.Axis(domain=False, ticks=False, labelLimit=400, grid=False)
+    points = alt.Chart(pd.DataFrame({"run": runs, "at": 0})).mark_point(filled=True, size=90, opacity=1)
+    points = points.encode(
+        x=alt.X("at:Q", axis=None, scale=alt.Scale(domain=[0, 40])),
+        y=alt.Y("run:N", sort=list(runs), title=None, axis=axis),
+        **_colour_and_shape("run", runs),
     )
     return alt.layer(points).properties(height=alt.Step(22))
 
@@ -165,12 +143,11 @@ def training_curve(values: pd.DataFrame, runs: Sequence[str], from_zero: bool = 
         from_zero: whether the scale starts at 0.
     """
     by_run = _colour_and_shape("run", runs)
-    tips = ["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")]
     base = alt.Chart(values).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, tickCount=6)),
         y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=from_zero), axis=alt.Axis(tickCount=5)),
         color=by_run["color"],
-        tooltip=tips,
+        tooltip=["run:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")],
     )
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(shape=by_run["shape"])
     rings = base.transform_filter("datum.kept").mark_point(size=220, strokeWidth=2, shape="circle")

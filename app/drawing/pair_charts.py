@@ -1,6 +1,7 @@
 """Drawing of two checkpoints' scores of the same films against each other."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import altair as alt
 import pandas as pd
@@ -11,50 +12,37 @@ GREY = "#888"  # read on white and on black
 PICKED = "film"  # name of the selection
 
 
-def score_against_score(
-    films: pd.DataFrame,
-    x: str,
-    y: str,
-    names: tuple[str, str],
-    thresholds: tuple[float | None, float | None],
-    labels: Sequence[str],
-) -> alt.LayerChart:
+class Axis(NamedTuple):
+    """The scores of a run."""
+
+    column: str
+    run: str
+    threshold: float | None  # drawn dashed; None where the most probable class is called
+
+
+def score_against_score(films: pd.DataFrame, axes: Sequence[Axis], labels: Sequence[str]) -> alt.LayerChart:
     """A point a film; those on the diagonal have the same score from both. A click picks the film.
 
-    Args:
-        films: columns row, source, label, `x` and `y`.
-        x: column of the first run's scores.
-        thresholds: of both runs, drawn dashed; None where the most probable class is called.
-        labels: all labels, also of films that are not drawn, so that each keeps its colour and shape.
+    `films` has the columns row, source, label and those of both axes. `labels` are all labels, also of films that are not
+    drawn, so that each keeps its colour and shape.
     """
-    unit, ends = alt.Scale(domain=[0, 1]), pd.DataFrame({"a": [0, 1], "b": [0, 1]})
-    axes = [
-        channel(f"{column}:Q", title=f"score of {name}", scale=unit, axis=alt.Axis(tickCount=5, titleLimit=420))
-        for channel, column, name in zip((alt.X, alt.Y), (x, y), names, strict=True)
-    ]
-    diagonal = alt.Chart(ends).mark_line(color=GREY, strokeWidth=1).encode(x="a:Q", y="b:Q")
-    lines = [
-        alt.Chart(pd.DataFrame({"a": [threshold]})).mark_rule(color=GREY, strokeDash=[4, 4]).encode(channel("a:Q"))
-        for channel, threshold in zip((alt.X, alt.Y), thresholds, strict=True)
-        if threshold is not None
-    ]
-    picked = alt.selection_point(name=PICKED, fields=["row"], on="click", empty=True)
-    tips = [
-        alt.Tooltip("row:Q", title="film"),
-        "source:N",
-        "label:N",
-        *(alt.Tooltip(f"{c}:Q", title=name, format=".3f") for c, name in zip((x, y), names, strict=True)),
-    ]
+    unit, style = alt.Scale(domain=[0, 1]), alt.Axis(tickCount=5, titleLimit=420)
+    diagonal = alt.Chart(pd.DataFrame({"a": [0, 1], "b": [0, 1]})).mark_line(color=GREY, strokeWidth=1)
+    layers, channels = [diagonal.encode(x="a:Q", y="b:Q")], []
+    tips = [alt.Tooltip("row:Q", title="film"), "source:N", "label:N"]
+    for channel, axis in zip((alt.X, alt.Y), axes, strict=True):
+        channels.append(channel(f"{axis.column}:Q", title=f"score of {axis.run}", scale=unit, axis=style))
+        tips.append(alt.Tooltip(f"{axis.column}:Q", title=axis.run, format=".3f"))
+        if axis.threshold is not None:
+            line = alt.Chart(pd.DataFrame({"a": [axis.threshold]})).mark_rule(color=GREY, strokeDash=[4, 4])
+            layers.append(line.encode(channel("a:Q")))
     known = [*labels, "no label"] if films["label"].isna().any() else [*labels]
-    points = (
-        alt.Chart(films.assign(label=films["label"].fillna("no label")))
-        .mark_point(filled=True, size=70, opacity=0.65)
-        .encode(
-            *axes,
-            color=alt.Color("label:N", title=None, scale=alt.Scale(domain=known, range=PALETTE[: len(known)])),
-            shape=alt.Shape("label:N", title=None, scale=alt.Scale(domain=known)),
-            tooltip=tips,
-        )
-        .add_params(picked)
+    points = alt.Chart(films.assign(label=films["label"].fillna("no label"))).encode(
+        *channels,
+        color=alt.Color("label:N", title=None, scale=alt.Scale(domain=known, range=PALETTE[: len(known)])),
+        shape=alt.Shape("label:N", title=None, scale=alt.Scale(domain=known)),
+        tooltip=tips,
     )
-    return alt.layer(diagonal, *lines, points).properties(height=460).configure_legend(orient="bottom", labelLimit=300)
+    picked = alt.selection_point(name=PICKED, fields=["row"], on="click", empty=True)
+    layers.append(points.mark_point(filled=True, size=70, opacity=0.65).add_params(picked))
+    return alt.layer(*layers).properties(height=460).configure_legend(orient="bottom", labelLimit=300)

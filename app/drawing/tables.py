@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from streamlit.elements.lib.column_types import ColumnConfig
 
 
-def three_decimals(label: str | None = None, form: str = "%.3f", help: str | None = None) -> "ColumnConfig":
-    """A column of numbers; without a label it is headed by its name."""
-    return st.column_config.NumberColumn(label, format=form, help=help)
+def decimals(*names: str, form: str = "%.3f", **headings: str) -> "dict[str, ColumnConfig]":
+    """Columns of numbers, headed by their names or by what is given for them."""
+    return {name: st.column_config.NumberColumn(headings.get(name), format=form) for name in (*names, *headings)}

@@ -12,28 +12,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from subprocess import DEVNULL
+from typing import IO, NamedTuple
 
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
-@dataclass(frozen=True)
-class AuditJob:
-    """An audit that was started.
-
-    Attributes:
-        state: `running`, `done`, `failed` or `stopped`.
-        seconds: that it ran.
-        reason: why it failed, as a sentence without paths.
-    """
+class AuditJob(NamedTuple):
+    """An audit that was started: `running`, `done`, `failed` (for a reason without paths) or `stopped`."""
 
     names: tuple[str, ...]
     output: Path
-    state: str
-    seconds: float
+    state: str = RUNNING
+    seconds: float = 0.0
     reason: str = ""
 
 
@@ -47,8 +40,7 @@ class AuditDesk:
 
     def __init__(self, program: Sequence[str] = (sys.executable, "-m", "training.evaluate")) -> None:
         """A desk without a job; `program` is run with the run folders as arguments."""
-        self._program = list(program)
-        self._lock = threading.Lock()
+        self._program, self._lock = program, threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
         self._job: AuditJob | None = None
@@ -57,23 +49,20 @@ class AuditDesk:
     def start(self, names: Sequence[str], runs: Sequence[Path], output: Path) -> bool:
         """Start an audit; False, and nothing done, where one is running."""
         with self._lock:
-            if self._look() is not None and self._process is not None:
+            self._look()
+            if self._process is not None:
                 return False
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
             self._began = time.monotonic()
-            self._job = AuditJob(tuple(names), output, RUNNING, 0.0)
+            self._job = AuditJob(tuple(names), output)
+            arguments = [*self._program, *(str(run.resolve()) for run in runs), "--output", str(output)]
             try:
-                self._process = subprocess.Popen(
-                    [*self._program, *(str(run.resolve()) for run in runs), "--output", str(output)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=self._stderr,
-                    start_new_session=True,  # so that its own processes end with it
+                self._process = subprocess.Popen(  # in a session of its own, so that its own processes end with it
+                    arguments, stdin=DEVNULL, stdout=DEVNULL, stderr=self._stderr, start_new_session=True
                 )
+                atexit.register(self.stop)
             except OSError as error:
                 self._end(FAILED, f"it could not be started: {error.strerror}")
-                return True
-            atexit.register(self.stop)
             return True
 
     def job(self) -> AuditJob | None:
@@ -84,7 +73,8 @@ class AuditDesk:
     def stop(self) -> None:
         """End the audit that is running; nothing of it is kept."""
         with self._lock:
-            if self._look() is None or self._process is None:
+            self._look()
+            if self._process is None:
                 return
             _signal(self._process, signal.SIGTERM)
             try:
@@ -98,16 +88,17 @@ class AuditDesk:
         if self._process is not None and self._job is not None:
             code = self._process.poll()
             if code is None:
-                self._job = AuditJob(self._job.names, self._job.output, RUNNING, time.monotonic() - self._began)
+                self._job = self._job._replace(seconds=time.monotonic() - self._began)
+            elif code == 0:
+                self._end(DONE)
             else:
-                self._end(DONE if code == 0 else FAILED, "" if code == 0 else self._why(code))
+                self._end(FAILED, self._why(code))
         return self._job
 
     def _why(self, code: int) -> str:
         assert self._stderr is not None
         self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").splitlines()
-        for line in reversed(lines):
+        for line in reversed(self._stderr.read().decode(errors="replace").splitlines()):
             if line.startswith("error: "):
                 return without_paths(line.removeprefix("error: "))
         if code < 0:
@@ -116,7 +107,7 @@ class AuditDesk:
 
     def _end(self, state: str, reason: str = "") -> None:
         assert self._job is not None and self._stderr is not None
-        self._job = AuditJob(self._job.names, self._job.output, state, time.monotonic() - self._began, reason)
+        self._job = self._job._replace(state=state, seconds=time.monotonic() - self._began, reason=reason)
         self._stderr.close()
         self._process = self._stderr = None
         atexit.unregister(self.stop)

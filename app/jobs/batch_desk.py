@@ -12,19 +12,14 @@ GRACE = 40.0  # seconds that a visitor may be disconnected; the session is forgo
 
 
 class Presence:
-    """Whether a visitor is there, or left less than the grace period ago.
-
-    Args:
-        connected: whether there is a connection right now.
-        grace: seconds without one after which the visitor counts as gone.
-    """
+    """Whether a visitor is there."""
 
     def __init__(self, connected: Callable[[], bool], grace: float = GRACE) -> None:
         self._connected, self._grace = connected, grace
         self._missed_since: float | None = None
 
     def __call__(self) -> bool:
-        """True while connected, and until the grace period after it ends."""
+        """Whether the visitor is connected, or was less than `grace` seconds ago."""
         if self._connected():
             self._missed_since = None
             return True
@@ -43,11 +38,7 @@ class BatchDesk:
         self._running: BatchJob | None = None
 
     def submit(self, token: str, job: BatchJob) -> None:
-        """Put a job in line, or start it; it replaces an ended one of the same token.
-
-        Raises:
-            JobError: the line is too long, or the visitor has a job that has not ended.
-        """
+        """Put a job in line, or start it, in place of an ended one of the same token; raises JobError for any other."""
         with self._lock:
             self._drop_abandoned()
             last = self._jobs.get(token)
@@ -103,7 +94,7 @@ class BatchDesk:
     def _drop_abandoned(self) -> None:
         """Drop the jobs of visitors that are gone; under the lock."""
         for token, job in list(self._jobs.items()):
-            if not job.visitor_present:
+            if not job.present():
                 del self._jobs[token]
                 job.cancel()
                 if job in self._line:

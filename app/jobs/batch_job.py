@@ -4,12 +4,13 @@ The work is that of `training.evaluate --dicom-dir`, shard by shard. Torch is im
 A job writes tables of keyed hashes alone, into a folder that only its owner can read and that is removed with the job.
 """
 
+import itertools
 import os
 import secrets
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,7 +22,6 @@ from training.run.checkpoint_header import CheckpointError
 
 if TYPE_CHECKING:
     from app.jobs.batch_results import BatchResults
-    from training.folder.shard import Shard
 
 Phase = Literal["waiting", "loading", "scoring", "collecting", "ended"]
 MOST_FILES = 20_000
@@ -35,53 +35,30 @@ class JobError(ValueError):
 
 @dataclass
 class Request:
-    """What a visitor wants scored.
-
-    Attributes:
-        runs: run folders by the names that pages give them.
-        notice: a sentence for every row that leaves.
-        key: of the hashes; None for one of this job alone, which is not kept.
-    """
+    """What a visitor wants scored."""
 
     films: Folder
-    runs: Mapping[str, Path]
+    runs: Mapping[str, Path]  # run folders by the names that pages give them
     policy: DicomPolicy
     uploaded: bool
-    notice: str
-    key: bytes | None = None
+    notice: str  # a sentence for every row that leaves
+    key: bytes | None = None  # of the hashes; None for one of this job alone, which is not kept
 
 
 class BatchJob:
-    """One job: `run` does it, in a thread of its own; the page reads the attributes at any time.
-
-    Args:
-        present: false once the visitor has gone, which stops the job.
-
-    Attributes:
-        total: number of files, once they are listed.
-        finished: number of files with a result.
-        counts: number of files by status, so far.
-        cancelled: whether it was stopped before all files had a result.
-        error: why it failed, in words; else empty.
-        results: of the finished shards, at the end; None where no shard was finished.
-    """
+    """One job: `run` does it, in a thread of its own; the page reads the attributes at any time."""
 
     def __init__(self, request: Request, present: Callable[[], bool] = lambda: True) -> None:
         self._request: Request | None = request
-        self._present = present
         self._stop = threading.Event()
+        self.present = present  # false once the visitor has gone, which stops the job
         self.uploaded, self.own_key = request.uploaded, request.key is None
         self.phase: Phase = "waiting"
-        self.total = self.finished = 0
-        self.counts: dict[str, int] = {}
-        self.cancelled = False
-        self.error = ""
-        self.results: BatchResults | None = None
-
-    @property
-    def visitor_present(self) -> bool:
-        """Whether its visitor is still there."""
-        return self._present()
+        self.total = self.finished = 0  # files, once they are listed, and those with a result
+        self.counts: dict[str, int] = {}  # files by status, so far
+        self.cancelled = False  # whether it was stopped before all files had a result
+        self.error = ""  # why it failed, in words
+        self.results: BatchResults | None = None  # of the finished shards, at the end; None where no shard was finished
 
     @property
     def stopping(self) -> bool:
@@ -111,7 +88,7 @@ class BatchJob:
             self.phase = "ended"
 
     def _stopping(self) -> bool:
-        return self._stop.is_set() or not self._present()
+        return self.stopping or not self.present()
 
     def _work(self, request: Request, place: Path) -> None:
         self.phase = "loading"
@@ -134,19 +111,13 @@ class BatchJob:
             files=max(FEWEST, min(MOST, len(entries) // 40)),
         )
         store, shards = ShardStore(str(place)), list[str]()
-
-        def until_stopped() -> "Iterator[Shard]":
-            for shard in shards_of(job, entries):
-                if self._stopping():
-                    return
-                yield shard
-
         predictors, counts, scored = [], Counter[str](), set[str]()
         try:
+            until_stopped = itertools.takewhile(lambda _: not self._stopping(), shards_of(job, entries))
             with ShardScorer(job) as scorer:
                 predictors = scorer.predictors
                 self.phase = "scoring"
-                for shard, table in scorer.tables(until_stopped()):
+                for shard, table in scorer.tables(until_stopped):
                     store.write(shard, table)
                     shards.append(shard.name)
                     for status, film in zip(table["status"].to_pylist(), table["instance"].to_pylist(), strict=True):
@@ -168,13 +139,11 @@ class BatchJob:
 
 def _listed(folder: Folder) -> list[Entry]:
     """All files of a folder; raises JobError for none, and for more than a page is made for."""
-    entries: list[Entry] = []
-    for entry in folder.entries():
-        if len(entries) == MOST_FILES:
-            raise JobError(
-                f"There are more than {MOST_FILES:,} files: choose a sub-folder, or score them from the command line."
-            )
-        entries.append(entry)
+    entries = list(itertools.islice(folder.entries(), MOST_FILES + 1))
+    if len(entries) > MOST_FILES:
+        raise JobError(
+            f"There are more than {MOST_FILES:,} files: choose a sub-folder, or score them from the command line."
+        )
     if not entries:
         raise JobError("There is no file in this folder.")
     return entries
@@ -191,7 +160,6 @@ def sentence_of(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "The server ran out of memory: score fewer films at a time."
     if isinstance(error, OSError):
-        return (
-            f"The server could not keep the results ({os.strerror(error.errno) if error.errno else 'unknown reason'})."
-        )
+        why = os.strerror(error.errno) if error.errno else "unknown reason"
+        return f"The server could not keep the results ({why})."
     return f"The job stopped at an error of the program ({type(error).__name__})."

@@ -21,31 +21,19 @@ STATUSES = ("scored", "skipped", "failed")
 
 @dataclass(frozen=True)
 class BatchResults:
-    """Tables for the page and bytes for the downloads; files and patients appear as keyed hashes alone.
-
-    Attributes:
-        counts: number of files by status and reason.
-        files: a row a file: film, status, reason, message, and facts that say what kind of film it is.
-        predictions: a row a scored film: film, source, then a score and a call for each run.
-        sources: a row a source: films, then the mean score and the number of positive calls of each run.
-        positive: name of each run's positive class.
-        inverted: number of scored films that look inverted.
-        predictions_csv: a row for each scored film and run, in the columns of the command line.
-        files_csv: a row a file, with all columns.
-        parquet: a zip with both as Parquet.
-    """
+    """Tables for the page and bytes for the downloads; files and patients appear as keyed hashes alone."""
 
     statuses: dict[str, int]
-    counts: pd.DataFrame
-    files: pd.DataFrame
-    predictions: pd.DataFrame
-    sources: pd.DataFrame
+    counts: pd.DataFrame  # number of files by status and reason
+    files: pd.DataFrame  # a row a file: film, status, reason, message, and facts that say what kind of film it is
+    predictions: pd.DataFrame  # a row a scored film: film, source, then a score and a call for each run
+    sources: pd.DataFrame  # a row a source: films, then the mean score and the number of positive calls of each run
     runs: tuple[str, ...]
-    positive: tuple[str, ...]
-    inverted: int
-    predictions_csv: bytes
-    files_csv: bytes
-    parquet: bytes
+    positive: tuple[str, ...]  # name of each run's positive class
+    inverted: int  # number of scored films that look inverted
+    predictions_csv: bytes  # a row for each scored film and run, in the columns of the command line
+    files_csv: bytes  # a row a file, with all columns
+    parquet: bytes  # a zip with both as Parquet
 
 
 def collect(
@@ -57,13 +45,9 @@ def collect(
     uploaded: bool,
     notice: str,
 ) -> BatchResults:
-    """Merge the finished shards of a job.
+    """Merge the finished shards of a job, given by name in the folder's order; uploaded films are named by their number.
 
-    Args:
-        shards: names of the finished ones, in the folder's order.
-        predictors: the checkpoints, in the order of the job's runs.
-        uploaded: whether the files are a visitor's uploads, which are named by their number.
-        notice: a sentence for every row of the downloads.
+    `predictors` and `runs` (their names on the page) are in the order of the job's runs; every row that leaves gets `notice`.
     """
     surveyed = survey(store, shards, None)
     # Merge names a run after its folder, and two folders may have the same name; the names are set below.
@@ -83,13 +67,12 @@ def collect(
     predictions["source"] = predictions["source"].fillna("institution not stated")
     files, predictions = _with_film(files, uploaded), _with_film(predictions, uploaded)
     taken = {"files": files.assign(notice=notice), "predictions": predictions.assign(notice=notice)}
-    positive = tuple(_positive(predictor) for predictor in predictors)
+    positive = tuple(str(predictor.info.positive_name) for predictor in predictors)
+    shown = ["film", "status", "reason", "message", "modality", "view_position", "manufacturer"]
     return BatchResults(
         {status: int((files["status"] == status).sum()) for status in STATUSES},
         surveyed.counts.sort_values(["status", "files"], ascending=[True, False], ignore_index=True),
-        files[["film", "status", "reason", "message", "modality", "view_position", "manufacturer"]].rename(
-            columns={"view_position": "view"}
-        ),
+        files[shown].rename(columns={"view_position": "view"}),
         _side_by_side(predictions, runs),
         _by_source(predictions, runs, positive),
         tuple(runs),
@@ -104,9 +87,8 @@ def collect(
 def _with_film(table: pd.DataFrame, uploaded: bool) -> pd.DataFrame:
     """With a column `film` in front: the number of the upload, or row and keyed hash of a folder's file."""
     if uploaded:
-        # A hash of the name that we gave it says nothing.
         film = [f"film {row + 1}" for row in table["row"]]
-        table = table.drop(columns="file")
+        table = table.drop(columns="file")  # a hash of the name that we gave it says nothing
     else:
         film = [f"row {row} · {file}" for row, file in zip(table["row"], table["file"], strict=True)]
     return table.assign(film=pd.Series(film, index=table.index, dtype=object))[["film", *table.columns]]
@@ -132,18 +114,10 @@ def _by_source(predictions: pd.DataFrame, runs: Sequence[str], positive: Sequenc
     return table.sort_values(["films", "source"], ascending=[False, True]).reset_index()
 
 
-def _positive(predictor: Predictor) -> str:
-    positive = predictor.info.positive
-    assert positive is not None
-    return predictor.info.targets[positive]
-
-
 def _zipped(tables: dict[str, pd.DataFrame], notice: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("NOTICE.txt", notice + "\n")
         for name, table in tables.items():
-            part = io.BytesIO()
-            table.to_parquet(part, index=False)
-            archive.writestr(f"{name}.parquet", part.getvalue())
+            archive.writestr(f"{name}.parquet", table.to_parquet(index=False))
     return content.getvalue()

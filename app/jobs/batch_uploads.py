@@ -23,11 +23,7 @@ class UploadName(str):
 
 
 class Uploads:
-    """Has the interface of `datasets.film.folder.LocalFolder`.
-
-    Args:
-        contents: of the files, in the order of upload; their own names are never asked for.
-    """
+    """As `datasets.film.folder.LocalFolder`, of contents in the order of upload; their own names are never asked for."""
 
     def __init__(self, contents: Sequence[bytes] = ()) -> None:
         self._contents = contents

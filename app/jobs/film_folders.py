@@ -20,11 +20,9 @@ class FilmsFolderError(ValueError):
 
 def films_root() -> Path | None:
     """The folder that visitors may score, links resolved; None where none is named or it isn't there."""
-    named = os.environ.get(VARIABLE, "")
-    if not named:
-        return None
-    root = Path(named).resolve()
-    return root if root.is_dir() else None
+    named = os.environ.get(VARIABLE)
+    root = Path(named or "").resolve()
+    return root if named and root.is_dir() else None
 
 
 def sub_folders(root: Path) -> list[str]:
@@ -35,17 +33,11 @@ def sub_folders(root: Path) -> list[str]:
         below = waiting.popleft()
         try:
             with os.scandir(root / below) as children:
-                names = sorted(
-                    child.name
-                    for child in children
-                    if not child.name.startswith(".") and child.is_dir(follow_symlinks=False)
-                )
+                names = sorted(child.name for child in children if child.is_dir(follow_symlinks=False))
         except OSError:
             continue
         for name in names:
-            try:
-                name.encode()
-            except UnicodeEncodeError:  # a name that no page can show
+            if name.startswith(".") or name != name.encode(errors="ignore").decode():  # no page can show surrogates
                 continue
             path = f"{below}/{name}" if below else name
             folders.append(path)
@@ -55,14 +47,9 @@ def sub_folders(root: Path) -> list[str]:
 
 
 def confined(root: Path, typed: str) -> Path:
-    """The folder that a visitor asks for.
+    """The folder below the root that a visitor asks for; `WHOLE` or nothing is the root itself.
 
-    Args:
-        root: from `films_root`.
-        typed: a path below it; `WHOLE` or nothing is the root itself.
-
-    Raises:
-        FilmsFolderError: it is no folder, or lies outside once all links are followed.
+    Raises FilmsFolderError for what is no folder, or lies outside once all links are followed.
     """
     typed = typed.strip()
     if typed in ("", WHOLE):

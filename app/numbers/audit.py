@@ -97,10 +97,9 @@ def places(folders: Sequence[Path]) -> list[Path]:
 
     Others are those of the same folder of runs in which more runs were audited together: names of runs are unique there.
     """
-    first = audit_folder(folders) / REPORT
-    parents = {folder.resolve().parent for folder in folders}
-    others = sorted((next(iter(parents)) / "audits").glob(f"*/{REPORT}")) if len(parents) == 1 else []
-    return [file for file in dict.fromkeys([first, *others]) if file.is_file()]
+    parent, *elsewhere = {folder.resolve().parent for folder in folders}
+    others = [] if elsewhere else sorted(parent.glob(f"audits/*/{REPORT}"))
+    return [file for file in dict.fromkeys([audit_folder(folders) / REPORT, *others]) if file.is_file()]
 
 
 def read_audit(text: str) -> Audit:
@@ -143,16 +142,13 @@ def answers(audit: Audit) -> pd.DataFrame:
     """The checks of all runs beside each other: a row a question, a column a run."""
     columns = {run.name: run.checks.set_index("name")["answer"] for run in audit.runs if len(run.checks)}
     questions = dict.fromkeys(name for column in columns.values() for name in column.index)
-    table = pd.DataFrame(columns).reindex(list(questions))
-    return table.fillna("not asked").rename_axis("question").reset_index()
+    return pd.DataFrame(columns, list(questions)).fillna("not asked").rename_axis("question").reset_index()
 
 
 def leaks(audit: Audit) -> pd.DataFrame:
     """How well probes predict attributes from the features, from 0 (no better than guessing) to 1 (without error), all runs.
 
-    Returns:
-        Columns run, group (attribute and probe), estimate, low, high on that scale, leak (balanced accuracy), chance, p,
-        note.
+    Columns run, group (attribute and probe), estimate, low, high on that scale, leak (balanced accuracy), chance, p, note.
     """
     table = _stacked([run.leakage.assign(run=run.name) for run in audit.runs if len(run.leakage)])
     if table.empty:
@@ -169,9 +165,8 @@ def leaks(audit: Audit) -> pd.DataFrame:
 
 def leak_changes(audit: Audit) -> pd.DataFrame:
     """How the leak of each attribute differs between the first run and the others, balanced accuracy."""
-    return _stacked(
-        [c.leakage.assign(reference=c.reference, other=c.other) for c in audit.comparisons if len(c.leakage)]
-    )
+    compared = [c for c in audit.comparisons if len(c.leakage)]
+    return _stacked([c.leakage.assign(reference=c.reference, other=c.other) for c in compared])
 
 
 def differences(audit: Audit) -> pd.DataFrame:

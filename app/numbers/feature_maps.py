@@ -19,53 +19,32 @@ class FeatureError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class ProbeFilms:
-    """A run's probe set: test and external films whose features were kept after each epoch.
+    """A run's probe set: test and external films whose features were kept after each epoch."""
 
-    Attributes:
-        films: columns row, file, split, source, target, score, prediction, outcome (one of `OUTCOMES`).
-        sphere: films x width on the unit sphere, float32, by the number of epochs trained.
-    """
-
-    films: pd.DataFrame
-    sphere: dict[int, np.ndarray]
+    films: pd.DataFrame  # columns row, file, split, source, target, score, prediction, outcome (one of `OUTCOMES`)
+    sphere: dict[int, np.ndarray]  # films x width on the unit sphere, float32, by the number of epochs trained
 
 
 class Plane(NamedTuple):
-    """Films in the plane in which they vary most over all epochs of a run.
+    """Films in the plane in which they vary most over all epochs of a run."""
 
-    Attributes:
-        positions: films x 2 by epoch.
-        share: of all variance, for each axis.
-    """
-
-    positions: dict[int, np.ndarray]
-    share: tuple[float, float]
+    positions: dict[int, np.ndarray]  # films x 2 by epoch
+    share: tuple[float, float]  # of all variance, for each axis
 
 
 class PairCosines(NamedTuple):
-    """Mean cosine of two kinds of pairs of films, NaN where there is no such pair.
+    """Mean cosine of two kinds of pairs of films, NaN where there is no such pair."""
 
-    Attributes:
-        shared_source: of one source and different targets.
-        shared_target: of one target and different sources.
-    """
-
-    shared_source: float
-    shared_target: float
+    shared_source: float  # of one source and different targets
+    shared_target: float  # of one target and different sources
 
 
 def probe_films(
     rows: np.ndarray, features: dict[int, np.ndarray], predictions: pd.DataFrame | None, positive: str
 ) -> ProbeFilms:
-    """Join a run's probe set with the run's predictions of the same films.
+    """Join a run's probe set (`training.loop.probe_set.ProbeSet`) with its predictions of the same films, where it kept any.
 
-    Args:
-        rows: of the films, as in `training.loop.probe_set.ProbeSet`.
-        features: films x width by epoch.
-        predictions: of the finished run; None where it kept none.
-
-    Raises:
-        FeatureError: no predictions, films without a prediction, features that are NaN or infinite.
+    Raises FeatureError for no predictions, films without a prediction, and features that are NaN or infinite.
     """
     if predictions is None:
         raise FeatureError("it kept no predictions, so nothing is known of its films")
@@ -123,12 +102,7 @@ def perplexity(films: int) -> float:
 
 
 def neighbour_map(sphere: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Films x 2 by t-SNE, in [-1, 1]; seeded, and started from given positions, so that maps of one run resemble each other.
-
-    Args:
-        sphere: films x width.
-        start: films x 2 to start from.
-    """
+    """Films x 2 by t-SNE, in [-1, 1]; seeded, and started from films x 2, so that maps of one run resemble each other."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -142,11 +116,7 @@ def neighbour_map(sphere: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def pair_cosines(sphere: np.ndarray, target: np.ndarray, source: np.ndarray) -> PairCosines:
-    """Mean cosines of the pairs that EnD acts on, from sums over groups: linear in the films.
-
-    Args:
-        sphere: films x width on the unit sphere.
-    """
+    """Mean cosines of the pairs that EnD acts on, of films x width on the sphere, from sums over groups: linear in films."""
     wide = sphere.astype(float)
     cells, cell = np.unique(np.stack([codes(target), codes(source)], axis=1), axis=0, return_inverse=True)
     cell = cell.ravel()
@@ -164,10 +134,9 @@ def codes(values: np.ndarray) -> np.ndarray:
 def cosines_by_epoch(run: ProbeFilms) -> pd.DataFrame:
     """Columns epoch, pairs (`SHARED_SOURCE` or `SHARED_TARGET`), cosine."""
     target, source = (run.films[name].to_numpy() for name in ("target", "source"))
-    records: list[tuple[int, str, float]] = []
-    for epoch, sphere in run.sphere.items():
-        cosines = pair_cosines(sphere, target, source)
-        records += [(epoch, SHARED_SOURCE, cosines.shared_source), (epoch, SHARED_TARGET, cosines.shared_target)]
+    cosines = {epoch: pair_cosines(sphere, target, source) for epoch, sphere in run.sphere.items()}
+    kinds = (SHARED_SOURCE, SHARED_TARGET)
+    records = [(epoch, *row) for epoch, pair in cosines.items() for row in zip(kinds, pair, strict=True)]
     return pd.DataFrame(records, columns=["epoch", "pairs", "cosine"])
 
 

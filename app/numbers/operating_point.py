@@ -20,14 +20,12 @@ OWN, YOUDEN, SENSITIVE = "the run's own", "Youden's J", "sensitivity 0.9"
 class OperatingPoint:
     """What a threshold does, overall and by source.
 
-    Attributes:
-        rates: a row for each group (the first is `all films`) and rate: group, metric, films, patients, ill (those of
-            the positive class), well (those of the other), note (why there is no estimate), estimate, low, high.
-        drawn: resampled values of the rows that have an estimate, rows x resamples, NaN in the others.
+    `rates` has a row for each group (the first is `all films`) and rate: group, metric, films, patients, ill (those of the
+    positive class), well (those of the other), note (why there is no estimate), estimate, low, high.
     """
 
     rates: pd.DataFrame
-    drawn: np.ndarray
+    drawn: np.ndarray  # resampled values of the rows that have an estimate, rows x resamples, NaN in the others
 
 
 def validation_films(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -36,38 +34,24 @@ def validation_films(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def presets(validation: pd.DataFrame, positive: str, own: float) -> dict[str, float]:
-    """Thresholds by name, all in [0, 1].
-
-    Args:
-        validation: predictions of films of both classes.
-    """
+    """Thresholds by name, all in [0, 1], from predictions of validation films of both classes."""
     score, is_positive = validation["score"].to_numpy(float), (validation["target"] == positive).to_numpy()
-    fitted = {
-        OWN: own,
-        YOUDEN: fit_threshold(score, is_positive, "youden"),
-        SENSITIVE: fit_threshold(score, is_positive, "sensitivity:0.9"),
-    }
-    return {name: float(min(max(value, 0.0), 1.0)) for name, value in fitted.items()}
+    fitted = [fit_threshold(score, is_positive, rule) for rule in ("youden", "sensitivity:0.9")]
+    values = np.clip([own, *fitted], 0, 1).tolist()
+    return dict(zip((OWN, YOUDEN, SENSITIVE), values, strict=True))
 
 
 def operating_point(
     validation: pd.DataFrame, positive: str, threshold: float, resamples: int = RESAMPLES, seed: int = 0
 ) -> OperatingPoint:
-    """Measure a threshold; intervals are over patients, and fewer than ten in the class is "cannot conclude".
+    """Measure a threshold on films that all have a target; raises PredictionsError for none, and a score outside [0, 1].
 
-    Args:
-        validation: predictions of films that all have a target.
-        threshold: score from which a film is called positive.
-
-    Raises:
-        PredictionsError: no film, or a score outside [0, 1].
+    Intervals are over patients, and fewer than ten in the class is "cannot conclude".
     """
     called = np.where(validation["score"] >= threshold, positive, "not " + positive)
     films = read_films(validation.assign(prediction=called), positive)
     source = validation["source"].astype(str).to_numpy()
-    rows: dict[str, np.ndarray] = {ALL_FILMS: np.arange(len(validation))} | {
-        name: np.flatnonzero(source == name) for name in np.unique(source)
-    }
+    rows = {ALL_FILMS: np.arange(len(source))} | {name: np.flatnonzero(source == name) for name in np.unique(source)}
     records: list[dict[str, Any]] = []
     measures = []
     for name, at in rows.items():
@@ -89,13 +73,7 @@ def operating_point(
 def predictive_values(
     sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """PPV and NPV by Bayes' rule; NaN where no film is called so, or a rate is NaN.
-
-    Args:
-        sensitivity: values in [0, 1].
-        specificity: of the same shape.
-        prevalence: share of positives among future films, in [0, 1].
-    """
+    """PPV and NPV by Bayes' rule, all values in [0, 1]; NaN where no film is called so, or a rate is NaN."""
     hits, false_alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     cleared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
     with np.errstate(invalid="ignore", divide="ignore"):

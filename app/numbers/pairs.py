@@ -25,18 +25,14 @@ class RunFilms:
 class Pairing:
     """Films of several runs side by side.
 
-    Attributes:
-        names: of the runs that could be paired, the first run first.
-        films: columns row, split, source, label, score_0, called_0, score_1, ... in the order of `names`, spread (largest
-            difference of two scores), apart (whether they call it differently), wrong (number of runs that call it wrong; NaN
-            without a label).
-            Sorted by spread, the largest first.
-        problems: a sentence for each run that could not be paired, or not in full.
+    `films` has columns row, split, source, label, score_0, called_0, score_1, ... in the order of `names`, spread (largest
+    difference of two scores), apart (whether they call it differently) and wrong (number of runs that call it wrong; NaN
+    without a label), sorted by spread, the largest first.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the runs that could be paired, the first run first
     films: pd.DataFrame
-    problems: tuple[str, ...]
+    problems: tuple[str, ...]  # a sentence for each run that could not be paired, or not in full
 
 
 def pair(runs: Sequence[RunFilms]) -> Pairing:
@@ -70,15 +66,10 @@ def pair(runs: Sequence[RunFilms]) -> Pairing:
 
 
 def keep(films: pd.DataFrame, sources: Sequence[str], splits: Sequence[str], error: str) -> pd.DataFrame:
-    """The films of a `Pairing` that pass all filters.
-
-    Args:
-        error: one of `ERRORS`; a film without a label is never wrong.
-    """
+    """The films of a `Pairing` that pass all filters; `error` is one of `ERRORS`, a film without a label is never wrong."""
     runs = sum(str(name).startswith("score_") for name in films)
-    at_least = {SOME: 1, EVERY: runs}.get(error, 0)
     kept = films["source"].isin(list(sources)) & films["split"].isin(list(splits))
-    kept &= films["wrong"].fillna(0) >= at_least
+    kept &= films["wrong"].fillna(0) >= {SOME: 1, EVERY: runs}.get(error, 0)
     return films[kept & films["apart"]] if error == APART else films[kept]
 
 

@@ -17,15 +17,8 @@ HEADLINE = {
     "leak": ("test", "leak"),
     "leak by chance": ("test", "leak_chance"),
 }
-TERMS = {
-    "ce": "training: cross-entropy",
-    "r_perp": "training: term R_perp",
-    "r_par": "training: term R_par",
-}
-PAIRS = {
-    "disentangling": "pairs that R_perp uses",
-    "entangling": "pairs that R_par uses",
-}
+TERMS = {"ce": "training: cross-entropy", "r_perp": "training: term R_perp", "r_par": "training: term R_par"}
+PAIRS = {"disentangling": "pairs that R_perp uses", "entangling": "pairs that R_par uses"}
 VALIDATION = {
     "ce": "validation: cross-entropy",
     "auroc": "validation: AUROC",
@@ -89,9 +82,8 @@ def training_curves(folder: Path) -> pd.DataFrame:
 def panels(curves: pd.DataFrame) -> list[str]:
     """Titles of what was recorded, in the order in which they are to be read."""
     known = [*TERMS.values(), *PAIRS.values(), *VALIDATION.values()]
-    return sorted(
-        dict.fromkeys(curves["panel"]), key=lambda title: known.index(title) if title in known else len(TERMS) - 0.5
-    )
+    place = {title: number for number, title in enumerate(known)}
+    return sorted(curves["panel"].unique(), key=lambda title: place.get(title, len(TERMS) - 0.5))
 
 
 def kept_epoch(folder: Path) -> int | None:
@@ -106,10 +98,7 @@ def kept_epoch(folder: Path) -> int | None:
 
 
 def model_card(folder: Path) -> str | None:
-    """MODEL_CARD.md as Markdown that loads nothing: no front matter, images as links, headings below those of a page.
-
-    None where there is none.
-    """
+    """MODEL_CARD.md, if any, as Markdown that loads nothing: no front matter, images as links, headings below a page's."""
     text = _text(folder / CARD, LONGEST_CARD)
     if text is None:
         return None
@@ -122,14 +111,10 @@ def model_card(folder: Path) -> str | None:
 
 
 def settings_table(entries: Sequence[RunEntry], only_different: bool) -> pd.DataFrame:
-    """Settings as rows, runs as columns, in words.
-
-    Args:
-        only_different: leave out settings that all runs share.
-    """
+    """Settings as rows, runs as columns, in words; with `only_different`, without the settings that all runs share."""
     columns = {entry.name: {name: _words(value) for name, value in _settings(entry).items()} for entry in entries}
-    table = pd.DataFrame(columns).reindex(list(dict.fromkeys(name for column in columns.values() for name in column)))
-    table = table.fillna("not set").rename_axis("setting")
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    table = pd.DataFrame(columns, list(names)).fillna("not set").rename_axis("setting")
     return table[table.nunique(axis=1) > 1] if only_different else table
 
 

@@ -20,29 +20,20 @@ NEAREST = 2  # training films a source
 
 
 class FilmScore(NamedTuple):
-    """A checkpoint's prediction for one film.
+    """A checkpoint's prediction for one film."""
 
-    Attributes:
-        score: calibrated probability of the positive class.
-        logit: of the positive class, before temperature.
-        prediction: name of the class it is called.
-        features: width, float32.
-    """
-
-    score: float
-    logit: float
-    prediction: str
-    features: np.ndarray
+    score: float  # calibrated probability of the positive class
+    logit: float  # of the positive class, before temperature
+    prediction: str  # name of the class it is called
+    features: np.ndarray  # width, float32
 
 
 @torch.inference_mode()
 def score_film(predictor: Predictor, film: Radiograph) -> FilmScore:
     """Score a film exactly as `training.evaluate` does."""
     checkpoint = predictor.checkpoint
-    positive = checkpoint.info.positive
-    assert positive is not None
     output = predictor.model(checkpoint.preprocessing(film)[None].to(predictor.device))
-    scores = read_logits(output.logits.float().cpu().numpy(), positive, checkpoint.calibration)
+    scores = read_logits(output.logits.float().cpu().numpy(), checkpoint.info.positive, checkpoint.calibration)
     name = checkpoint.info.targets[int(scores.prediction[0])]
     features = output.features[0].float().cpu().numpy()
     return FilmScore(float(scores.score[0]), float(scores.margin[0]), name, features)
@@ -58,12 +49,7 @@ def evidence(predictor: Predictor, film: Radiograph) -> np.ndarray:
 
 
 def picture(film: Radiograph, centre: float = 0.5, width: float = 1.0) -> np.ndarray:
-    """The film for a page, uint8; the window is for the eye alone.
-
-    Args:
-        centre: grey in [0, 1] that is shown as mid-grey.
-        width: range of greys from black to white.
-    """
+    """The film for a page, uint8, in a window for the eye alone: `centre` is mid-grey, `width` from black to white."""
     rows, columns = shown_size(*film.pixels.shape)
     grey = np.clip((film.pixels - centre) / width + 0.5, 0, 1)
     image = Image.fromarray((255 * grey).round().astype(np.uint8))
@@ -71,31 +57,19 @@ def picture(film: Radiograph, centre: float = 0.5, width: float = 1.0) -> np.nda
 
 
 def overlay(grey: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
-    """The picture with orange laid over it where the evidence is, RGB uint8.
-
-    Args:
-        grey: from `picture`.
-        heat: from `evidence`.
-        opacity: of the strongest place, in [0, 1].
-    """
+    """A `picture` with orange over its `evidence`, RGB uint8; `opacity` in [0, 1] is that of the strongest place."""
     cover = (opacity * heat)[..., None]
     return (grey[..., None] * (1 - cover) + np.array(ORANGE) * cover).round().astype(np.uint8)
 
 
 @torch.inference_mode()
 def counterfactuals(predictor: Predictor, film: Radiograph) -> pd.DataFrame:
-    """The score of the film with one part blanked at a time.
-
-    Returns:
-        Columns part, left (a sentence), score; the first row is the film as it is.
-    """
-    checkpoint = predictor.checkpoint
-    preprocessing, positive = checkpoint.preprocessing, checkpoint.info.positive
-    assert positive is not None
+    """The film with one part blanked at a time: columns part, left (a sentence), score; first the film as it is."""
+    checkpoint, preprocessing = predictor.checkpoint, predictor.checkpoint.preprocessing
     blanked = blank_parts(preprocessing, film)
     images = torch.stack([preprocessing.normalise(image) for image in blanked.values()]).to(predictor.device)
     logits = predictor.model(images).logits.float().cpu().numpy()
-    scores = read_logits(logits, positive, checkpoint.calibration).score
+    scores = read_logits(logits, checkpoint.info.positive, checkpoint.calibration).score
     sentences = ["The film as it is.", *(change.left for change in COUNTERFACTUALS.values())]
     return pd.DataFrame({"part": list(blanked), "left": sentences, "score": scores})
 
@@ -109,20 +83,15 @@ def blank_parts(preprocessing: Preprocessing, film: Radiograph) -> dict[str, tor
 
 
 def nearest_by_source(reference: Reference, training: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
-    """The training films nearest to a film, two from each source.
+    """The training films nearest to a film, two from each source, the nearest source first.
 
-    Args:
-        training: the run's predictions of its training films: columns row, source, target, score.
-
-    Returns:
-        Columns source, row, target, score, distance (0 to 2 on the unit sphere), the nearest source first.
+    The columns are those of the run's predictions (row, source, target, score) and distance, 0 to 2 on the unit sphere.
     """
-    known = training.set_index("row").reindex(reference.rows)
+    known = training.set_index("row").reindex(reference.rows).reset_index(names="row")
     parts = []
-    for source, films in known.reset_index(drop=True).groupby("source"):
+    for _, films in known.groupby("source"):
         places, distances = reference.nearest(features, films.index.to_numpy(), NEAREST)
-        rows = known.iloc[places]
-        parts.append(rows.assign(source=source, row=reference.rows[places], distance=distances).reset_index(drop=True))
+        parts.append(known.loc[places].assign(distance=distances))
     nearest = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["source", "distance"])
     order = nearest.groupby("source")["distance"].transform("min")
     return nearest.assign(order=order).sort_values(["order", "source", "distance"]).drop(columns="order")

@@ -6,11 +6,7 @@ from typing import Any
 
 
 class HeldFilms:
-    """A cache bounded by what its films weigh: a limit on their number would either thrash or fill the memory.
-
-    Args:
-        limit: in bytes; a single film above it is not held.
-    """
+    """A cache whose films weigh `limit` bytes at most: a limit on their number would either thrash or fill the memory."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.bytes = limit, 0
@@ -26,7 +22,7 @@ class HeldFilms:
             return self._films[key][0]
 
     def put(self, key: object, film: Any, size: int) -> None:
-        """Hold a film, and drop those that were not used for longest."""
+        """Hold a film, and drop those that were not used for longest; one above the limit is not held."""
         with self._lock:
             self.bytes -= self._films.pop(key, (None, 0))[1]
             self._films[key] = film, size

@@ -17,14 +17,10 @@ SHOWN = 640  # px on the long side of a picture on a page
 
 
 class Upload(NamedTuple):
-    """A request to a reading process.
-
-    Attributes:
-        vois: policies to read a DICOM film's greys with; none for its stored values alone.
-    """
+    """A request to a reading process."""
 
     content: bytes
-    vois: tuple[Voi, ...]
+    vois: tuple[Voi, ...]  # policies to read a DICOM film's greys with; none for its stored values alone
 
 
 @dataclass(frozen=True)
@@ -39,28 +35,21 @@ class Film:
         return next(iter(self.readings.values()))
 
 
-@dataclass(frozen=True)
-class ReadUpload:
-    """Read one upload: a film, the picture of its stored values, or a sentence for its owner that says why not."""
-
-    policy: DicomPolicy = DicomPolicy()
-
-    def __call__(self, upload: Upload) -> Film | np.ndarray | str:
-        """Never raises for a bad film."""
-        content = upload.content
-        try:
-            if not upload.vois:
-                return _picture(stored_values(content))
-            film = read_radiograph(content, policy=self.policy.reading(upload.vois[0]))
-            if film.facts.get("burned_in"):
-                return BURNED_IN
-            others = upload.vois[1:]
-            if film.facts.get("format") != "DICOM":
-                return Film(dict.fromkeys(upload.vois, film))
-            more = {voi: read_dicom(content, self.policy.reading(voi)) for voi in others}
-            return Film({upload.vois[0]: film} | more)
-        except RadiographError as error:
-            return str(error)
+def read_upload(upload: Upload) -> Film | np.ndarray | str:
+    """A film, the picture of its stored values, or a sentence for its owner that says why not; a bad film raises nothing."""
+    content, policy = upload.content, DicomPolicy()
+    try:
+        if not upload.vois:
+            return _picture(stored_values(content))
+        first, *others = upload.vois
+        film = read_radiograph(content, policy=policy.reading(first))
+        if film.facts.get("burned_in"):
+            return BURNED_IN
+        if film.facts.get("format") != "DICOM":
+            return Film(dict.fromkeys(upload.vois, film))
+        return Film({first: film} | {voi: read_dicom(content, policy.reading(voi)) for voi in others})
+    except RadiographError as error:
+        return str(error)
 
 
 def shown_size(rows: int, columns: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Audits on disk, and where new ones are made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -11,18 +11,12 @@ from app.numbers.audit import LONGEST, Audit, AuditError, places, read_audit
 from training.run.index import RunEntry
 
 
-@dataclass(frozen=True)
-class StoredAudit:
-    """An audit of the chosen runs.
-
-    Attributes:
-        file: the report.json that it was read from.
-        stale: names of runs whose checkpoint is newer than it.
-    """
+class StoredAudit(NamedTuple):
+    """An audit of the chosen runs."""
 
     audit: Audit
-    file: Path
-    stale: tuple[str, ...]
+    file: Path  # the report.json that it was read from
+    stale: list[str]  # names of runs whose checkpoint is newer than it
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -50,7 +44,7 @@ def audit(entries: Sequence[RunEntry]) -> StoredAudit | str | None:
         elif stored.covers(names):
             # The stamp of a run ends with the time of its checkpoint.
             stale = [e.name for e in entries if int(e.stamp.split()[-1]) > status.st_mtime_ns]
-            return StoredAudit(stored.only(names), file, tuple(stale))
+            return StoredAudit(stored.only(names), file, stale)
     return problem
 
 

@@ -25,19 +25,12 @@ READERS, READING_SECONDS = 2, 20.0
 HELD_BYTES = 512 << 20
 
 
-@dataclass
-class Reader:
+@st.cache_resource(show_spinner="Starting the film reader", on_release=lambda reader: reader[0].close())
+def _reader() -> "tuple[WorkerPool[Upload, Film | np.ndarray | str], threading.Lock]":
     """Processes that decode visitors' films, so that a film that crashes a codec takes nothing else with it."""
+    from app.reading.upload import read_upload
 
-    pool: "WorkerPool[Upload, Film | np.ndarray | str]"
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-@st.cache_resource(show_spinner="Starting the film reader", on_release=lambda reader: reader.pool.close())
-def _reader() -> Reader:
-    from app.reading.upload import ReadUpload
-
-    return Reader(WorkerPool(ReadUpload(), READERS, READING_SECONDS))
+    return WorkerPool(read_upload, READERS, READING_SECONDS), threading.Lock()
 
 
 @st.cache_resource(show_spinner=False)
@@ -63,9 +56,9 @@ def _read(contents: Sequence[bytes], vois: "tuple[Voi, ...]") -> "list[Film | np
     films = {key: film for key in keys if (film := held.get(key)) is not None}
     missing = {key: Upload(content, vois) for key, content in zip(keys, contents, strict=True) if key not in films}
     if missing:
-        reader = _reader()
-        with reader.lock:
-            results = list(reader.pool.results(missing.values()))
+        pool, lock = _reader()
+        with lock:
+            results = list(pool.results(missing.values()))
         for key, result in zip(missing, results, strict=True):
             film = f"reading it {result.how}: export it again" if isinstance(result, Lost) else result
             films[key] = film
@@ -84,15 +77,10 @@ def _bytes_of(film: "Film | np.ndarray | str") -> int:
 
 @dataclass
 class OwnFilms:
-    """The films that a run was trained and tested on, or why they can't be shown.
+    """The films that a run was trained and tested on, or why they can't be shown."""
 
-    Attributes:
-        cohort: the films, not decoded.
-        positions: place in the cohort by (split, row).
-    """
-
-    cohort: "Cohort | None" = None
-    positions: dict[tuple[str, int], int] = field(default_factory=dict)
+    cohort: "Cohort | None" = None  # not decoded
+    positions: dict[tuple[str, int], int] = field(default_factory=dict)  # in the cohort, by (split, row)
     problem: str = ""
 
 
@@ -109,8 +97,7 @@ def own_films(entry: RunEntry) -> OwnFilms:
         cohort = cohort_of(config, preprocessing_of(config))
     except (ValueError, OSError):  # their texts hold paths of the server
         return OwnFilms(problem="the films of the run are not on this machine any more")
-    table = cohort.table
-    keys = zip(table["split"].astype(str), table["row"].astype(int), strict=True)
+    keys = zip(cohort.table["split"].astype(str), cohort.table["row"].astype(int), strict=True)
     return OwnFilms(cohort, {key: position for position, key in enumerate(keys)})
 
 

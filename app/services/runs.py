@@ -1,5 +1,6 @@
 """The folder of runs, and which of them are chosen in the sidebar for all pages."""
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -57,13 +58,11 @@ def choose_runs() -> None:
 def _first_pair(runs: list[RunEntry]) -> list[str]:
     """A plain run and its twin by another method, where there are such; else the first two."""
     shared = ("dataset", "model", "seed", "split_seed", "external_sources")
-    for plain in runs:
-        settings = plain.header["settings"]
-        if settings.get("method") == "erm":
-            for twin in runs:
-                others = twin.header["settings"]
-                if others.get("method") != "erm" and all(others.get(name) == settings.get(name) for name in shared):
-                    return [plain.name, twin.name]
+    for plain, twin in itertools.permutations(runs, 2):
+        left, right = plain.header["settings"], twin.header["settings"]
+        by_method = left.get("method") == "erm" and right.get("method") != "erm"
+        if by_method and all(left.get(name) == right.get(name) for name in shared):
+            return [plain.name, twin.name]
     return [entry.name for entry in runs[:2]]
 
 
@@ -77,20 +76,15 @@ def require_runs(least: int = 1) -> list[RunEntry]:
     """The chosen runs; where there are too few, say what to do and end the page."""
     chosen = chosen_runs()
     if len(chosen) < least:
-        _ask_for_runs(least)
+        if scoring_runs():
+            st.write(f"Choose {'a checkpoint' if least == 1 else f'{least} checkpoints'} in the sidebar.")
+        else:
+            st.subheader("No run yet")
+            what = "This command trains two on synthetic films, in minutes:"
+            st.write(f"There is no trained run below `{runs_root()}`. {what}")
+            st.code("python -m training.train --dataset covid --paired", language=None)
+        st.stop()
     return chosen
-
-
-def _ask_for_runs(least: int) -> None:
-    if scoring_runs():
-        st.write(f"Choose {'a checkpoint' if least == 1 else f'{least} checkpoints'} in the sidebar.")
-    else:
-        st.subheader("No run yet")
-        st.write(
-            f"There is no trained run below `{runs_root()}`. This command trains two on synthetic films, in minutes:"
-        )
-        st.code("python -m training.train --dataset covid --paired", language=None)
-    st.stop()
 
 
 def choose_one(entries: list[RunEntry], key: str) -> RunEntry:

@@ -60,15 +60,13 @@ def form(entries: Sequence[RunEntry]) -> None:
     source = UPLOAD
     if root is not None:
         source = st.segmented_control("Films", [UPLOAD, FOLDER], default=UPLOAD, key="batch_from", required=True)
+    folder = root if source == FOLDER else None
     with st.form("batch", border=False, enter_to_submit=False):
         typed, files, own_key = "", [], True
-        if source == FOLDER and root is not None:
-            typed = st.selectbox(
-                "Folder, with all that lies below it: choose one, or type its path below the films' folder",
-                [WHOLE, *batches.film_folders(root)],
-                accept_new_options=True,
-                key="batch_folder",
-            )
+        if folder is not None:
+            what = "Folder, with all that lies below it: choose one, or type its path below the films' folder"
+            names = [WHOLE, *batches.film_folders(folder)]
+            typed = st.selectbox(what, names, accept_new_options=True, key="batch_folder")
             if batches.shared_key() is not None:
                 own_key = not st.checkbox(
                     "Results are to join with other tables of this server", key="batch_shared_key",
@@ -76,18 +74,14 @@ def form(entries: Sequence[RunEntry]) -> None:
                     "its tables. Else a new key is made for this job and thrown away.",
                 )  # fmt: skip
         else:
-            files = st.file_uploader(
-                "DICOM films; they stay in memory and are never written",
-                accept_multiple_files=True,
-                key="batch_uploads",
-            )
+            what = "DICOM films; they stay in memory and are never written"
+            files = st.file_uploader(what, accept_multiple_files=True, key="batch_uploads")
             st.caption(
                 "Results call them film 1, film 2, ... in the order of upload: by name, if you choose all at once. Their "
                 "names are not used."
             )
         policy = options()
-        names = ", ".join(entry.name for entry in entries)
-        st.caption(f"Checkpoints, from the sidebar: {names}.")
+        st.caption(f"Checkpoints, from the sidebar: {', '.join(entry.name for entry in entries)}.")
         submitted = st.form_submit_button("Score", icon=":material/play_arrow:")
     if root is None:
         st.caption(
@@ -97,7 +91,7 @@ def form(entries: Sequence[RunEntry]) -> None:
     if not submitted:
         return
     try:
-        films: Folder = LocalFolder(confined(root, typed)) if source == FOLDER and root is not None else uploads(files)
+        films: Folder = LocalFolder(confined(folder, typed)) if folder is not None else uploads(files)
         start(entries, films, policy, own_key)
     except (FilmsFolderError, JobError) as error:
         st.error(str(error), icon=":material/error:")
@@ -109,22 +103,14 @@ def options() -> DicomPolicy:
     """Which films are admitted, in plain words."""
     default = DicomPolicy()
     with st.expander("Which films are scored"):
-        views = st.multiselect(
-            "Views, as the header says; the checkpoints were trained on frontal films",
-            list(VIEWS),
-            default.views,
-            format_func=lambda name: VIEWS[name],
-            key="batch_views",
-        )
+        what = "Views, as the header says; the checkpoints were trained on frontal films"
+        views = st.multiselect(what, list(VIEWS), default.views, VIEWS.__getitem__, key="batch_views")
         modalities = st.multiselect(
-            "Modalities", list(MODALITIES), default.modalities, format_func=lambda name: MODALITIES[name],
-            key="batch_modalities",
-        )  # fmt: skip
-        anywhere = st.checkbox("Also films that state another part of the body than the chest", key="batch_parts")
-        raw = st.checkbox(
-            "Also films marked FOR PROCESSING: raw pixels of the detector, unlike any film of the training",
-            key="batch_raw",
+            "Modalities", list(MODALITIES), default.modalities, MODALITIES.__getitem__, key="batch_modalities"
         )
+        anywhere = st.checkbox("Also films that state another part of the body than the chest", key="batch_parts")
+        what = "Also films marked FOR PROCESSING: raw pixels of the detector, unlike any film of the training"
+        raw = st.checkbox(what, key="batch_raw")
     parts = (*default.body_parts, "OTHER") if anywhere else default.body_parts
     return DicomPolicy(modalities=tuple(modalities), views=tuple(views), body_parts=parts, for_processing=raw)
 
@@ -146,9 +132,7 @@ def start(entries: Sequence[RunEntry], films: Folder, policy: DicomPolicy, own_k
     """Submit the job; raises JobError."""
     if not policy.views or not policy.modalities:
         raise JobError("No film would be scored: choose a view and a modality.")
-    notice = RESEARCH_ONLY
-    if any(entry.synthetic for entry in entries):
-        notice = f"{notice} {SYNTHETIC}"
+    notice = f"{RESEARCH_ONLY} {SYNTHETIC}" if any(entry.synthetic for entry in entries) else RESEARCH_ONLY
     runs = {entry.name: entry.folder.resolve() for entry in entries}
     key = None if own_key else batches.shared_key()
     request = Request(films, runs, policy, isinstance(films, Uploads), notice, key)
@@ -165,10 +149,8 @@ def progress() -> None:
     if job.phase == "waiting":
         before = desk.before(job)
         others = "another job" if before == 1 else f"{before} other jobs"
-        st.info(
-            f"Your films wait for {others}: the server scores one job at a time. Yours starts by itself.",
-            icon=":material/hourglass_top:",
-        )
+        note = f"Your films wait for {others}: the server scores one job at a time. Yours starts by itself."
+        st.info(note, icon=":material/hourglass_top:")
     elif job.phase == "loading":
         st.progress(0.0, f"{job.total:,} files; loading the checkpoints" if job.total else "Listing the files")
     elif job.phase == "collecting":

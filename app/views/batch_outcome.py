@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.drawing.tables import three_decimals
 from app.jobs.batch_job import BatchJob
 from app.services import batches
 
@@ -92,7 +91,7 @@ def run_columns(runs: Sequence[str], score: str, call: str) -> "dict[str, Column
     config: dict[str, ColumnConfig] = {}
     for run, short in zip(runs, short_names(runs), strict=True):
         suffix = f" · {short}" if short else ""
-        config[run] = three_decimals(f"{score}{suffix}", help=run)
+        config[run] = st.column_config.NumberColumn(f"{score}{suffix}", format="%.3f", help=run)
         config[f"call: {run}"] = config[f"called: {run}"] = st.column_config.Column(f"{call}{suffix}", help=run)
     return config
 

@@ -14,9 +14,8 @@ from app.services.runs import require_runs
 from training.run.index import RunEntry, audit_folder
 
 WHAT = (
-    "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be predicted "
-    "from its features, and how it scores films whose lungs, or all but the border, are blanked. Each answer has an "
-    "interval."
+    "An audit asks whether a checkpoint uses the source of a film: errors by group, whether the source can be predicted from "
+    "its features, and how it scores films whose lungs, or all but the border, are blanked. Each answer has an interval."
 )
 COST = (
     "It scores {films:,} test and external films about {times} times and resamples their patients: minutes, up to half an "
@@ -116,13 +115,11 @@ def show(stored: audits.StoredAudit, entries: Sequence[RunEntry], output: Path, 
 def downloads(stored: audits.StoredAudit) -> None:
     """The report's own files; the notice is within them."""
     st.divider()
-    row = st.container(horizontal=True)
+    row, icon = st.container(horizontal=True), ":material/download:"
     file = stored.file.with_name(PAGE)
     if file.is_file():
-        row.download_button("Report as HTML", file.read_bytes, PAGE, "text/html", icon=":material/download:")
-    row.download_button(
-        "Report as JSON", stored.file.read_bytes, REPORT, "application/json", icon=":material/download:"
-    )
+        row.download_button("Report as HTML", file.read_bytes, PAGE, "text/html", icon=icon)
+    row.download_button("Report as JSON", stored.file.read_bytes, REPORT, "application/json", icon=icon)
     audited = stored.file.parent.name if stored.file.parent.parent.name == "audits" else ""
     if audited.count("+") > len(stored.audit.runs) - 1:
         st.caption("The files hold more runs than are chosen here: all that were audited together.")

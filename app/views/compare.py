@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import streamlit as st
 
-from app.drawing.tables import three_decimals
+from app.drawing.tables import decimals
 from app.numbers.pairs import JUDGED
 from app.services import films, models
 from app.services.runs import RESEARCH_ONLY, require_runs
@@ -43,11 +43,8 @@ def page() -> None:
 
 def uploaded(entries: Sequence[RunEntry]) -> Choice | None:
     """The visitor's film; each upload that can't be read gets a sentence."""
-    files = st.file_uploader(
-        "DICOM, PNG, JPEG or TIFF films; they stay in memory and are never written",
-        accept_multiple_files=True,
-        key="uploads",
-    )
+    what = "DICOM, PNG, JPEG or TIFF films; they stay in memory and are never written"
+    files = st.file_uploader(what, accept_multiple_files=True, key="uploads")
     if not files:
         st.caption("Films are told apart by their content. Several can be given at once.")
         return None
@@ -75,7 +72,7 @@ def one_of(choices: dict[str, Choice], entries: Sequence[RunEntry]) -> Choice:
         on_select="rerun",
         selection_mode="single-row",
         key="upload_table",
-        column_config={entry.name: three_decimals() for entry in entries},
+        column_config=decimals(*(entry.name for entry in entries)),
     )
     csv = table.assign(notice=RESEARCH_ONLY).to_csv(index=False)
     st.download_button("Scores as CSV", csv, "scores.csv", icon=":material/download:")
@@ -97,9 +94,8 @@ def own(entries: Sequence[RunEntry]) -> Choice | None:
     if sent is not None and sent in set(table["row"]):
         st.session_state["own_film"] = int(table.index[table["row"] == sent][0])
     names = [f"{row.source} · {row.target} · film {row.row}" for row in table.itertuples()]
-    number = st.selectbox(
-        f"Film of {entries[0].name}", range(len(names)), format_func=names.__getitem__, key="own_film"
-    )
+    what = f"Film of {entries[0].name}"
+    number = st.selectbox(what, range(len(names)), format_func=names.__getitem__, key="own_film")
     if number is None:
         return None
     row = table.iloc[number]

@@ -9,17 +9,8 @@ import streamlit as st
 
 from app.drawing import charts
 from app.drawing.pictures import put
-from app.drawing.tables import three_decimals
-from app.reading.film import (
-    FilmScore,
-    blank_parts,
-    counterfactuals,
-    evidence,
-    nearest_by_source,
-    overlay,
-    picture,
-    score_film,
-)
+from app.drawing.tables import decimals
+from app.reading import film as reading
 from app.reading.upload import Film
 from app.services import films, models
 from app.services.runs import choose_one
@@ -62,18 +53,13 @@ def ask(question: Callable[[Predictor, Radiograph], Answer], entry: RunEntry, fi
 
 def scores(entries: Sequence[RunEntry], choices: Mapping[str, Film]) -> pd.DataFrame:
     """A row a film, a column a run."""
-    columns = {e.name: [ask(score_film, e, film).score for film in choices.values()] for e in entries}
+    columns = {e.name: [ask(reading.score_film, e, film).score for film in choices.values()] for e in entries}
     return pd.DataFrame({"film": list(choices), **columns})
 
 
 def show(entries: list[RunEntry], film: Film, content: bytes | None, label: str | None) -> None:
-    """The page below the choice of a film.
-
-    Args:
-        content: bytes of an upload; None for a run's own film.
-        label: of a run's own film; None for an upload.
-    """
-    answers = {entry.name: ask(score_film, entry, film) for entry in entries}
+    """The page below the choice of a film, which has the `content` of an upload or the `label` of a run's own film."""
+    answers = {entry.name: ask(reading.score_film, entry, film) for entry in entries}
     if film.shown.facts.get("looks_inverted"):
         st.warning("This film still looks inverted (air bright). Scores of inverted films mean nothing.")
     left, right = st.columns([1, 2])
@@ -95,27 +81,17 @@ def show(entries: list[RunEntry], film: Film, content: bytes | None, label: str 
         reader(film, content)
 
 
-def score_table(entries: Sequence[RunEntry], answers: Mapping[str, FilmScore]) -> None:
+def score_table(entries: Sequence[RunEntry], answers: Mapping[str, reading.FilmScore]) -> None:
     """Scores and thresholds, drawn and as numbers."""
     table = pd.DataFrame(
-        {
-            "run": entry.name,
-            "score": answers[entry.name].score,
-            "threshold": entry.header["threshold"],
-            "called": answers[entry.name].prediction,
-            "logit": answers[entry.name].logit,
-            "difference": answers[entry.name].score - answers[entries[0].name].score,
-        }
-        for entry in entries
+        {"run": e.name, "score": a.score, "threshold": e.header["threshold"], "called": a.prediction, "logit": a.logit}
+        for e, a in zip(entries, answers.values(), strict=True)
     )
+    table["difference"] = table["score"] - table["score"].iloc[0]
     st.altair_chart(charts.score_lines(table), width="stretch")
     st.caption("Blue: calibrated model score of the positive class. Orange: threshold, fitted on validation films.")
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config={name: three_decimals() for name in ("score", "threshold", "logit")}
-        | {"difference": three_decimals("score minus first", "%+.3f")},
-    )
+    columns = decimals("score", "threshold", "logit") | decimals(difference="score minus first", form="%+.3f")
+    st.dataframe(table, hide_index=True, column_config=columns)
 
 
 @st.fragment
@@ -123,7 +99,7 @@ def view(film: Film) -> None:
     """The film, with a window that is for the eye alone."""
     place = st.empty()
     low, high = st.slider("Window, for the eye only: scores never change", 0.0, 1.0, (0.0, 1.0), 0.01, key="window")
-    put(place, picture(film.shown, (low + high) / 2, max(high - low, 0.01)), "the film as read, bone bright")
+    put(place, reading.picture(film.shown, (low + high) / 2, max(high - low, 0.01)), "the film as read, bone bright")
 
 
 def saliency(entries: Sequence[RunEntry], film: Film) -> None:
@@ -132,10 +108,10 @@ def saliency(entries: Sequence[RunEntry], film: Film) -> None:
     with st.spinner("Grad-CAM"):
         for entry in entries:
             try:
-                heats[entry.name] = ask(evidence, entry, film)
+                heats[entry.name] = ask(reading.evidence, entry, film)
             except ModelError as error:
                 st.warning(f"{entry.name}: {error}")
-    overlays(picture(film.shown), heats)
+    overlays(reading.picture(film.shown), heats)
     st.caption(
         "Grad-CAM: orange where the score comes from, on one scale for all: 0 is no evidence, full orange the strongest "
         "place of this film in that checkpoint. Compare places between checkpoints, not amounts: how strong the evidence "
@@ -150,14 +126,14 @@ def overlays(grey: np.ndarray, heats: Mapping[str, np.ndarray]) -> None:
     names = list(heats)
     for start in range(0, len(names), 3):
         for name, column in zip(names[start : start + 3], st.columns(3), strict=False):
-            put(column, overlay(grey, heats[name], opacity), name)
+            put(column, reading.overlay(grey, heats[name], opacity), name)
 
 
 def blanked(entries: Sequence[RunEntry], film: Film) -> None:
     """The score with one part of the film blanked at a time."""
-    table = pd.concat([ask(counterfactuals, e, film).assign(run=e.name) for e in entries], ignore_index=True)
+    table = pd.concat([ask(reading.counterfactuals, e, film).assign(run=e.name) for e in entries], ignore_index=True)
     preprocessing = models.model(entries[0]).predictor.checkpoint.preprocessing
-    images = blank_parts(preprocessing, film.readings[preprocessing.voi])
+    images = reading.blank_parts(preprocessing, film.readings[preprocessing.voi])
     for (name, image), column in zip(images.items(), st.columns(len(images)), strict=True):
         put(column, image[0].numpy(), "as it is" if name == "nothing" else f"{name} blanked")
     st.altair_chart(charts.counterfactual_bars(table), width="stretch")
@@ -166,13 +142,11 @@ def blanked(entries: Sequence[RunEntry], film: Film) -> None:
         "the training: trust large changes, not small ones. The lungs are two ellipses, the same for all films."
     )
     names = [entry.name for entry in entries]
-    st.dataframe(
-        table.pivot(index="part", columns="run", values="score").loc[list(images), names],
-        column_config={name: three_decimals() for name in names},
-    )
+    wide = table.pivot(index="part", columns="run", values="score").loc[list(images), names]
+    st.dataframe(wide, column_config=decimals(*names))
 
 
-def nearest(entries: list[RunEntry], answers: Mapping[str, FilmScore]) -> None:
+def nearest(entries: list[RunEntry], answers: Mapping[str, reading.FilmScore]) -> None:
     """The nearest training films from each source, by distance of the features."""
     entry = choose_one(entries, "nearest_of")
     reference, predictions = models.reference(entry), models.predictions(entry)
@@ -180,7 +154,7 @@ def nearest(entries: list[RunEntry], answers: Mapping[str, FilmScore]) -> None:
         st.info("This run kept no features of its training films; a run trained with this version does.")
         return
     features = answers[entry.name].features
-    neighbours = nearest_by_source(reference, predictions[predictions["split"] == "train"], features)
+    neighbours = reading.nearest_by_source(reference, predictions[predictions["split"] == "train"], features)
     distance = float(reference.distances(features[None])[0])
     likeness = "unlike" if distance > reference.limit else "like"
     st.write(
@@ -196,7 +170,7 @@ def nearest(entries: list[RunEntry], answers: Mapping[str, FilmScore]) -> None:
             if isinstance(radiograph, str):
                 column.caption(f"film {row['row']} · {caption}; without its picture: {radiograph}")
             else:
-                put(column, picture(radiograph), caption)
+                put(column, reading.picture(radiograph), caption)
 
 
 def reader(film: Film, content: bytes | None) -> None:
@@ -209,7 +183,7 @@ def reader(film: Film, content: bytes | None) -> None:
         stored = films.stored_picture(content)
         if not isinstance(stored, str):
             put(middle, stored, "before: the values as stored")
-    put(right, picture(film.shown), "after: what the checkpoints see")
+    put(right, reading.picture(film.shown), "after: what the checkpoints see")
     st.caption("No name, date or number of a patient is read for this page.")
 
 

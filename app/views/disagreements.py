@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.drawing import pair_charts
-from app.drawing.tables import three_decimals
+from app.drawing.tables import decimals
 from app.numbers.pairs import ERRORS, JUDGED, Pairing, RunFilms, keep, pair
 from app.services import models
 from app.services.runs import require_runs
@@ -31,10 +31,9 @@ def page() -> None:
         st.write("No test film is in all of these runs: choose runs of the same split.")
         return
     films = chosen_films(pairing.films)
-    apart = int(films["apart"].sum())
     st.write(
-        f"**{len(films):,}** of {len(pairing.films):,} test and external films; the checkpoints call **{apart:,}** of them "
-        f"differently, each at its own threshold."
+        f"**{len(films):,}** of {len(pairing.films):,} test and external films; the checkpoints call "
+        f"**{films['apart'].sum():,}** of them differently, each at its own threshold."
     )
     if films.empty:
         st.info("No film passes these filters: choose more sources, another split or all films.")
@@ -49,9 +48,10 @@ def page() -> None:
         "to open its film."
     )
     picked_in_table = table(films, pairing.names)
-    row = picked if picked is not None else picked_in_table
+    row = picked_in_table if picked is None else picked
     if row is not None:
-        open_film(row)
+        st.session_state["open_film"] = row
+        st.switch_page("views/compare.py")
 
 
 def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
@@ -79,19 +79,12 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
 
 def plot(films: pd.DataFrame, pairing: Pairing, thresholds: dict[str, float | None]) -> int | None:
     """The first run's scores against another's; the row of the film that was clicked."""
-    names = pairing.names
-    other = names[1]
+    names, other = pairing.names, pairing.names[1]
     if len(names) > 2:
         other = st.segmented_control("First run against", names[1:], default=other, required=True) or other
     labels = sorted(pairing.films["label"].dropna().unique())
-    chart = pair_charts.score_against_score(
-        films,
-        "score_0",
-        f"score_{names.index(other)}",
-        (names[0], other),
-        (thresholds[names[0]], thresholds[other]),
-        labels,
-    )
+    axes = [pair_charts.Axis(f"score_{names.index(name)}", name, thresholds[name]) for name in (names[0], other)]
+    chart = pair_charts.score_against_score(films, axes, labels)
     state = st.altair_chart(chart, width="stretch", key=PLOT, on_select="rerun", selection_mode=pair_charts.PICKED)
     points = state.selection.get(pair_charts.PICKED, [])
     return int(points[0]["row"]) if points else None
@@ -99,7 +92,7 @@ def plot(films: pd.DataFrame, pairing: Pairing, thresholds: dict[str, float | No
 
 def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
     """All films with all scores; the row of the film that was selected."""
-    scores = {f"score_{i}": three_decimals(name) for i, name in enumerate(names)}
+    scores = {f"score_{i}": name for i, name in enumerate(names)}
     wrong = films["wrong"].map(lambda count: "no label" if pd.isna(count) else f"{count:.0f} of {len(names)}")
     rows = films.assign(wrong=wrong)[["row", "spread", "split", "source", "label", "wrong", *scores]]
     state = st.dataframe(
@@ -111,33 +104,18 @@ def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
         column_config={
             "row": st.column_config.NumberColumn("film", format="%d", help="Its row in the data of the first run."),
             "split": "set",
-            "spread": three_decimals("largest difference"),
             "wrong": st.column_config.TextColumn(
                 "called wrong", help="How many checkpoints, each at its own threshold."
             ),
-            **scores,
+            **decimals(spread="largest difference", **scores),
         },
     )
     columns = [films[name].tolist() for name in ("row", "source", "label")]
     named = {row: f"film {row} · {source} · {label or 'no label'}" for row, source, label in zip(*columns, strict=True)}
-    typed = st.selectbox(
-        "Tick a row to open its film, or choose it here",
-        list(named),
-        index=None,
-        format_func=named.__getitem__,
-        placeholder="number of a film",
-        key="disagreement_film",
-    )
+    what, inside = "Tick a row to open its film, or choose it here", "number of a film"
+    typed = st.selectbox(what, list(named), None, named.__getitem__, placeholder=inside, key="disagreement_film")
     ticked = state.selection.rows
-    if ticked and ticked[0] < len(films):
-        return int(films["row"].iloc[ticked[0]])
-    return typed
-
-
-def open_film(row: int) -> None:
-    """Show the film on the page that compares the checkpoints on it."""
-    st.session_state["open_film"] = row
-    st.switch_page("views/compare.py")
+    return int(films["row"].iloc[ticked[0]]) if ticked and ticked[0] < len(films) else typed
 
 
 page()

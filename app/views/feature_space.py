@@ -111,13 +111,8 @@ def choose_epoch(epochs: Sequence[int]) -> int:
     if button.button(title, icon=icon, key="map_play", width="stretch", on_click=partial(play, epochs)):
         state["map_moved"] = None  # the clock starts when the whole page has been drawn again
         st.rerun()
-    epoch = slider.select_slider(
-        "Epoch",
-        epochs,
-        key="map_epoch",
-        format_func=lambda epoch: f"after epoch {epoch}" if epoch else "before training",
-    )
-    return int(epoch)
+    after = {epoch: f"after epoch {epoch}" if epoch else "before training" for epoch in epochs}
+    return int(slider.select_slider("Epoch", epochs, key="map_epoch", format_func=after.__getitem__))
 
 
 def play(epochs: Sequence[int]) -> None:
@@ -187,11 +182,9 @@ def pairs(sides: Sequence[Side], epoch: int) -> None:
     st.subheader("What EnD pulls and pushes")
     cosines = pd.concat([cosines_by_epoch(side.run).assign(run=side.entry.name) for side in sides])
     if cosines["cosine"].notna().any():
-        st.altair_chart(
-            checkpoint_charts.cosine_lines(cosines.dropna(), epoch),
-            width="stretch",
-            alt="Mean cosine of two kinds of pairs of films over the epochs, for each run",
-        )
+        chart = checkpoint_charts.cosine_lines(cosines.dropna(), epoch)
+        what = "Mean cosine of two kinds of pairs of films over the epochs, for each run"
+        st.altair_chart(chart, width="stretch", alt=what)
     else:
         st.write("There are no such pairs: every label comes from a source of its own.")
     st.caption(

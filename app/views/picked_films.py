@@ -9,7 +9,7 @@ from app.drawing import checkpoint_charts
 from app.drawing.map_sides import Side, named, named_groups, scores_of
 from app.drawing.markdown import escaped
 from app.drawing.pictures import put
-from app.drawing.tables import three_decimals
+from app.drawing.tables import decimals
 from app.services.films import own_films, read_own
 
 PICTURES = 6
@@ -45,17 +45,15 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
     st.subheader("Picked films")
     table = scores_of(sides)
     groups = named_groups(sides, table)
-    names = [*groups, *(f"film {row.row} · {row.source} · {row.label}" for row in table.itertuples())]
-    options = dict(zip(names, [*groups.values(), *([film] for film in table.index)], strict=True))
+    options = groups | {f"film {row.row} · {row.source} · {row.label}": [row.Index] for row in table.itertuples()}
 
     def choose() -> None:
         name = st.session_state.get("map_choice")
         set_picked(sorted(options.get(str(name), [])), set())
 
-    st.selectbox(
-        "Pick a group or a film", names, None, key="map_choice", on_change=choose, placeholder="or pick in a map above"
-    )
-    rows = table.loc[[film for film in table.index if film in picked]]
+    what, where = "Pick a group or a film", "or pick in a map above"
+    st.selectbox(what, list(options), None, key="map_choice", on_change=choose, placeholder=where)
+    rows = table[table.index.isin(picked)]
     if rows.empty:
         st.write("None yet.")
         return
@@ -66,12 +64,8 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
     count = "1 film" if len(rows) == 1 else f"{len(rows)} films"
     order = ", those first whose scores are furthest apart" if len(columns) == 2 and len(rows) > 1 else ""
     st.write(f"{count}{order}.")
-    st.dataframe(
-        rows.rename(columns={"row": "film"}),
-        hide_index=True,
-        height=min(38 + 35 * len(rows), 290),
-        column_config={name: three_decimals() for name in columns},
-    )
+    table, height = rows.rename(columns={"row": "film"}), min(38 + 35 * len(rows), 290)
+    st.dataframe(table, hide_index=True, height=height, column_config=decimals(*columns))
     pictures(sides, rows.head(PICTURES))
 
 
@@ -80,14 +74,12 @@ def pictures(sides: Sequence[Side], rows: pd.DataFrame) -> None:
     from app.reading.film import picture  # imports torch: not before a film is picked
 
     problems = []
-    for film, place in zip(rows.index, st.columns(PICTURES), strict=False):
-        row = rows.loc[film]
-        side = next(side for side in sides if film in set(side.films["film"]))
-        caption = escaped(f"film {row['row']} · {row['source']} · {row['label']}")
-        radiograph = read_own(own_films(side.entry), str(row["split"]), int(row["row"]))
+    for row, place in zip(rows.itertuples(), st.columns(PICTURES), strict=False):
+        side = next(side for side in sides if side.films["film"].eq(row.Index).any())
+        radiograph = read_own(own_films(side.entry), str(row.split), int(row.row))
         if isinstance(radiograph, str):
             problems.append(radiograph)
         else:
-            put(place, picture(radiograph), caption)
+            put(place, picture(radiograph), escaped(f"film {row.row} · {row.source} · {row.label}"))
     if problems:
         st.caption(f"Without pictures: {problems[0]}.")

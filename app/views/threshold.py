@@ -8,23 +8,15 @@ import streamlit as st
 
 from app.drawing import checkpoint_charts
 from app.drawing.markdown import escaped
-from app.numbers.operating_point import (
-    OWN,
-    OperatingPoint,
-    at_prevalence,
-    flag,
-    in_a_thousand,
-    presets,
-    validation_films,
-)
+from app.numbers import operating_point as numbers
 from app.services import models
 from app.services.runs import choose_one, require_runs
 from training.bias.numbers.groups import ALL_FILMS
 from training.bias.numbers.metrics import MINIMUM_PATIENTS, PredictionsError, roc_points
+from training.bias.numbers.uncertainty import Interval
 from training.run.index import RunEntry
 
 METRICS = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
-CANNOT = "cannot conclude"
 
 
 def page() -> None:
@@ -44,58 +36,53 @@ def page() -> None:
     if predictions is None:
         st.write(f"{escaped(entry.name)} kept no predictions of its films, so no threshold can be tried.")
         return
-    validation = validation_films(predictions)
+    validation = numbers.validation_films(predictions)
     try:
         curve = roc_points(validation, positive)
-        points = presets(validation, positive, own)
-        st.fragment(controls)(entry, validation, positive, curve, points)
+        presets = numbers.presets(validation, positive, own)
+        st.fragment(controls)(entry, validation, positive, curve, presets)
     except PredictionsError as error:
         st.write(f"The validation films of {escaped(entry.name)} allow no threshold: {error}.")
 
 
 def controls(
-    entry: RunEntry, validation: pd.DataFrame, positive: str, curve: pd.DataFrame, points: Mapping[str, float]
+    entry: RunEntry, validation: pd.DataFrame, positive: str, curve: pd.DataFrame, presets: Mapping[str, float]
 ) -> None:
     """The two sliders, and all that follows from them."""
     key = f"threshold of {entry.name}"
-    st.session_state.setdefault(key, points[OWN])
+    st.session_state.setdefault(key, presets[numbers.OWN])
     left, right = st.columns(2)
-    threshold = float(
-        left.slider(f"Score from which a film is called {positive}", 0.0, 1.0, step=0.001, format="%.3f", key=key)
-    )
+    what = f"Score from which a film is called {positive}"
+    threshold = float(left.slider(what, 0.0, 1.0, step=0.001, format="%.3f", key=key))
     share = float((validation["target"] == positive).mean())
     start = min(max(round(200 * share) / 2, 0.5), 95.0)
     percent = right.slider(f"Prevalence of {positive}", 0.5, 95.0, start, 0.5, format="%.1f %%", key="prevalence")
     right.caption(f"Among validation films {100 * share:.0f} %; where a model is to be used it will be another.")
     with st.container(horizontal=True):
-        for name, value in points.items():
+        for name, value in presets.items():
             title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
             st.button(title, key=f"{key} {name}", on_click=partial(use, key, value))
     point = models.threshold_effect(entry, threshold)
-    table = at_prevalence(point, percent / 100)
+    table = numbers.at_prevalence(point, percent / 100)
     everything = table.iloc[0]
-    left, right = st.columns([1, 1])
-    with left:
-        st.altair_chart(
-            checkpoint_charts.operating_curve(curve, marks(point)),
-            width="stretch",
-            alt="ROC curve of the validation films with the operating point marked",
-        )
+    left, right = st.columns(2)
+    chart = checkpoint_charts.operating_curve(curve, marks(point))
+    left.altair_chart(chart, width="stretch", alt="ROC curve of the validation films with the operating point marked")
     with right:
-        for first in (0, 2):
-            for (name, title), place in zip(list(METRICS.items())[first : first + 2], st.columns(2), strict=True):
-                known = pd.notna(everything[name])
-                place.metric(title, f"{everything[name]:.3f}" if known else "–", border=True)
-                place.caption(bounds(everything, name) if known else CANNOT)
+        for (name, title), place in zip(METRICS.items(), [*st.columns(2), *st.columns(2)], strict=True):
+            value, low, high = everything[[name, f"{name}_low", f"{name}_high"]]
+            place.metric(title, "–" if pd.isna(value) else f"{value:.3f}", border=True)
+            interval = "no interval" if pd.isna(low) else f"95 %: {low:.3f} to {high:.3f}"
+            place.caption("cannot conclude" if pd.isna(value) else interval)
         if everything[["sensitivity", "specificity"]].notna().all():
-            st.write(in_a_thousand(everything["sensitivity"], everything["specificity"], percent / 100))
+            st.write(numbers.in_a_thousand(everything["sensitivity"], everything["specificity"], percent / 100))
         st.caption(
             "ROC of all validation films: each threshold trades false alarms against films that are missed. The large "
             "diamond is the threshold above; smaller marks are where it puts each source that has enough patients."
         )
     by_source(table, positive, percent)
     st.markdown("To train with this operating point (nothing is set or written here):")
-    st.code(f"python -m training.train ... {flag(validation, positive, threshold)}", language=None)
+    st.code(f"python -m training.train ... {numbers.flag(validation, positive, threshold)}", language=None)
     st.caption(
         "Training fits its threshold on validation films: Youden's J (sensitivity + specificity - 1 as large as can be), or "
         "the highest threshold that reaches a sensitivity. The flag above is the nearest to the slider."
@@ -107,13 +94,7 @@ def use(key: str, value: float) -> None:
     st.session_state[key] = value
 
 
-def bounds(row: pd.Series, metric: str) -> str:
-    """The 95 % interval of a metric in words."""
-    low, high = row[f"{metric}_low"], row[f"{metric}_high"]
-    return f"95 %: {low:.3f} to {high:.3f}" if pd.notna(low) else "no interval"
-
-
-def marks(point: OperatingPoint) -> pd.DataFrame:
+def marks(point: numbers.OperatingPoint) -> pd.DataFrame:
     """Where the threshold lies on the ROC plane: over all films first, then for sources of enough patients."""
     rates = point.rates.pivot(index="group", columns="metric", values="estimate")
     rates = rates.reindex(point.rates["group"].unique())
@@ -126,12 +107,8 @@ def by_source(table: pd.DataFrame, positive: str, percent: float) -> None:
     titles = {"group": "films of", "ill": f"with {positive}", "well": "without"}
     rows = table[["group", "films", "patients", "ill", "well"]].rename(columns=titles)
     for name, title in METRICS.items():
-        rows[title] = [
-            f"{row[name]:.2f} ({row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f})"
-            if pd.notna(row[name])
-            else CANNOT
-            for _, row in table.iterrows()
-        ]
+        bounds = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
+        rows[title] = [f"{Interval(*values):.2f}" for values in bounds]
     st.dataframe(rows, hide_index=True)
     st.caption(
         f"Cannot conclude: fewer than {MINIMUM_PATIENTS} patients in the class that the number is about; PPV and NPV need "
