@@ -13,13 +13,7 @@ import pandas as pd
 from sklearn.metrics import balanced_accuracy_score
 
 from training.bias.numbers.metrics import MINIMUM_PATIENTS, Difference, ratio
-from training.bias.numbers.uncertainty import (
-    NO_INTERVAL,
-    Interval,
-    detectable_difference,
-    intervals,
-    resampling_strata,
-)
+from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, detectable_difference, intervals, resampling_strata
 from training.bias.questions.probing import (
     Kind,
     ProbedClass,
