@@ -8,7 +8,7 @@ import pandas as pd
 
 from training.bias.numbers.calibration import fit_threshold
 from training.bias.numbers.groups import ALL_FILMS
-from training.bias.numbers.metrics import FilmMetrics, Stacked, read_films, shortfall
+from training.bias.numbers.metrics import film_metrics, read_films, shortfall, stacked
 from training.bias.numbers.uncertainty import NO_INTERVAL, intervals, percentile_interval, resampling_strata
 
 RATES = ("sensitivity", "specificity")
@@ -53,17 +53,17 @@ def operating_point(
     source = validation["source"].astype(str).to_numpy()
     rows = {ALL_FILMS: np.arange(len(source))} | {name: np.flatnonzero(source == name) for name in np.unique(source)}
     records: list[dict[str, Any]] = []
-    measures = []
+    rates_of = []
     for name, at in rows.items():
         part = validation.iloc[at]
         ill = part["target"] == positive
         counts = {"films": len(part), "patients": part["patient"].nunique()}
         counts |= {"ill": part["patient"][ill].nunique(), "well": part["patient"][~ill].nunique()}
         records += [{"group": str(name), "metric": m, **counts, "note": shortfall(part, m, positive)} for m in RATES]
-        measures.append(FilmMetrics(films[at], RATES))
+        rates_of.append(film_metrics(films[at], RATES))
     rates = pd.DataFrame(records)
     stratum = resampling_strata(films.patient, pd.factorize(source)[0], films.target)
-    bounds, _, drawn = intervals(Stacked(measures).values, stratum, resamples, seed)
+    bounds, _, drawn = intervals(stacked(rates_of), stratum, resamples, seed)
     known = (rates["note"] == "").to_numpy()
     kept = [interval if measured else NO_INTERVAL for interval, measured in zip(bounds, known, strict=True)]
     table = pd.DataFrame(kept, columns=["estimate", "low", "high"], dtype=float)

@@ -22,7 +22,7 @@ from rich.table import Table
 from scipy.special import expit
 from scipy.stats import binomtest, norm
 
-from training.bias.numbers.auroc import StratifiedAuroc, auroc_difference, auroc_permutation_p
+from training.bias.numbers.auroc import auroc_difference, auroc_permutation_p, stratified_auroc
 from training.bias.numbers.groups import group_metrics
 from training.bias.numbers.uncertainty import Interval, intervals, percentile_interval, resampling_strata
 from training.console.commandline import Parser
@@ -77,9 +77,9 @@ def coverage(simulations: int = 2000, resamples: int = 2000, patients: int = 200
     for number in range(simulations):
         films = simulate_cohort(np.random.default_rng([seed, number]), patients)
         one_source = np.zeros(len(films.patient), int)
-        auroc = StratifiedAuroc(films.is_positive, films.scores, films.patient, one_source)
+        auroc = stratified_auroc(films.is_positive, films.scores, films.patient, one_source)
         stratum = resampling_strata(films.patient, one_source, films.is_positive.astype(int))
-        (interval,), _, drawn = intervals(auroc.values, stratum, resamples, number)
+        (interval,), _, drawn = intervals(auroc, stratum, resamples, number)
         covered["BCa"] += _contains(interval, TRUE_AUROC)
         covered["percentile"] += _contains(percentile_interval(interval.estimate, drawn[0]), TRUE_AUROC)
     return covered

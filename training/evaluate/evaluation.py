@@ -189,7 +189,7 @@ def show_comparison(rows: pd.DataFrame, console: Console) -> None:
         table.add_column(heading, justify="right" if number else "left", no_wrap=number)
     known = rows[rows["difference"].notna()]
     for _, row in known.iterrows():
-        difference = Interval(row["difference"], row["low"], row["high"])
+        difference = Interval.of(row, "difference")
         name = f"{row['part']}, {metric_name(row['metric'])}"
         numbers = (f"{row['reference']:.3f}", f"{row['other']:.3f}", f"{difference:+.3f}", f"{row['p_holm']:.3f}")
         table.add_row(name, *numbers, row["verdict"])

@@ -106,10 +106,7 @@ def require_highdicom() -> None:
 
 
 def write_derived(
-    source: bytes,
-    make: Callable[[Dataset, datetime], Dataset],
-    path: Path,
-    made: datetime | None = None,
+    source: bytes, make: Callable[[Dataset, datetime], Dataset], path: Path, made: datetime | None = None
 ) -> Path:
     """Make an object from the tags of a film and write it, whole or not at all.
 

@@ -238,11 +238,7 @@ def about_folder(options: argparse.Namespace, subjects: list[Subject], surveyed:
         "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "films": "a folder of DICOM files",
         "source": options.source_tag,
-        "files": {
-            "counts": plain(surveyed.counts),
-            "facts": surveyed.facts,
-            "notes": notes,
-        },
+        "files": {"counts": plain(surveyed.counts), "facts": surveyed.facts, "notes": notes},
         "resamples": options.resamples,
         "permutations": options.permutations,
         "seed": options.seed,

@@ -1,9 +1,7 @@
 """Metrics as functions of patient weights: their intervals, comparisons and tests.
 
-A `Measure` holds some films, sorted and summed once, and gives its metrics for any weights of their patients. Every number
-of the audit is one measure and a choice of weights:
-
-    weights, patients x resamples  ->  Measure.values  ->  metrics x resamples
+A `Statistic` holds some films, sorted and summed once, and gives its metrics for any weights of their patients. Every number
+of the audit is one statistic and a choice of weights, patients x resamples in, metrics x resamples out:
 
     all ones                                 the estimate
     how often each patient was drawn         bootstrap resamples: the interval

@@ -7,9 +7,16 @@ two models' ranks: Bandos, Rockette and Gur, Statistics in Medicine 2005, here p
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, Difference, PooledAuroc, Ranking, SwappedDifference
+from training.bias.numbers.metrics import (
+    MINIMUM_PATIENTS,
+    Ranking,
+    Statistic,
+    paired_difference,
+    pooled_auroc,
+    swapped_difference,
+)
 from training.bias.numbers.uncertainty import (
     NO_INTERVAL,
     Interval,
@@ -21,8 +28,10 @@ from training.bias.numbers.uncertainty import (
 )
 
 
-class StratifiedAuroc:
-    """AUROC over pairs of films within a stratum, averaged over columns of scores: a `Measure` of one value.
+def stratified_auroc(
+    is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, stratum: np.ndarray
+) -> Statistic:
+    """AUROC over pairs of films within a stratum, averaged over columns of scores; NaN where no stratum has both classes.
 
     Concordant pairs summed over strata, divided by all pairs summed over strata: how strata compare with one another has
     no influence.
@@ -30,16 +39,9 @@ class StratifiedAuroc:
     Args:
         scores: films x columns (seeds).
     """
-
-    def __init__(self, is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, stratum: np.ndarray) -> None:
-        rows = mixed_strata(is_positive, stratum)
-        self._columns = [
-            PooledAuroc([Ranking(is_positive[r], column[r], patient[r]) for r in rows]) for column in scores.T
-        ]
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """1 x resamples; NaN where no stratum has both classes."""
-        return np.mean([column.values(weights) for column in self._columns], axis=0)
+    rows = mixed_strata(is_positive, stratum)
+    columns = [pooled_auroc([Ranking(is_positive[r], column[r], patient[r]) for r in rows]) for column in scores.T]
+    return lambda weights: np.mean([column(weights) for column in columns], axis=0)
 
 
 def mixed_strata(is_positive: np.ndarray, stratum: np.ndarray) -> list[np.ndarray]:
@@ -56,19 +58,17 @@ def auroc_interval(
     seed: int = 0,
     stratum: np.ndarray | None = None,
 ) -> Interval:
-    """AUROC with its interval over patients; several score columns (seeds) are averaged in each resample.
-
-    NaN below ten patients in either class.
+    """AUROC with its interval over patients; NaN below ten patients in either class.
 
     Args:
-        scores: films x seeds, or films.
+        scores: films x seeds (averaged in each resample), or films.
         seed: the same seed and patients give the same resamples, so differences pair.
-        stratum: of each film; only pairs of films within a stratum count (and only strata of both classes).
+        stratum: of each film; only pairs of films within a stratum count.
     """
     films = _PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return NO_INTERVAL
-    (interval,), _, _ = intervals(films.auroc(scores).values, films.resampling, resamples, seed)
+    (interval,), _, _ = intervals(films.auroc(scores), films.resampling, resamples, seed)
     return interval
 
 
@@ -88,8 +88,8 @@ def auroc_difference(
     films = _PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return NO_INTERVAL, float("nan")
-    difference = Difference(films.auroc(scores), films.auroc(reference))
-    (interval,), _, drawn = intervals(difference.values, films.resampling, resamples, seed)
+    difference = paired_difference(films.auroc(scores), films.auroc(reference))
+    (interval,), _, drawn = intervals(difference, films.resampling, resamples, seed)
     return interval, detectable_difference(drawn[0])
 
 
@@ -107,19 +107,17 @@ def auroc_permutation_p(
     Scores are replaced by mid-ranks within model, seed and stratum, so that models on different scales stay comparable.
 
     Args:
-        scores: films x seeds, or films; `reference` has the same shape.
-        stratum: of each film; only pairs within a stratum count.
+        scores: as in `auroc_interval`; `reference` has the same shape.
     """
     films = _PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return float("nan")
     both = np.concatenate([films.ranks(reference), films.ranks(scores)])
     patient = np.concatenate([films.patient, films.patient + films.patients])
-    auroc = StratifiedAuroc(np.tile(films.is_positive, 2), both, patient, np.tile(films.stratum, 2))
-    difference = SwappedDifference(auroc)
-    permuted = permutation(difference.values, films.patients, permutations, seed)
-    observed = difference.values(np.zeros((films.patients, 1)))
-    return permutation_p(float(observed[0, 0]), permuted[0])
+    auroc = stratified_auroc(np.tile(films.is_positive, 2), both, patient, np.tile(films.stratum, 2))
+    difference = swapped_difference(auroc)
+    permuted = permutation(difference, films.patients, permutations, seed)
+    return permutation_p(float(difference(np.zeros((films.patients, 1)))[0, 0]), permuted[0])
 
 
 class _PairFilms(NamedTuple):
@@ -150,16 +148,11 @@ class _PairFilms(NamedTuple):
     def resampling(self) -> np.ndarray:
         return resampling_strata(self.patient, self.stratum, self.is_positive.astype(int))
 
-    def auroc(self, scores: np.ndarray) -> StratifiedAuroc:
-        return StratifiedAuroc(self.is_positive, self._columns(scores), self.patient, self.stratum)
+    def auroc(self, scores: np.ndarray) -> Statistic:
+        return stratified_auroc(self.is_positive, self._columns(scores), self.patient, self.stratum)
 
     def ranks(self, scores: np.ndarray) -> np.ndarray:
-        columns = self._columns(scores)
-        ranks = np.empty_like(columns, dtype=float)
-        for value in np.unique(self.stratum):
-            rows = self.stratum == value
-            ranks[rows] = rankdata(columns[rows], axis=0)
-        return ranks
+        return pd.DataFrame(self._columns(scores)).groupby(self.stratum).rank().to_numpy()
 
     def _columns(self, scores: np.ndarray) -> np.ndarray:
         return scores.reshape(len(scores), -1)[self.chosen]

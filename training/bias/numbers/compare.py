@@ -6,6 +6,7 @@ Medicine 2005), so that models on different scales stay exchangeable. Family-wis
 Journal of Statistics 1979.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,20 +18,19 @@ from training.bias.numbers.auroc import mixed_strata
 from training.bias.numbers.groups import alignment, group_names
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
-    Difference,
     FilmColumns,
-    FilmMetrics,
-    Lowest,
-    Measure,
-    PooledAuroc,
     PredictionsError,
     Ranking,
-    Stacked,
-    SwappedDifference,
+    Statistic,
+    film_metrics,
     metric_names,
+    paired_difference,
+    pooled_auroc,
     read_films,
     require_columns,
     shortfall,
+    stacked,
+    swapped_difference,
 )
 from training.bias.numbers.uncertainty import (
     detectable_difference,
@@ -68,7 +68,7 @@ def compare(
     Args:
         reference: predictions of one model; films without a target are left out.
         other: predictions of another for the same films, paired by `file`, in any order.
-        positive: name of the positive class, or None where there is none (only the accuracies then).
+        positive: None where there is no positive class (only the accuracies then).
         majority: of the training films, from `majority_targets`; with it, aligned and conflicting films are compared too.
 
     Returns:
@@ -93,24 +93,24 @@ def compare(
     ]
     known = [i for i, row in enumerate(rows) if not row.note]
     if known:
-        reference_measure = Stacked([rows[i].measure([first[at] for at in rows[i].blocks]) for i in known])
-        other_measure = Stacked([rows[i].measure([second[at] for at in rows[i].blocks]) for i in known])
-        both_measure = Stacked(
-            [rows[i].measure([_as_one_sample(first[at], second[at], count) for at in rows[i].blocks]) for i in known]
-        )
+
+        def statistic(block: Callable[[np.ndarray], FilmColumns]) -> Statistic:
+            return stacked([rows[i].statistic([block(at) for at in rows[i].blocks]) for i in known])
+
+        models = statistic(first.__getitem__), statistic(second.__getitem__)
+        both = statistic(lambda at: _as_one_sample(first[at], second[at], count))
         stratum = resampling_strata(first.patient, pd.factorize(reference["source"])[0], first.target)
-        difference = Difference(other_measure, reference_measure)
-        gaps, methods, drawn = intervals(difference.values, stratum, resamples, seed)
-        permuted = permutation(SwappedDifference(both_measure).values, count, permutations, seed)
-        points = np.hstack([measure.values(np.ones((count, 1))) for measure in (reference_measure, other_measure)])
+        gaps, methods, drawn = intervals(paired_difference(models[1], models[0]), stratum, resamples, seed)
+        permuted = permutation(swapped_difference(both), count, permutations, seed)
+        points = np.hstack([model(np.ones((count, 1))) for model in models])
         for number, i in enumerate(known):
             gap, method = gaps[number], methods[number]
             if rows[i].part == WORST_GROUP:  # the jackknife of a minimum says nothing
                 gap, method = percentile_interval(gap.estimate, drawn[number]), "percentile"
             records[i] |= {"reference": points[number, 0], "other": points[number, 1], "difference": gap.estimate}
             records[i] |= {"low": gap.low, "high": gap.high, "method": method}
-            records[i] |= {"p": permutation_p(gap.estimate, permuted[number])}
-            records[i] |= {"detectable": detectable_difference(drawn[number])}
+            p, detectable = permutation_p(gap.estimate, permuted[number]), detectable_difference(drawn[number])
+            records[i] |= {"p": p, "detectable": detectable}
     frame = pd.DataFrame(records).reindex(columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
     frame["p_holm"] = holm(frame["p"].to_numpy())
     frame["verdict"] = [_verdict(row) for _, row in frame.iterrows()]
@@ -173,12 +173,12 @@ class _Row(NamedTuple):
     def films(self) -> np.ndarray:
         return np.concatenate([np.empty(0, int), *self.blocks])
 
-    def measure(self, blocks: list[FilmColumns]) -> Measure:
+    def statistic(self, blocks: list[FilmColumns]) -> Statistic:
         """The metric, from a model's films in each block."""
         if self.part == WITHIN_SOURCES:
-            return PooledAuroc([Ranking(films.is_positive, films.ranking, films.patient) for films in blocks])
-        measures = [FilmMetrics(films, (self.metric,)) for films in blocks]
-        return Lowest(measures) if self.part == WORST_GROUP else Stacked(measures)
+            return pooled_auroc([Ranking(films.is_positive, films.ranking, films.patient) for films in blocks])
+        metric = stacked([film_metrics(films, (self.metric,)) for films in blocks])
+        return (lambda weights: metric(weights).min(axis=0, keepdims=True)) if self.part == WORST_GROUP else metric
 
 
 def _rows(table: pd.DataFrame, films: FilmColumns, positive: str | None, majority: dict[str, str]) -> list[_Row]:
@@ -204,8 +204,6 @@ def _rows(table: pd.DataFrame, films: FilmColumns, positive: str | None, majorit
 
 def _as_one_sample(first: FilmColumns, second: FilmColumns, patients: int) -> FilmColumns:
     """Both models' films as films of different patients, their order taken from mid-ranks within each model."""
-    ranked = [replace(films, ranking=rankdata(films.ranking)) for films in (first, second)]
-    ranked[1] = replace(ranked[1], patient=ranked[1].patient + patients)
-    return FilmColumns(
-        *(np.concatenate(columns) for columns in zip(*(vars(films).values() for films in ranked), strict=True))
-    )
+    first = replace(first, ranking=rankdata(first.ranking))
+    second = replace(second, ranking=rankdata(second.ranking), patient=second.patient + patients)
+    return FilmColumns(*map(np.concatenate, zip(vars(first).values(), vars(second).values(), strict=True)))

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from training.bias.numbers.compare import LEVEL, holm
 from training.bias.numbers.groups import ALL_FILMS, group_names
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, Stacked, require_columns
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Statistic, require_columns, stacked
 from training.bias.numbers.uncertainty import over_chunks, permutation_p
 
 ATTRIBUTES = ("source", "view", "sex", "age_band", "manufacturer")
@@ -144,7 +144,7 @@ def _permuted(rows: list[_Row], permutations: int, seed: int) -> list[tuple[floa
     side = np.zeros(here.max() + there.max() + 2)
     side[: here.max() + 1] = 1
     patient = np.concatenate([here, there + here.max() + 1])
-    distances = Stacked([_Distance(np.concatenate(row.values()), patient, row.attribute == "score") for row in rows])
+    distances = stacked([_distance(np.concatenate(row.values()), patient, row.attribute == "score") for row in rows])
     few = int(min(side.sum(), len(side) - side.sum()))
 
     def draw(first: int, count: int) -> np.ndarray:
@@ -154,35 +154,30 @@ def _permuted(rows: list[_Row], permutations: int, seed: int) -> list[tuple[floa
             column[rng.choice(len(side), few, replace=False, shuffle=False)] = 1
         return sides
 
-    observed = distances.values(side[:, None])[:, 0]
-    permuted = over_chunks(distances.values, draw, len(side), permutations)
+    observed = distances(side[:, None])[:, 0]
+    permuted = over_chunks(distances, draw, len(side), permutations)
     return [
         (float(distance), float(np.quantile(by_chance, 1 - LEVEL)), permutation_p(distance, by_chance))
         for distance, by_chance in zip(observed, permuted, strict=True)
     ]
 
 
-class _Distance:
-    """Distance between the films of patients on one side and of those on the other: a `Measure` of one value.
+def _distance(values: np.ndarray, patient: np.ndarray, ordered: bool) -> Statistic:
+    """Distance between the films of the patients of weight 1 and those of the patients of weight 0."""
+    value, distinct = pd.factorize(values, sort=True)
+    shape = (len(distinct), int(patient.max()) + 1)
+    films = csr_array((np.ones(len(value)), (value, patient)), shape=shape)  # of each value and patient
+    total = np.bincount(value).astype(float)[:, None]
 
-    Weights are 1 for the patients of one side and 0 for those of the other.
-    """
-
-    def __init__(self, values: np.ndarray, patient: np.ndarray, ordered: bool) -> None:
-        value, distinct = pd.factorize(values, sort=True)
-        shape = (len(distinct), int(patient.max()) + 1)
-        self._films = csr_array((np.ones(len(value)), (value, patient)), shape=shape)  # of each value and patient
-        self._total = np.bincount(value).astype(float)[:, None]
-        self._ordered = ordered
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        difference = self._films @ weights
-        size, everything = difference.sum(axis=0), int(self._total.sum())
+    def distance(weights: np.ndarray) -> np.ndarray:
+        difference: np.ndarray = films @ weights
+        size, everything = difference.sum(axis=0), int(total.sum())
         # n1 / N1 - (n - n1) / (N - N1), in place: there are as many rows as distinct scores.
         difference *= 1 / size + 1 / (everything - size)
-        difference -= self._total / (everything - size)
-        if self._ordered:
+        difference -= total / (everything - size)
+        if ordered:
             np.cumsum(difference, axis=0, out=difference)
         np.abs(difference, out=difference)
-        distance: np.ndarray = difference.max(axis=0) if self._ordered else difference.sum(axis=0) / 2
-        return distance[None]
+        return (difference.max(axis=0) if ordered else difference.sum(axis=0) / 2)[None]
+
+    return distance

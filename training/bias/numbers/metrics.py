@@ -9,7 +9,7 @@ equal width, closed on the left (scores of 1 are in the last), and the score of 
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,11 +25,8 @@ class PredictionsError(ValueError):
     """A table that can't be measured; the message is a sentence for the user."""
 
 
-class Measure(Protocol):
-    """One or several statistics of some films, as a function of patient weights."""
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """Statistics x resamples, from weights of patients x resamples."""
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""From weights of patients x resamples to values x resamples."""
 
 
 @dataclass(frozen=True)
@@ -129,97 +126,64 @@ def shortfall(table: pd.DataFrame, metric: str, positive: str | None) -> str:
     return f"cannot conclude: {fewest} patient{'s' if fewest != 1 else ''}{whose}, {MINIMUM_PATIENTS} are needed"
 
 
-class FilmMetrics:
-    """Metrics of some films: rows of `values` are the metrics in the order asked for.
+def film_metrics(films: FilmColumns, metrics: Sequence[str]) -> Statistic:
+    """Metrics of some films in the order asked for, NaN where a class has no weight.
 
     Args:
         metrics: names from `METRICS`; `shortfall` says whether there are enough patients.
     """
+    patients, patient = np.unique(films.patient, return_inverse=True)
+    columns = {name: _RATIOS[name].columns(films) for name in metrics if name in _RATIOS}
+    names, cuts = list(columns), np.cumsum([block.shape[1] for block in columns.values()])[:-1]
+    sums_by_patient = _sum_by(patient, np.hstack(list(columns.values()))) if columns else None
+    ranked = "auroc" in metrics or "auprc" in metrics
+    ranking = Ranking(films.is_positive, films.ranking, films.patient) if ranked else None
 
-    def __init__(self, films: FilmColumns, metrics: Sequence[str]) -> None:
-        self._metrics = tuple(metrics)
-        self._patients, patient = np.unique(films.patient, return_inverse=True)
-        columns = {name: _RATIOS[name].columns(films) for name in self._metrics if name in _RATIOS}
-        self._rows = {}
-        start = 0
-        for name, block in columns.items():
-            self._rows[name] = slice(start, start + block.shape[1])
-            start += block.shape[1]
-        self._sums = _sum_by(patient, np.hstack(list(columns.values()))) if columns else None
-        ranked = "auroc" in self._metrics or "auprc" in self._metrics
-        self._ranking = Ranking(films.is_positive, films.ranking, films.patient) if ranked else None
+    def values(weights: np.ndarray) -> np.ndarray:
+        result = {}
+        if sums_by_patient is not None:
+            sums = sums_by_patient.T @ np.take(weights, patients, axis=0)
+            result = {name: _RATIOS[name].value(part) for name, part in zip(names, np.split(sums, cuts), strict=True)}
+        if ranking is not None:
+            ordered = ranking.weighted(weights)
+            result |= {"auroc": ratio(ordered.wins, ordered.pairs), "auprc": ordered.average_precision}
+        return np.stack([result[name] for name in metrics])
 
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """Metrics x resamples; NaN where a class has no weight."""
-        values = {}
-        if self._sums is not None:
-            sums = self._sums.T @ np.take(weights, self._patients, axis=0)
-            values = {name: _RATIOS[name].value(sums[rows]) for name, rows in self._rows.items()}
-        if self._ranking is not None:
-            ranked = self._ranking.weighted(weights)
-            values |= {"auroc": ratio(ranked.wins, ranked.pairs), "auprc": ranked.average_precision}
-        return np.stack([values[name] for name in self._metrics])
+    return values
 
 
-class PooledAuroc:
+def pooled_auroc(rankings: Sequence["Ranking"]) -> Statistic:
     """AUROC over the pairs of films within each ranking: concordant pairs by all pairs, both summed over rankings."""
 
-    def __init__(self, rankings: Sequence["Ranking"]) -> None:
-        self._rankings = rankings
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """1 x resamples; NaN where no ranking has both classes."""
-        ranked = [ranking.weighted(weights) for ranking in self._rankings]
+    def values(weights: np.ndarray) -> np.ndarray:
+        ranked = [ranking.weighted(weights) for ranking in rankings]
         return ratio(np.sum([r.wins for r in ranked], axis=0), np.sum([r.pairs for r in ranked], axis=0))[None]
 
-
-class Stacked:
-    """The values of several measures, one below the other."""
-
-    def __init__(self, measures: Sequence[Measure]) -> None:
-        self._measures = measures
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """Every row of each measure, in their order."""
-        return np.concatenate([measure.values(weights) for measure in self._measures])
+    return values
 
 
-class Lowest:
-    """The lowest of several measures of one value each."""
-
-    def __init__(self, measures: Sequence[Measure]) -> None:
-        self._all = Stacked(measures)
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """1 x resamples; NaN where one of the measures is."""
-        return self._all.values(weights).min(axis=0, keepdims=True)
+def stacked(statistics: Sequence[Statistic]) -> Statistic:
+    """The values of several statistics, one below the other."""
+    return lambda weights: np.concatenate([statistic(weights) for statistic in statistics])
 
 
-class Difference:
+def paired_difference(other: Statistic, reference: Statistic) -> Statistic:
     """`other` minus `reference`, both read with the same weights, so that their resamples pair."""
-
-    def __init__(self, other: Measure, reference: Measure) -> None:
-        self._other, self._reference = other, reference
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """In the shape of either measure."""
-        return self._other.values(weights) - self._reference.values(weights)
+    return lambda weights: other(weights) - reference(weights)
 
 
-class SwappedDifference:
-    """Second model minus first, where some patients' two models are swapped: `weights` is 1 for these patients, else 0.
+def swapped_difference(both: Statistic) -> Statistic:
+    """Second model minus first, where some patients' two models are swapped: weights are 1 for these patients, else 0.
 
     Args:
         both: of both models' films as one sample, in which the patients of the second model come after those of the first.
     """
 
-    def __init__(self, both: Measure) -> None:
-        self._both = both
+    def values(swapped: np.ndarray) -> np.ndarray:
+        first = np.concatenate([1 - swapped, swapped])
+        return both(1 - first) - both(first)
 
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        """In the shape of `both`."""
-        first = np.concatenate([1 - weights, weights])
-        return self._both.values(1 - first) - self._both.values(first)
+    return values
 
 
 class Ranked(NamedTuple):
@@ -274,7 +238,7 @@ def point_metric(table: pd.DataFrame, metric: str, positive: str | None) -> floa
     if shortfall(table, metric, positive):
         return float("nan")
     films = read_films(table, positive)
-    return float(FilmMetrics(films, (metric,)).values(np.ones((films.patient.max() + 1, 1)))[0, 0])
+    return float(film_metrics(films, (metric,))(np.ones((films.patient.max() + 1, 1)))[0, 0])
 
 
 def reliability_curve(table: pd.DataFrame, positive: str) -> pd.DataFrame:

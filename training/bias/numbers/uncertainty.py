@@ -8,23 +8,20 @@ Bootstrap Methods and their Application, 1997, section 5.3.2.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import cpu_count
 from scipy.stats import norm, t
 from threadpoolctl import threadpool_limits
 
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, ratio
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Statistic, ratio
 
 # Below this many patients, a cell could lose so many in a resample that it is hardly measured: cells are strata then.
 FEW_PATIENTS = 30
 # Patient weights that a thread holds at a time: enough to be worth a call, few enough for the cache.
 CHUNK = 2**19
 TAILS = np.array([0.025, 0.975])
-
-Statistic = Callable[[np.ndarray], np.ndarray]
-"""From weights of patients x resamples to statistics x resamples, as `Measure.values`."""
 
 
 class Interval(NamedTuple):
@@ -36,6 +33,11 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, row: Any, estimate: str = "estimate") -> "Interval":
+        """From the columns `estimate`, low and high of a row of a table."""
+        return cls(row[estimate], row["low"], row["high"])
 
     def __format__(self, form: str) -> str:
         if math.isnan(self.estimate):
@@ -120,7 +122,6 @@ def over_chunks(
 
     Args:
         draw: weights of patients x count from the first column and the count.
-        columns: number of columns in all.
     """
     size = max(4, min(64, CHUNK // patients))
     # Our threads take the cores; those of BLAS would only wait for one another.

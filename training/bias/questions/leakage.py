@@ -12,14 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import balanced_accuracy_score
 
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, Difference, ratio
-from training.bias.numbers.uncertainty import (
-    NO_INTERVAL,
-    Interval,
-    detectable_difference,
-    intervals,
-    resampling_strata,
-)
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Statistic, paired_difference, ratio
+from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, detectable_difference, intervals, resampling_strata
 from training.bias.questions.probing import (
     Kind,
     ProbedClass,
@@ -80,7 +74,6 @@ def source_leak(features: np.ndarray, source: np.ndarray, target: np.ndarray, pa
     Args:
         features: films x width.
         source: of each film; within a class, sources of fewer than ten patients are left out.
-        patient: of each film; folds never divide a patient.
     """
     classes = probed_classes(source, target, patient)
     if not classes:
@@ -124,8 +117,6 @@ def probe(
         features: films x width.
         attribute: of each film; missing values (None, NaN, empty) are left out, and so are, within a class, values of fewer
             than ten patients.
-        patient: of each film; folds never divide a patient.
-        name: of the attribute, for the result.
         permutations: refits under the null; 99 take about 10 s for 1,000 films, of the MLP 15 s.
         seed: of folds, permutations, resamples and the MLP's first weights.
 
@@ -141,17 +132,14 @@ def probe(
     values = _value_table(value, target, patient, right, classes)
     table = _class_table(values, classes)
     note = _note(name, values, int((~recorded).sum()), classes)
-    nan = float("nan")
     if not classes:
-        return Probe(name, kind, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values)
-    (interval,), _, _ = intervals(_LeakMeasure(right, classes).values, _resampling(classes), resamples, seed)
-    leak, low, high = interval
+        return Probe(name, kind, *[float("nan")] * 8, note, table, values)
+    (interval,), _, _ = intervals(_leak(right, classes), _resampling(classes), resamples, seed)
     chance = float(table["chance"].mean())
-
     refits = refitted_leaks(features, classes, kind, permutations, seed)
     return Probe(
-        name, kind, leak, low, high, chance,
-        normalised=(leak - chance) / (1 - chance),
+        name, kind, *interval, chance,
+        normalised=(interval.estimate - chance) / (1 - chance),
         p=float(np.mean(refits >= refits[0])),
         null_mean=float(refits[1:].mean()),
         null_high=float(np.percentile(refits[1:], 95)),
@@ -176,8 +164,7 @@ def leak_difference(
     level of 0.05). All NaN where no class has two values of enough patients.
 
     Args:
-        reference: films x width.
-        other: films x width (which may differ), the same films in the same order.
+        reference: films x width; `other` has the same films in the same order, their width may differ.
         attribute: see `probe`.
     """
     recorded, value = _recorded(attribute)
@@ -185,31 +172,25 @@ def leak_difference(
     if not classes:
         return NO_INTERVAL, float("nan")
     before, after = (
-        _LeakMeasure(right_guesses(features[recorded], classes, "linear", seed), classes)
-        for features in (reference, other)
+        _leak(right_guesses(features[recorded], classes, "linear", seed), classes) for features in (reference, other)
     )
-    (interval,), _, drawn = intervals(Difference(after, before).values, _resampling(classes), resamples, seed)
+    (interval,), _, drawn = intervals(paired_difference(after, before), _resampling(classes), resamples, seed)
     return interval, detectable_difference(drawn[0])
 
 
-class _LeakMeasure:
-    """The leak as a `Measure`, from whether the probe calls each film of each class right."""
-
-    def __init__(self, right: list[np.ndarray], classes: list[ProbedClass]) -> None:
-        patient, cell = _patients_and_cells(classes)
-        sums = np.zeros((2, cell.max() + 1, patient.max() + 1))
-        np.add.at(sums, (slice(None), cell, patient), np.stack([np.concatenate(right), np.ones(len(cell))]))  # type: ignore[arg-type]
-        self._right, self._films = sums
-        sizes = [len(np.unique(c.value)) for c in classes]
-        self._share = np.repeat([1 / (size * len(classes)) for size in sizes], sizes)
-
-    def values(self, weights: np.ndarray) -> np.ndarray:
-        leak: np.ndarray = self._share @ ratio(self._right @ weights, self._films @ weights)
-        return leak[None]
+def _leak(right: list[np.ndarray], classes: list[ProbedClass]) -> Statistic:
+    """The leak, from whether the probe calls each film of each class right."""
+    patient, cell = _patients_and_cells(classes)
+    sums = np.zeros((2, cell.max() + 1, patient.max() + 1))
+    np.add.at(sums, (slice(None), cell, patient), np.stack([np.concatenate(right), np.ones(len(cell))]))  # type: ignore[arg-type]
+    hits, films = sums
+    sizes = [len(np.unique(c.value)) for c in classes]
+    share = np.repeat([1 / (size * len(classes)) for size in sizes], sizes)
+    return lambda weights: (share @ ratio(hits @ weights, films @ weights))[None]
 
 
 def _resampling(classes: list[ProbedClass]) -> np.ndarray:
-    """Strata of the patients of `_LeakMeasure`."""
+    """Strata of the patients of `_leak`."""
     patient, cell = _patients_and_cells(classes)
     return resampling_strata(patient, cell, np.zeros_like(cell))
 
@@ -258,8 +239,6 @@ def _note(name: str, values: pd.DataFrame, missing: int, classes: list[ProbedCla
         cells = ", ".join(f"{row.value} in {row.target} ({row.patients})" for row in small.itertuples())
         sentences.append(f"Left out, with fewer than {MINIMUM_PATIENTS} patients: {cells}.")
     if not classes:
-        sentences.append(
-            f"Cannot conclude: no target class has two values of {MINIMUM_PATIENTS} patients or more, so nothing can be told "
-            "apart within a class."
-        )
+        few = f"no target class has two values of {MINIMUM_PATIENTS} patients or more"
+        sentences.append(f"Cannot conclude: {few}, so nothing can be told apart within a class.")
     return " ".join(sentences)

@@ -48,12 +48,7 @@ class ProbedClass(NamedTuple):
 def probed_classes(
     value: np.ndarray, target: np.ndarray, patient: np.ndarray, seed: int = 0, folds: int = FOLDS
 ) -> list[ProbedClass]:
-    """Target classes that can be probed; within a class, values of fewer than ten patients are left out.
-
-    Args:
-        value: of the attribute, of each film.
-        patient: of each film; folds never divide a patient.
-    """
+    """Target classes that can be probed, folds by patient; within a class, values of fewer than ten patients are left out."""
     classes = []
     for name in np.unique(target):
         keep = target == name

@@ -4,7 +4,7 @@ The evidence is not the AUROC for the label. It is the AUROC for the source's us
 means the same whether or not label and source are correlated in the test films.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,11 +20,9 @@ _USUAL = "for the label that is usual at the film's source"
 
 
 class Cue(NamedTuple):
-    """What the scores under one perturbation can show.
+    """What the model reads where the scores of the perturbed `films` give clear evidence.
 
     Attributes:
-        films: name of the perturbed films in a sentence.
-        name: what the model reads where the evidence is clear.
         removed: whether the perturbation removes the cue, so that a fall of the AUROC is the evidence. Otherwise only the
             cue is left, and a high AUROC is the evidence.
     """
@@ -79,13 +77,13 @@ def shortcut_table(
     labelled = intact["target"].notna().to_numpy()
     films = intact[labelled]
     scores = {"intact": films["score"].to_numpy()} | {name: values[labelled] for name, values in perturbed.items()}
+    target, patient = films["target"].to_numpy(), films["patient"].to_numpy()
     usual = films["source"].map(majority)
-    label = _aurocs(scores, films["target"] == positive, films["patient"], None, resamples, seed)
     known = usual.notna().to_numpy()
     of_known = {name: values[known] for name, values in scores.items()}
-    usual_label = _aurocs(
-        of_known, usual[known] == positive, films["patient"][known], films["target"][known], resamples, seed
-    )
+    label = _aurocs(scores, target == positive, patient, None, resamples, seed)
+    is_usual = (usual[known] == positive).to_numpy()
+    usual_label = _aurocs(of_known, is_usual, patient[known], target[known], resamples, seed)
     rows = []
     for against, aurocs in {"label": label, "usual label": usual_label}.items():
         for name, (auroc, change) in aurocs.items():
@@ -117,7 +115,7 @@ def findings(table: pd.DataFrame) -> list[str]:
         {row["shortcut"]: row for row in table[table["against"] == name].to_dict("records")}
         for name in ("label", "usual label")
     )
-    intact = _interval(usual.pop("intact"))
+    intact = Interval.of(usual.pop("intact"))
     if np.isnan(intact.estimate):
         sentences = [
             f"Intact films: cannot conclude whether the score follows the source. That needs films of one label, of "
@@ -129,35 +127,29 @@ def findings(table: pd.DataFrame) -> list[str]:
     for name, row in usual.items():
         cue, reads = CUES[name], row["found"]
         if reads is None:
-            for_label = _interval(label[name])
+            for_label = Interval.of(label[name])
             auroc = "AUROC undefined" if np.isnan(for_label.estimate) else f"AUROC {for_label:.2f}"
             sentences.append(f"{cue.films}: {auroc} for the label; cannot conclude whether the model reads {cue.name}.")
             continue
         before = f", {intact.estimate:.2f} on intact films" if cue.removed else ""
         verdict = "the model reads" if reads else "not shown that the model reads"
-        sentences.append(f"{cue.films}: AUROC {_interval(row):.2f} {_USUAL}{before}: {verdict} {cue.name}.")
+        sentences.append(f"{cue.films}: AUROC {Interval.of(row):.2f} {_USUAL}{before}: {verdict} {cue.name}.")
     return sentences
 
 
 def _aurocs(
     scores: dict[str, np.ndarray],
-    is_positive: pd.Series,
-    patient: pd.Series,
-    stratum: pd.Series | None,
+    is_positive: np.ndarray,
+    patient: np.ndarray,
+    stratum: np.ndarray | None,
     resamples: int,
     seed: int,
 ) -> dict[str, tuple[Interval, Interval]]:
     """AUROC under each name, and that AUROC minus the intact films', over pairs within a stratum."""
-    positive, patients, within = (
-        is_positive.to_numpy(),
-        patient.to_numpy(),
-        None if stratum is None else stratum.to_numpy(),
-    )
-    intact = scores["intact"]
     return {
         name: (
-            auroc_interval(positive, values, patients, resamples, seed, within),
-            auroc_difference(positive, values, intact, patients, resamples, seed, within)[0],
+            auroc_interval(is_positive, values, patient, resamples, seed, stratum),
+            auroc_difference(is_positive, values, scores["intact"], patient, resamples, seed, stratum)[0],
         )
         for name, values in scores.items()
     }
@@ -175,7 +167,3 @@ def _reads_cue(cue: Cue, intact: Interval, auroc: Interval, change: Interval) ->
 
 def _is_clear(auroc: Interval) -> bool:
     return auroc.estimate >= CLEAR_AUROC and auroc.low > 0.5
-
-
-def _interval(row: dict[Any, Any]) -> Interval:
-    return Interval(row["estimate"], row["low"], row["high"])

@@ -41,36 +41,49 @@ Perturbation = Callable[[FilmBatch], Tensor]
 """Gives perturbed pixels of the same shape and leaves its input alone."""
 
 
-def border_only(films: FilmBatch) -> Tensor:
-    """Keep the outermost tenth along each edge, without the corners, and fill all else with mid-grey."""
-    return torch.where(_border(films.pixels), films.pixels, FILL)
+def _coordinates(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the pixels' centres, from -1 to 1: y as a column and x as a row."""
+    size = pixels.shape[-1]
+    at = (torch.arange(size, device=pixels.device) + 0.5) * 2 / size - 1
+    return at[:, None], at[None, :]
 
 
-def corners_only(films: FilmBatch) -> Tensor:
-    """Keep the four corners, without the film's outermost twentieth, and fill all else with mid-grey."""
-    return torch.where(_corners(films.pixels), films.pixels, FILL)
+def _edges(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether a pixel is in a corner, and its distance from the nearest edge as a fraction of the side."""
+    y, x = _coordinates(pixels)
+    down, across = (1 - y.abs()) / 2, (1 - x.abs()) / 2
+    return (down < CORNER_HEIGHT) & (across < CORNER_WIDTH), torch.minimum(down, across)
 
 
-def corners_blanked(films: FilmBatch) -> Tensor:
-    """Fill with mid-grey what `corners_only` keeps."""
-    return torch.where(_corners(films.pixels), FILL, films.pixels)
+def _border(pixels: Tensor) -> Tensor:
+    """The outermost tenth along each edge, without the corners."""
+    corner, edge = _edges(pixels)
+    return ~corner & (edge < BORDER)
 
 
-def border_blanked(films: FilmBatch) -> Tensor:
-    """Fill with mid-grey what `border_only` keeps."""
-    return torch.where(_border(films.pixels), FILL, films.pixels)
+def _corners(pixels: Tensor) -> Tensor:
+    """The four corners, without the film's outermost twentieth."""
+    corner, edge = _edges(pixels)
+    return corner & (edge >= CORNER_FRAME)
 
 
-def left_half_blanked(films: FilmBatch) -> Tensor:
-    """Fill the left half of the picture with mid-grey; it shows the patient's right."""
-    _, x = _coordinates(films.pixels)
-    return torch.where(x < 0, FILL, films.pixels)
+def _ellipses(pixels: Tensor) -> Tensor:
+    y, x = _coordinates(pixels)
+    across, down = (x.abs() - LUNG_CENTRE[0]) / LUNG_AXES[0], (y - LUNG_CENTRE[1]) / LUNG_AXES[1]
+    return across**2 + down**2 < 1
 
 
-def right_half_blanked(films: FilmBatch) -> Tensor:
-    """Fill the right half of the picture with mid-grey; it shows the patient's left."""
-    _, x = _coordinates(films.pixels)
-    return torch.where(x > 0, FILL, films.pixels)
+def _only(region: Callable[[Tensor], Tensor]) -> Perturbation:
+    """Fill all but the region with mid-grey."""
+    return lambda films: torch.where(region(films.pixels), films.pixels, FILL)
+
+
+def _blanked(region: Callable[[Tensor], Tensor]) -> Perturbation:
+    """Fill the region with mid-grey."""
+    return lambda films: torch.where(region(films.pixels), FILL, films.pixels)
+
+
+border_only, corners_only, corners_blanked = _only(_border), _only(_corners), _blanked(_corners)
 
 
 def lungs_removed(films: FilmBatch) -> Tensor:
@@ -117,41 +130,11 @@ class Counterfactual(NamedTuple):
 
 
 COUNTERFACTUALS: dict[str, Counterfactual] = {
-    "border": Counterfactual(border_blanked, "All but the outer border is left."),
+    "border": Counterfactual(_blanked(_border), "All but the outer border is left."),
     "corners": Counterfactual(
         corners_blanked, "All but the corners is left: no lead marker and no text that sits there."
     ),
     "lungs": Counterfactual(lungs_removed, "All but the lungs is left: bones, soft tissue, devices, markers, border."),
-    "left half": Counterfactual(left_half_blanked, "Only the right of the picture."),
-    "right half": Counterfactual(right_half_blanked, "Only the left of the picture."),
+    "left half": Counterfactual(_blanked(lambda pixels: _coordinates(pixels)[1] < 0), "Only the right of the picture."),
+    "right half": Counterfactual(_blanked(lambda pixels: _coordinates(pixels)[1] > 0), "Only the left of the picture."),
 }
-
-
-def _coordinates(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the pixels' centres, from -1 to 1: y as a column and x as a row."""
-    size = pixels.shape[-1]
-    at = (torch.arange(size, device=pixels.device) + 0.5) * 2 / size - 1
-    return at[:, None], at[None, :]
-
-
-def _edges(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether a pixel is in a corner, and its distance from the nearest edge as a fraction of the side."""
-    y, x = _coordinates(pixels)
-    down, across = (1 - y.abs()) / 2, (1 - x.abs()) / 2
-    return (down < CORNER_HEIGHT) & (across < CORNER_WIDTH), torch.minimum(down, across)
-
-
-def _border(pixels: Tensor) -> Tensor:
-    corner, edge = _edges(pixels)
-    return ~corner & (edge < BORDER)
-
-
-def _corners(pixels: Tensor) -> Tensor:
-    corner, edge = _edges(pixels)
-    return corner & (edge >= CORNER_FRAME)
-
-
-def _ellipses(pixels: Tensor) -> Tensor:
-    y, x = _coordinates(pixels)
-    across, down = (x.abs() - LUNG_CENTRE[0]) / LUNG_AXES[0], (y - LUNG_CENTRE[1]) / LUNG_AXES[1]
-    return across**2 + down**2 < 1

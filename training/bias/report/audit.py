@@ -74,11 +74,7 @@ def audit(
 
 
 def describe(
-    evidence: Sequence[Evidence],
-    about: dict[str, Any],
-    resamples: int = 2000,
-    permutations: int = 2000,
-    seed: int = 0,
+    evidence: Sequence[Evidence], about: dict[str, Any], resamples: int = 2000, permutations: int = 2000, seed: int = 0
 ) -> BiasReport:
     """All that every checkpoint says of films without labels: a report whose `runs` and `comparisons` are empty.
 
@@ -148,12 +144,7 @@ def feature_map(features: np.ndarray, table: pd.DataFrame, seed: int) -> pd.Data
 
 
 def _by_group(
-    table: pd.DataFrame,
-    positive: str | None,
-    usual: dict[str, str],
-    by: Sequence[str],
-    resamples: int,
-    seed: int,
+    table: pd.DataFrame, positive: str | None, usual: dict[str, str], by: Sequence[str], resamples: int, seed: int
 ) -> dict[str, GroupMetrics]:
     """Metrics for each grouping of the films, and for aligned against conflicting films where these are known."""
     groupings = dict.fromkeys((*GROUPINGS, *((name,) for name in by)))

@@ -146,7 +146,7 @@ def _gap(run: RunAudit, kind: str, metric: str, column: str) -> tuple[float, str
     if kind == "worst":
         worst = Interval(row["worst"], row["worst_low"], row["worst_high"])
         return float(worst.estimate), f"worst {metric} {worst:.3f}, {row['worst_group']}; {measured}"
-    gap = Interval(row["difference"], row["low"], row["high"])
+    gap = Interval.of(row, "difference")
     return float(gap.estimate), f"{metric} by {column}: difference {gap:.3f}; {measured}"
 
 
@@ -156,7 +156,7 @@ def _leak(run: RunAudit, attribute: str) -> tuple[float, str]:
     if rows.empty:
         return math.nan, f"no class has ten patients in each of two values of {attribute}"
     row = rows.iloc[int(rows["leak"].argmax())]
-    leak = Interval(row["leak"], row["low"], row["high"])
+    leak = Interval.of(row, "leak")
     return float(leak.estimate), f"{row['kind']} probe of {attribute}: {leak:.3f}, chance {row['chance']:.3f}"
 
 
@@ -166,7 +166,7 @@ def _shortcut(run: RunAudit, name: str) -> tuple[float, str]:
         rows = rows[(rows["shortcut"] == name) & (rows["against"] == "usual label") & rows["estimate"].notna()]
     if rows.empty:
         return math.nan, f"no AUROC under the perturbation {name}"
-    auroc = Interval(*rows.iloc[0][["estimate", "low", "high"]])
+    auroc = Interval.of(rows.iloc[0])
     return float(auroc.estimate), f"{name}: AUROC {auroc:.3f}"
 
 
@@ -183,5 +183,5 @@ def _metric(run: RunAudit, metric: str, split: str | None) -> tuple[float, str]:
     row = rows.iloc[0]
     if pd.isna(row["estimate"]):
         return math.nan, str(row["note"])
-    value = Interval(row["estimate"], row["low"], row["high"])
+    value = Interval.of(row)
     return float(value.estimate), f"{metric} on {where} {value:.3f}"

@@ -131,7 +131,7 @@ def comparison_rows(rows: pd.DataFrame) -> list[dict[Any, Any]]:
 
 def span(row: dict[Any, Any] | pd.Series, value: str = "estimate", form: str = ".3f") -> str:
     """`0.814 (0.752 to 0.861)` from the columns `value`, low and high, or `cannot conclude`."""
-    return f"{Interval(row[value], row['low'], row['high']):{form}}"
+    return f"{Interval.of(row, value):{form}}"
 
 
 def share(row: dict[Any, Any] | pd.Series) -> str:

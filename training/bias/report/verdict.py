@@ -135,7 +135,7 @@ def _fields(run: RunAudit) -> Check | None:
 
 def _by_group(values: pd.DataFrame, metric: str) -> dict[str, Interval]:
     rows = values[values["metric"] == metric]
-    return {row["group"]: Interval(row["estimate"], row["low"], row["high"]) for _, row in rows.iterrows()}
+    return {row["group"]: Interval.of(row) for _, row in rows.iterrows()}
 
 
 def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:

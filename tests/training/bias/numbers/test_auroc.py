@@ -8,8 +8,8 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
-from training.bias.numbers.auroc import StratifiedAuroc, auroc_difference, auroc_interval, auroc_permutation_p
-from training.bias.numbers.metrics import SwappedDifference
+from training.bias.numbers.auroc import auroc_difference, auroc_interval, auroc_permutation_p, stratified_auroc
+from training.bias.numbers.metrics import swapped_difference
 
 
 def films(seed: int = 0, patients: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,10 +27,10 @@ def alike(count: int) -> np.ndarray:
 
 def test_auroc_of_resamples_is_that_of_repeated_films() -> None:
     positive, score, patient = films()
-    auroc = StratifiedAuroc(positive, score[:, None], patient, alike(len(patient)))
+    auroc = stratified_auroc(positive, score[:, None], patient, alike(len(patient)))
     weights = np.random.default_rng(1).integers(0, 4, (80, 20))
     expected = [roc_auc_score(positive.repeat(w), score.repeat(w)) for w in weights[patient].T]
-    np.testing.assert_allclose(auroc.values(weights.astype(float))[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(auroc(weights.astype(float))[0], expected, rtol=1e-12)
 
 
 def test_the_auroc_interval_agrees_with_scipy_over_patients() -> None:
@@ -84,11 +84,11 @@ def test_swaps_are_real_swaps_of_mid_ranks() -> None:
     positive, score, patient = films(patients=12)
     other = np.exp(score) + np.random.default_rng(1).normal(0, 2, len(score))
     ranks = rankdata(score), rankdata(other)
-    both = StratifiedAuroc(
+    both = stratified_auroc(
         np.tile(positive, 2), np.concatenate(ranks)[:, None], np.r_[patient, patient + 12], alike(2 * len(patient))
     )
     swaps = np.random.default_rng(2).integers(0, 2, (12, 30))
-    found = SwappedDifference(both).values(swaps.astype(float))[0]
+    found = swapped_difference(both)(swaps.astype(float))[0]
     for column, difference in zip(swaps.T, found, strict=True):
         swapped = column[patient] == 1
         first, second = np.where(swapped, ranks[1], ranks[0]), np.where(swapped, ranks[0], ranks[1])

@@ -19,8 +19,8 @@ from sklearn.metrics import (
 
 from training.bias.numbers.metrics import (
     METRICS,
-    FilmMetrics,
-    PooledAuroc,
+    film_metrics,
+    pooled_auroc,
     PredictionsError,
     Ranking,
     metric_names,
@@ -91,7 +91,7 @@ def test_weighted_metrics_are_those_of_scikit_learn(seed: int, decimals: int) ->
     rng = np.random.default_rng(seed)
     weights = np.stack([np.ones(len(table)), rng.integers(0, 4, len(table)), rng.random(len(table))], axis=1)
     by_film = read_films(table.assign(patient=np.arange(len(table))), "covid")
-    measured = FilmMetrics(by_film, METRICS).values(weights)
+    measured = film_metrics(by_film, METRICS)(weights)
     for column, weight in enumerate(weights.T):
         for metric, value in expected(table, weight).items():
             assert measured[METRICS.index(metric), column] == pytest.approx(value, nan_ok=True), metric
@@ -123,7 +123,7 @@ def test_degenerate_tables_agree_too_and_undefined_is_nan(rows: list[tuple[bool,
         }
     )
     weight = np.array([row[3] for row in rows])
-    measured = FilmMetrics(read_films(table, "covid"), METRICS).values(weight[:, None])[:, 0]
+    measured = film_metrics(read_films(table, "covid"), METRICS)(weight[:, None])[:, 0]
     if weight.sum() == 0:
         assert np.isnan(measured).all()
         return
@@ -135,8 +135,8 @@ def test_patient_weights_are_the_weights_of_all_their_films() -> None:
     table = films()
     rng = np.random.default_rng(1)
     weights = rng.integers(0, 3, (60, 5)).astype(float)
-    by_patient = FilmMetrics(read_films(table, "covid"), METRICS).values(weights)
-    by_film = FilmMetrics(read_films(table.assign(patient=np.arange(len(table))), "covid"), METRICS).values(
+    by_patient = film_metrics(read_films(table, "covid"), METRICS)(weights)
+    by_film = film_metrics(read_films(table.assign(patient=np.arange(len(table))), "covid"), METRICS)(
         weights[table["patient"]]
     )
     np.testing.assert_allclose(by_patient, by_film, rtol=1e-12)
@@ -147,8 +147,8 @@ def test_a_part_of_the_films_reads_the_weights_of_its_own_patients() -> None:
     part = np.flatnonzero(table["patient"] >= 20)
     weights = np.random.default_rng(2).integers(1, 3, (60, 3)).astype(float)
     alone = read_films(table.iloc[part], "covid")
-    measured = FilmMetrics(read_films(table, "covid")[part], METRICS).values(weights)
-    np.testing.assert_allclose(measured, FilmMetrics(alone, METRICS).values(weights[20:]), rtol=1e-12)
+    measured = film_metrics(read_films(table, "covid")[part], METRICS)(weights)
+    np.testing.assert_allclose(measured, film_metrics(alone, METRICS)(weights[20:]), rtol=1e-12)
 
 
 def test_by_hand() -> None:
@@ -160,7 +160,7 @@ def test_by_hand() -> None:
             "prediction": ["covid", "not covid", "not covid", "covid"],
         }
     )
-    measured = FilmMetrics(read_films(table, "covid"), METRICS).values(np.ones((4, 1)))[:, 0]
+    measured = film_metrics(read_films(table, "covid"), METRICS)(np.ones((4, 1)))[:, 0]
     assert dict(zip(METRICS, measured, strict=True)) == pytest.approx(
         {
             "accuracy": 0.5,
@@ -196,7 +196,7 @@ def test_pooled_auroc_counts_pairs_within_a_ranking_alone() -> None:
         wins += (up[:, None] > down).sum() + 0.5 * (up[:, None] == down).sum()
         pairs += up.size * down.size
     rankings = [Ranking(data.is_positive[h], data.score[h], data.patient[h]) for h in halves]
-    assert PooledAuroc(rankings).values(np.ones((100, 1)))[0] == pytest.approx(wins / pairs)
+    assert pooled_auroc(rankings)(np.ones((100, 1)))[0] == pytest.approx(wins / pairs)
 
 
 @pytest.mark.parametrize(
