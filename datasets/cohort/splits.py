@@ -12,11 +12,7 @@ TEST, VALIDATION = 0.2, 0.15  # shares of the films, rounded to folds
 
 
 def split_by_patient(
-    label: pd.Series,
-    source: pd.Series,
-    patient: pd.Series,
-    seed: int,
-    external_sources: tuple[str, ...] = (),
+    label: pd.Series, source: pd.Series, patient: pd.Series, seed: int, external_sources: tuple[str, ...] = ()
 ) -> pd.Series:
     """Assign each film to a split.
 

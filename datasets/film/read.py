@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from datasets.film.radiograph import (
-    MAX_PIXELS,
-    Radiograph,
-    RadiographError,
-    check_size,
-    naming_nobody,
-    source_bytes,
-)
+from datasets.film.radiograph import MAX_PIXELS, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
 
 if TYPE_CHECKING:
     from datasets.film.policy import DicomPolicy
