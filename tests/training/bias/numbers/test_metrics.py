@@ -19,12 +19,12 @@ from sklearn.metrics import (
 
 from training.bias.numbers.metrics import (
     METRICS,
-    film_metrics,
-    pooled_auroc,
     PredictionsError,
     Ranking,
+    film_metrics,
     metric_names,
     point_metric,
+    pooled_auroc,
     read_films,
     reliability_curve,
     roc_points,
