@@ -17,7 +17,7 @@ from training.bias.report.plain import plain
 from training.loop.obtain import obtain
 from training.loop.prepare import prepare
 from training.run.checkpoint import load_checkpoint
-from training.run.config import LOCAL_SETTINGS, as_settings, parse
+from training.run.config import parse, public_settings
 from training.run.report import RunResult, machine
 
 PAIRED_METRICS = (
@@ -67,9 +67,8 @@ def paired(forwarded: Sequence[str], seeds: Sequence[int], resplit: bool, record
     if synthetic:
         console.print("SYNTHETIC images: these numbers say nothing about any patient or hospital.")
 
-    settings = {k: v for k, v in as_settings(config).items() if k not in LOCAL_SETTINGS}
     values: dict[str, Any] = {"machine": machine(), "seeds": list(seeds), "resplit": resplit}
-    values |= {"synthetic": synthetic, "settings": settings, "rows": rows}
+    values |= {"synthetic": synthetic, "settings": public_settings(config), "rows": rows}
     if not resplit:  # one test set for all seeds: patients can be resampled
         tables = [[pd.read_parquet(run.folder / "predictions.parquet") for run in both] for both in runs]
         positive = load_checkpoint(runs[0][0].folder).info.positive_name

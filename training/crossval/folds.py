@@ -18,7 +18,7 @@ from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentenc
 from training.crossval.comparison import compare_sources, show
 from training.loop.obtain import obtain
 from training.loop.prepare import prepare
-from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings, parse
+from training.run.config import parse, public_settings
 from training.run.films import cohort_of, preprocessing_of, split_names
 from training.run.report import machine, versions
 
@@ -66,7 +66,8 @@ def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.Da
                     run = obtain(config, films)
                     held_out = pd.read_parquet(run.folder / "predictions.parquet").query("split == 'external'")
                     columns[f"{method}:{seed}"] = held_out["score"].to_numpy()
-                    settings[method] = public_settings(config)
+                    # Without those that change from fold to fold.
+                    settings[method] = public_settings(config, "external_sources", "seed", "paired")
         except ValueError as error:
             ERRORS.print(f"without {source}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             failed[source] = str(error)
@@ -119,9 +120,3 @@ def choose_sources(cohort: Cohort, names_asked_for: tuple[str, ...]) -> tuple[li
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
         raise ValueError(f"no source has ten patients of every class: {reasons}")
     return chosen, skipped
-
-
-def public_settings(config: TrainConfig) -> dict[str, Any]:
-    """Settings without paths of this machine, and without those that change from fold to fold."""
-    hidden = (*LOCAL_SETTINGS, "external_sources", "seed", "paired")
-    return {name: value for name, value in as_settings(config).items() if name not in hidden}

@@ -40,12 +40,10 @@ class Assembly:
     """What a training consists of.
 
     Attributes:
-        joint: classifier and method.
         wrapped: `joint`, or DistributedDataParallel around it.
-        sampler: the order of the training films.
-        loader: batches of this process in that order.
-        scheduler: sets its learning rate at each step; None for a constant one.
-        average: moving average of the classifier's weights, or None.
+        loader: batches of this process in the sampler's order.
+        scheduler: sets the learning rate at each step; None for a constant one.
+        average: moving average of the classifier's weights.
     """
 
     config: TrainConfig
@@ -74,8 +72,7 @@ class Assembly:
     def rows(self, step: int) -> np.ndarray:
         """Rows of the cohort's table that the whole batch of a step, from 1, of the sampler's epoch is of."""
         batch = self.sampler.batches(self.sampler.epoch)[step - 1]
-        rows: np.ndarray = self.cohort.table["row"].to_numpy()[self.sampler.positions[batch]]
-        return rows
+        return np.asarray(self.cohort.table["row"])[self.sampler.positions[batch]]
 
     def pairs(self, step: int) -> PairCounts:
         """Pairs that each term sees in the whole batch of a step, over all processes; a stand-in changes none."""
@@ -89,11 +86,7 @@ class Assembly:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 
     def update(self, step: int) -> None:
-        """Move the parameters by their gradients, which are then forgotten.
-
-        Args:
-            step: of the whole training, from 1.
-        """
+        """Move the parameters by their gradients, which are then forgotten; `step` is of the whole training, from 1."""
         if self.config.clip_grad is not None:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.joint.parameters(), self.config.clip_grad)
@@ -107,10 +100,6 @@ class Assembly:
 def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) -> Assembly:
     """Build it; torch's main generator is seeded first, and draws the initial weights.
 
-    Args:
-        cohort: its films, with images.
-        recipe: says how often each training film is seen.
-
     Raises:
         TrainingError: no such device, or settings that don't go together on it.
     """
@@ -121,15 +110,9 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
     repeat_exactly(config.deterministic)
     torch.manual_seed(config.seed)
     shape = ModelConfig(
-        config.model,
-        len(cohort.info.targets),
-        config.in_chans,
-        config.img_size,
-        config.unit_norm,
-        config.centred,
-        config.logit_scale,
-        parse_keywords((config.model_kwargs or "").split()),
-    )
+        config.model, len(cohort.info.targets), config.in_chans, config.img_size, config.unit_norm, config.centred,
+        config.logit_scale, parse_keywords((config.model_kwargs or "").split()),
+    )  # fmt: skip
     model = build_classifier(shape, config.pretrained, config.weights).to(device).to(memory_format=layout)
     positions = cohort.positions(Split.TRAIN)
     target, bias = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
@@ -141,24 +124,15 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
         cohort = cohort.on(device)
     augmentation = Augmentation() if config.augment else None
     loader = DataLoader(
-        cohort.samples(augmentation, config.seed, stand_ins=config.on_bad_image == "skip"),
-        batch_sampler=sampler,
-        collate_fn=whole_batch,
-        num_workers=config.workers,
-        persistent_workers=config.workers > 0,
-        worker_init_fn=ignore_signals,
-        pin_memory=device.type == "cuda" and not cohort.on_device,
+        cohort.samples(augmentation, config.seed, stand_ins=config.on_bad_image == "skip"), batch_sampler=sampler,
+        collate_fn=whole_batch, num_workers=config.workers, persistent_workers=config.workers > 0,
+        worker_init_fn=ignore_signals, pin_memory=device.type == "cuda" and not cohort.on_device,
         # The iterator draws a seed for its workers, which need none; the main generator stays as it is.
         generator=torch.Generator(),
-    )
-    setup = Setup(
-        info=cohort.info,
-        counts=count_groups(target, bias, len(cohort.info.targets), len(cohort.info.biases)),
-        width=feature_width(model.backbone),
-        in_chans=config.in_chans,
-        rows=int(cohort.table["row"].max()) + 1,
-        steps=config.epochs * len(sampler),
-    )
+    )  # fmt: skip
+    counts = count_groups(target, bias, len(cohort.info.targets), len(cohort.info.biases))
+    rows, steps = int(cohort.table["row"].max()) + 1, config.epochs * len(sampler)
+    setup = Setup(cohort.info, counts, feature_width(model.backbone), config.in_chans, rows, steps)
     method = build_method(config.method, config.parameters, setup).to(device)
     joint = Joint(model, method, METHODS[config.method].detached_head, layout, half_of(config, device), config.compile)
     if config.sync_bn:
@@ -168,16 +142,10 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
     fused = {"fused": True} if scaled and config.opt in FUSED else {}
     optimiser = create_optimizer_v2(joint, opt=config.opt, lr=config.lr, weight_decay=config.weight_decay, **fused)
     scheduler, _ = create_scheduler_v2(
-        optimiser,
-        sched=config.sched,
-        num_epochs=config.epochs,
-        warmup_epochs=min(config.warmup_epochs, config.epochs - 1),
-        warmup_lr=config.lr / 100,
-        decay_epochs=math.ceil(config.epochs / 4),
-        decay_rate=0.1,
-        step_on_epochs=False,
-        updates_per_epoch=len(sampler),
-    )
+        optimiser, config.sched, num_epochs=config.epochs, step_on_epochs=False, updates_per_epoch=len(sampler),
+        warmup_epochs=min(config.warmup_epochs, config.epochs - 1), warmup_lr=config.lr / 100,
+        decay_epochs=math.ceil(config.epochs / 4), decay_rate=0.1,
+    )  # fmt: skip
     average = ModelEmaV3(model, config.ema, use_warmup=True) if config.ema is not None else None
     joint.train()
     if ranks() > 1:
@@ -199,9 +167,8 @@ def half_of(config: TrainConfig, device: torch.device) -> torch.dtype | None:
 
 def repeat_exactly(deterministic: bool) -> None:
     """Take CUDA's deterministic kernels, or the fastest; on the CPU the two are the same."""
-    torch.backends.cudnn.benchmark = (
-        not deterministic
-    )  # every batch has one size: the fastest convolution is worth looking for
+    # Every batch has one size: the fastest convolution is worth looking for.
+    torch.backends.cudnn.benchmark = not deterministic
     if torch.are_deterministic_algorithms_enabled() != deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(deterministic, warn_only=True)

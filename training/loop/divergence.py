@@ -12,15 +12,7 @@ class DivergenceError(ValueError):
 
 
 def require_finite(numbers: Mapping[str, float | np.ndarray], when: str) -> None:
-    """Stop where a number is not finite.
-
-    Args:
-        numbers: by the name that the message gives them.
-        when: as in `at step 10 of epoch 2`.
-
-    Raises:
-        DivergenceError: one of them is not finite.
-    """
+    """Raise DivergenceError where a number is not finite; the message names it, and says `when`, as in `on test films`."""
     bad = [name for name, value in numbers.items() if not np.isfinite(value).all()]
     if bad:
         raise DivergenceError(f"{', '.join(bad)} is not finite {when}: try a lower --lr, or --clip-grad 1")
@@ -29,8 +21,7 @@ def require_finite(numbers: Mapping[str, float | np.ndarray], when: str) -> None
 class Totals:
     """Sums of an epoch's terms, and the first step at which one was not finite; on the device, so that no step waits.
 
-    Args:
-        state: what `state` of an interrupted epoch gave.
+    Those of an interrupted epoch go on from its `state`.
     """
 
     def __init__(self, state: dict[str, Tensor] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -20,7 +21,7 @@ from training.loop.divergence import DivergenceError
 from training.loop.joint import backward
 from training.loop.measure import validate
 from training.loop.probe_set import watch
-from training.loop.progress import Clock, describe, progress_bar
+from training.loop.progress import describe, progress_bar
 from training.loop.resume import Progress
 from training.loop.saver import Saver
 from training.loop.selection import Best, selection_value
@@ -46,11 +47,8 @@ def fit(training: Assembly, progress: Progress, saver: Saver, listeners: Sequenc
         UnreadableFilmError: a film can't be decoded and `on_bad_image` is `fail`; the state is saved.
     """
     config, folder = training.config, saver.folder
-    with (
-        Interruption() as interruption,
-        closing(training),
-        progress_bar(config.method, config.epochs * training.steps) as show,
-    ):
+    bar = progress_bar(config.method, config.epochs * training.steps)
+    with Interruption() as interruption, closing(training), bar as show:
         if progress.epoch == progress.step == 0:
             with saver.stopping_at_once(interruption, save=False):
                 watch(training, progress, folder, epoch=0)
@@ -85,7 +83,7 @@ def run_epoch(
     """Do the steps of an epoch that are still to do, and count them in `progress`; returns films a second."""
     config, steps, epoch = training.config, training.steps, progress.epoch
     training.sampler.epoch, training.sampler.start = epoch, progress.step
-    clock = Clock()
+    started, films = time.perf_counter(), 0
     batches: Iterator[Sample] = iter(training.loader) if progress.step < steps else iter(())
     while progress.step < steps:
         try:
@@ -102,29 +100,23 @@ def run_epoch(
         progress.totals.add(terms, step)
         progress.pairs += training.pairs(step)
         progress.step = step
-        clock.count(training.sampler.batch_size)
+        films += training.sampler.batch_size
         # Reading a number waits for the device, and asking the other processes waits for them: not at every step.
         at_once = not config.save_minutes or (ranks() == 1 and interruption.asked)
         if step % LOG_STEPS == 0 or step == steps or at_once:
             stop, due = any_rank(bool(interruption.asked), saver.due())
             means = finite_means(training, progress, saver)
-            show(
-                epoch * steps + step,
-                f"epoch {epoch + 1}/{config.epochs} {describe(means, progress.pairs / step, clock.rate)}",
-            )
+            note = describe(means, progress.pairs / step, films / (time.perf_counter() - started))
+            show(epoch * steps + step, f"epoch {epoch + 1}/{config.epochs} {note}")
             if stop or due:
                 saver.save()
             if stop:
                 raise saver.stopped(interruption)
-    return clock.rate
+    return films / (time.perf_counter() - started)
 
 
 def finite_means(training: Assembly, progress: Progress, saver: Saver) -> dict[str, float]:
-    """Means of the epoch's terms so far, over all processes.
-
-    Raises:
-        DivergenceError: a term or a weight is not finite; the batch's rows are in diverged.json.
-    """
+    """Means of the epoch's terms so far, over all processes; raises DivergenceError as `Saver.require_finite`."""
     saver.require_finite()
     means = mean_over_ranks(torch.stack([value.double() for value in progress.totals.sums.values()]) / progress.step)
     return dict(zip(progress.totals.sums, means.tolist(), strict=True))
@@ -163,7 +155,5 @@ def report_stand_ins(training: Assembly, progress: Progress, batch: Sample, step
         if row not in progress.stand_ins:
             film = int(sampler.positions[sampler.batches(sampler.epoch)[step - 1][mine][place]])
             progress.stand_ins[row] = reason = samples.why_not(film)  # type: ignore[attr-defined]
-            ALL_RANKS.print(
-                f"epoch {progress.epoch + 1}, step {step}: {reason}; line {rows[place] + 2} stands in for it",
-                style="yellow", markup=False, highlight=False,
-            )  # fmt: skip
+            text = f"epoch {progress.epoch + 1}, step {step}: {reason}; line {rows[place] + 2} stands in for it"
+            ALL_RANKS.print(text, style="yellow", markup=False, highlight=False)

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from datasets.sample import Sample
 from models.classifier import Classifier, Output
+from training.methods.precision import widen
 
 
 class Joint(nn.Module):
@@ -31,14 +32,10 @@ class Joint(nn.Module):
     """
 
     def __init__(
-        self,
-        classifier: Classifier,
-        method: nn.Module,
-        detached_head: bool = False,
-        layout: torch.memory_format = torch.contiguous_format,
-        precision: torch.dtype | None = None,
+        self, classifier: Classifier, method: nn.Module, detached_head: bool = False,
+        layout: torch.memory_format = torch.contiguous_format, precision: torch.dtype | None = None,
         compiled: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.classifier, self.method = classifier, method
         self.detached_head, self.layout, self.precision = detached_head, layout, precision
@@ -72,12 +69,11 @@ class Slopes:
 def backward(
     joint: Joint, wrapped: nn.Module, batch: Sample, scaler: torch.amp.GradScaler, parts: int
 ) -> dict[str, Tensor]:
-    """Add the gradient of the batch's loss to the parameters' and return its terms.
+    """Add the gradient of the loss of this process's share of a batch to the parameters', and return its terms.
 
     Args:
-        wrapped: it, or DistributedDataParallel around it.
-        batch: this process's share of the batch.
-        parts: equal parts in which it goes through the classifier.
+        wrapped: `joint`, or DistributedDataParallel around it.
+        parts: equal parts in which the batch goes through the classifier.
     """
     if parts == 1:
         terms: dict[str, Tensor] = wrapped(batch)
@@ -92,7 +88,8 @@ def backward(
             outputs.append(joint.output(share.image))
     for name, buffer in joint.classifier.named_buffers():  # statistics of batch norm move in the second pass alone
         buffer.copy_(buffers[name])
-    whole = Output(*(_wide(torch.cat(fields)).requires_grad_() for fields in zip(*outputs, strict=True)))
+    # At least float32: the gradient of the terms is not scaled, and would vanish in half precision.
+    whole = Output(*(widen(torch.cat(fields)).requires_grad_() for fields in zip(*outputs, strict=True)))
     method_parameters = list(joint.method.parameters())
     terms = joint.method(whole, batch)
     slopes = torch.autograd.grad(_sum(terms), [*whole, *method_parameters], allow_unused=True)
@@ -109,11 +106,6 @@ def backward(
 
 def _sum(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum()
-
-
-def _wide(values: Tensor) -> Tensor:
-    """At least float32: the gradient of the terms is not scaled, and would vanish in half precision."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

@@ -26,7 +26,7 @@ from training.methods import METHODS
 from training.parallel.ranks import is_first
 from training.run.checkpoint import Calibration, Checkpoint, save_checkpoint
 from training.run.checkpoint_header import NAME
-from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
+from training.run.config import TrainConfig, public_settings
 from training.run.recipe import Recipe
 from training.run.reference import Reference, save_reference
 from training.run.report import RunResult, versions
@@ -54,8 +54,7 @@ def infer_films(training: Assembly, progress: Progress, positions: np.ndarray) -
 def validate(training: Assembly, progress: Progress, split: Split = Split.VALIDATION) -> dict[str, float | None]:
     """Cross-entropy `ce` and the headline metrics of a split; each film is called for its most probable class.
 
-    Raises:
-        DivergenceError: an output is not finite.
+    An output that is not finite raises DivergenceError.
     """
     cohort = training.cohort
     if not len(cohort.positions(split)):
@@ -105,37 +104,27 @@ class KeptEpoch(NamedTuple):
 
 
 def write_run(
-    model: Classifier,
-    inference: Inference,
-    cohort: Cohort,
-    config: TrainConfig,
-    folder: Path,
-    kept: KeptEpoch,
-    recipe: Recipe | None = None,
-    stand_ins: dict[int, str] | None = None,
-) -> RunResult:
+    model: Classifier, inference: Inference, cohort: Cohort, config: TrainConfig, folder: Path, kept: KeptEpoch,
+    recipe: Recipe | None = None, stand_ins: dict[int, str] | None = None,
+) -> RunResult:  # fmt: skip
     """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference features.
 
     Args:
         model: with the weights of the kept epoch.
         inference: of every film of the cohort.
-        recipe: by which another run led to this one.
         stand_ins: reason by row, of training films that others replaced.
     """
     info, table = cohort.info, cohort.table
     features, logits = inference.features, inference.logits
-    calibration = calibrate(logits, cohort, config.operating_point, recipe)
-    temperature, threshold = calibration
+    temperature, threshold = calibration = calibrate(logits, cohort, config.operating_point, recipe)
     key = hash_key(config.output, config.hash_key)
     scored = predictions_table(cohort, logits, calibration, folder.name, key)
-    metrics = measure_splits(scored, features, cohort)
-    settings = as_settings(config) | (recipe.settings() if recipe else {})
-    label = recipe.label if recipe else config.method
+    settings = public_settings(config) | (recipe.settings() if recipe else {})
+    label, metrics = recipe.label if recipe else config.method, measure_splits(scored, features, cohort)
     run = RunResult(folder, label, config.model, config.seed, info.synthetic, metrics)
     checkpoint = Checkpoint(
-        model.config, cohort.preprocessing, info, threshold, temperature,
-        {name: value for name, value in settings.items() if name not in LOCAL_SETTINGS},
-        run.as_json()["metrics"], versions(), model.state_dict(),
+        model.config, cohort.preprocessing, info, threshold, temperature, settings, run.as_json()["metrics"], versions(),
+        model.state_dict(),
     )  # fmt: skip
     save_checkpoint(checkpoint, folder / NAME)
     train, validation = cohort.positions(Split.TRAIN), cohort.positions(Split.VALIDATION)

@@ -44,15 +44,11 @@ def diverged(terms: Sequence[str], step: int, epoch: int, rows: Sequence[int], f
 def machine_fault(error: RuntimeError, workers: int, folder: Path, how_to_resume: str) -> Exception:
     """A full device or a killed worker as an error with a remedy; any other error as it is."""
     if isinstance(error, torch.OutOfMemoryError):
-        return DeviceFullError(
-            "the device's memory is full: train with a smaller --batch-size, or with --accumulate 2; "
-            + last_state(folder)
-        )
+        remedy = "train with a smaller --batch-size, or with --accumulate 2"
+        return DeviceFullError(f"the device's memory is full: {remedy}; {last_state(folder)}")
     if "DataLoader worker (pid" in str(error):
-        return TrainingError(
-            f"one of the {workers} processes of --workers was killed, as happens when memory runs out: {how_to_resume}; "
-            + last_state(folder)
-        )
+        cause = f"one of the {workers} processes of --workers was killed, as happens when memory runs out"
+        return TrainingError(f"{cause}: {how_to_resume}; {last_state(folder)}")
     return error
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -19,8 +20,8 @@ from training.loop.trackers import Listener, tracking
 from training.parallel.device import TrainingError
 from training.parallel.ranks import broadcast, is_first
 from training.run.checkpoint_header import state_files
-from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
-from training.run.existing import find_run, read_result
+from training.run.config import TrainConfig, public_settings
+from training.run.existing import find_run, read_result, run_settings
 from training.run.recipe import Recipe
 from training.run.report import RunResult, write_report
 
@@ -53,33 +54,26 @@ def obtain(
 
 
 def train(
-    config: TrainConfig,
-    cohort: Cohort,
-    listeners: Sequence[Listener] = (),
-    recipe: Recipe | None = None,
+    config: TrainConfig, cohort: Cohort, listeners: Sequence[Listener] = (), recipe: Recipe | None = None,
     how_to_resume: str | None = None,
-) -> RunResult:
+) -> RunResult:  # fmt: skip
     """Train, then measure; the run folder is complete but for report.json (`conclude`).
 
     In a training of several processes all must call it; the result has metrics in the first one alone.
 
     Args:
         config: of one run; `resume` is the run folder, or one of its states, to resume.
-        recipe: by which another run led to this one; says how often each training film is seen.
+        recipe: by which another run led to this one.
         how_to_resume: how an interrupted training is resumed, in words; None for the flags of training.train.
-
-    Raises:
-        InterruptedTrainingError, DivergenceError, UnreadableFilmError: see `fit`.
     """
     training, progress, saver = start(config, cohort, recipe, how_to_resume)
-    public = {name: value for name, value in as_settings(config).items() if name not in LOCAL_SETTINGS}
-    public |= {"paired": False} | (recipe.settings() if recipe else {})
+    public = public_settings(config) | {"paired": False} | (recipe.settings() if recipe else {})
     with tracking(config.tracker if is_first() else None, saver.folder, public) as track:
         fit(training, progress, saver, (track, *listeners))
         with (
             Interruption() as interruption,
             saver.stopping_at_once(interruption, save=False),
-        ):  # the last state is on disk
+        ):  # its last state is on disk
             run = finish(training, progress, saver.folder, recipe)
         if is_first():
             track(config.epochs, {"final": run.metrics})
@@ -100,9 +94,7 @@ def start(
         folder = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name)
         progress = Progress()
     if is_first():
-        settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
-        settings |= recipe.settings() if recipe else {}
-        write_text(folder / "config.yaml", yaml.safe_dump(settings))
+        write_text(folder / "config.yaml", yaml.safe_dump(run_settings(config, recipe)))
     flags = f"resume it with --resume {folder}, or with the same command and --resume auto"
     saver = Saver(training, progress, folder, how_to_resume or flags)
     if not config.resume:
@@ -112,16 +104,15 @@ def start(
 
 def prepare_folder(output: Path, name: str) -> Path:
     """Make the folder of a run below the output folder, with a counter when its name is taken; one for all processes."""
+    made = ""
     for number in range(1, 10_000) if is_first() else ():
         folder = output / (name if number == 1 else f"{name}-{number}")
-        try:
+        with suppress(FileExistsError):
             folder.mkdir()
-        except FileExistsError:
-            continue
-        return output / broadcast(folder.name)
-    folder_name = broadcast("")
-    if folder_name:
-        return output / folder_name
+            made = folder.name
+            break
+    if made := broadcast(made):
+        return output / made
     raise TrainingError(f"{output} holds 9,999 runs named {name}: choose another --output")
 
 

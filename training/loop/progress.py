@@ -1,6 +1,5 @@
 """The bar of a training run: how far it is, how fast, and what its terms are at."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,22 +8,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from training.console.messages import ERRORS
-
-
-class Clock:
-    """Films a second since it was made."""
-
-    def __init__(self) -> None:
-        self.started, self.films = time.perf_counter(), 0
-
-    def count(self, films: int) -> None:
-        """So many more are done."""
-        self.films += films
-
-    @property
-    def rate(self) -> float:
-        """Films a second; 0 before the first."""
-        return self.films / (time.perf_counter() - self.started)
 
 
 @contextmanager

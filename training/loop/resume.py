@@ -63,14 +63,10 @@ def save_progress(training: Assembly, progress: Progress, folder: Path, keep: in
     """Write the state aside, flush it to disk and move it in place; every process must call this, the first one writes.
 
     All leave when it is there, for torchrun ends the others once one process has ended; and with one list of the films that
-    any of them could not read.
+    any of them could not read. Where it can't be written, the states before it stay as they are.
 
     Args:
-        training: as it is after a step.
         keep: states that stay, this one among them; older ones are deleted once it is in place.
-
-    Raises:
-        OSError: it can't be written; the states before it stay as they are.
     """
     cuda = training.device.type == "cuda"
     generators = {"cpu": gather(torch.get_rng_state())}
@@ -108,8 +104,7 @@ def _write(training: Assembly, progress: Progress, folder: Path, keep: int, gene
 def restore(training: Assembly, place: Path) -> Progress:
     """Bring a fresh assembly to the newest state of a run folder that can be read whole, or to that of one file.
 
-    Raises:
-        CheckpointError: there is none; or it is of other films, of another version of this package, or was tampered with.
+    A state of other films, of another version of this package, or that was tampered with raises CheckpointError.
     """
     state, file = load_state(place)
     if state.get("version") != VERSION:
@@ -125,14 +120,9 @@ def restore(training: Assembly, place: Path) -> Progress:
         if training.average is not None:
             training.average.module.load_state_dict(state["average"])
         set_generators(training.device, state["generators"])
-        return Progress(
-            state["epoch"],
-            state["step"],
-            Totals(state["totals"]),
-            np.array(state["pairs"], dtype=np.int64),
-            dict(state["unreadable"]),
-            best=Best(*state["best"]),
-        )
+        totals, pairs = Totals(state["totals"]), np.array(state["pairs"], dtype=np.int64)
+        unreadable, best = dict(state["unreadable"]), Best(*state["best"])
+        return Progress(state["epoch"], state["step"], totals, pairs, unreadable, best=best)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         detail = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"{file} does not fit the settings of its run: {detail}") from None
@@ -143,16 +133,11 @@ def load_state(place: Path) -> tuple[dict[str, Any], Path]:
 
     Args:
         place: run folder, of whose states the newest whole one is taken, or one `resume-*.pt`.
-
-    Raises:
-        CheckpointError: there is none, or none can be read so.
     """
     files = [place] if place.is_file() else state_files(place)[::-1]
     if not files:
-        finished = (place / "report.json").is_file()
-        raise CheckpointError(
-            f"{place} holds no {RESUME_PATTERN}: " + ("its training is finished" if finished else "nothing to resume")
-        )
+        why = "its training is finished" if (place / "report.json").is_file() else "nothing to resume"
+        raise CheckpointError(f"{place} holds no {RESUME_PATTERN}: {why}")
     for file in files:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)

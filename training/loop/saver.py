@@ -56,15 +56,13 @@ class Saver:
         terms = [name for name, value in sums.items() if not value.isfinite()] or ["a weight"]
         if is_first():
             record = {"epoch": self.progress.epoch + 1, "step": step, "terms": terms, "rows": rows}
-            text = json.dumps(record, indent=1) + "\n"
-            write_text(self.folder / "diverged.json", text)
+            write_text(self.folder / "diverged.json", json.dumps(record, indent=1) + "\n")
         raise DivergenceError(mistakes.diverged(terms, step, self.progress.epoch + 1, rows, self.folder))
 
     def stopped(self, interruption: Interruption) -> InterruptedTrainingError:
         """The exception of a training that a signal stopped and whose state is saved."""
-        return InterruptedTrainingError(
-            mistakes.stopped(interruption.asked, self.progress, self.training.steps, self.how_to_resume)
-        )
+        text = mistakes.stopped(interruption.asked, self.progress, self.training.steps, self.how_to_resume)
+        return InterruptedTrainingError(text)
 
     def unreadable(self, error: Exception, save: bool = True) -> UnreadableFilmError:
         """The exception of a training that needs a film which can't be decoded; the steps before it are saved.

@@ -4,7 +4,7 @@ import math
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from datasets.cohort.confounding import Confounding
 from datasets.cohort.films import Cohort
@@ -35,10 +35,8 @@ def show_cohort(console: Console, cohort: Cohort, check: Confounding) -> None:
             where = f"line {lines}{', …' if count > 5 else ''} of metadata.csv"
             console.print(f"  {count} because {reason} ({where})", markup=False, highlight=False)
     console.print(f"Training images by {info.bias_name} and label:")
-    grid = Table(box=None, header_style="bold")
-    grid.add_column(info.bias_name)
-    for name in check.table.columns:
-        grid.add_column(escape(str(name)), justify="right")
+    labels = (Column(escape(str(name)), justify="right") for name in check.table.columns)
+    grid = Table(info.bias_name, *labels, box=None, header_style="bold")
     for source, row in check.table.iterrows():
         grid.add_row(escape(str(source)), *(str(value) if value else "[dim]0[/dim]" for value in row))
     console.print(grid)
@@ -54,12 +52,9 @@ def show_results(console: Console, runs: list[RunResult], info: DatasetInfo) -> 
         if not counts["n"]:
             continue
         console.print(f"[bold]{split}[/bold]: {counts['n']:.0f} images of {counts['patients']:.0f} patients")
-        table = Table("", *(run.method for run in runs), header_style="bold")
         gaps = difference(runs[1], runs[0])[split] if len(runs) == 2 else {}
-        if gaps:
-            table.add_column("difference")
-        for column in table.columns[1:]:
-            column.justify = "right"
+        headings = [*(run.method for run in runs), *["difference"] * bool(gaps)]
+        table = Table("", *(Column(heading, justify="right") for heading in headings), header_style="bold")
         for name, heading in HEADLINE:
             if name in ("n", "patients") or not _applies(name, split, info):
                 continue

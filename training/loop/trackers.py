@@ -72,15 +72,10 @@ class WeightsAndBiases:
         )  # fmt: skip
         try:
             self.run = wandb.init(
-                project=os.environ.get("WANDB_PROJECT", PROJECT),
-                name=folder.name,
-                group=f"{settings['dataset']}-{settings['method']}",
-                config=settings,
-                dir=folder,
+                project=os.environ.get("WANDB_PROJECT", PROJECT), name=folder.name, dir=folder, config=settings,
+                group=f"{settings['dataset']}-{settings['method']}", resume="allow", settings=private,
                 id=known.read_text(encoding="utf-8") if known.is_file() else None,
-                resume="allow",
-                settings=private,
-            )
+            )  # fmt: skip
         except wandb.Error as error:
             raise TrackerError(
                 f"--tracker wandb: W&B does not start ({error}); run `wandb login`, or set WANDB_MODE=offline to keep "

@@ -281,6 +281,11 @@ def as_settings(config: TrainConfig) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
+def public_settings(config: TrainConfig, *hidden: str) -> dict[str, Any]:
+    """`as_settings` without places on this machine, which must not travel, and without `hidden` ones."""
+    return {name: value for name, value in as_settings(config).items() if name not in (*LOCAL_SETTINGS, *hidden)}
+
+
 def from_settings(path: Path) -> TrainConfig:
     """Read back a run's config.yaml, the reverse of `as_settings`; settings this version lacks are left out.
 

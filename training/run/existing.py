@@ -29,13 +29,18 @@ def find_run(config: TrainConfig, recipe: Recipe | None = None) -> tuple[Path | 
     return config.output / finished if finished else None, config.output / begun if begun else None
 
 
+def run_settings(config: TrainConfig, recipe: Recipe | None = None) -> dict[str, Any]:
+    """What config.yaml of a run says, which is resumed by itself and without flags."""
+    settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
+    return settings | (recipe.settings() if recipe else {})
+
+
 def folders_of(config: TrainConfig, recipe: Recipe | None = None) -> list[Path]:
     """Run folders below the output folder whose config.yaml holds these settings, oldest name first.
 
     Settings that change nothing of its result (`WITHOUT_EFFECT`) may differ.
     """
-    settings = as_settings(dataclasses.replace(config, paired=False, resume=None))
-    settings |= recipe.settings() if recipe else {}
+    settings = run_settings(config, recipe)
     ignored = {name: settings[name] for name in WITHOUT_EFFECT}
     if config.on_bad_image == "skip":  # up to such a film both settings train alike
         ignored["on_bad_image"] = "skip"

@@ -22,7 +22,7 @@ from training.console.messages import RESEARCH_ONLY, mistakes_as_sentences
 from training.loop.divergence import DivergenceError
 from training.loop.obtain import obtain
 from training.loop.prepare import prepare
-from training.run.config import LOCAL_SETTINGS, as_settings, parse
+from training.run.config import as_settings, parse, public_settings
 from training.run.existing import folders_of
 from training.run.report import machine, versions
 from training.sweep.figures import pareto, save, sensitivity
@@ -36,8 +36,8 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 HEARTBEAT, GRACE = 10, 30
 # Trials that run to their end before any is pruned.
 UNPRUNED = 5
-# Settings that change nothing of what a trial finds.
-INDIFFERENT = (*LOCAL_SETTINGS, "device", "cache", "workers", "tracker", "paired")
+# Settings that change nothing of what a trial finds, beside places on this machine.
+INDIFFERENT = ("device", "cache", "workers", "tracker", "paired")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -66,9 +66,7 @@ class Sweep:
 
     def require_same_question(self) -> None:
         """Remember what the study is about; refuse to continue one that is about something else."""
-        searched = {dimension.name for dimension in self.space}
-        settings = as_settings(self.config)
-        question: dict[str, Any] = {k: v for k, v in settings.items() if k not in INDIFFERENT and k not in searched}
+        question = public_settings(self.config, *INDIFFERENT, *(dimension.name for dimension in self.space))
         question |= {"objective": self.options.objective, "seeds": self.options.seeds}
         question["space"] = {d.name: d.choices or [d.low, d.high] for d in self.space}
         question = json.loads(json.dumps(question))
