@@ -34,7 +34,7 @@ def test_one_pass_gives_each_model_what_it_would_get_alone() -> None:
     assert films is not None
     read = films.read
     films.read = lambda position: (reads.append(position), read(position))[1]  # type: ignore[method-assign]
-    shown = {"darker": lambda pixels, positions, lungs: pixels / 2}
+    shown = {"darker": lambda films: films.pixels / 2}
     scored, unreadable = score(models, cohort, shown)
     assert sorted(reads) == list(range(70)) and not unreadable, "a film is decoded once for all models"
     for model, found in zip(models, scored, strict=True):
@@ -97,7 +97,7 @@ def test_lungs_come_from_a_mask_column(cohort: Path, runs: list[Path]) -> None:
     subject = load_subject(runs[0], "cpu")
     films = films_of([subject], None, "test")
     seen: list[torch.Tensor | None] = []
-    shown = {"lungs": lambda pixels, positions, lungs: (seen.append(lungs), pixels)[1]}
+    shown = {"lungs": lambda films: (seen.append(films.lungs), films.pixels)[1]}
     score([subject.predictor], films, shown, lung_masks(films, cohort))
     assert seen[0] is not None and seen[0].shape[1:] == (1, 32, 32) and bool(seen[0].all())
     assert lung_masks(films, None) is None
