@@ -52,8 +52,8 @@ def cost(repeats: int) -> None:
     for size, width, targets, biases in COST_CASES:
         features = torch.randn(size, width, generator=generator).requires_grad_()
         target, bias = (torch.randint(n, (size,), generator=generator) for n in (targets, biases))
-        ours = (end(form, target, bias, targets, biases) for form in ("signed", "absolute"))
-        times = [time_of(term, features) for term in (*ours, partial(gram_terms, target=target, bias=bias))]
+        terms = [end(form, target, bias, targets, biases) for form in ("signed", "absolute")]
+        times = [time_of(term, features) for term in (*terms, partial(gram_terms, target=target, bias=bias))]
         cells = [f"{ms:.2f}" for ms in times]
         table.add_row(str(size), str(width), f"{targets} x {biases}", *cells, f"{times[2] / times[0]:.1f}")
     console.print(table)
@@ -71,7 +71,8 @@ def throughput(model: str, img_size: int, batch_size: int, repeats: int) -> None
     """Print films a second of training steps with ERM and EnD, and of both memory layouts."""
     info = DatasetInfo("phantom", ("no", "yes"), tuple("abcdef"), "source", 1, synthetic=True)
     image = torch.randn(batch_size, 3, img_size, img_size)
-    batch = Sample(image, *(torch.randint(n, (batch_size,)) for n in (2, 6)), torch.arange(batch_size))
+    target, bias = torch.randint(2, (batch_size,)), torch.randint(6, (batch_size,))
+    batch = Sample(image, target, bias, torch.arange(batch_size))
     kinds = {"erm": torch.channels_last, "end": torch.channels_last, "erm, nchw": torch.contiguous_format}
     times = in_turn(
         {name: _training_step(model, name.split(",")[0], batch, info, kinds[name]) for name in kinds}, repeats
