@@ -38,7 +38,7 @@ class BatchDesk:
         self._running: BatchJob | None = None
 
     def submit(self, token: str, job: BatchJob) -> None:
-        """Put a job in line, or start it, in place of an ended one of the same token; raises JobError for any other."""
+        """Put a job in line, or start it; raises JobError while the token's last job goes on, or for too long a line."""
         with self._lock:
             self._drop_abandoned()
             last = self._jobs.get(token)
