@@ -5,6 +5,7 @@ need both) is too few to conclude from, and NaN. Equalised odds difference: Hard
 fairlearn. All groups are measured in the same resamples of patients, so that their gaps have intervals too.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +16,13 @@ import pandas as pd
 from training.bias.numbers.auroc import auroc_interval
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
-    FilmMetrics,
-    Stacked,
+    film_metrics,
     metric_names,
     point_metric,
     read_films,
     require_columns,
     shortfall,
+    stacked,
 )
 from training.bias.numbers.uncertainty import Interval, gap_interval, intervals, lowest_interval, resampling_strata
 
@@ -55,7 +56,7 @@ def group_metrics(
 
     Args:
         table: predictions; films without a target are left out.
-        positive: name of the positive class, or None where there is none (only the accuracies then).
+        positive: None where there is no positive class (only the accuracies then).
         by: columns whose values, joined by ` · `, name the groups; a missing value is `not recorded`.
 
     Raises:
@@ -64,12 +65,7 @@ def group_metrics(
     require_columns(table, ("source", "target", *by))
     labelled = table[table["target"].notna()]
     films, metrics = read_films(labelled, positive), metric_names(positive)
-    group = group_names(labelled, by)
-    names = sorted(set(group), key=lambda name: (NOT_RECORDED in name, name))
-    rows: dict[str, np.ndarray] = {ALL_FILMS: np.arange(len(films))}
-    rows |= {name: np.flatnonzero(group == name) for name in names}
-
-    records = []
+    rows, records = group_rows(labelled, by), []
     for name, at in rows.items():
         part = labelled.iloc[at]
         counts = {"films": len(part), "patients": patients(part)}
@@ -77,27 +73,41 @@ def group_metrics(
     values = pd.DataFrame(records)
     known = values[values["note"] == ""]
     measurable = known.groupby("group", sort=False)["metric"].agg(tuple)
-    measures = [FilmMetrics(films[rows[str(name)]], chosen) for name, chosen in measurable.items()]
+    of_groups = [film_metrics(films[rows[str(name)]], chosen) for name, chosen in measurable.items()]
     stratum = resampling_strata(films.patient, pd.factorize(labelled["source"])[0], films.target)
-    known_intervals: list[Interval] = []
-    methods: list[str] = []
-    drawn = np.empty((0, resamples))
-    if measures:
-        known_intervals, methods, drawn = intervals(Stacked(measures).values, stratum, resamples, seed)
-    values = values.join(pd.DataFrame(known_intervals, index=known.index, columns=Interval._fields, dtype=float))
-    values["method"] = pd.Series(methods, index=known.index, dtype=object).reindex(values.index, fill_value="")
+    known_intervals, methods, drawn = list[Interval](), list[str](), np.empty((0, resamples))
+    if of_groups:
+        known_intervals, methods, drawn = intervals(stacked(of_groups), stratum, resamples, seed)
+    values = with_intervals(values, known.index, known_intervals, methods)
     values = values[["group", "metric", *Interval._fields, "method", "films", "patients", "note"]]
-    notes = _notes(len(table), len(labelled), bool(stratum.any()))
-    return GroupMetrics(values, _gaps(values, drawn, len(names)), notes)
+    notes = []
+    if len(table) > len(labelled):
+        notes.append(f"{len(table) - len(labelled)} of {len(table)} films have no target and are left out")
+    if stratum.any():
+        notes.append("patients were drawn within source and target, because some cells are small")
+    return GroupMetrics(values, _gaps(values, drawn, len(rows) - 1), tuple(notes))
 
 
 def group_names(table: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
     """Name of each film's group: its values of the columns, joined by ` · `."""
     columns = [table[column].astype(object).where(table[column].notna(), NOT_RECORDED).astype(str) for column in by]
-    names = columns[0]
-    for column in columns[1:]:
-        names = names + " · " + column
-    return names.to_numpy(object)
+    return functools.reduce(lambda names, column: names + " · " + column, columns).to_numpy(object)
+
+
+def group_rows(table: pd.DataFrame, by: Sequence[str]) -> dict[str, np.ndarray]:
+    """Rows of all films, then of each group (none where `by` is empty); `not recorded` comes last."""
+    require_columns(table, by)
+    group = group_names(table, by) if by else np.empty(0, object)
+    names = sorted(set(group), key=lambda name: (NOT_RECORDED in name, name))
+    return {ALL_FILMS: np.arange(len(table))} | {name: np.flatnonzero(group == name) for name in names}
+
+
+def with_intervals(
+    frame: pd.DataFrame, known: pd.Index, measured: Sequence[Interval], methods: Sequence[str]
+) -> pd.DataFrame:
+    """The frame with the columns estimate, low, high and method; NaN and empty but in the rows `known`."""
+    frame = frame.join(pd.DataFrame(measured, index=known, columns=Interval._fields, dtype=float))
+    return frame.assign(method=pd.Series(methods, index=known, dtype=object).reindex(frame.index, fill_value=""))
 
 
 def within_source_auroc(table: pd.DataFrame, positive: str, resamples: int = 2000, seed: int = 0) -> Interval:
@@ -156,7 +166,7 @@ def split_metrics(table: pd.DataFrame, positive: str | None, majority: dict[str,
     """The headline metrics of one split's films.
 
     Args:
-        positive: name of the positive class, or None where there is none (AUROC is NaN then).
+        positive: None where there is no positive class (AUROC is NaN then).
         majority: of the training films, from `majority_targets`.
     """
     side = alignment(table["target"], table["source"], majority)
@@ -215,12 +225,3 @@ def _worst_interval(metric: str, estimate: np.ndarray, drawn: np.ndarray) -> Int
 
 def _difference(gap: Interval) -> dict[str, float]:
     return {"difference": gap.estimate, "low": gap.low, "high": gap.high}
-
-
-def _notes(films: int, labelled: int, stratified: bool) -> tuple[str, ...]:
-    notes = []
-    if films > labelled:
-        notes.append(f"{films - labelled} of {films} films have no target and are left out")
-    if stratified:
-        notes.append("patients were drawn within source and target, because some cells are small")
-    return tuple(notes)

@@ -40,8 +40,6 @@ def field_risk(
 
     Args:
         table: predictions, or any table with patient, target and the fields; typically the training films.
-        positive: name of the positive class, predicted against the rest.
-        fields: names of columns.
 
     Returns:
         A row for each field: field, auroc, low, high (95 %; NaN below ten patients in either class), cramers_v (0 to 1, of

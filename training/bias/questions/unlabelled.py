@@ -16,7 +16,7 @@ from scipy.stats import beta
 
 from training.bias.evidence import Evidence
 from training.bias.numbers.drift import DIFFERS, drift, drift_notes
-from training.bias.numbers.groups import ALL_FILMS, NOT_RECORDED, group_names, patients
+from training.bias.numbers.groups import ALL_FILMS, NOT_RECORDED, group_rows, patients, with_intervals
 from training.bias.numbers.metrics import FilmColumns, PredictionsError, ratio, read_films, require_columns, shortfall
 from training.bias.numbers.uncertainty import Interval, intervals, resampling_strata
 
@@ -31,13 +31,10 @@ class Unlabelled:
     """What one checkpoint says of films without labels; every frame has NaN where nothing can be concluded.
 
     Attributes:
-        about: see `Evidence`.
-        headline: the result in a few sentences.
         distributions: from `score_distributions`, and last the run's validation films where these are known; empty where
             no class is positive.
         abstention: from `abstention`; empty where the distances to the training films are not known.
         drift: from `training.bias.numbers.drift.drift`; empty where no film of the run is known.
-        notes: caveats, as sentences.
     """
 
     name: str
@@ -88,11 +85,11 @@ def score_distributions(
     Raises:
         PredictionsError: no film, a film without a patient, a score outside 0 to 1, a missing column.
     """
-    films = read_unlabelled(table, positive)
-    frame = _shares(table, films.called_positive, films.patient, by, resamples, seed)
+    films, groups = read_unlabelled(table, positive), group_rows(table, by)
+    frame = _shares(table, films.called_positive, films.patient, groups, resamples, seed)
     measured = {
         number: [films.score[at].mean(), *np.quantile(films.score[at], list(QUANTILES.values()))]
-        for number, (_, at) in enumerate(_groups(table, by))
+        for number, at in enumerate(groups.values())
         if not frame["note"].iloc[number]
     }
     values = pd.DataFrame.from_dict(measured, orient="index", columns=["mean", *QUANTILES], dtype=float)
@@ -129,7 +126,7 @@ def abstention(
     known = limit is not None and not np.isnan(limit)
     note = "" if known else "cannot conclude: the run had too few validation films to set a limit"
     outlier = distances > limit if known else np.zeros(len(table), bool)  # a distance of NaN is never beyond
-    return _shares(table, outlier, pd.factorize(table["patient"])[0], by, resamples, seed, note)
+    return _shares(table, outlier, pd.factorize(table["patient"])[0], group_rows(table, by), resamples, seed, note)
 
 
 def read_unlabelled(table: pd.DataFrame, positive: str | None) -> FilmColumns:
@@ -140,50 +137,37 @@ def read_unlabelled(table: pd.DataFrame, positive: str | None) -> FilmColumns:
     return read_films(table.assign(target=NOT_RECORDED), positive)
 
 
-def _groups(table: pd.DataFrame, by: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Name and rows of all films, then of each group; `not recorded` comes last."""
-    require_columns(table, by)
-    everything = [(ALL_FILMS, np.arange(len(table)))]
-    if not by:
-        return everything
-    members = pd.Series(np.arange(len(table))).groupby(group_names(table, by))
-    groups = [(str(name), at.to_numpy()) for name, at in members]
-    return everything + sorted(groups, key=lambda group: (NOT_RECORDED in group[0], group[0]))
-
-
 def _shares(
     table: pd.DataFrame,
     flag: np.ndarray,
     patient: np.ndarray,
-    by: Sequence[str],
+    groups: dict[str, np.ndarray],
     resamples: int,
     seed: int,
     problem: str = "",
 ) -> pd.DataFrame:
     """Share of flagged films of each group, with its interval over patients."""
-    groups = _groups(table, by)
     without_target = table[["patient"]].assign(target="")
     frame = pd.DataFrame(
         [
             {"group": name, "films": len(at), "patients": len(np.unique(patient[at]))}
             | {"note": problem or shortfall(without_target.iloc[at], "accuracy", None)}
-            for name, at in groups
+            for name, at in groups.items()
         ]
     )
     known = frame.index[frame["note"] == ""]
-    shares: list[Interval] = []
-    methods: list[str] = []
+    shares, methods = list[Interval](), list[str]()
     if len(known):
-        rows = [groups[number][1] for number in known]
+        rows = [groups[name] for name in frame["group"].loc[known]]
         films, flagged = _by_group(rows, patient), _by_group([at[flag[at]] for at in rows], patient)
         stratum = resampling_strata(patient, pd.factorize(table["source"])[0], np.zeros(len(table), int))
         shares, methods, _ = intervals(lambda w: ratio(flagged @ w, films @ w), stratum, resamples, seed)
     for number, count in enumerate(frame["patients"].loc[known]):
         if shares[number].estimate in (0, 1):
             shares[number], methods[number] = _exact(shares[number].estimate, count), "exact"
-    frame = frame.join(pd.DataFrame(shares, index=known, columns=Interval._fields, dtype=float))
-    frame["method"] = pd.Series(methods, index=known, dtype=object).reindex(frame.index, fill_value="")
-    return frame[["group", "films", "patients", *Interval._fields, "method", "note"]]
+    return with_intervals(frame, known, shares, methods)[
+        ["group", "films", "patients", *Interval._fields, "method", "note"]
+    ]
 
 
 def _by_group(rows: list[np.ndarray], patient: np.ndarray) -> csr_array:
@@ -228,10 +212,9 @@ def _notes(evidence: Evidence) -> list[str]:
     notes = []
     if evidence.distances is None:
         notes.append("The run kept no features of its training films, so outliers can't be found.")
+    unknown = "The run's {} films are not known here, so {} have nothing to be compared with."
     if evidence.training is None:
-        notes.append(
-            "The run's training films are not known here, so view, sex and other attributes have nothing to be compared with."
-        )
+        notes.append(unknown.format("training", "view, sex and other attributes"))
     if evidence.validation is None and evidence.positive is not None:
-        notes.append("The run's validation films are not known here, so the scores have nothing to be compared with.")
+        notes.append(unknown.format("validation", "the scores"))
     return notes

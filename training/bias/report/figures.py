@@ -19,17 +19,9 @@ def roc(curves: pd.DataFrame) -> alt.LayerChart:
     Args:
         curves: columns group, false_positive_rate, sensitivity.
     """
-    diagonal = alt.Chart(pd.DataFrame({"x": [0, 1], "y": [0, 1]})).mark_line(color="#bbb", strokeDash=[4, 4])
     steps = alt.Chart(curves).mark_line(interpolate="step-after", strokeWidth=1.8)
-    return _square(
-        diagonal.encode(x="x:Q", y="y:Q")
-        + steps.encode(
-            x=_unit("false_positive_rate", "1 - specificity"),
-            y=_unit("sensitivity", "sensitivity"),
-            color=_colour("group"),
-            order=alt.Order("false_positive_rate:Q"),
-        )
-    )
+    x, y = _unit("false_positive_rate", "1 - specificity"), _unit("sensitivity", "sensitivity")
+    return _over_diagonal(steps.encode(x=x, y=y, color=_colour("group"), order=alt.Order("false_positive_rate:Q")))
 
 
 def reliability(bins: pd.DataFrame) -> alt.LayerChart:
@@ -39,14 +31,13 @@ def reliability(bins: pd.DataFrame) -> alt.LayerChart:
         bins: columns group, score, share_positive, films.
     """
     known = bins[bins["films"] >= FILMS_OF_A_POINT]
-    diagonal = alt.Chart(pd.DataFrame({"x": [0, 1], "y": [0, 1]})).mark_line(color="#bbb", strokeDash=[4, 4])
     base = alt.Chart(known).encode(
         x=_unit("score", "model score"), y=_unit("share_positive", "share of positives"), color=_colour("group")
     )
     points = base.mark_circle(opacity=0.8).encode(
         size=alt.Size("films:Q", title="films", scale=alt.Scale(range=[15, 300]), legend=None)
     )
-    return _square(diagonal.encode(x="x:Q", y="y:Q") + base.mark_line(strokeWidth=1) + points)
+    return _over_diagonal(base.mark_line(strokeWidth=1), points)
 
 
 def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> alt.LayerChart:
@@ -56,10 +47,8 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
         values: columns group, estimate, low, high and, where several runs are drawn, run.
         reference: value of a dashed line, such as that over all films.
     """
-    order = list(dict.fromkeys(values["group"]))
     several = "run" in values and values["run"].nunique() > 1
-    y = alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=260))
-    base = alt.Chart(values).encode(y=y)
+    base = alt.Chart(values).encode(y=_lines("group", values))
     if several:
         runs = list(dict.fromkeys(values["run"]))
         base = base.encode(color=_colour("run"), yOffset=alt.YOffset("run:N", sort=runs))
@@ -67,12 +56,9 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
     x = alt.X("low:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
     bars = base.mark_rule(strokeWidth=1.5, **colour).encode(x=x, x2="high:Q")
     dots = base.mark_point(filled=True, size=45, opacity=1, **colour).encode(x=alt.X("estimate:Q"))
-    layers = [bars, dots]
-    if reference is not None:
-        line = alt.Chart(pd.DataFrame({"x": [reference]})).mark_rule(color="#888", strokeDash=[3, 3])
-        layers.insert(0, line.encode(x="x:Q"))
-    step = 24 if several else 18
-    return alt.layer(*layers).properties(width=WIDTH + 80, height=max(60, step * len(order)))
+    layers = [bars, dots] if reference is None else [_dashed(reference), bars, dots]
+    height = (24 if several else 18) * values["group"].nunique()
+    return alt.layer(*layers).properties(width=WIDTH + 80, height=max(60, height))
 
 
 def score_strips(values: pd.DataFrame, threshold: float | None = None) -> alt.LayerChart:
@@ -82,17 +68,15 @@ def score_strips(values: pd.DataFrame, threshold: float | None = None) -> alt.La
         values: columns group, p5, p25, median, p75, p95; a group of NaN stays as a name without a strip.
         threshold: score from which a film is called positive, drawn as a dashed line.
     """
-    order = list(dict.fromkeys(values["group"]))
-    base = alt.Chart(values).encode(y=alt.Y("group:N", title=None, sort=order, axis=alt.Axis(labelLimit=260)))
+    base = alt.Chart(values).encode(y=_lines("group", values))
     layers = [
         base.mark_rule(strokeWidth=1.5, color=PALETTE[0]).encode(x=_unit("p5", "model score"), x2="p95:Q"),
         base.mark_bar(height=10, color=PALETTE[5]).encode(x="p25:Q", x2="p75:Q"),
         base.mark_tick(thickness=3, size=14, color=PALETTE[-1]).encode(x="median:Q"),
     ]
     if threshold is not None:
-        line = alt.Chart(pd.DataFrame({"x": [threshold]})).mark_rule(color="#888", strokeDash=[3, 3])
-        layers.insert(0, line.encode(x="x:Q"))
-    return alt.layer(*layers).properties(width=WIDTH + 80, height=max(60, 24 * len(order)))
+        layers.insert(0, _dashed(threshold))
+    return alt.layer(*layers).properties(width=WIDTH + 80, height=max(60, 24 * values["group"].nunique()))
 
 
 def feature_map(points: pd.DataFrame, colour: str) -> alt.Chart:
@@ -120,12 +104,10 @@ def shortcuts(table: pd.DataFrame, ink: str = "#333") -> alt.LayerChart:
 
     Args:
         table: columns shortcut, against, estimate, low, high.
-        ink: colour of the intervals.
+        ink: of the intervals.
     """
     table = table.assign(shortcut=table["shortcut"].str.replace("_", " "))
-    order = list(dict.fromkeys(table["shortcut"]))
-    y = alt.Y("shortcut:N", title=None, sort=order, axis=alt.Axis(labelLimit=200))
-    base = alt.Chart(table).encode(y=y, yOffset="against:N")
+    base = alt.Chart(table).encode(y=_lines("shortcut", table, 200), yOffset="against:N")
     scale = alt.Scale(domain=[0, 1])
     bars = base.mark_bar(height=8).encode(
         x=alt.X("estimate:Q", title="AUROC", scale=scale, axis=alt.Axis(tickCount=5)),
@@ -133,8 +115,8 @@ def shortcuts(table: pd.DataFrame, ink: str = "#333") -> alt.LayerChart:
         color=_colour("against"),
     )
     rules = base.mark_rule(color=ink).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
-    half = alt.Chart(pd.DataFrame({"x": [0.5]})).mark_rule(color="#888", strokeDash=[3, 3]).encode(x="x:Q")
-    return alt.layer(bars, rules, half).properties(width=WIDTH + 80, height=32 * len(order))
+    height = 32 * table["shortcut"].nunique()
+    return alt.layer(bars, rules, _dashed(0.5)).properties(width=WIDTH + 80, height=height)
 
 
 def as_svg(chart: alt.TopLevelMixin, background: str = "transparent") -> str:
@@ -149,18 +131,24 @@ def as_svg(chart: alt.TopLevelMixin, background: str = "transparent") -> str:
     return svg
 
 
-def _square(chart: alt.LayerChart) -> alt.LayerChart:
-    return chart.properties(width=WIDTH, height=HEIGHT)
+def _over_diagonal(*layers: alt.Chart) -> alt.LayerChart:
+    diagonal = alt.Chart(pd.DataFrame({"x": [0, 1], "y": [0, 1]})).mark_line(color="#bbb", strokeDash=[4, 4])
+    return alt.layer(diagonal.encode(x="x:Q", y="y:Q"), *layers).properties(width=WIDTH, height=HEIGHT)
+
+
+def _dashed(value: float) -> alt.Chart:
+    return alt.Chart(pd.DataFrame({"x": [value]})).mark_rule(color="#888", strokeDash=[3, 3]).encode(x="x:Q")
+
+
+def _lines(field: str, values: pd.DataFrame, limit: int = 260) -> alt.Y:
+    """A line for each name, in the table's order."""
+    names = list(dict.fromkeys(values[field]))
+    return alt.Y(f"{field}:N", title=None, sort=names, axis=alt.Axis(labelLimit=limit))
 
 
 def _unit(field: str, title: str) -> dict:
-    return {
-        "field": field,
-        "type": "quantitative",
-        "title": title,
-        "scale": {"domain": [0, 1]},
-        "axis": {"tickCount": 5},
-    }
+    axis = {"scale": {"domain": [0, 1]}, "axis": {"tickCount": 5}}
+    return {"field": field, "type": "quantitative", "title": title} | axis
 
 
 def _colour(field: str) -> alt.Color:

@@ -15,7 +15,7 @@ from training.bias.report import figures
 from training.bias.report.values import BiasReport, RunAudit
 
 NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "brier": "Brier", "equalised_odds": "equalised odds"}
-FOREST = ("auroc", "sensitivity", "specificity")
+FORESTS = (("source", "auroc"), ("source", "sensitivity"), ("source", "specificity"), ("source x target", "accuracy"))
 # A table longer than this is cut, and says so: report.json has the rest.
 ROWS = 60
 
@@ -53,15 +53,12 @@ def drawings(run: RunAudit) -> dict[str, str]:
         charts["roc"] = figures.roc(run.roc)
     if len(run.reliability):
         charts["reliability"] = figures.reliability(run.reliability)
-    for by in ("source", "source x target"):
+    for by, metric in FORESTS:
         if by in run.groups:
-            values = run.groups[by].values
-            for metric in FOREST if by == "source" else ("accuracy",):
-                chosen = values[values["metric"] == metric]
-                if chosen["estimate"].notna().any():
-                    charts[f"forest {by} {metric}"] = figures.forest(
-                        chosen, metric_name(metric), chosen["estimate"].iloc[0]
-                    )
+            rows = run.groups[by].values.query("metric == @metric")
+            if rows["estimate"].notna().any():
+                name = f"forest {by} {metric}"
+                charts[name] = figures.forest(rows, metric_name(metric), rows["estimate"].iloc[0])
     if len(run.map):
         charts |= {f"map {name}": figures.feature_map(run.map, name) for name in ("source", "target")}
     if len(run.shortcuts):
@@ -75,8 +72,7 @@ def unlabelled_drawings(run: Unlabelled) -> dict[str, str]:
     if len(run.distributions) and run.distributions["median"].notna().any():
         charts["scores"] = figures.score_strips(cut(run.distributions), run.about.get("threshold"))
     if len(run.abstention) and run.abstention["estimate"].notna().any():
-        values = cut(run.abstention)
-        charts["abstention"] = figures.forest(values, "share of outliers", EXPECTED)
+        charts["abstention"] = figures.forest(cut(run.abstention), "share of outliers", EXPECTED)
     return {name: figures.as_svg(chart) for name, chart in charts.items()}
 
 
@@ -100,16 +96,16 @@ def forest_of_runs(report: BiasReport) -> str:
 
 def group_table(metrics: GroupMetrics) -> list[dict[str, Any]]:
     """A row for each group, then one of the gaps: group, films, patients, and a `cell` for each metric."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, part in metrics.values.groupby("group", sort=False):
         cells = {row["metric"]: cell(row, row["estimate"]) for row in part.to_dict("records")}
         first = part.iloc[0]
         rows.append({"group": name, "films": first["films"], "patients": first["patients"], "cells": cells})
-    gaps = {row["metric"]: cell(row, row["difference"]) for row in metrics.gaps.to_dict("records")}
-    worst = {row["metric"]: row["worst_group"] for row in metrics.gaps.to_dict("records")}
-    for name, entry in gaps.items():
-        if entry["value"] and worst[name]:
-            entry["note"] = f"worst: {worst[name]}"
+    gaps = {}
+    for row in metrics.gaps.to_dict("records"):
+        gaps[row["metric"]] = entry = cell(row, row["difference"])
+        if entry["value"] and row["worst_group"]:
+            entry["note"] = f"worst: {row['worst_group']}"
     rows.append({"group": "largest difference", "films": "", "patients": "", "cells": gaps})
     return rows
 

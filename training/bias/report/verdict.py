@@ -46,10 +46,8 @@ def _conflicting(run: RunAudit) -> Check | None:
     name = "conflicting films"
     if not {"aligned", "conflicting"} <= values.keys():
         return Check(name, UNKNOWN, "All films follow their source's usual label, or none does.")
-    usual, other = values["aligned"], values["conflicting"]
-    sentence = (
-        f"Accuracy is {_span(usual)} on films with the usual label of their source and {_span(other)} on the others."
-    )
+    usual, other = _span(values["aligned"]), _span(values["conflicting"])
+    sentence = f"Accuracy is {usual} on films with the usual label of their source and {other} on the others."
     return Check(name, _worse(run, "alignment", "accuracy", "conflicting"), sentence)
 
 
@@ -73,9 +71,10 @@ def _leak(run: RunAudit) -> Check | None:
         return Check(name, UNKNOWN, "No class has ten patients in each of two sources.")
     row = rows.iloc[int(rows["leak"].argmax())]
     probe = "An MLP" if row["kind"] == "mlp" else "A linear probe"
+    p = f"p = {row['p']:.3f}" if row["p"] >= 0.001 else "p < 0.001"
     sentence = (
         f"{probe} reads the source from the features within a class with balanced accuracy "
-        f"{row['leak']:.2f} ({row['low']:.2f} to {row['high']:.2f}; chance {row['chance']:.2f}; {_p(row['p'])})."
+        f"{row['leak']:.2f} ({row['low']:.2f} to {row['high']:.2f}; chance {row['chance']:.2f}; {p})."
     )
     if row["p"] >= 0.05:
         return Check(name, NOT_FOUND, sentence)
@@ -90,8 +89,8 @@ def _unseen(run: RunAudit) -> Check | None:
     values = _by_group(run.groups["split"].values, metric)
     if not {"test", "external"} <= values.keys():
         return None
-    known, unseen = values["test"], values["external"]
-    sentence = f"{word} is {_span(known)} on test films of known sources and {_span(unseen)} at sources never seen."
+    known, unseen = _span(values["test"]), _span(values["external"])
+    sentence = f"{word} is {known} on test films of known sources and {unseen} at sources never seen."
     within = Interval(**run.within_sources)
     if not math.isnan(within.estimate):
         sentence += f" Over pairs of films of one source it is {within:.2f}."
@@ -103,7 +102,7 @@ def _groups(run: RunAudit) -> list[Check]:
     for by in ("source", "view", "sex", "age_band"):
         if by not in run.groups:
             continue
-        gaps = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}
+        gaps = run.groups[by].gaps.set_index("metric").to_dict("index")
         answers, sentences = [], []
         for metric in ("sensitivity", "specificity") if "sensitivity" in gaps else ("accuracy",):
             gap, values = gaps[metric], _by_group(run.groups[by].values, metric)
@@ -127,10 +126,10 @@ def _fields(run: RunAudit) -> Check | None:
     if run.fields.empty:
         return None
     confounded = run.fields[run.fields["verdict"] == "confounded"]
-    known = run.fields["verdict"] != UNKNOWN
-    answer = FOUND if len(confounded) else NOT_FOUND if known.any() else UNKNOWN
-    rows = confounded if len(confounded) else run.fields
-    return Check(METADATA, answer, " ".join(rows["sentence"]))
+    if len(confounded):
+        return Check(METADATA, FOUND, " ".join(confounded["sentence"]))
+    answer = NOT_FOUND if (run.fields["verdict"] != UNKNOWN).any() else UNKNOWN
+    return Check(METADATA, answer, " ".join(run.fields["sentence"]))
 
 
 def _by_group(values: pd.DataFrame, metric: str) -> dict[str, Interval]:
@@ -140,7 +139,7 @@ def _by_group(values: pd.DataFrame, metric: str) -> dict[str, Interval]:
 
 def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:
     """Whether this group is demonstrably the worst of a grouping."""
-    gap = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}[metric]
+    gap = run.groups[by].gaps.set_index("metric").loc[metric]
     if math.isnan(gap["difference"]):
         return UNKNOWN
     return FOUND if gap["low"] > 0 and gap["worst_group"] == group else NOT_FOUND
@@ -148,7 +147,3 @@ def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:
 
 def _span(interval: Interval) -> str:
     return "not known (too few patients)" if math.isnan(interval.estimate) else f"{interval:.2f}"
-
-
-def _p(value: float) -> str:
-    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
