@@ -4,5 +4,5 @@ classifier.py      a timm backbone and a linear layer: features, logits
 simple_convnet.py  the network of the Biased MNIST literature, under timm's register
 keywords.py        NAME=VALUE settings of a backbone
 plain.py           a classifier as weights that timm alone can load
-saliency.py        Grad-CAM and occlusion, by MONAI
+saliency.py        Grad-CAM, by MONAI
 """

@@ -38,7 +38,7 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that rebuilds a classifier, apart from its weights.
+    """All that rebuilds a classifier, apart from its weights; older checkpoints have no keywords.
 
     Attributes:
         name: timm's name of the backbone, or `simple_convnet`.
@@ -67,17 +67,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "keywords", plain_keywords(self.keywords))
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "ModelConfig":
-        """Rebuild from the JSON object that `dataclasses.asdict` gave; an older one has no keywords."""
-        return cls(**values)
-
 
 class Classifier(nn.Module):
-    """A timm backbone, its pooled features, one linear layer.
-
-    Args:
-        config: what to build; weights are random, drawn from torch's main generator.
+    """A timm backbone, its pooled features, one linear layer, with random weights from torch's main generator.
 
     Raises:
         ModelError: timm knows no such backbone, or it can't take images of this size or these keywords.
@@ -184,9 +176,8 @@ def _require_pooled(backbone: nn.Module, config: ModelConfig) -> None:
 
 
 def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module:
-    fork = torch.random.fork_rng(devices=[])  # so that random initial weights of the head don't depend on this
     try:
-        with fork:
+        with torch.random.fork_rng(devices=[]):  # so that random initial weights of the head don't depend on this
             if weights is None:
                 return _build_backbone(config, pretrained=True)
             if not weights.is_file() or weights.suffix != ".safetensors":
@@ -203,7 +194,7 @@ def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module
         cfg = get_pretrained_cfg(config.name)
         if cfg is None or not cfg.has_weights:
             raise ModelError(f"--pretrained: timm has no weights of {config.name}; leave the flag out") from None
-        where = f"https://huggingface.co/{cfg.hf_hub_id}" if cfg and cfg.hf_hub_id else "timm's model hub"
+        where = f"https://huggingface.co/{cfg.hf_hub_id}" if cfg.hf_hub_id else "timm's model hub"
         raise ModelError(
             f"--pretrained: the weights of {config.name} can't be fetched ({type(error).__name__}). On a machine with a "
             f"network, download model.safetensors from {where} and pass it here as --weights FILE.safetensors"
@@ -212,10 +203,10 @@ def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module
 
 def _require_tensors(backbone: nn.Module, name: str, weights: Path) -> None:
     """Refuse a file that lacks some of the backbone's tensors: timm would leave those at random and say nothing."""
-    with safe_open(weights, "pt") as file:
-        held = set(file.keys())
     needed = [key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")]
-    lacking = [key for key in needed if key not in held]
+    with safe_open(weights, "pt") as file:
+        present = set(file.keys())
+    lacking = [key for key in needed if key not in present]
     if lacking:
         raise ModelError(
             f"--weights {weights} lacks {len(lacking)} of the {len(needed)} tensors of timm's {name}, "

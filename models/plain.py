@@ -42,28 +42,20 @@ def plain_timm(model: Classifier) -> nn.Module:
 
 
 def layers(model: Classifier) -> list[nn.Module]:
-    """The classifier as a sequence of the backbone and layers of torch's, whose result are the logits.
-
-    Raises:
-        ModelError: the backbone isn't timm's.
-    """
+    """The classifier as the backbone and layers of torch's in sequence; raises ModelError where the backbone isn't timm's."""
     require_timm(model)
-    width = model.head.in_features
-    found: list[nn.Module] = [model.backbone]
+    between: list[nn.Module] = []
     if model.config.unit_norm:
-        found += [model.neck] if model.config.centred else []
         # Its epsilon is added below the root, to the mean of squares: far below any feature that is not dead.
-        found += [nn.RMSNorm(width, eps=1e-24, elementwise_affine=False)]
-    return [layer.eval() for layer in (*found, folded_head(model))]
+        norm = nn.RMSNorm(model.head.in_features, eps=1e-24, elementwise_affine=False)
+        between = [model.neck, norm] if model.config.centred else [norm]
+    return [layer.eval() for layer in (model.backbone, *between, folded_head(model))]
 
 
 @torch.no_grad()
 def folded_head(model: Classifier) -> nn.Linear:
     """The last layer with everything in it that is linear: see the module."""
-    weight, bias = (
-        model.head.weight.double() * model.config.logit_scale,
-        model.head.bias.double() * model.config.logit_scale,
-    )
+    weight, bias = (part.double() * model.config.logit_scale for part in (model.head.weight, model.head.bias))
     if model.config.unit_norm:
         weight = weight / math.sqrt(weight.shape[1])
     elif isinstance(model.neck, nn.BatchNorm1d):
@@ -79,10 +71,7 @@ def folded_head(model: Classifier) -> nn.Linear:
 def difference(network: nn.Module, model: Classifier) -> float:
     """Largest difference between the logits of a network and those of a classifier, on images drawn at random.
 
-    As a share of the largest logit where that is above 1.
-
-    Raises:
-        ModelError: the classifier's own logits are no finite numbers.
+    As a share of the largest logit where that is above 1. Raises ModelError where the classifier's logits aren't finite.
     """
     config = model.config
     shape = (4, config.in_chans, config.img_size, config.img_size)

@@ -1,20 +1,17 @@
-"""Where in a film a class's score comes from: Grad-CAM through MONAI, and occlusion, for CNNs and vision transformers.
+"""Where in a film a class's score comes from: Grad-CAM through MONAI, for CNNs and vision transformers.
 
-Both explain the log-odds of the class, its logit minus logsumexp of the others, since that is what the score is made of:
-a place that lowers the other class's logit is evidence as well. Both give maps on one scale: 0 is no evidence for the
-class, 1 is the place of that film with the most. So maps of several models can be laid side by side to compare places;
-how strong the evidence is, the score says and not the map. Neither shows that the model is right, nor why.
+It explains the log-odds of the class, its logit minus logsumexp of the others, since that is what the score is made of: a
+place that lowers the other class's logit is evidence as well. 0 is no evidence for the class, 1 the place of that film with
+the most, so maps of several models can be laid side by side to compare places; how strong the evidence is, the score says
+and not the map. No map shows that the model is right, nor why.
 
 References:
     [1] Selvaraju et al., Grad-CAM (ICCV 2017): the feature map of a layer, weighted by the class's gradient.
-    [2] Zeiler and Fergus, Visualizing and Understanding Convolutional Networks (ECCV 2014): occlusion. Not MONAI's, which
-        indexes with lists as PyTorch is about to stop allowing, and takes one film at a time.
 """
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -36,7 +33,6 @@ def grad_cam(
     Args:
         model: on the device of the images; explained in evaluation mode.
         images: normalised, as the model sees them.
-        target: index of the class.
 
     Returns:
         Maps in [0, 1] on the scale that this module describes, float32; all 0 where nothing speaks for the class.
@@ -47,7 +43,8 @@ def grad_cam(
     # Imported here, because monai.visualize takes about five seconds, which all who only score would pay.
     from monai.visualize import GradCAM
 
-    _require_class(model, target)
+    if not 0 <= target < model.config.num_classes:
+        raise ModelError(f"class {target} of a model with {model.config.num_classes}: count from 0")
     probe = nn.Identity()
     # The images may come out of inference mode, where nothing can be differentiated, hence the copy.
     with _undisturbed(model), torch.inference_mode(False), torch.enable_grad():
@@ -62,48 +59,11 @@ def grad_cam(
         handle = layer.register_forward_hook(through_probe)
         try:
             # MONAI hooks the probe alone: it never takes its hooks away again.
-            explained = _LogOdds(model, probe)
-            cam = GradCAM(explained, target_layers="probe", postprocessing=_share_of_peak)
+            cam = GradCAM(_LogOdds(model, probe), target_layers="probe", postprocessing=_share_of_peak)
             maps: Tensor = cam(images, class_idx=target)
         finally:
             handle.remove()
     return maps.detach()
-
-
-def occlusion(
-    model: Classifier, images: Float[Tensor, "n channels height width"], target: int, patches: int = 8
-) -> Float[Tensor, "n 1 height width"]:
-    """How far the class's log-odds fall when a square of a film is covered with the film's mean, by place.
-
-    Takes about patches^2 forward passes a film, against two for Grad-CAM, but asks nothing of the backbone.
-
-    Args:
-        model: as for `grad_cam`.
-        images: as for `grad_cam`.
-        target: as for `grad_cam`.
-        patches: how many squares lie side by side; each is a step of the map, there is no finer detail.
-
-    Returns:
-        As `grad_cam`. A place whose covering raises the log-odds is 0.
-
-    Raises:
-        ModelError: no such class.
-    """
-    _require_class(model, target)
-    height, width = images.shape[-2:]
-    down, across = (torch.linspace(0, side, patches + 1).round().int().tolist() for side in (height, width))
-    explained = _LogOdds(model, nn.Identity())
-    with _undisturbed(model), torch.no_grad():
-        mean = images.mean((2, 3), keepdim=True)
-        whole = explained(images)[:, target]
-        fall = images.new_zeros((len(images), 1, height, width), dtype=torch.float32)
-        for top, bottom in pairwise(down):
-            for left, right in pairwise(across):
-                covered = images.clone()
-                covered[:, :, top:bottom, left:right] = mean
-                lost = whole - explained(covered)[:, target]
-                fall[:, :, top:bottom, left:right] = lost[:, None, None, None]
-    return _share_of_peak(fall.clamp(min=0))
 
 
 class _LogOdds(nn.Module):
@@ -171,7 +131,7 @@ def _last_map(model: Classifier, image: Tensor) -> nn.Module:
     ends = tuple(f"{name}." for name, n in extents.items() if n == 1 and not isinstance(parts[name], nn.Sequential))
     maps = [name for name, n in extents.items() if n > 1 and not name.startswith(ends)]
     if not maps:
-        raise ModelError(f"{model.config.name} has no feature map of the image to draw: use occlusion")
+        raise ModelError(f"{model.config.name} has no feature map of the image to draw")
     return parts[maps[-1]]
 
 
@@ -185,7 +145,7 @@ def _on_grid(output: Tensor, image: tuple[int, int], model: Classifier, probe: n
     tokens = output.shape[1] - prefix
     rows = round(math.sqrt(tokens * image[0] / image[1]))
     if output.ndim != 3 or rows * (tokens // max(rows, 1)) != tokens:
-        raise ModelError(f"the tokens of {model.config.name} form no grid to draw: use occlusion")
+        raise ModelError(f"the tokens of {model.config.name} form no grid to draw")
     grid = output[:, prefix:].transpose(1, 2).unflatten(2, (rows, tokens // rows))
     return torch.cat([output[:, :prefix], probe(grid).flatten(2).transpose(1, 2)], dim=1)
 
@@ -199,8 +159,3 @@ def _share_of_peak(maps: Tensor) -> Tensor:
     """Each map divided by its own maximum; one without evidence stays 0."""
     peak = maps.amax((1, 2, 3), keepdim=True)
     return torch.where(peak > 0, maps / peak.clamp(min=torch.finfo(maps.dtype).tiny), 0.0).clamp(0, 1)
-
-
-def _require_class(model: Classifier, target: int) -> None:
-    if not 0 <= target < model.config.num_classes:
-        raise ModelError(f"class {target} of a model with {model.config.num_classes}: count from 0")

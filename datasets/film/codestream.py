@@ -3,9 +3,7 @@
 The tags of a film are bounded before decoding, but a codec makes room for what the picture inside declares: 50 bytes
 can ask for gigabytes. And gdcm doesn't raise on a header that is wrong, it ends the process.
 
-References:
-    [1] ITU-T T.81 (JPEG) B.2, T.87 (JPEG-LS) C.2, T.800 (JPEG 2000) A.4 to A.6, B.6; DICOM PS3.5 G.5 (RLE header);
-        RFC 1951 (deflate).
+ITU-T T.81 (JPEG) B.2, T.87 (JPEG-LS) C.2, T.800 (JPEG 2000) A.4 to A.6, B.6; DICOM PS3.5 G.5 (RLE); RFC 1951 (deflate).
 """
 
 import math

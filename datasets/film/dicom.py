@@ -24,14 +24,7 @@ from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
 
-from datasets.film.codestream import (
-    coded_shape,
-    ends_complete,
-    has_bounded_parts,
-    inflates_within,
-    rle_is_sound,
-    scan_ends,
-)
+from datasets.film import codestream
 from datasets.film.facts import (
     FACT_TAGS,
     IDENTITY_TAGS,
@@ -49,17 +42,11 @@ from datasets.film.radiograph import MAX_BYTES, Radiograph, RadiographError, che
 
 PLUGINS = {
     uid.RLELossless: "pylibjpeg",
-    uid.JPEGBaseline8Bit: "pillow",
-    uid.JPEGExtended12Bit: "pillow",
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pylibjpeg",
-    uid.JPEG2000: "pylibjpeg",
-    uid.HTJ2KLossless: "pylibjpeg",
-    uid.HTJ2KLosslessRPCL: "pylibjpeg",
-    uid.HTJ2K: "pylibjpeg",
+    **dict.fromkeys((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit), "pillow"),
+    **dict.fromkeys((uid.JPEGLossless, uid.JPEGLosslessSV1), "gdcm"),
+    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), "pyjpegls"),
+    **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), "pylibjpeg"),
+    **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), "pylibjpeg"),
 }
 """The fastest codec of each compressed syntax: pydicom would take gdcm for JPEG-LS, at twice the time."""
 
@@ -106,11 +93,7 @@ def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: byte
 
 
 def stored_values(source: Path | bytes) -> np.ndarray:
-    """Parse and decode alone: stored values counted from the smallest possible one, whatever film it is; for timings.
-
-    Raises:
-        RadiographError: it can't be decoded.
-    """
+    """Parse and decode alone: stored values counted from the smallest possible one; RadiographError if that fails."""
     with naming_nobody(_damaged):
         dataset, syntax = _parse(source_bytes(source), None)
         return _decode(dataset, syntax, int(dataset.BitsStored), dataset.PixelRepresentation == 1)
@@ -120,14 +103,14 @@ def read_identities(source: Path | bytes) -> dict[str, str]:
     """Read what identifies a film, in clear: for a hospital's own join alone, never for a table, a log or a report.
 
     Returns:
-        sop_instance_uid, study_instance_uid, accession_number and patient_id; "" where the film doesn't say.
+        The names of `CLEAR_TAGS`; "" where the film doesn't say.
 
     Raises:
         RadiographError: it can't be read.
     """
     data = source_bytes(source)
     with naming_nobody(_damaged):
-        dataset, _ = _parse(data, b"", pixels=False)
+        dataset, _ = _parse(data, b"", pixels=False)  # any key makes the tags that identify be parsed
         return {name: str(dataset.get(keyword) or "").strip(" \0") for name, keyword in CLEAR_TAGS.items()}
 
 
@@ -146,8 +129,7 @@ def read_header(file: Path) -> tuple[dict[str, object], str]:
         if head[128:132] != b"DICM":
             raise DicomError("the content is no DICOM data set", reason="not DICOM")
         _check_deflated(head, 132)
-        tags = [*FACT_TAGS, "PatientID"]
-        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=list(tags))
+        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=[*FACT_TAGS, "PatientID"])
         return film_facts(dataset), str(dataset.get("PatientID") or "").strip(" \0")
 
 
@@ -239,7 +221,8 @@ def _check_deflated(data: bytes, start: int) -> None:
     file = io.BytesIO(data)
     file.seek(start)
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-    if meta.get("TransferSyntaxUID") == DEFLATED and not inflates_within(data[file.tell() :], MAX_BYTES):
+    deflated = meta.get("TransferSyntaxUID") == DEFLATED
+    if deflated and not codestream.inflates_within(data[file.tell() :], MAX_BYTES):
         raise DicomError(f"the deflated data set is damaged, or larger than the {MAX_BYTES} bytes allowed")
 
 
@@ -287,36 +270,32 @@ def _decode(dataset: Dataset, syntax: uid.UID, bits: int, signed: bool) -> np.nd
         raise DicomError("the transfer syntax isn't one that can be decoded: convert the file to a lossless one")
     elif syntax == uid.RLELossless:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        if not rle_is_sound(frame, int(dataset.BitsAllocated) // 8, int(dataset.Rows) * int(dataset.Columns)):
+        pixels = int(dataset.Rows) * int(dataset.Columns)
+        if not codestream.rle_is_sound(frame, int(dataset.BitsAllocated) // 8, pixels):
             raise DicomError("the RLE segments aren't those of a picture of the size and bits that the tags declare")
     else:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        complete = ends_complete(frame)
+        complete = codestream.ends_complete(frame)
         if syntax == uid.JPEGExtended12Bit and bits > 8:
             raise DicomError(
                 "12-bit JPEG Extended can't be decoded without GPL code (pylibjpeg-libjpeg), which is left out on "
                 "purpose: convert the file to a lossless syntax"
             )
-        coded = coded_shape(frame)
+        coded = codestream.coded_shape(frame)
         if coded is None or coded[:3] != (dataset.Rows, dataset.Columns, 1) or coded.bits > dataset.BitsAllocated:
             raise DicomError("the compressed picture isn't of the size and bits that the tags declare")
-        if syntax in JPEG_LS and not scan_ends(frame):
+        if syntax in JPEG_LS and not codestream.scan_ends(frame):
             raise DicomError("the pixels are cut short: copy or export the file again", reason="truncated")
-        if not has_bounded_parts(frame):
+        if not codestream.has_bounded_parts(frame):
             raise DicomError("the compressed picture declares more tiles, blocks, layers or scans than a film has")
     decoder = get_decoder(syntax)
     if not native and PLUGINS[syntax] not in decoder.available_plugins:
         raise DicomError(f"the codec of {syntax.name} ({PLUGINS[syntax]}) can't be imported: install this package anew")
     # The unused bits are left to `stored_offsets`, which also knows those below.
-    options: dict[str, Any] = {"view_only": True, "correct_unused_bits": False}
+    options: dict[str, Any] = {"raw": True, "view_only": True, "correct_unused_bits": False}
     try:
-        cells, _ = decoder.as_array(
-            dataset,
-            index=0,  # and no frame that is there beyond the one declared
-            raw=True,
-            decoding_plugin=PLUGINS.get(syntax, ""),
-            **options,
-        )
+        # Frame 0, and none that is there beyond the one declared.
+        cells, _ = decoder.as_array(dataset, index=0, decoding_plugin=PLUGINS.get(syntax, ""), **options)
     except MemoryError:
         raise
     except BaseException as error:
@@ -331,10 +310,5 @@ def _decode(dataset: Dataset, syntax: uid.UID, bits: int, signed: bool) -> np.nd
         )
     high_bit = first(dataset.get("HighBit"))
     shift = int(high_bit) + 1 - bits if high_bit is not None and (native or syntax == uid.RLELossless) else 0
-    return stored_offsets(
-        cells,
-        bits,
-        signed=signed,
-        shift=min(max(shift, 0), int(dataset.BitsAllocated) - bits),
-        numeric=syntax in (*LOSSY, *MAYBE_LOSSY),
-    )
+    shift = min(max(shift, 0), int(dataset.BitsAllocated) - bits)
+    return stored_offsets(cells, bits, signed=signed, shift=shift, numeric=syntax in (*LOSSY, *MAYBE_LOSSY))

@@ -15,17 +15,8 @@ from datasets.film.identity import keyed_hash
 from datasets.film.radiograph import RadiographError
 
 FACT_TAGS = (
-    "Modality",
-    "ViewPosition",
-    "ViewCodeSequence",
-    "BodyPartExamined",
-    "AnatomicRegionSequence",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "PresentationIntentType",
-    "PatientAge",
-    "PatientSex",
-    "BurnedInAnnotation",
+    *("Modality", "ViewPosition", "ViewCodeSequence", "BodyPartExamined", "AnatomicRegionSequence", "Manufacturer"),
+    *("ManufacturerModelName", "PresentationIntentType", "PatientAge", "PatientSex", "BurnedInAnnotation"),
     "LossyImageCompression",
 )
 IDENTITY_TAGS = {
@@ -86,8 +77,7 @@ def film_facts(tags: Tags) -> dict[str, object]:
 
     Returns:
         modality, view_position (PA, AP, FRONTAL, LATERAL, DECUBITUS, OTHER, UNKNOWN), body_part (CHEST, OTHER, UNKNOWN),
-        manufacturer, model,
-        presentation_intent, age_band, sex (M, F, O), burned_in and lossy (True, False); None if not stated.
+        manufacturer, model, presentation_intent, age_band, sex (M, F, O), burned_in and lossy; None if not stated.
     """
     modality, intent, sex = code(tags, "Modality"), code(tags, "PresentationIntentType"), code(tags, "PatientSex")
     return {

@@ -102,13 +102,14 @@ class RemoteFolder:
         # Each storage raises its own errors, with the name of the file in the text.
         with (
             naming_nobody(lambda _: RadiographError("the file can't be fetched from its storage", reason="unreadable")),
-            self._storage.open(self._place(name), "rb") as file,
+            self._opened[0].open(self._place(name), "rb") as file,
         ):
             content = file.read(MAX_BYTES + 1)
         return source_bytes(content)
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
+        """The storage, and the folder's path in it."""
         import fsspec
 
         try:
@@ -117,24 +118,17 @@ class RemoteFolder:
             raise FolderError(f"{self.url} can't be opened: {error}") from None
         return storage, root.rstrip("/")
 
-    @property
-    def _storage(self) -> Any:
-        return self._opened[0]
-
-    @property
-    def _root(self) -> str:
-        return self._opened[1]
-
     def _place(self, name: str) -> str:
         """Of an entry in the storage, whose root may have no name, as an archive's hasn't."""
-        return f"{self._root}/{name}".rstrip("/") if self._root else name.rstrip("/")
+        root = self._opened[1]
+        return (f"{root}/{name}" if root else name).rstrip("/")
 
     def __getstate__(self) -> dict[str, str]:
         return {"url": self.url}  # a connection is opened anew in each process
 
     def _below(self, folder: str) -> Iterator[Entry | str]:
         """What one folder holds; sub-folders as their names with a `/` behind."""
-        storage = self._storage
+        storage, root = self._opened
         try:
             listing = storage.ls(self._place(folder), detail=True)
         except Exception as error:
@@ -143,7 +137,7 @@ class RemoteFolder:
             yield Entry(folder.rstrip("/"), 0, "", UNLISTED)
             return
         for child in sorted(listing, key=lambda child: str(child["name"]).rstrip("/")):
-            name = str(child["name"]).removeprefix(self._root).strip("/")
+            name = str(child["name"]).removeprefix(root).strip("/")
             if not name or name + "/" == folder:  # object stores may list the folder itself
                 continue
             if child.get("islink"):
@@ -153,10 +147,9 @@ class RemoteFolder:
             elif child["type"] != "file":
                 yield Entry(name, 0, "", SPECIAL)
             else:
-                changed = next(
-                    (child[k] for k in ("ETag", "etag", "LastModified", "mtime", "created") if k in child), ""
-                )
-                yield Entry(name, int(child.get("size") or 0), str(changed))
+                stamps = ("ETag", "etag", "LastModified", "mtime", "created")
+                changed = next((str(child[key]) for key in stamps if key in child), "")
+                yield Entry(name, int(child.get("size") or 0), changed)
 
 
 def _walk(below: Callable[[str], Iterator[Entry | str]]) -> Iterator[Entry]:
@@ -173,11 +166,7 @@ def _walk(below: Callable[[str], Iterator[Entry | str]]) -> Iterator[Entry]:
 
 
 def open_folder(place: str) -> Folder:
-    """The folder at a path, or at a URL of a storage.
-
-    Raises:
-        FolderError: there is none.
-    """
+    """The folder at a path, or at a URL of a storage; raises FolderError where there is none."""
     if "://" in place and not place.startswith("file://"):
         return RemoteFolder(place if place.endswith("://") else place.rstrip("/"))
     root = Path(place.removeprefix("file://"))

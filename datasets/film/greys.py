@@ -52,20 +52,19 @@ def voi_values(tags: Tags, values: np.ndarray, preferred: Voi, *, little_endian:
         if voi == "lut" and item is not None:
             table = _lookup_table(item, little_endian, values)
             return table.apply(values) / (2**table.bits - 1), "lut"
-        if voi == "window" and (function := _usable_window(tags)) is not None:
-            centre, width = float(first(tags.get("WindowCenter"))), float(first(tags.get("WindowWidth")))
-            return window(values, centre, width, function), function
+        if voi == "window" and (usable := _usable_window(tags)) is not None:
+            return window(values, *usable), usable[2]
     return values, "none"
 
 
-def _usable_window(tags: Tags) -> str | None:
-    """The function of the first window; None if there is none or it is invalid, as some writers' empty ones are."""
+def _usable_window(tags: Tags) -> tuple[float, float, str] | None:
+    """Centre, width and function of the first window; None without one, or if it is invalid as some writers' are."""
     centre, width = first(tags.get("WindowCenter")), first(tags.get("WindowWidth"))
     function = code(tags, "VOILUTFunction") or "LINEAR"
     if centre is None or width is None or function not in WINDOW_FUNCTIONS:
         return None
     usable = math.isfinite(centre) and math.isfinite(width) and (width >= 1 if function == "LINEAR" else width > 0)
-    return function if usable else None
+    return (float(centre), float(width), function) if usable else None
 
 
 def _lookup_table(item: Tags, little_endian: bool, inputs: np.ndarray) -> LookupTable:

@@ -126,13 +126,10 @@ def weighted_percentiles(values: np.ndarray, counts: np.ndarray, percents: Seque
 
 
 def robust_scale(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Map the percentiles `OUTER` to 0 and 1 and clip.
+    """Map the percentiles `OUTER` to 0 and 1 and clip; all 0 where the counted pixels are one constant or none.
 
     Args:
         counts: how many pixels have each; those to be left out of the percentiles aren't counted.
-
-    Returns:
-        Values in [0, 1]; all 0 where the counted pixels are one constant or none.
     """
     low, high = weighted_percentiles(values, counts, OUTER)
     if not high > low:  # a marker on a blank film: the percentiles are one value, the extremes are not
@@ -143,11 +140,7 @@ def robust_scale(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def inside_border(stored: np.ndarray) -> np.ndarray:
-    """The film without the rows and columns at its edges that are constant: a collimated or padded border.
-
-    Returns:
-        A view, the whole film if all of it is constant.
-    """
+    """A view of the film without constant rows and columns at its edges, a collimated or padded border; all if all are."""
     for axis in (1, 0):
         varied = np.flatnonzero(stored.min(axis=axis) != stored.max(axis=axis))
         if varied.size == 0:
@@ -162,9 +155,6 @@ def looks_inverted(pixels: np.ndarray) -> bool:
 
     Inverted, the mediastinum is darker than both lungs beside it and darker than the upper corners, which show the air
     above the shoulders. A film that isn't a chest gives no answer worth having.
-
-    Args:
-        pixels: rows x columns, meant to be bone bright.
     """
     rows, columns = pixels.shape
 

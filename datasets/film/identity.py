@@ -72,11 +72,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _read_key(path: Path) -> bytes:
-    """The key in a file.
-
-    Raises:
-        ValueError: see `hash_key`.
-    """
+    """The key in a file; raises ValueError, see `hash_key`."""
     try:
         key = bytes.fromhex(path.read_text("ascii"))
     except OSError as error:

@@ -12,9 +12,8 @@ class DicomPolicy:
 
     Attributes:
         voi: what is preferred of VOI LUT, window and neither; a film without it falls back in this order.
-        modalities: admitted values of Modality.
-        views: admitted views, in the words of `datasets.film.facts.VIEWS`; many CR films don't state theirs.
-        body_parts: admitted parts of the body: CHEST, OTHER, UNKNOWN (not stated).
+        views: in the words of `datasets.film.facts.VIEWS`; many CR films don't state theirs.
+        body_parts: of CHEST, OTHER, UNKNOWN (not stated).
         for_processing: admit FOR PROCESSING films, whose pixels are the detector's own, linear or log.
     """
 

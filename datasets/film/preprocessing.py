@@ -13,6 +13,7 @@ from datasets.film.policy import Voi
 from datasets.film.radiograph import Radiograph
 
 MAX_SIZE = 8192  # no detector has many more; a checkpoint's header could ask for any
+ASPECTS, INTENSITIES = ("stretch", "pad", "crop"), ("percentile", "none")
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class Preprocessing:
             or `crop` its centre.
         intensity: `percentile` maps the 0.5th and 99.5th percentile to 0 and 1 and clips; they are those of the film as
             read, its own extreme values (padding, collimation borders, burnt-out markers) left out. `none` keeps [0, 1].
-        mean: per channel, subtracted from [0, 1].
-        std: per channel, divided by.
+        mean, std: per channel, of grey levels in [0, 1].
         voi: what a DICOM film's greys are made with, see `datasets.film.policy`; no effect on other formats.
     """
 
@@ -42,14 +42,10 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or not 1 <= self.size <= MAX_SIZE:
             raise ValueError(f"size must be a whole number from 1 to {MAX_SIZE} pixels, not {self.size!r}")
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, not {self.channels!r}")
-        if self.aspect not in ("stretch", "pad", "crop"):
-            raise ValueError(f"aspect must be stretch, pad or crop, not {self.aspect!r}")
-        if self.intensity not in ("percentile", "none"):
-            raise ValueError(f"intensity must be percentile or none, not {self.intensity!r}")
-        if self.voi not in get_args(Voi):
-            raise ValueError(f"voi must be one of {', '.join(get_args(Voi))}, not {self.voi!r}")
+        choices = {"channels": (1, 3), "aspect": ASPECTS, "intensity": INTENSITIES, "voi": get_args(Voi)}
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
                 raise ValueError(f"{name} has {len(values)} values for {self.channels} channel(s)")

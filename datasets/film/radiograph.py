@@ -45,11 +45,7 @@ class RadiographError(ValueError):
 
 
 def source_bytes(source: Path | bytes) -> bytes:
-    """The whole content of a file, bounded by `MAX_BYTES`.
-
-    Raises:
-        RadiographError: the file can't be opened, is empty or is too large.
-    """
+    """The content of a file, bounded by `MAX_BYTES`; RadiographError where it can't be opened, is empty or too large."""
     problem = None
     if isinstance(source, Path):
         try:
@@ -69,11 +65,7 @@ def source_bytes(source: Path | bytes) -> bytes:
 
 
 def check_size(rows: int, columns: int) -> None:
-    """Refuse a size before anything of that size is made.
-
-    Raises:
-        RadiographError: no pixels at all, or more than `MAX_PIXELS`.
-    """
+    """Refuse, with a RadiographError, no pixels or more than `MAX_PIXELS`, before anything of that size is made."""
     if rows < 1 or columns < 1:
         raise RadiographError(f"the film has {rows} rows and {columns} columns: no pixels", reason="no pixel data")
     if rows * columns > MAX_PIXELS:

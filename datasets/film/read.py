@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 FORMATS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-    b"II+\x00": "TIFF",
-    b"MM\x00+": "TIFF",
+    **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "TIFF"),
 }
 TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 258, 262
 
@@ -33,7 +30,6 @@ def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None
     """Read one film of any supported format, told apart by content and not by the name of the file.
 
     Args:
-        source: a file, or the bytes of one.
         policy: what is done with a DICOM film and which are admitted; no effect on other formats.
 
     Returns:
@@ -45,9 +41,8 @@ def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None
     """
     data = source_bytes(source)
     # DICM first: the 128 bytes before it are free, and some files put a TIFF header there to be both.
-    is_dicom = data[128:132] == b"DICM"
     image_format = next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
-    if image_format is not None and not is_dicom:
+    if image_format is not None and data[128:132] != b"DICM":
         return _read_image(data, image_format)
 
     # Imported here, so that a cohort of PNG files never pays for importing pydicom and its codecs.
@@ -86,9 +81,8 @@ def _read_image(data: bytes, image_format: str) -> Radiograph:
 
 
 def _pillow_failure(image_format: str, error: Exception) -> RadiographError:
-    if isinstance(
-        error, Image.DecompressionBombError
-    ):  # twice Pillow's own limit; its warning at once that is below ours
+    # Twice Pillow's own limit; its warning at once that is below ours.
+    if isinstance(error, Image.DecompressionBombError):
         return RadiographError(f"the film has more than the {MAX_PIXELS} pixels allowed", reason="too large")
     cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
     return RadiographError(
@@ -109,8 +103,7 @@ def _grey(image: Image.Image) -> tuple[np.ndarray, int]:
     if image.mode in ("1", "L", "P", "RGB", "YCbCr"):
         return np.asarray(image.convert("L"), np.float32) / 255, 1 if image.mode == "1" else 8
     raise RadiographError(
-        f"pixels of Pillow's mode {image.mode} have no full range to divide by: export unsigned 8 or 16 bit grey",
-        reason="undecodable",
+        f"pixels of Pillow's mode {image.mode} have no full range to divide by: export unsigned 8 or 16 bit grey"
     )
 
 

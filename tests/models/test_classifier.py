@@ -130,7 +130,7 @@ def test_size_that_is_no_trouble(name: str) -> None:
 
 def test_config_through_json() -> None:
     first = config(unit_norm=True, logit_scale=10.0, in_chans=1)
-    assert ModelConfig.from_json(json.loads(json.dumps(dataclasses.asdict(first)))) == first
+    assert ModelConfig(**json.loads(json.dumps(dataclasses.asdict(first)))) == first
 
 
 KEYWORDS = (("drop_path_rate", 0.1), ("channels", (16, 16, 24, 32)), ("act_layer", "gelu"))
@@ -138,7 +138,7 @@ KEYWORDS = (("drop_path_rate", 0.1), ("channels", (16, 16, 24, 32)), ("act_layer
 
 def test_keywords_reach_the_backbone_and_rebuild_the_same_model() -> None:
     first = config(keywords=KEYWORDS)
-    again = ModelConfig.from_json(json.loads(json.dumps(dataclasses.asdict(first))))
+    again = ModelConfig(**json.loads(json.dumps(dataclasses.asdict(first))))
     assert again == first and hash(again) == hash(first)
     assert dict(again.keywords) == dict(KEYWORDS)
     model, twin = Classifier(first), Classifier(again)
@@ -152,7 +152,7 @@ def test_keywords_reach_the_backbone_and_rebuild_the_same_model() -> None:
 
 def test_checkpoints_from_before_keywords_still_load() -> None:
     old = {name: value for name, value in dataclasses.asdict(config()).items() if name != "keywords"}
-    assert ModelConfig.from_json(old) == config()
+    assert ModelConfig(**old) == config()
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "mobilenetv3_small_050", "test_vit", "simple_convnet"])
@@ -180,7 +180,7 @@ def test_keywords_that_make_no_classifier(keywords: tuple[Any, ...], said: str) 
 )
 def test_header_with_keywords_that_nobody_may_choose(keywords: object) -> None:
     with pytest.raises(ValueError, match=r"can't be given here|expected names|is no name"):
-        ModelConfig.from_json({**dataclasses.asdict(config()), "keywords": keywords})
+        ModelConfig(**{**dataclasses.asdict(config()), "keywords": keywords})
 
 
 def test_same_seed_same_weights() -> None:

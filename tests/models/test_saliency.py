@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from models.classifier import Classifier, ModelConfig, ModelError
-from models.saliency import _on_grid, grad_cam, occlusion
+from models.saliency import _on_grid, grad_cam
 
 
 class Quadrant(nn.Module):
@@ -49,7 +49,7 @@ def test_the_map_lies_where_the_class_comes_from(quadrant: Classifier) -> None:
 
 def test_no_evidence_is_a_map_of_zeros(quadrant: Classifier) -> None:
     images = torch.ones(1, 1, 16, 16)
-    for maps in (grad_cam(quadrant, images, 0), grad_cam(quadrant, 0 * images, 1), occlusion(quadrant, images, 0)):
+    for maps in (grad_cam(quadrant, images, 0), grad_cam(quadrant, 0 * images, 1)):
         torch.testing.assert_close(maps, torch.zeros_like(maps))
 
 
@@ -59,16 +59,6 @@ def test_a_place_that_lowers_the_other_class_is_evidence(quadrant: Classifier) -
     quadrant.head = nn.Linear(1, 2, bias=False)
     quadrant.head.weight.data = torch.tensor([[1.0], [1.0]])  # both rise alike: the score stays
     torch.testing.assert_close(grad_cam(quadrant, torch.ones(1, 1, 16, 16), 1), torch.zeros(1, 1, 16, 16))
-
-
-def test_occlusion_finds_the_same_place(quadrant: Classifier) -> None:
-    images = torch.zeros(2, 1, 16, 16)
-    images[:, :, 2:6, 2:6] = 1
-    maps = occlusion(quadrant, images, 1, patches=8)
-    assert maps.shape == (2, 1, 16, 16)
-    assert maps.amax((1, 2, 3)).tolist() == [1, 1]
-    torch.testing.assert_close(maps[:, :, 2:6, 2:6], torch.ones(2, 1, 4, 4))
-    assert not maps[:, :, 8:].any()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +112,6 @@ def test_nothing_is_left_behind(name: str) -> None:
     images = torch.rand(2, 1, 64, 64)
     with torch.inference_mode():
         before = grad_cam(model, images.clone(), 1)
-        occlusion(model, images[:1].clone(), 1, patches=2)
     assert [module.training for module in model.modules()] == modes
     assert not frozen.requires_grad and model.head.weight.requires_grad
     assert torch.equal(model.head.weight.grad, torch.ones_like(model.head.weight))
@@ -144,6 +133,6 @@ def test_what_cant_be_drawn_is_said() -> None:
     model = classifier("test_resnet", 64)
     with pytest.raises(ModelError, match="class 2 of a model with 2"):
         grad_cam(model, torch.rand(1, 1, 64, 64), 2)
-    with pytest.raises(ModelError, match="use occlusion"):
+    with pytest.raises(ModelError, match="to draw"):
         grad_cam(classifier("xcit_nano_12_p16_224", 224), torch.rand(1, 1, 224, 224), 1)
     assert not any(m._forward_hooks for m in model.modules())

@@ -97,7 +97,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         info = header["info"]
         return Checkpoint(
-            model=ModelConfig.from_json(header["model"]),
+            model=ModelConfig(**header["model"]),
             preprocessing=Preprocessing.from_json(header["preprocessing"]),
             info=DatasetInfo(**{**info, "targets": tuple(info["targets"]), "biases": tuple(info["biases"])}),
             weights=weights,

@@ -180,8 +180,8 @@ def test_json_round_trip(preprocessing: Preprocessing) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"aspect": "squash"}, "stretch, pad or crop, not 'squash'"),
-        ({"intensity": "minmax"}, "percentile or none, not 'minmax'"),
+        ({"aspect": "squash"}, "aspect must be one of stretch, pad, crop, not 'squash'"),
+        ({"intensity": "minmax"}, "intensity must be one of percentile, none, not 'minmax'"),
         ({"mean": (0.4, 0.5, 0.6)}, "mean has 3 values for 1 channel"),
         ({"channels": 3, "std": (0.4, 0.5)}, "std has 2 values for 3 channel"),
     ],
