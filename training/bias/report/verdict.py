@@ -139,7 +139,7 @@ def _by_group(values: pd.DataFrame, metric: str) -> dict[str, Interval]:
 
 def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:
     """Whether this group is demonstrably the worst of a grouping."""
-    gap = run.groups[by].gaps.set_index("metric").loc[metric]
+    gap = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}[metric]
     if math.isnan(gap["difference"]):
         return UNKNOWN
     return FOUND if gap["low"] > 0 and gap["worst_group"] == group else NOT_FOUND
