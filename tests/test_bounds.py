@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 SMALL = Preprocessing(8, intensity="none")
 
 
+@pytest.mark.trains
 def test_yaml_is_bounded(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     names = "abcdefghijklmnop"

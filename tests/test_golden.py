@@ -63,6 +63,7 @@ def test_dicom_films_have_the_same_pixels(tmp_path: Path) -> None:
     assert sorted(round(float(film.mean()), 5) for film in films) == pytest.approx(GOLDEN["films"], abs=1e-5)
 
 
+@pytest.mark.trains
 def test_an_audit_of_fixed_predictions_has_the_same_numbers() -> None:
     report = audit([fixed_evidence()], {}, resamples=200).as_json()
     (run,) = report["runs"]

@@ -61,6 +61,7 @@ def test_a_place_that_lowers_the_other_class_is_evidence(quadrant: Classifier) -
     torch.testing.assert_close(grad_cam(quadrant, torch.ones(1, 1, 16, 16), 1), torch.zeros(1, 1, 16, 16))
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("name", "size"),
     [

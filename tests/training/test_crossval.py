@@ -16,6 +16,8 @@ from training.crossval.comparison import compare_sources, verdict
 from training.crossval.folds import choose_sources
 from training.run.config import parse
 
+pytestmark = pytest.mark.trains
+
 FAST = [
     "--dataset",
     "phantom",

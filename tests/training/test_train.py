@@ -71,6 +71,7 @@ def no_cohort_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.trains
 def test_the_embedded_default_in_pairs(no_cohort_around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, shown = run(capsys, "--dataset", "covid", "--paired", "--films", "96", "--seed", "3")
     assert "SYNTHETIC" in shown and "Not a medical device" in shown and "Cramer's V" in shown
@@ -102,6 +103,7 @@ def test_the_embedded_default_in_pairs(no_cohort_around: Path, capsys: pytest.Ca
     assert (no_cohort_around / "runs/.hash-key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.trains
 def test_the_twin_shares_films_batches_and_initial_weights(
     no_cohort_around: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +117,7 @@ def test_the_twin_shares_films_batches_and_initial_weights(
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.trains
 def test_films_from_a_folder(folder_of_films: Path, no_cohort_around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, shown = run(capsys, "--dataset", "covid", "--data-dir", str(folder_of_films), "--external-sources", "west")
     assert "SYNTHETIC" not in shown and result["runs"][0]["synthetic"] is False
@@ -130,6 +133,7 @@ def test_films_from_a_folder(folder_of_films: Path, no_cohort_around: Path, caps
     assert splits.max() == 1 and len(splits) == metadata["patient_id"].iloc[predictions["row"]].nunique()
 
 
+@pytest.mark.trains
 def test_nothing_identifying_in_what_a_run_leaves(
     folder_of_films: Path, no_cohort_around: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +147,7 @@ def test_nothing_identifying_in_what_a_run_leaves(
                 assert b".png" not in content and str(folder_of_films).encode() not in content, file
 
 
+@pytest.mark.trains
 def test_training_evaluation_and_a_single_file_agree(
     folder_of_films: Path, no_cohort_around: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +165,7 @@ def test_training_evaluation_and_a_single_file_agree(
         assert row["prediction"] == called
 
 
+@pytest.mark.trains
 def test_several_classes(folder_of_films: Path, no_cohort_around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, _ = run(capsys, "--data-dir", str(folder_of_films), "--classes", "covid,pneumonia,normal", "--epochs", "1")
     folder = Path(result["runs"][0]["folder"])
@@ -188,6 +194,7 @@ def test_source_equal_to_label_is_refused_unless_accepted(
     assert result["runs"][0]["metrics"]["test"]["conflicting_accuracy"] is None
 
 
+@pytest.mark.process
 def test_mistakes_in_a_cohort_end_in_a_sentence_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("path,label\na.png,covid\n")
     command = [sys.executable, "-m", "training.train", "--data-dir", str(tmp_path), "--output", str(tmp_path / "runs")]
@@ -195,6 +202,7 @@ def test_mistakes_in_a_cohort_end_in_a_sentence_without_a_traceback(tmp_path: Pa
     assert done.returncode == 2 and "lacks the column source" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -234,6 +242,7 @@ def test_selection_rules_are_functions_of_validation_alone() -> None:
     assert selection_value("last", record, 3) > selection_value("last", record, 2)
 
 
+@pytest.mark.trains
 def test_config_yaml_holds_the_whole_run(no_cohort_around: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, _ = run(capsys, "--films", "64", "--dataset", "phantom", "--epochs", "1", "--form", "absolute")
     settings = yaml.safe_load((Path(result["runs"][0]["folder"]) / "config.yaml").read_text())

@@ -8,6 +8,8 @@ import pytest
 
 from app.jobs.audit_job import AuditDesk, AuditJob, command, without_paths
 
+pytestmark = pytest.mark.process
+
 
 def desk(code: str) -> AuditDesk:
     """A desk whose program is this code."""

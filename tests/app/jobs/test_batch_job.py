@@ -21,6 +21,8 @@ from datasets.film.policy import DicomPolicy
 from datasets.phantom.folder import write_folder
 from training.scoring.predict import Predictor
 
+pytestmark = pytest.mark.process
+
 NAMES = ("phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0")
 NOTICE = "For research."
 MARKER = "MARKER"

@@ -12,6 +12,8 @@ from streamlit.testing.v1 import AppTest
 from datasets.phantom.folder import write_folder
 from training.scoring.predict import Predictor
 
+pytestmark = pytest.mark.app
+
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
 RUN = "phantom-erm-test_resnet-s0"
 MARKER = "MARKER"

@@ -19,6 +19,8 @@ from training.bias.report import audit as report
 from training.evaluate.__main__ import main as evaluate
 from training.run.index import audit_folder
 
+pytestmark = pytest.mark.app
+
 
 @pytest.fixture(scope="module")
 def audited(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,6 +16,8 @@ from datasets.phantom.dicom_write import Exam, Scanner, dicom_film
 from training.evaluate.__main__ import main as evaluate
 from training.run.checkpoint import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.app
+
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
 SCANNER = Scanner("S1", "Lilliput Imaging", "Panel", "CR", "MONOCHROME1", 12, False, "window", "explicit")
 MARKERS = ("MARKERNAME^JANE", "MARKERID", "MARKERHOSPITAL", "MARKERACCESSION", "<b>MARKERHTML</b>")

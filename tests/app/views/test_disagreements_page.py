@@ -10,6 +10,8 @@ import pytest
 from app.numbers.pairs import APART, EVERY
 from tests.app_pages import NAMES, fine, open_page, texts
 
+pytestmark = pytest.mark.app
+
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch):

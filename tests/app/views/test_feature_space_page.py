@@ -8,6 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from tests.app_pages import END, ERM, open_page, texts
 
+pytestmark = pytest.mark.app
+
 
 @pytest.fixture
 def page(runs: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:

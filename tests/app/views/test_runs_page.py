@@ -11,6 +11,8 @@ from safetensors.numpy import save_file
 from tests.app_pages import END, ERM, open_page, texts
 from training.run.checkpoint_header import read_header
 
+pytestmark = pytest.mark.app
+
 
 @pytest.fixture(scope="module")
 def folder(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

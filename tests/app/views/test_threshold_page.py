@@ -10,6 +10,8 @@ from streamlit.testing.v1 import AppTest
 from tests.app_pages import END, ERM, open_page, texts
 from training.run.checkpoint_header import read_header
 
+pytestmark = pytest.mark.app
+
 
 def values(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}

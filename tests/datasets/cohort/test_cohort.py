@@ -150,6 +150,7 @@ def test_batches_are_samples(mode: str, tmp_path: Path) -> None:
     assert len(samples) == FILMS
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("mode", MODES)
 def test_workers_change_nothing(mode: str, tmp_path: Path) -> None:
     samples = cohort().cached(mode, tmp_path).samples(Augmentation(), seed=5)

@@ -34,6 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.trains
 def test_copies_are_found_and_nothing_else_is(folder: Path) -> None:
     paths = pd.read_csv(folder / "metadata.csv")["path"].tolist()
     bits = hashes(FilmFolder(folder, paths), len(paths))

@@ -103,6 +103,7 @@ def test_patients_in_two_splits() -> None:
     assert patients_in_two_splits(patient, pd.Series(["train", "train", "test", "test", "test"])) == []
 
 
+@pytest.mark.trains
 @settings(deadline=None, max_examples=60)
 @given(
     patients=st.integers(3, 150),

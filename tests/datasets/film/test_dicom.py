@@ -109,6 +109,7 @@ def voi_case(name: str, values: np.ndarray) -> tuple[dict[str, Any], Callable[[f
     return tags, {"LINEAR": linear, "LINEAR_EXACT": exact, "SIGMOID": sigmoid}[name]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("voi", ["none", "LINEAR", "LINEAR_EXACT", "SIGMOID", "VOI LUT"])
 @pytest.mark.parametrize("modality", ["none", "rescale", "negative slope", "modality LUT"])
 @pytest.mark.parametrize(("bits", "signed"), BITS_AND_SIGN)

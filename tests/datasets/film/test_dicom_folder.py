@@ -113,6 +113,7 @@ def test_names_that_are_no_utf_8_or_hold_line_breaks(tmp_path: Path) -> None:
         assert folder.read(name) == os.fsencode(name)
 
 
+@pytest.mark.trains
 def test_folders_nested_deeper_than_calls_may_be(tmp_path: Path) -> None:
     place, here = os.open(tmp_path, os.O_RDONLY), Path.cwd()
     try:

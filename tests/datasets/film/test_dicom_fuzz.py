@@ -54,6 +54,7 @@ def fuzz() -> Fuzz:
     return Fuzz(300, seed=0, time_limit=60, memory=1200)
 
 
+@pytest.mark.trains
 def test_promises_are_kept(fuzz: Fuzz) -> None:
     assert list(fuzz.broken()) == []
     assert len(fuzz.rows) == 300
@@ -108,6 +109,7 @@ def statuses(folder: LocalFolder, policy: DicomPolicy, names: list[str]) -> Iter
             yield name, ": ".join([result.facts["status"], *filter(None, [result.facts.get("reason")])])
 
 
+@pytest.mark.trains
 def test_files_of_pydicom() -> None:
     root = Path(DATA_ROOT) / "test_files"
     names = [path.relative_to(root).as_posix() for path in pydicom_files()]
@@ -128,6 +130,7 @@ def test_files_of_pydicom() -> None:
     assert {name: found.get(name) for name in known} == known
 
 
+@pytest.mark.trains
 def test_files_of_pydicom_when_everything_is_admitted() -> None:
     root = Path(DATA_ROOT) / "test_files"
     names = [path.relative_to(root).as_posix() for path in pydicom_files()]

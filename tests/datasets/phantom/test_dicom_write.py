@@ -196,6 +196,7 @@ def test_a_folder_in_use_and_too_few_films_are_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.process
 def test_dciodvfy_finds_no_error(folder: Path, tmp_path: Path) -> None:
     beside = str(Path(sys.executable).parent)  # where pip puts it, though the environment may not be activated
     validator = shutil.which("dciodvfy", path=beside) or shutil.which("dciodvfy")

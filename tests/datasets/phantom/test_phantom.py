@@ -136,6 +136,7 @@ def test_both_classes_and_hospitals_are_balanced_in_every_split(cohort: pd.DataF
         assert part["source"].value_counts(normalize=True).min() > 0.15
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.8, 0.95, 1.0])
 def test_rho_is_the_share_of_films_with_their_hospitals_own_label(rho: float) -> None:
     cohort = table(rho, 1, 1200, 500, 800, 100)

@@ -56,6 +56,7 @@ def test_patients_and_hospitals_are_apart(cohort: Cohort) -> None:
     assert not at_home & set(part(cohort, "external")["source"])
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("rho", [0.5, 0.9, 1.0])
 def test_label_follows_hospital_with_rho_in_training_only(rho: float) -> None:
     cohort = load(rho=rho, seed=5)
@@ -71,6 +72,7 @@ def test_each_class_is_as_common_in_every_split(cohort: Cohort) -> None:
     assert cohort.table.groupby("split")["target"].mean().to_numpy() == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.trains
 def test_films_are_a_function_of_their_place(cohort: Cohort) -> None:
     again, other = load(rho=0.95, seed=3), load(rho=0.95, seed=4)
     assert cohort.films is not None and again.films is not None and other.films is not None

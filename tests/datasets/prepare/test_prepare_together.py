@@ -99,6 +99,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "cohort"
 
 
+@pytest.mark.trains
 def test_training_reads_every_film(cohort: Path) -> None:
     assert set(WRITERS) == set(LAYOUTS)
     table = pd.read_csv(cohort / "metadata.csv", dtype=str, keep_default_na=False)

@@ -10,6 +10,8 @@ from training.benchmark import __main__ as benchmark
 from training.benchmark.cost import gram_terms
 from training.methods.end import disentangling_loss, entangling_loss
 
+pytestmark = pytest.mark.trains
+
 FAST = ["--dataset", "phantom", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--films", "64"]
 
 

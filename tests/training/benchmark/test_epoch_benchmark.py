@@ -18,6 +18,8 @@ from training.benchmark.epoch import PicturesOneByOne, loop_terms, our_batches, 
 from training.methods.end import disentangling_loss, entangling_loss
 from training.run.config import parse
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 PREPROCESSING = Preprocessing(28, 3, intensity="none", mean=(0.5, 0.4, 0.3), std=(0.5, 0.4, 0.2))
 

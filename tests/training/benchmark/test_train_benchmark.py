@@ -12,6 +12,8 @@ from training.benchmark.timing import in_turn
 from training.benchmark.training import image_folder, phantom_folder, timm_epoch, train
 from training.run.config import parse
 
+pytestmark = pytest.mark.trains
+
 
 def test_both_sides_are_timed_and_the_step_is_taken_apart(capsys: pytest.CaptureFixture[str]) -> None:
     train(None, 60, "test_resnet", 32, 8, repeats=1, workers=0)

@@ -30,6 +30,7 @@ def test_cohorts_have_the_true_auroc_and_correlations() -> None:
     assert all(len(set(films.is_positive[films.patient == p])) == 1 for p in range(50))
 
 
+@pytest.mark.trains
 def test_a_hundred_cohorts_are_covered_about_as_promised() -> None:
     for name, held in coverage(simulations=100, resamples=300).items():
         assert 88 <= held <= 100, name
@@ -44,6 +45,7 @@ def test_films_of_a_patient_taken_for_independent_would_under_cover(monkeypatch:
     assert coverage(simulations=60, resamples=200)["percentile"] < 51
 
 
+@pytest.mark.trains
 def test_a_hundred_pairs_of_equal_models_are_seldom_called_different() -> None:
     found = false_positives(simulations=100, resamples=200)
     assert found["both"] <= min(found["permutation"], found["interval"])

@@ -17,6 +17,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_run(tmp_path_factory.mktemp("runs") / "a-run")
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("form", ["monai", "timm", "onnx"])
 def test_export(run: Path, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / {"monai": "bundle", "timm": "x.safetensors", "onnx": "x.onnx"}[form]
@@ -60,6 +61,7 @@ def test_mistakes_are_sentences(run: Path, tmp_path: Path, capsys: pytest.Captur
         assert said in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.process
 def test_the_line_loads_from_where_the_command_was_given(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,7 @@ def bundles(films: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict
     return {name: root / name for name in OPTIONS}
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", OPTIONS)
 def test_scores_are_those_of_the_predictor(bundles: dict[str, Path], films: list[Path], name: str) -> None:
     predictor = Predictor(small_checkpoint(**OPTIONS[name]))

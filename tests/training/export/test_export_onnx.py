@@ -30,6 +30,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Predictor(checkpoint), file
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_random_images_in_batches_of_any_size(exported: tuple[Predictor, Path], count: int) -> None:
     predictor, file = exported
@@ -61,6 +62,7 @@ def test_what_it_says_of_itself(exported: tuple[Predictor, Path]) -> None:
     assert not list(file.parent.glob("*.data"))  # one file
 
 
+@pytest.mark.trains
 def test_it_names_no_file_of_this_machine(exported: tuple[Predictor, Path]) -> None:
     _, file = exported
     content = file.read_bytes()
@@ -71,6 +73,7 @@ def test_it_names_no_file_of_this_machine(exported: tuple[Predictor, Path]) -> N
     assert program is not None and b'File "' in program.model_proto.SerializeToString()
 
 
+@pytest.mark.trains
 def test_a_model_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for found, said in ((0.01, r"0\.01"), (float("nan"), "nan")):
         monkeypatch.setattr(onnx_model, "parity", lambda model, file, found=found: found)

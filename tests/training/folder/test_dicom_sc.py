@@ -19,6 +19,8 @@ from datasets.film.radiograph import silenced
 from training.folder.dicom_derived import RESEARCH_ONLY, DicomReportError, ModelResult
 from training.folder.dicom_sc import write_secondary_capture
 
+pytestmark = pytest.mark.trains
+
 RESULT = ModelResult("covid-erm-0", "resnet18", "erm", 0.4321, 0.37, "covid", "covid", "0.1.0", "abcdef0123456789")
 ROWS, COLUMNS = 600, 480
 

@@ -20,6 +20,8 @@ from datasets.film.radiograph import silenced
 from training.folder.dicom_derived import RESEARCH_ONLY
 from training.folder.dicom_sr import DicomReportError, ModelResult, write_structured_report
 
+pytestmark = pytest.mark.trains
+
 PATIENT = {
     "PatientName": "Grünwald^Ilse",
     "PatientID": "SECRET77",

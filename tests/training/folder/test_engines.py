@@ -12,6 +12,8 @@ from training.folder.engines import EngineError, run_locally, run_on_ray
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def small_folder(film_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

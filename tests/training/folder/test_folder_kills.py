@@ -11,6 +11,8 @@ import pytest
 
 from training.evaluate.__main__ import main, read_arguments
 
+pytestmark = pytest.mark.process
+
 QUICK = ["--resamples", "100", "--permutations", "100", "--workers", "2", "--no-shortcuts"]
 TABLES = ("files.parquet", "predictions.parquet", "patients.parquet", "studies.parquet")
 

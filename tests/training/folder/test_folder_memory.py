@@ -12,6 +12,8 @@ import pytest
 from datasets.phantom.folder import SCANNERS, film_dataset
 from training.run.report import machine
 
+pytestmark = pytest.mark.process
+
 FILES = 20_000
 LIMIT = 1500  # MB
 

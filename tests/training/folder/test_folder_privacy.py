@@ -26,7 +26,8 @@ KEPT = {
     *("PatientSex", "BurnedInAnnotation", "LossyImageCompression", "ImageType", "RescaleType"),
 }
 # Whatever is known of a patient in clear, in any spelling that could be left of it.
-pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")  # what `mark` writes
+# The warnings are of what `mark` writes.
+pytestmark = [pytest.mark.process, pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")]
 SECRETS = [b"MARKER", b"DOE", b"999123999", b"DIR_SECRET", b"FILE_SECRET", b"19630229"]
 QUICK = ["--resamples", "100", "--permutations", "100", "--workers", "2", "--no-shortcuts", "--shard-files", "6"]
 

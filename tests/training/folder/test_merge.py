@@ -20,6 +20,8 @@ from training.folder.shard import FACTS, FILE_SCHEMA, FolderJob, Shard, model_co
 from training.folder.store import ShardStore
 from training.run.checkpoint import Calibration
 
+pytestmark = pytest.mark.trains
+
 KEY = bytes(range(32))
 INFO = DatasetInfo("covid", ("not covid", "covid"), ("a", "b"), "source", 1, False)
 THREE = DatasetInfo("covid", ("normal", "pneumonia", "covid"), ("a", "b"), "source", 2, False)

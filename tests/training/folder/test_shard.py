@@ -19,6 +19,8 @@ from training.folder.reading import ReadFilm
 from training.folder.shard import FILE_SCHEMA, FolderJob, ShardScorer, model_columns, shards_of
 from training.scoring.predict import Predictor, read_logits
 
+pytestmark = pytest.mark.process
+
 KEY = bytes(range(32))
 
 

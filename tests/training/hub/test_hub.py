@@ -215,6 +215,7 @@ def broken(files: dict[str, bytes], name: str) -> None:
         files["README.md"] = b""
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("name", "said"),
     [

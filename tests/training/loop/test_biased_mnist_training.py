@@ -9,6 +9,8 @@ import pytest
 
 from training.train import main
 
+pytestmark = pytest.mark.trains
+
 
 def train(capsys: pytest.CaptureFixture[str], folder: Path, output: Path, *arguments: str) -> list[dict[str, Any]]:
     main(["--dataset", "biased-mnist", "--data-dir", str(folder), "--output", str(output), *arguments])

@@ -26,6 +26,8 @@ from training.run.checkpoint import load_checkpoint
 from training.run.checkpoint_header import state_files
 from training.run.config import parse
 
+pytestmark = pytest.mark.process
+
 # GroupNorm in place of batch norm, nothing random in the network.
 SMALL = [
     "--dataset", "phantom", "--films", "64", "--model", "test_efficientnet_gn", "--img-size", "32", "--in-chans", "1",

@@ -12,6 +12,8 @@ from training.run.checkpoint import load_checkpoint
 from training.run.checkpoint_header import CheckpointError
 from training.train import main as train
 
+pytestmark = pytest.mark.trains
+
 
 def test_films_are_held_out_and_every_cell_is_there() -> None:
     split = np.repeat(["train", "test", "external"], [5000, 900, 100])

@@ -30,6 +30,8 @@ from training.run.probe_file import load_probe_set
 from training.run.report import RunResult
 from training.train import main
 
+pytestmark = pytest.mark.trains
+
 SMALL = [
     "--dataset", "phantom", "--films", "64", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1", "-b", "16",
     "--epochs", "2", "--select", "loss", "--device", "cpu", "--hash-key", "key",

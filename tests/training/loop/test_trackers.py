@@ -19,6 +19,8 @@ from training.run.config import TrainConfig, from_settings, parse
 from training.sweeps import __file__ as sweeps
 from training.train import main
 
+pytestmark = pytest.mark.trains
+
 SMALL = ["--dataset", "phantom", "--films", "120", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1"]
 SWEEP = Path(sweeps).parent / "biased_mnist.yaml"
 

@@ -26,6 +26,8 @@ from training.methods.erm import Erm
 from training.run.config import parse
 from training.train import main
 
+pytestmark = pytest.mark.trains
+
 SMALL = [
     "--model",
     "test_resnet",

@@ -13,6 +13,8 @@ from training.run.checkpoint import load_checkpoint
 from training.run.checkpoint_header import state_files
 from training.run.report import machine
 
+pytestmark = pytest.mark.process
+
 SMALL = [
     "--dataset", "phantom", "--films", "64", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1", "-b", "16",
     "--epochs", "3", "--select", "loss", "--device", "cpu", "--cache", "disk", "--save-minutes", "0", "--keep", "2",

@@ -35,6 +35,7 @@ def batch(seed: int, size: int = 20, targets: int = 3, biases: int = 4) -> tuple
     return features, torch.randint(targets, (size,), generator=rng), torch.randint(biases, (size,), generator=rng)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("seed", "size", "targets", "biases"), [(0, 20, 3, 4), (1, 12, 2, 2), (2, 9, 6, 2)])
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
 def test_value_and_gradient_equal_the_loop(seed: int, size: int, targets: int, biases: int, temperature: float) -> None:

@@ -196,6 +196,7 @@ def error(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     return max((actual[n] - expected[n]).abs().max().item() / max(largest[n], floor) for n in expected)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_and_weights_are_those_of_the_whole_batch(name: str, ranks: list[dict[str, Any]]) -> None:
     expected, shares = one_process(CASES[name]), trained_by(ranks, name)

@@ -27,6 +27,8 @@ from training.run.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.run.config import TrainConfig, as_settings, parse
 from training.run.films import cohort_of, preprocessing_of
 
+pytestmark = pytest.mark.trains
+
 STEPS, BATCH = 3, 12
 SMALL = {
     "phantom": ["--model", "resnet10t", "--films", "60", "--img-size", "32", "--rho", "0.7"],

@@ -105,6 +105,7 @@ def game(lambda_f: float = 1.0, lambda_g: float = 1.0) -> tuple[Rebias, Tensor, 
     return Rebias(RebiasParameters(lambda_f, lambda_g), setup_of()), features, logits, sample
 
 
+@pytest.mark.trains
 def test_terms_are_weighted_and_signed() -> None:
     method, features, logits, sample = game(2.0, 3.0)
     biased = method.bias_network(sample.image)

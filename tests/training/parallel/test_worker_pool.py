@@ -14,6 +14,8 @@ import pytest
 
 from training.parallel.worker_pool import Lost, WorkerPool
 
+pytestmark = pytest.mark.process
+
 SECRET = "DOE^JANE"
 
 

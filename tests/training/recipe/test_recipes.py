@@ -43,6 +43,8 @@ from training.scoring.predict import infer
 from training.scoring.score import score
 from training.scoring.subjects import about_of, films_of, load_subjects, same_films
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,6 +17,8 @@ from training.scoring.score import score
 from training.scoring.subjects import EvaluationError, films_of, find_key, load_subject, lung_masks, same_films
 from training.train import main as train
 
+pytestmark = pytest.mark.trains
+
 
 def predictor(size: int, seed: int) -> Predictor:
     torch.manual_seed(seed)

@@ -18,6 +18,8 @@ from training.sweep.space import Dimension, search_space
 from training.sweep.study import sampler
 from training.sweep.summary import DIRECTIONS, Outcome, pareto_front, ranked, summarise
 
+pytestmark = pytest.mark.trains
+
 FAST = [
     "--dataset", "phantom", "--films", "120", "--model", "test_resnet", "--img-size", "32", "--in-chans", "1",
     "--epochs", "1",

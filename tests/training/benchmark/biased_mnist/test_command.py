@@ -7,6 +7,8 @@ import pytest
 from training.benchmark import __main__ as benchmark
 from training.benchmark.biased_mnist.records import read_records
 
+pytestmark = pytest.mark.trains
+
 
 def test_trains_tells_and_does_not_train_again(
     drawn_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -33,6 +33,7 @@ def test_auroc_of_resamples_is_that_of_repeated_films() -> None:
     np.testing.assert_allclose(auroc(weights.astype(float))[0], expected, rtol=1e-12)
 
 
+@pytest.mark.trains
 def test_the_auroc_interval_agrees_with_scipy_over_patients() -> None:
     positive, score, patient = films()
     found = auroc_interval(positive, score, patient, resamples=4000)

@@ -95,6 +95,7 @@ def test_values_are_those_of_each_table() -> None:
     np.testing.assert_allclose(found["difference"], found["other"] - found["reference"])
 
 
+@pytest.mark.trains
 def test_p_is_that_of_swapping_patients_predictions_by_hand() -> None:
     reference, other = pair(noise=0.8, patients=40)
     found = compare(reference, other, "covid", permutations=2000, resamples=10)

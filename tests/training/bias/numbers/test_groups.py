@@ -38,6 +38,7 @@ def films(seed: int = 0, size: int = 400, per_patient: int = 2) -> pd.DataFrame:
     )
 
 
+@pytest.mark.trains
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_equal_to_scikit_learn(seed: int) -> None:
@@ -103,6 +104,7 @@ def value(frame: pd.DataFrame, group: str, metric: str) -> pd.Series:
     return frame[(frame["group"] == group) & (frame["metric"] == metric)].squeeze()
 
 
+@pytest.mark.trains
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_groups_and_gaps_are_those_of_fairlearn(seed: int) -> None:

@@ -84,6 +84,7 @@ def expected(table: pd.DataFrame, weight: np.ndarray) -> dict[str, float]:
     }
 
 
+@pytest.mark.trains
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), decimals=st.sampled_from([0, 1, 2, 8]))
 def test_weighted_metrics_are_those_of_scikit_learn(seed: int, decimals: int) -> None:
@@ -109,6 +110,7 @@ degenerate = st.lists(
 )
 
 
+@pytest.mark.trains
 @settings(max_examples=150, deadline=None)
 @given(rows=degenerate)
 @pytest.mark.filterwarnings("ignore::UserWarning:sklearn")

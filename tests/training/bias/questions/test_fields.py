@@ -36,6 +36,7 @@ def films() -> pd.DataFrame:
     return table.loc[np.repeat(table.index, rng.integers(1, 4, PATIENTS))].reset_index(drop=True)
 
 
+@pytest.mark.trains
 def test_each_field_gets_its_verdict(films: pd.DataFrame) -> None:
     names = ["source", "view", "sex", "manufacturer", "width", "nothing"]
     found = field_risk(films, "covid", names).set_index("field")
@@ -65,6 +66,7 @@ def test_missing_is_a_value_of_its_own(films: pd.DataFrame) -> None:
     pd.testing.assert_series_equal(field_risk(empty, "covid", ["manufacturer"]).iloc[0], row)
 
 
+@pytest.mark.trains
 def test_a_constant_or_unrelated_field_does_not_fall_below_a_half(films: pd.DataFrame) -> None:
     row = field_risk(films, "covid", ["nothing"]).iloc[0]
     assert (row["auroc"], row["low"], row["high"]) == (0.5, 0.5, 0.5) and math.isnan(row["cramers_v"])

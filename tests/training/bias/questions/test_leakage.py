@@ -69,6 +69,7 @@ def serial(strength: float, seed: int, patients: int = 60) -> tuple[np.ndarray, 
     return features[patient] + noise, source.astype(str)[patient], np.zeros(len(patient)), patient
 
 
+@pytest.mark.trains
 def test_the_linear_probe_is_source_leak_with_an_interval_and_a_test() -> None:
     films = cohort(1.0, size=300)
     known, found = source_leak(*films), probe(*films, name="source", permutations=19, resamples=300)
@@ -90,6 +91,7 @@ def test_classes_and_values_add_up_to_the_leak() -> None:
         assert row.films == row.patients == ((target == row.target) & (source == row.value)).sum()
 
 
+@pytest.mark.trains
 def test_the_interval_is_over_patients() -> None:
     features, source, target, patient = serial(1.5, 0)
     found = probe(features, source, target, patient, permutations=1)
@@ -106,6 +108,7 @@ def test_the_interval_is_over_patients() -> None:
     assert found.leak == pytest.approx(recall_score(source, guess, average="macro"))
 
 
+@pytest.mark.trains
 def test_the_mlp_reads_what_no_plane_can() -> None:
     rng = np.random.default_rng(5)
     features = rng.normal(size=(400, 4))
@@ -124,6 +127,7 @@ def test_the_mlp_is_balanced_over_values() -> None:
     assert found.values.set_index("value")["recall"]["rare"] > 0.5
 
 
+@pytest.mark.trains
 def test_p_is_uniform_where_features_know_nothing() -> None:
     """Two hundred cohorts of serial films: p of 0.1 or less in a tenth of them, never mind the films per patient."""
     p = []

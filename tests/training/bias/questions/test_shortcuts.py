@@ -170,6 +170,7 @@ def named(table: pd.DataFrame) -> set[str]:
     return set(table.loc[table["found"].eq(True), "shortcut"])
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("cue", "expected"),
     [
@@ -188,6 +189,7 @@ def test_the_cue_that_a_model_was_taught_is_named_and_no_other(cue: str, expecte
         assert ("not shown" in sentence) == (name not in expected)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("cue", ["border", "marker", "exposure"])
 def test_nothing_is_named_where_label_and_source_were_independent(cue: str) -> None:
     table, sentences = audit(cue, rho=0.5)
@@ -261,6 +263,7 @@ def test_a_model_that_ignores_the_source_of_intact_films_reads_no_shortcut() -> 
     )
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("patients", "shift", "why"), [(56, 0.1, "few films"), (2000, 0.08, "a small effect")])
 def test_neither_a_wide_interval_nor_a_small_effect_is_clear(patients: int, shift: float, why: str) -> None:
     films, chance = predictions(patients), predictions(patients, seed=1)["score"]

@@ -133,6 +133,7 @@ def test_the_p_of_every_permutation_counted() -> None:
     assert row["p"] == pytest.approx(exact.pvalue, abs=3e-4)
 
 
+@pytest.mark.trains
 def test_p_is_uniform_where_nothing_differs_and_a_film_wise_test_would_not_be() -> None:
     p, film_wise = [], []
     for seed in range(150):
@@ -226,6 +227,7 @@ def test_what_cannot_be_described_is_a_sentence() -> None:
         describe([Evidence("run", ABOUT, "covid", table.head(0), np.zeros((0, 2)))], WHOLE)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("what", ["all known", "nothing known", "no positive class", "one source", "few patients"])
 def test_the_page_and_the_plain_form(what: str, tmp_path: Path) -> None:
     one = evidence(known=what != "nothing known", positive=None if what == "no positive class" else "covid")
@@ -244,6 +246,7 @@ def test_the_page_and_the_plain_form(what: str, tmp_path: Path) -> None:
     assert values["unlabelled"][1]["distributions"][3]["mean"] is None
 
 
+@pytest.mark.trains
 def test_a_labelled_audit_has_the_abstention_too_where_distances_are_known(tmp_path: Path) -> None:
     one = evidence()
     for table in (one.predictions, one.training, one.validation):

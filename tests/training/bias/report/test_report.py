@@ -74,6 +74,7 @@ def answers(found: BiasReport, name: str) -> dict[str, str]:
     return {check.name: check.answer for check in {run.name: run for run in found.runs}[name].checks}
 
 
+@pytest.mark.trains
 def test_a_model_that_uses_the_source_is_told_from_one_that_does_not(biased_and_fair: BiasReport) -> None:
     biased, fair = answers(biased_and_fair, "biased"), answers(biased_and_fair, "fair")
     for name in ("conflicting films", "shortcuts", "source in the features", "differences by source"):
@@ -108,6 +109,7 @@ def test_the_gravest_finding_is_the_headline(found: tuple[str, ...], words: str)
     assert words in headline((*checks, Check("conflicting films", NOT_FOUND, "")))
 
 
+@pytest.mark.trains
 def test_different_films_are_not_compared_and_both_are_audited() -> None:
     first, second = evidence(0.0, films=120, name="a"), evidence(0.0, films=130, name="b", seed=1)
     found = report(first, second)
@@ -122,6 +124,7 @@ def test_too_few_patients_cannot_be_concluded_from() -> None:
     assert headline(tuple(Check("x", UNKNOWN, "") for _ in range(2))).startswith("Nothing can be concluded")
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("what", ["one class", "one source", "one patient", "no positive class", "nothing perturbed"])
 def test_degenerate_films_get_a_page_and_no_traceback(what: str, tmp_path: Path) -> None:
     one = evidence(1.0, films=60, positive=None if what == "no positive class" else "covid")
@@ -146,6 +149,7 @@ def test_degenerate_films_get_a_page_and_no_traceback(what: str, tmp_path: Path)
         assert all(outcome.failed and "no evidence" in outcome.sentence for outcome in outcomes)
 
 
+@pytest.mark.trains
 def test_names_with_markup_are_text_in_the_page(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     one = evidence(4.0, films=200, name=evil)
@@ -165,6 +169,7 @@ def test_what_cannot_be_audited_is_a_sentence() -> None:
         report(one)
 
 
+@pytest.mark.trains
 def test_the_metadata_fields_follow_resamples_and_seed() -> None:
     films = evidence(0.0, films=60)
     assert films.training is not None
