@@ -51,7 +51,8 @@ def operating_point(
     called = np.where(validation["score"] >= threshold, positive, "not " + positive)
     films = read_films(validation.assign(prediction=called), positive)
     source = validation["source"].astype(str).to_numpy()
-    rows = {ALL_FILMS: np.arange(len(source))} | {name: np.flatnonzero(source == name) for name in np.unique(source)}
+    rows: dict[str, np.ndarray] = {ALL_FILMS: np.arange(len(source))}
+    rows |= {name: np.flatnonzero(source == name) for name in np.unique(source)}
     records: list[dict[str, Any]] = []
     measures = []
     for name, at in rows.items():

@@ -45,7 +45,8 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
     st.subheader("Picked films")
     table = scores_of(sides)
     groups = named_groups(sides, table)
-    options = groups | {f"film {row.row} · {row.source} · {row.label}": [row.Index] for row in table.itertuples()}
+    names = [f"film {row.row} · {row.source} · {row.label}" for row in table.itertuples()]
+    options = groups | dict(zip(names, ([film] for film in table.index), strict=True))
 
     def choose() -> None:
         name = st.session_state.get("map_choice")
@@ -74,12 +75,12 @@ def pictures(sides: Sequence[Side], rows: pd.DataFrame) -> None:
     from app.reading.film import picture  # imports torch: not before a film is picked
 
     problems = []
-    for row, place in zip(rows.itertuples(), st.columns(PICTURES), strict=False):
-        side = next(side for side in sides if side.films["film"].eq(row.Index).any())
-        radiograph = read_own(own_films(side.entry), str(row.split), int(row.row))
+    for (film, row), place in zip(rows.iterrows(), st.columns(PICTURES), strict=False):
+        side = next(side for side in sides if film in set(side.films["film"]))
+        radiograph = read_own(own_films(side.entry), str(row["split"]), int(row["row"]))
         if isinstance(radiograph, str):
             problems.append(radiograph)
         else:
-            put(place, picture(radiograph), escaped(f"film {row.row} · {row.source} · {row.label}"))
+            put(place, picture(radiograph), escaped(f"film {row['row']} · {row['source']} · {row['label']}"))
     if problems:
         st.caption(f"Without pictures: {problems[0]}.")
