@@ -45,8 +45,8 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
     st.subheader("Picked films")
     table = scores_of(sides)
     groups = named_groups(sides, table)
-    films = zip(table.index.tolist(), table["row"], table["source"], table["label"], strict=True)
-    options = groups | {f"film {row} · {source} · {label}": [film] for film, row, source, label in films}
+    names = [f"film {row.row} · {row.source} · {row.label}" for row in table.itertuples()]
+    options = groups | dict(zip(names, ([film] for film in table.index), strict=True))
 
     def choose() -> None:
         name = st.session_state.get("map_choice")
@@ -75,9 +75,9 @@ def pictures(sides: Sequence[Side], rows: pd.DataFrame) -> None:
     from app.reading.film import picture  # imports torch: not before a film is picked
 
     problems = []
-    for film, row, place in zip(rows.index.tolist(), rows.to_dict("records"), st.columns(PICTURES), strict=False):
-        side = next(side for side in sides if side.films["film"].eq(film).any())
-        radiograph = read_own(own_films(side.entry), row["split"], row["row"])
+    for (film, row), place in zip(rows.iterrows(), st.columns(PICTURES), strict=False):
+        side = next(side for side in sides if film in set(side.films["film"]))
+        radiograph = read_own(own_films(side.entry), str(row["split"]), int(row["row"]))
         if isinstance(radiograph, str):
             problems.append(radiograph)
         else:
