@@ -13,7 +13,6 @@ class Evidence:
 
     Attributes:
         about: facts of the run for the report: method, model, seed, threshold, temperature and so on; plain values.
-        positive: name of the positive class, or None.
         predictions: the films to audit, columns of predictions.parquet.
         features: films x width, in the order of `predictions`.
         perturbed: score of the positive class of each film under each perturbation, by its name.

@@ -26,14 +26,8 @@ from training.bias.report.verdict import check_run, headline
 
 # Columns that are compared and probed where the predictions have them.
 GROUPINGS = (
-    ("split",),
-    ("source",),
-    ("target",),
-    ("source", "target"),
-    ("view",),
-    ("sex",),
-    ("age_band",),
-    ("manufacturer",),
+    *(("split",), ("source",), ("target",), ("source", "target")),
+    *(("view",), ("sex",), ("age_band",), ("manufacturer",)),
 )
 PROBED = ("source", "view", "sex", "manufacturer")
 FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
@@ -53,7 +47,6 @@ def audit(
     """Audit every checkpoint, and compare each but the first with the first.
 
     Args:
-        evidence: of each checkpoint.
         about: facts of the whole report, plain values.
         by: columns to group by beside `GROUPINGS`.
 
@@ -61,9 +54,8 @@ def audit(
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
     """
     runs = tuple(audit_run(checkpoint, by, resamples, seed) for checkpoint in evidence)
-    first, comparisons = evidence[0], []
+    first, comparisons, usual = evidence[0], [], majority(evidence[0])
     for other in evidence[1:]:
-        usual = majority(first)
         try:
             rows = compare(first.predictions, other.predictions, first.positive, usual, resamples, permutations, seed)
         except CompareError as error:
@@ -77,10 +69,6 @@ def describe(
     evidence: Sequence[Evidence], about: dict[str, Any], resamples: int = 2000, permutations: int = 2000, seed: int = 0
 ) -> BiasReport:
     """All that every checkpoint says of films without labels: a report whose `runs` and `comparisons` are empty.
-
-    Args:
-        evidence: of each checkpoint; its films are compared with `training`, `validation` and `distances`.
-        about: facts of the whole report, plain values.
 
     Raises:
         PredictionsError: no film, a film without a patient, a score outside 0 to 1, another number of distances than films.
@@ -98,10 +86,9 @@ def audit_run(evidence: Evidence, by: Sequence[str] = (), resamples: int = 2000,
     labelled = evidence.predictions[known].reset_index(drop=True)
     features = evidence.features[known]
     groups = _by_group(labelled, positive, usual, by, resamples, seed)
-    leakage = pd.DataFrame([_leak_row(p) for p in _probes(labelled, features, resamples, seed)])
+    leakage = _leaks(labelled, features, resamples, seed)
     roc, reliability, shortcuts, fields, outliers = (pd.DataFrame() for _ in range(5))
-    within_sources = NO_INTERVAL
-    sentences: list[str] = []
+    within_sources, sentences = NO_INTERVAL, list[str]()
     if positive is not None:
         roc, reliability = _curves(labelled, positive)
         within_sources = within_source_auroc(labelled, positive, resamples, seed)
@@ -136,9 +123,8 @@ def feature_map(features: np.ndarray, table: pd.DataFrame, seed: int) -> pd.Data
     at = np.sort(np.random.default_rng(seed).permutation(len(table))[:MAP_FILMS])
     if len(at) < 3 or features.shape[1] < 2:
         return pd.DataFrame(columns=["x", "y", "source", "target"])
-    plane = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(
-        StandardScaler().fit_transform(features[at])
-    )
+    standardised = StandardScaler().fit_transform(features[at])
+    plane = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(standardised)
     points = pd.DataFrame(plane.round(3), columns=["x", "y"])
     return points.assign(**{name: table[name].to_numpy()[at] for name in ("source", "target")})
 
@@ -153,9 +139,8 @@ def _by_group(
         for names in groupings
         if _can_group(table, names)
     }
-    side = alignment(table["target"], table["source"], usual)
-    if (side != "").any():
-        sided = table.assign(alignment=side)[(side != "").to_numpy()]
+    sided = table.assign(alignment=alignment(table["target"], table["source"], usual)).query("alignment != ''")
+    if len(sided):
         groups["alignment"] = group_metrics(sided, positive, ("alignment",), resamples, seed)
     return groups
 
@@ -180,22 +165,20 @@ def _curves(table: pd.DataFrame, positive: str) -> tuple[pd.DataFrame, pd.DataFr
     return roc, _stacked({name: reliability_curve(films, positive) for name, films in parts.items()})
 
 
-def _probes(table: pd.DataFrame, features: np.ndarray, resamples: int, seed: int) -> list[Probe]:
+def _leaks(table: pd.DataFrame, features: np.ndarray, resamples: int, seed: int) -> pd.DataFrame:
+    """A row for each attribute and probe: the fields of `Probe` but for its tables."""
     target, patient = (table[name].to_numpy() for name in ("target", "patient"))
-    return [
+    probes = [
         probe(features, table[name].to_numpy(dtype=object), target, patient, name, kind, refits, resamples, seed)
         for name in _probed(table)
         for kind, refits in REFITS.items()
         if kind == "linear" or name == "source"
     ]
+    return pd.DataFrame(probes, columns=Probe._fields).drop(columns=["classes", "values"]) if probes else pd.DataFrame()
 
 
 def _probed(table: pd.DataFrame) -> list[str]:
     return [name for name in PROBED if name in table and table[name].nunique() > 1]
-
-
-def _leak_row(result: Probe) -> dict[str, Any]:
-    return {name: value for name, value in result._asdict().items() if not isinstance(value, pd.DataFrame)}
 
 
 def _leak_differences(first: Evidence, other: Evidence, resamples: int, seed: int) -> pd.DataFrame:

@@ -45,12 +45,7 @@ class Condition(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A condition on one checkpoint.
-
-    Attributes:
-        failed: whether the condition holds, or could not be measured.
-        sentence: the number and its interval, or why there is none.
-    """
+    """A condition on one checkpoint: it failed if it holds or could not be measured; the sentence has the number, or why."""
 
     run: str
     condition: Condition
@@ -112,25 +107,18 @@ def _require_known(measure: tuple[str, ...]) -> None:
 
 
 def _outcome(run: RunAudit, condition: Condition) -> Outcome:
-    value, evidence = _measured(run, condition.measure)
+    kind, *names = condition.measure
+    # The number with a sentence on it, or NaN with a sentence on why it is missing.
+    if kind in ("gap", "worst", "equalised_odds"):
+        value, evidence = _gap(run, kind, *((kind, *names) if kind == "equalised_odds" else names))
+    elif kind in ("leak", "shortcut"):
+        value, evidence = (_leak if kind == "leak" else _shortcut)(run, *names)
+    else:
+        value, evidence = _metric(run, kind, *names)
     if math.isnan(value):
         return Outcome(run.name, condition, True, f"no evidence: {evidence}")
     failed = _COMPARISONS[condition.comparison](value, condition.bound)
     return Outcome(run.name, condition, bool(failed), evidence)
-
-
-def _measured(run: RunAudit, measure: tuple[str, ...]) -> tuple[float, str]:
-    """The number of a condition with a sentence on it, or NaN with a sentence on why it is missing."""
-    kind, *rest = measure
-    if kind == "equalised_odds":
-        return _gap(run, kind, kind, rest[0])
-    if kind in ("gap", "worst"):
-        return _gap(run, kind, *rest)
-    if kind == "leak":
-        return _leak(run, rest[0])
-    if kind == "shortcut":
-        return _shortcut(run, rest[0])
-    return _metric(run, kind, rest[0] if rest else None)
 
 
 def _gap(run: RunAudit, kind: str, metric: str, column: str) -> tuple[float, str]:
@@ -170,7 +158,7 @@ def _shortcut(run: RunAudit, name: str) -> tuple[float, str]:
     return float(auroc.estimate), f"{name}: AUROC {auroc:.3f}"
 
 
-def _metric(run: RunAudit, metric: str, split: str | None) -> tuple[float, str]:
+def _metric(run: RunAudit, metric: str, split: str | None = None) -> tuple[float, str]:
     group, where = ("all films", "all films") if split is None else (split, f"split {split}")
     if "split" in run.groups:
         values = run.groups["split"].values

@@ -22,10 +22,6 @@ def faircare_layout(table: pd.DataFrame, positive: str | None) -> pd.DataFrame:
     threshold: FairCareAI calls films by `y_prob >= T` (0.5 by default), never by `y_pred`. Without `-a` it finds `sex` and
     `age_band` by their names, but not `source`. A missing attribute is in its group "Unknown".
 
-    Args:
-        table: columns of predictions.parquet.
-        positive: name of the positive class, to which `score` belongs.
-
     Returns:
         `patient_id` (keyed hash), `source` and the other attributes (text, missing where unknown), `y_true` (int, 0 or 1),
         `y_prob` (float in [0, 1]), `y_pred` (int, 0 or 1: as the run called the film).
@@ -47,17 +43,12 @@ def fmm_layout(table: pd.DataFrame, positive: str | None) -> pd.DataFrame:
     out of that attribute's figures, and groups of fewer than 20 films. Where fewer than two groups are left, its gaps are 0,
     not undefined.
 
-    Args:
-        table: columns of predictions.parquet.
-        positive: name of the positive class, to which `score` belongs.
-
     Returns:
         `y_true` and `y_pred` (int, 0 or 1), `y_score` (float in [0, 1]), `site` (the source), then the other attributes
         under their names but for `age_bucket` (`age_band` here); text, missing where unknown.
 
     Raises:
-        ValueError: no positive class, a class that is not in the table or to which `score` does not belong, no labelled
-            film, or one without a score.
+        ValueError: as `faircare_layout`.
     """
     films, outcome = _one_against_rest(table, positive)
     attributes = films[_attributes(films)].rename(columns={"age_band": "age_bucket"})
@@ -78,16 +69,12 @@ def _one_against_rest(table: pd.DataFrame, positive: str | None) -> tuple[pd.Dat
         raise ValueError(f"the table has no class {positive!r}; its classes are {', '.join(classes)}")
     films = table[table["target"].notna()].reset_index(drop=True)
     score = films[f"score_{positive}" if several else "score"]
-    if films.empty or score.isna().any():
-        raise ValueError(
-            "no film has a label" if films.empty else f"{score.isna().sum()} labelled film(s) have no score"
-        )
+    if films.empty:
+        raise ValueError("no film has a label")
+    if score.isna().any():
+        raise ValueError(f"{score.isna().sum()} labelled film(s) have no score")
     called = films["prediction"] == positive
     if not several and score[called].mean() < score[~called].mean():
         raise ValueError(f"films called {positive!r} have the lower scores: `score` is of the other class")
-    outcome = {
-        "y_true": (films["target"] == positive).astype(int),
-        "y_pred": called.astype(int),
-        "y_score": score.astype(float),
-    }
-    return films, pd.DataFrame(outcome)
+    y_true = (films["target"] == positive).astype(int)
+    return films, pd.DataFrame({"y_true": y_true, "y_pred": called.astype(int), "y_score": score.astype(float)})

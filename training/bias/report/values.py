@@ -14,12 +14,7 @@ FOUND, NOT_FOUND, UNKNOWN = "found", "not found", "cannot conclude"
 
 
 class Check(NamedTuple):
-    """One question to a checkpoint.
-
-    Attributes:
-        name: of the question, such as `conflicting films`.
-        answer: `found`, `not found` or `cannot conclude`.
-    """
+    """One question to a checkpoint, such as `conflicting films`; the answer is `found`, `not found` or `cannot conclude`."""
 
     name: str
     answer: str
@@ -31,8 +26,6 @@ class RunAudit:
     """The audit of one checkpoint; every frame has NaN where nothing can be concluded.
 
     Attributes:
-        about: see `Evidence`.
-        checks: a verdict for each question, with its evidence.
         cells: films by source and target.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
         within_sources: AUROC over pairs of films of one source (estimate, low, high).
@@ -43,7 +36,6 @@ class RunAudit:
         findings: a sentence on the intact films, then one for each perturbation.
         fields: from `field_risk`, of the training films (of the audited films where those are not known).
         map: columns x, y, source, target: the two main components of the features.
-        notes: caveats, as sentences.
         abstention: share of outliers by source, from `abstention`; empty where the evidence has no distances.
     """
 
