@@ -33,11 +33,9 @@ class FilmReader(Protocol):
 
     def read(self, position: int) -> Radiograph:
         """Decode one film; raises RadiographError with the reason."""
-        ...
 
     def fingerprint(self, position: int) -> str:
         """Text that changes when the film does; a disk cache knows the film by its hash."""
-        ...
 
 
 class FilmSubset:
@@ -70,11 +68,7 @@ class Decoded(NamedTuple):
 
 
 def in_memory(films: FilmReader, preprocessing: Preprocessing, count: int) -> Decoded:
-    """Decode `count` films.
-
-    Raises:
-        CapacityError: they are more than memory has room for.
-    """
+    """Decode `count` films; raises CapacityError where they are more than memory has room for."""
     require_memory(count, preprocessing.size)
     images = torch.empty(count, 1, preprocessing.size, preprocessing.size)
     unreadable = {}
@@ -138,14 +132,9 @@ def _decode(
             yield from zip(some, pool.map(pixels, some), strict=True)
 
     console = Console(stderr=True)
+    quiet = not (console.is_terminal and positions)
     with ThreadPoolExecutor(DECODERS) as pool:
-        yield from track(
-            results(),
-            "decoding films",
-            len(positions),
-            console=console,
-            disable=not (console.is_terminal and positions),
-        )
+        yield from track(results(), "decoding films", len(positions), console=console, disable=quiet)
 
 
 def _lock(index: IO[bytes]) -> None:

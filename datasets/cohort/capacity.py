@@ -34,10 +34,7 @@ def require_disk(films: int, size: int, folder: Path) -> None:
 
 
 def free_memory() -> int | None:
-    """Bytes that are free, of the machine or of a container or batch job that has less; None where nothing tells.
-
-    Systems other than Linux tell only how much they have.
-    """
+    """Bytes free to this machine, container or batch job (all that it has, but on Linux); None where nothing tells."""
     try:
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         free = [1024 * int(lines["MemAvailable"].split()[0])]

@@ -68,8 +68,7 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
     table = pd.crosstab(source, label, rownames=[bias_name], colnames=["label"])
     counts = table.to_numpy()
     films = counts.sum()
-    many = min(counts.shape) > 1
-    v = float(association(counts, method="cramer", correction=False)) if many else float("nan")
+    v = float(association(counts, method="cramer", correction=False)) if min(counts.shape) > 1 else float("nan")
     by_source, by_label = counts.sum(1), counts.sum(0)
     batch = min(batch_size, int(films))
     chance = batch * (batch - 1) / (films * (films - 1)) if films > 1 else 0.0

@@ -7,7 +7,8 @@ time, for rights, memory and codecs change without the file.
 
 import csv
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from datasets.film.read import read_radiograph
 HASHES = ".film-hashes.csv"
 COLUMNS = ("path", "stamp", "hash")
 BITS = SIDE * SIDE
+_CODE = re.compile(rf"[0-9a-f]{{{BITS // 4}}}")
 _TOGETHER = 256  # films handed to the threads at a time, so that a cohort of 100,000 keeps no queue of them
 
 
@@ -49,9 +51,8 @@ def hashed(
             part = [(path, _stamp(root / path)) for path in paths[start : start + _TOGETHER]]
             missing = [name for name in part if name not in kept]
             failed = {}
-            for name, (code, problem) in zip(
-                missing, pool.map(lambda name: _hash(root / name[0]), missing), strict=True
-            ):
+            results = pool.map(lambda name: _hash(root / name[0]), missing)
+            for name, (code, problem) in zip(missing, results, strict=True):
                 if problem:
                     failed[name] = problem
                 else:
@@ -78,11 +79,7 @@ def kept_hashes(root: Path, paths: list[str]) -> np.ndarray:
 
 
 def copies_across_patients(table: pd.DataFrame, bits: np.ndarray) -> pd.DataFrame:
-    """Pairs of films of different patients that are near-copies, nearest first.
-
-    Args:
-        table: the cohort's, with path, label, source, dataset and patient_id.
-        bits: from `hashed`.
+    """Pairs of films of different patients that are near-copies by their bits from `hashed`, nearest first.
 
     Returns:
         Columns bits (that differ), line_1, line_2 (of metadata.csv), and path, dataset, source, label and patient_id of
@@ -108,7 +105,8 @@ def _kept(root: Path) -> dict[tuple[str, str], str]:
         return {}
     if tuple(table.columns) != COLUMNS:
         return {}
-    return {(path, stamp): code for path, stamp, code in _rows(table) if _is_hash(code)}
+    rows = table.itertuples(index=False, name=None)
+    return {(path, stamp): code for path, stamp, code in rows if _CODE.fullmatch(code)}
 
 
 def _ends_in_a_line(file: Path) -> bool:
@@ -117,16 +115,8 @@ def _ends_in_a_line(file: Path) -> bool:
         return opened.read() == b"\n"
 
 
-def _rows(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    yield from table.itertuples(index=False, name=None)
-
-
 def _bits(code: str) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(code), np.uint8)).astype(bool)
-
-
-def _is_hash(code: str) -> bool:
-    return len(code) == BITS // 4 and all(digit in "0123456789abcdef" for digit in code)
 
 
 def _stamp(file: Path) -> str:

@@ -24,6 +24,7 @@ from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import RadiographError
 from datasets.sample import DatasetInfo, Sample, Split
 
+TRAINING = (Split.TRAIN, Split.VALIDATION)  # the splits that training can't do without
 STAND_INS = 20  # films tried in the place of one that can't be decoded
 REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
 
@@ -43,10 +44,7 @@ class UnreadableFilmError(CohortError):
 
 def left_out(reasons: dict[int, str]) -> pd.DataFrame:
     """Rows of the metadata with the reason for leaving each out, in the order of the rows."""
-    rows = sorted(reasons)
-    return pd.DataFrame(
-        {"row": pd.Series(rows, dtype="int64"), "reason": pd.Series([reasons[r] for r in rows], dtype=str)}
-    )
+    return pd.DataFrame(sorted(reasons.items()), columns=["row", "reason"]).astype({"row": "int64", "reason": str})
 
 
 class Draw(NamedTuple):
@@ -97,7 +95,6 @@ class Cohort:
         out of the table and named in `excluded`. Without a cache, such a film raises UnreadableFilmError when it is used.
 
         Args:
-            mode: `memory`, `disk` or `none`.
             folder: where `disk` keeps its files; their names tell nothing of the films.
 
         Raises:
@@ -141,19 +138,14 @@ class Cohort:
         return pixels / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
     def without(self, reasons: dict[int, str]) -> "Cohort":
-        """Leave out the films at these positions, each for its reason.
-
-        Raises:
-            CohortError: training or validation would be left without a film.
-        """
+        """Leave out the films at these positions; raises CohortError where training or validation would have none left."""
         kept = [i for i in range(len(self.table)) if i not in reasons]
         dropped = left_out({int(self.table["row"].iloc[i]): reason for i, reason in reasons.items()})
         cohort = dataclasses.replace(self.part(kept), excluded=pd.concat([self.excluded, dropped], ignore_index=True))
-        for split in (Split.TRAIN, Split.VALIDATION):
-            if len(self.positions(split)) and not len(cohort.positions(split)):
-                raise CohortError(f"no film of split {split} is left; the first reason: {next(iter(reasons.values()))}")
-        if not kept:
-            raise CohortError(f"no film is left; the first reason: {next(iter(reasons.values()))}")
+        emptied = [split for split in TRAINING if len(self.positions(split)) and not len(cohort.positions(split))]
+        if emptied or not kept:
+            which = f"no film of split {emptied[0]}" if emptied else "no film"
+            raise CohortError(f"{which} is left; the first reason: {next(iter(reasons.values()))}")
         return cohort
 
     def part(self, kept: Sequence[int]) -> "Cohort":
@@ -170,12 +162,7 @@ class Cohort:
     def samples(
         self, augmentation: Augmentation | None = None, seed: int = 0, stand_ins: bool = False
     ) -> "CohortSamples":
-        """The films as a dataset of `Sample`, addressed by position or, in training, by `Draw`.
-
-        Args:
-            augmentation: of films addressed by `Draw`.
-            stand_ins: whether another film takes the place of one that can't be decoded, see `CohortSamples`.
-        """
+        """The films as a dataset of `Sample`, see `CohortSamples`; augmented are those addressed by `Draw`."""
         return CohortSamples(self, augmentation, seed, stand_ins)
 
 
@@ -189,10 +176,9 @@ class CohortSamples(Dataset[Sample]):
     that whoever knows the order sees what was replaced.
     """
 
-    def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int, stand_ins: bool = False) -> None:
-        self.cohort, self.stand_ins = cohort, stand_ins
+    def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int, stand_ins: bool) -> None:
+        self.cohort, self.augmentation, self.seed, self.stand_ins = cohort, augmentation, seed, stand_ins
         self.training = torch.tensor((cohort.table["split"] == str(Split.TRAIN)).to_numpy())
-        self.augmentation, self.seed = augmentation, seed
         self.target, self.bias, self.row = (
             torch.tensor(cohort.table[name].to_numpy(dtype=np.int64)) for name in ("target", "bias", "row")
         )
@@ -208,8 +194,8 @@ class CohortSamples(Dataset[Sample]):
         if self.cohort.images is not None:
             pixels = self.cohort.pixels(films)
         else:
-            read = [self._read(key) for key in keys]
-            films, pixels = torch.tensor([film for film, _ in read]), torch.stack([image for _, image in read])
+            read, images = zip(*(self._read(key) for key in keys), strict=True)
+            films, pixels = torch.tensor(read), torch.stack(images)
         if self.augmentation is not None:
             pixels = torch.stack([self._augmented(image, key) for image, key in zip(pixels, keys, strict=True)])
         return Sample(
@@ -267,5 +253,4 @@ def age_bands(age: pd.Series) -> pd.Series:
 
 def whole_batch(batch: Any) -> Sample:
     """Collate function for `CohortSamples`, which hands out batches as they are."""
-    sample: Sample = batch
-    return sample
+    return batch

@@ -5,6 +5,8 @@ hash is the DCT hash of Zauner (Implementation and Benchmarking of Perceptual Im
 ImageHash package, at 16 x 16 bits: the usual 8 x 8 can't tell one chest from another.
 """
 
+from contextlib import suppress
+
 import imagehash
 import numpy as np
 import pandas as pd
@@ -32,18 +34,15 @@ def hashes(films: FilmReader, count: int, known: np.ndarray | None = None) -> np
     """
     bits = np.zeros((count, SIDE * SIDE), dtype=bool) if known is None else known.copy()
     for position in np.flatnonzero(~bits.any(axis=1)).tolist():
-        try:
+        with suppress(RadiographError):
             bits[position] = film_hash(films.read(position))
-        except RadiographError:
-            continue
     return bits
 
 
 def film_hash(film: Radiograph) -> np.ndarray:
     """The 256 bits of one film, as booleans."""
     image = Image.fromarray((film.pixels * 255).astype(np.uint8))
-    bits: np.ndarray = imagehash.phash(image, hash_size=SIDE).hash.ravel()
-    return bits
+    return imagehash.phash(image, hash_size=SIDE).hash.ravel()
 
 
 def near_duplicates(bits: np.ndarray) -> pd.DataFrame:
@@ -75,7 +74,6 @@ def joined_by_copies(patient: pd.Series, pairs: pd.DataFrame) -> pd.Series:
     """One name for all films that must stay together: those of a patient, and those of patients who share a copy.
 
     Args:
-        patient: patient of each film.
         pairs: from `near_duplicates`.
 
     Returns:
@@ -83,7 +81,7 @@ def joined_by_copies(patient: pd.Series, pairs: pd.DataFrame) -> pd.Series:
     """
     number, names = pd.factorize(patient)
     first, second = number[pairs["first"].to_numpy()], number[pairs["second"].to_numpy()]
-    shape = (len(names), len(names))
-    _, component = connected_components(coo_array((np.ones(len(first)), (first, second)), shape=shape), directed=False)
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    _, component = connected_components(graph, directed=False)
     head = pd.Series(names).groupby(component).first()
     return pd.Series(head.to_numpy()[component[number]], index=patient.index)

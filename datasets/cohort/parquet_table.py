@@ -17,11 +17,7 @@ class TableError(ValueError):
 
 
 def read_parquet(file: Path, columns: Sequence[str] | None = None, **options: Any) -> pd.DataFrame:
-    """The table, or some of its columns.
-
-    Args:
-        columns: the columns wanted; all by default.
-        options: of `pandas.read_parquet`.
+    """The table, or some of its columns; `options` are those of `pandas.read_parquet`.
 
     Raises:
         TableError: not there, not Parquet, damaged, a column missing, or more cells or bytes than are allowed.

@@ -57,12 +57,12 @@ class EpochSampler(Sampler[list[Draw]]):
         if len(positions) < ranks * parts:
             raise ValueError(f"{len(positions)} training films are fewer than {ranks} processes of {parts} parts")
         self.positions, self.target, self.bias = positions, target, bias
+        self.cell = target * (int(bias.max()) + 1) + bias  # one number a target x bias group
         self.batch_size = min(batch_size, len(positions) // (ranks * parts) * ranks * parts)
         self.rank, self.share = rank, self.batch_size // ranks
         self.seed, self.order = seed, order
         self.films = np.repeat(np.arange(len(positions)), 1 if repeats is None else repeats)
-        self.epoch = 0
-        self.start = 0
+        self.epoch = self.start = 0
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch asked for last
 
     def __len__(self) -> int:
@@ -97,27 +97,21 @@ class EpochSampler(Sampler[list[Draw]]):
     def _dealt(self, rng: np.random.Generator) -> np.ndarray:
         """Every group spread evenly: the k-th of its n films sits near fraction (k + u) / n of the epoch."""
         order = rng.permutation(len(self.positions))
-        cell = self._cells()
         place = np.empty(len(order))
-        for value in np.unique(cell):
-            members = order[cell[order] == value]
+        for value in np.unique(self.cell):
+            members = order[self.cell[order] == value]
             place[members] = (np.arange(len(members)) + rng.random()) / len(members)
         return np.argsort(place + 1e-9 * rng.random(len(place)))
 
     def _balanced(self, rng: np.random.Generator) -> np.ndarray:
         """Groups taken in turn, in one order for the whole epoch, so that neither a batch nor the epoch favours any."""
-        groups = [np.flatnonzero(self._cells() == value) for value in np.unique(self._cells())]
+        groups = [np.flatnonzero(self.cell == value) for value in np.unique(self.cell)]
         turns = np.resize(rng.permutation(len(groups)), len(self) * self.batch_size)
         chosen = np.empty(len(turns), dtype=np.intp)
         for number, members in enumerate(groups):
             mine = turns == number
             chosen[mine] = rng.choice(members, mine.sum())
         return chosen.reshape(len(self), self.batch_size)
-
-    def _cells(self) -> np.ndarray:
-        """One number a target x bias group."""
-        cells: np.ndarray = self.target * (int(self.bias.max()) + 1) + self.bias
-        return cells
 
     def _pair_up(self, batch: np.ndarray, rng: np.random.Generator) -> None:
         """Put a film that makes a pair with one of the batch in its last place, else a pair in its last two."""
