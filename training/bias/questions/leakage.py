@@ -133,7 +133,8 @@ def probe(
     table = _class_table(values, classes)
     note = _note(name, values, int((~recorded).sum()), classes)
     if not classes:
-        return Probe(name, kind, *[float("nan")] * 8, note, table, values)
+        nan = float("nan")
+        return Probe(name, kind, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values)
     (interval,), _, _ = intervals(_leak(right, classes), _resampling(classes), resamples, seed)
     chance = float(table["chance"].mean())
     refits = refitted_leaks(features, classes, kind, permutations, seed)
