@@ -1,9 +1,10 @@
-"""The notices that every output carries, and a user's mistake as one sentence in place of a traceback."""
+"""The notices that every output carries, a user's mistake as one sentence in place of a traceback, a bar of progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from training.console.interruption import EXIT_SAVED, InterruptedTrainingError
 
@@ -29,3 +30,9 @@ def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
     except KeyboardInterrupt:
         ERRORS.print(interrupted, markup=False, soft_wrap=True)
         raise SystemExit(130) from None
+
+
+def progress_bar() -> Progress:
+    """How many of how many, and the time left; on stderr."""
+    bar, count = BarColumn(30), MofNCompleteColumn()
+    return Progress(TextColumn("{task.description}"), bar, count, TimeRemainingColumn(), console=ERRORS)

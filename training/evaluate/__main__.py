@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from training.console.commandline import Parser, flag_name
@@ -21,37 +22,24 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         description=__doc__,
         epilog="For research; not a medical device. Scores are model scores, not diagnoses.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or its model.safetensors")
+    add = parser.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or its model.safetensors")
     films = parser.add_mutually_exclusive_group()
     films.add_argument("--data-dir", type=Path, metavar="DIR", help="another cohort: a folder with metadata.csv")
     films.add_argument("--dicom-dir", metavar="DIR", help="a folder of DICOM files, or a URL that fsspec knows")
     films.add_argument("--split", default="test,external", help="splits of the run's own films (default: %(default)s)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="where the results go (default: RUN/audit, for several runs audits/ beside them; --dicom-dir needs it)",
-    )
-    parser.add_argument(
-        "--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable"
-    )
-    parser.add_argument(
-        "--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,..."
-    )
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
-    parser.add_argument(
-        "--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too"
-    )
-    parser.add_argument("--resamples", type=int, default=2000, help="of each bootstrap over patients (default: 2000)")
-    parser.add_argument("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, help="of all resampling (default: 0)")
-    parser.add_argument("--device", default="auto", help="cuda, cpu or auto")
-    parser.add_argument(
-        "--hash-key",
-        type=Path,
-        metavar="FILE",
-        help="key of the hashes (default: the nearest above OUTPUT, else a new one there)",
-    )
+    place = "RUN/audit, for several runs audits/ beside them; --dicom-dir needs it"
+    add("--output", type=Path, metavar="DIR", help=f"where the results go (default: {place})")
+    add("--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable")
+    add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
+    add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
+    add("--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too")
+    add("--resamples", type=int, default=2000, help="of each bootstrap over patients (default: 2000)")
+    add("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
+    add("--seed", type=int, default=0, help="of all resampling (default: 0)")
+    add("--device", default="auto", help="cuda, cpu or auto")
+    key = "key of the hashes (default: the nearest above OUTPUT, else a new one there)"
+    add("--hash-key", type=Path, metavar="FILE", help=key)
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
     if options.dicom_dir is not None and options.output is None:
@@ -78,61 +66,30 @@ FOLDER_ONLY = (
 
 def add_folder_arguments(parser: Parser) -> None:
     """Flags of --dicom-dir."""
-    group = parser.add_argument_group(
-        "folder of DICOM files",
-        "Rows carry keyed hashes; no path, UID or name leaves the folder unless asked for below.",
-    )
-    add = group.add_argument
-    add(
-        "--labels",
-        type=Path,
-        metavar="FILE",
-        help="CSV or Parquet: label, and sop_instance_uid, file or accession_number",
-    )
-    add(
-        "--source-tag",
-        default="institution",
-        metavar="NAME",
-        help="what a source is: a tag or a column of the labels (default: %(default)s)",
-    )
+    promise = "Rows carry keyed hashes; no path, UID or name leaves the folder unless asked for below."
+    add = parser.add_argument_group("folder of DICOM files", promise).add_argument
+    add_file = partial(add, type=Path, metavar="FILE")
+    add_file("--labels", help="CSV or Parquet: label, and sop_instance_uid, file or accession_number")
+    source = "what a source is: a tag or a column of the labels (default: %(default)s)"
+    add("--source-tag", default="institution", metavar="NAME", help=source)
     add("--aggregate", choices=("max", "mean"), help="also score studies and patients, by this of their films' scores")
-    add(
-        "--views",
-        default="PA,AP,FRONTAL,UNKNOWN",
-        help="admitted, also LATERAL, DECUBITUS, OTHER (default: %(default)s)",
-    )
+    views = "admitted, also LATERAL, DECUBITUS, OTHER (default: %(default)s)"
+    add("--views", default="PA,AP,FRONTAL,UNKNOWN", help=views)
     add("--modalities", default="CR,DX", help="admitted (default: %(default)s)")
-    add(
-        "--body-part",
-        default="chest",
-        choices=("chest", "any"),
-        help="films that state another part (default: skipped)",
-    )
-    add(
-        "--presentation",
-        default="presentation",
-        choices=("presentation", "any"),
-        help="any admits FOR PROCESSING films",
-    )
+    part = "films that state another part (default: skipped)"
+    add("--body-part", default="chest", choices=("chest", "any"), help=part)
+    presentations = ("presentation", "any")
+    add("--presentation", default="presentation", choices=presentations, help="any admits FOR PROCESSING films")
     add("--engine", default="local", choices=("local", "ray"), help="ray: the cluster at RAY_ADDRESS (default: local)")
     add("--workers", type=int, default=os.cpu_count() or 2, help="decoding processes (default: one a core)")
     add("--time-limit", type=float, default=60.0, metavar="SECONDS", help="for reading one file (default: 60)")
     add("--shards", metavar="PLACE", help="finished work, from which a killed run goes on (default: OUTPUT/shards)")
     add("--shard-files", type=int, default=512, metavar="N", help="files that a kill can cost at most (default: 512)")
     add("--retry", action="store_true", help="read files again that could not be read, crashed or timed out before")
-    add("--linkage", type=Path, metavar="FILE", help="IDENTIFIES PATIENTS: write what each hash stands for, mode 0600")
-    add(
-        "--sr",
-        type=Path,
-        metavar="DIR",
-        help="IDENTIFIES PATIENTS: write DICOM structured reports (unverified) of all films",
-    )
-    add(
-        "--saliency",
-        type=Path,
-        metavar="DIR",
-        help="IDENTIFIES PATIENTS: write Grad-CAM secondary captures of all films",
-    )
+    add_file("--linkage", help="IDENTIFIES PATIENTS: write what each hash stands for, mode 0600")
+    add_folder = partial(add, type=Path, metavar="DIR")
+    add_folder("--sr", help="IDENTIFIES PATIENTS: write DICOM structured reports (unverified) of all films")
+    add_folder("--saliency", help="IDENTIFIES PATIENTS: write Grad-CAM secondary captures of all films")
 
 
 def main(arguments: Sequence[str]) -> None:

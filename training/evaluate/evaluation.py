@@ -2,31 +2,30 @@
 
 import argparse
 import json
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from datasets.files import write_aside, write_text
 from training.bias.evidence import Evidence
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS
+from training.bias.questions.unlabelled import Unlabelled
 from training.bias.report.audit import audit
 from training.bias.report.gate import Outcome, check_conditions, parse_conditions, write_junit
 from training.bias.report.interchange import faircare_layout, fmm_layout
 from training.bias.report.page import metric_name, write_page
-from training.bias.report.values import BiasReport
+from training.bias.report.values import BiasReport, RunAudit
 from training.cards.model_card import write_card
-from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
-from training.run.report import versions
+from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences, progress_bar
+from training.run.index import audit_folder
 from training.scoring.score import score
 from training.scoring.subjects import (
     EvaluationError,
-    default_output,
+    about_report,
     evidence_of,
     films_of,
     find_key,
@@ -63,13 +62,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence], Path]:
-    """Score the films with every checkpoint and audit what came out.
-
-    Raises:
-        EvaluationError, CheckpointError, CohortError, PredictionsError: with a sentence for the user.
-    """
+    """Score the films with every checkpoint and audit what came out; mistakes are raised with a sentence for the user."""
     subjects = load_subjects(options.runs, options.device)
-    output = options.output or default_output(subjects)
+    output = options.output or audit_folder([subject.folder for subject in subjects])
     key = find_key(output, options.hash_key)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
@@ -94,16 +89,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         for subject, outputs in zip(together, scored, strict=True):
             evidence[subject.name] = evidence_of(subject, cohort, outputs, key, tuple(options.by))
     ordered = [evidence[subject.name] for subject in subjects]
-    about = {
-        "notice": RESEARCH_ONLY,
-        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "films": "another cohort" if options.data_dir else f"splits {options.split} of the runs' own films",
-        "resamples": options.resamples,
-        "permutations": options.permutations,
-        "seed": options.seed,
-        "synthetic": any(run.about["synthetic"] for run in ordered),
-        "versions": versions(),
-    }
+    films = "another cohort" if options.data_dir else f"splits {options.split} of the runs' own films"
+    about = about_report(options, subjects, films)
     with console.status("measuring"):
         report = audit(ordered, about, options.by, options.resamples, options.permutations, options.seed)
     return report, ordered, output
@@ -119,9 +106,7 @@ def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
 
 def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
     """Write report.json and report.html, and the labelled predictions in the layouts of other tools."""
-    values = report.as_json()
-    text = json.dumps(values, indent=1, allow_nan=False) + "\n"
-    write_text(output / "report.json", text)
+    write_text(output / "report.json", json.dumps(report.as_json(), indent=1, allow_nan=False) + "\n")
     write_aside(output / "report.html", lambda file: write_page(report, file))
     for run in evidence:
         if run.positive is not None and run.predictions["target"].notna().any():
@@ -144,19 +129,10 @@ def write_cards(report: BiasReport, runs: list[Path]) -> None:
             ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)
 
 
-def progress_bar() -> Progress:
-    """Films scored, on stderr."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn(), console=ERRORS
-    )
-
-
 def show(report: BiasReport, output: Path, console: Console) -> None:
     """Print each checkpoint's verdict with its evidence, then the comparisons."""
     for run in report.runs:
-        people = f"{run.patients} patient{'s' if run.patients != 1 else ''}"
-        console.print(f"\n[bold]{run.name}[/bold]: {run.films} films of {people}", highlight=False)
-        console.print(run.headline, style="bold", markup=False, highlight=False)
+        show_headline(run, console)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for heading in ("question", "answer", "evidence"):
             table.add_column(heading, no_wrap=heading != "evidence")
@@ -165,9 +141,7 @@ def show(report: BiasReport, output: Path, console: Console) -> None:
             table.add_row(check.name, f"[{colour[check.answer]}]{check.answer}[/]", check.evidence)
         console.print(table, highlight=False)
     for films in report.unlabelled:
-        people = f"{films.patients} patient{'s' if films.patients != 1 else ''}"
-        console.print(f"\n[bold]{films.name}[/bold]: {films.films} films of {people}", highlight=False)
-        console.print(films.headline, style="bold", markup=False, highlight=False)
+        show_headline(films, console)
     for comparison in report.comparisons:
         console.print(f"\n[bold]{comparison.other}[/bold] against [bold]{comparison.reference}[/bold]", highlight=False)
         if comparison.problem:
@@ -176,9 +150,15 @@ def show(report: BiasReport, output: Path, console: Console) -> None:
         show_comparison(comparison.rows, console)
     if report.about["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
-    console.print(
-        f"\nwritten to {output}: report.html, report.json, predictions.parquet", markup=False, highlight=False
-    )
+    written = f"\nwritten to {output}: report.html, report.json, predictions.parquet"
+    console.print(written, markup=False, highlight=False)
+
+
+def show_headline(run: RunAudit | Unlabelled, console: Console) -> None:
+    """Print how many films of how many patients, and the verdict in one sentence."""
+    people = f"{run.patients} patient{'s' if run.patients != 1 else ''}"
+    console.print(f"\n[bold]{run.name}[/bold]: {run.films} films of {people}", highlight=False)
+    console.print(run.headline, style="bold", markup=False, highlight=False)
 
 
 def show_comparison(rows: pd.DataFrame, console: Console) -> None:
@@ -195,9 +175,8 @@ def show_comparison(rows: pd.DataFrame, console: Console) -> None:
         table.add_row(name, *numbers, row["verdict"])
     console.print(table, highlight=False)
     if len(rows) > len(known):
-        console.print(
-            f"{len(rows) - len(known)} more can't be concluded from (too few patients).", style="dim", highlight=False
-        )
+        others = f"{len(rows) - len(known)} more can't be concluded from (too few patients)."
+        console.print(others, style="dim", highlight=False)
 
 
 def show_outcomes(outcomes: list[Outcome], console: Console) -> None:

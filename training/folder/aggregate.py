@@ -32,10 +32,8 @@ def aggregate(
         table = table.assign(study=table["study"].fillna(table["file"]))
     keys = ["run", unit]
     groups = table.groupby(keys, sort=False)
-    result = groups.agg(patient_=("patient", "first"), films=("score", "size"), score=("score", how)).reset_index()
-    if unit == "study":
-        result.insert(2, "patient", result["patient_"])
-    result = result.drop(columns="patient_")
+    patient = {"patient": ("patient", "first")} if unit == "study" else {}
+    result = groups.agg(**patient, films=("score", "size"), score=("score", how)).reset_index()
     limit = result["run"].map(thresholds).astype(float)
     result["prediction"] = np.where(result["score"] >= limit, positive, negative)
     known = table[table["target"].notna()]
@@ -58,9 +56,6 @@ def summary(units: pd.DataFrame, positive: str, resamples: int, seed: int) -> pd
         patient = known["patient"].to_numpy()
         is_positive = (known["target"] == positive).to_numpy()
         auroc = auroc_interval(is_positive, known["score"].to_numpy(), patient, resamples, seed)
-        rows.append(
-            {"run": run, "units": len(table), "patients": int(table["patient"].nunique())}
-            | {"positives": int(is_positive.sum())}
-            | auroc._asdict()
-        )
+        counts = {"patients": int(table["patient"].nunique()), "positives": int(is_positive.sum())}
+        rows.append({"run": run, "units": len(table)} | counts | auroc._asdict())
     return pd.DataFrame(rows)

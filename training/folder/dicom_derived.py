@@ -15,7 +15,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -89,20 +91,11 @@ class ModelResult:
 
 
 def require_highdicom() -> None:
-    """Check for highdicom, an extra of this package, before any film is read.
-
-    Raises:
-        DicomReportError: it isn't installed.
-    """
-    try:
-        import highdicom  # noqa: F401
-    except ImportError:
-        missing = DicomReportError("highdicom is needed to write DICOM objects: pip install 'end-cxr[reports]'")
-    else:
-        # Never switched on again: it logs values of tags, and other threads may still be inside.
-        logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
-        return
-    raise missing
+    """Check for highdicom, an extra of this package, before any film is read; raises DicomReportError without it."""
+    if find_spec("highdicom") is None:
+        raise DicomReportError("highdicom is needed to write DICOM objects: pip install 'end-cxr[reports]'")
+    # Never switched on again: it logs values of tags, and other threads may still be inside.
+    logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
 
 
 def write_derived(
@@ -114,20 +107,10 @@ def write_derived(
         source: the bytes of the film, which `datasets.film.read.read_radiograph` has read before.
         make: from `film_header` and the time to an object of highdicom, with a file meta information.
         made: when, by the clock of the study; now by default. A resumed job that gives the same writes the same bytes.
-
-    Returns:
-        The path.
-
-    Raises:
-        DicomReportError: see there.
-        OSError: the file can't be written.
     """
     require_highdicom()
     # To the second, like most clocks of modalities: fractions would only make the file look more exact than it is.
     moment = (made or datetime.now()).replace(microsecond=0)
-    failure = DicomReportError(
-        "the film's tags can't be carried over into a new DICOM object: check them, or leave it out"
-    )
     content = b""
     try:
         with silenced():
@@ -143,8 +126,10 @@ def write_derived(
         raise
     except Exception:  # with the values of tags in the text
         pass
-    if not content:
-        raise failure  # here and not above, where the original would stay reachable as its __context__
+    if not content:  # raised here and not above, where the original would stay reachable as its __context__
+        raise DicomReportError(
+            "the film's tags can't be carried over into a new DICOM object: check them, or leave it out"
+        )
     write_aside(path, lambda file: file.write_bytes(content), mode=0o600)  # it holds the patient
     return path
 
@@ -203,9 +188,19 @@ def derived_uid(kind: str, header: Dataset, results: Sequence[ModelResult], *, o
     return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
 
 
-def instance_number(header: Dataset) -> int:
-    """The film's own, so that both series have the same order; 1 where it has none."""
-    return max(int(header.get("InstanceNumber") or 1), 1)
+def series(kind: str, header: Dataset, results: Sequence[ModelResult], number: int) -> dict[str, Any]:
+    """What highdicom is to be told of an object's series, number and maker: one series for each study and set of models."""
+    return {
+        "series_instance_uid": derived_uid(f"{kind} series", header, results, of="StudyInstanceUID"),
+        "series_number": number,
+        "series_description": line(f"{PRODUCT}: {RESEARCH_SERIES}"),
+        "sop_instance_uid": derived_uid(kind, header, results),
+        # The film's own, so that all series have the same order.
+        "instance_number": max(int(header.get("InstanceNumber") or 1), 1),
+        "manufacturer": PRODUCT,
+        "manufacturer_model_name": PRODUCT,
+        "software_versions": line(results[0].version),
+    }
 
 
 def line(text: str, length: int = 64) -> str:

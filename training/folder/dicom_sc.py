@@ -13,14 +13,11 @@ import numpy as np
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph
 from training.folder.dicom_derived import (
-    PRODUCT,
     RESEARCH_ONLY,
-    RESEARCH_SERIES,
     DicomReportError,
     ModelResult,
-    derived_uid,
-    instance_number,
     line,
+    series,
     write_derived,
 )
 from training.scoring.saliency_picture import draw
@@ -48,20 +45,15 @@ def write_secondary_capture(
     without a size in millimetres. Its UIDs follow from the film's and from the checkpoint.
 
     Args:
-        source: the bytes of the film.
-        film: what `read_radiograph` made of them.
+        film: what `read_radiograph` made of the bytes `source`.
         heat: Grad-CAM, rows x columns of the model's input, in [0, 1], for the positive class.
         folder: exists.
         name: of the file, without suffix; it must not identify anyone (a keyed hash).
-
-    Returns:
-        The path of the file.
 
     Raises:
         DicomReportError: the film says that text is burned into it, which may be a name; it can't carry an object of its
             study; or highdicom is missing.
         ValueError: a map that isn't two-dimensional and in [0, 1].
-        OSError: the file can't be written.
     """
     if heat.ndim != 2 or not np.isfinite(heat).all() or heat.min() < 0 or heat.max() > 1:
         raise ValueError(f"the map has shape {heat.shape}: rows x columns in [0, 1] are needed")
@@ -92,15 +84,8 @@ def _capture(header: "Dataset", picture: np.ndarray, what: str, result: ModelRes
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "F"),  # highdicom insists; replaced below by what the film says
-        series_instance_uid=derived_uid("capture series", header, [result], of="StudyInstanceUID"),
-        series_number=SERIES_NUMBER,
-        series_description=line(f"{PRODUCT}: {RESEARCH_SERIES}"),
-        sop_instance_uid=derived_uid("capture", header, [result]),
-        instance_number=instance_number(header),
-        manufacturer=PRODUCT,
-        manufacturer_model_name=PRODUCT,
-        software_versions=line(result.version),
         transfer_syntax_uid=ExplicitVRLittleEndian,
+        **series("capture", header, [result], SERIES_NUMBER),
     )
     image.copy_patient_and_study_information(header)
     image.PatientOrientation = header.get("PatientOrientation") or None
@@ -109,10 +94,8 @@ def _capture(header: "Dataset", picture: np.ndarray, what: str, result: ModelRes
     else:
         image.Laterality = None  # has to be there unless the body part is known to be unpaired
     image.ConversionType = "WSD"
-    for keyword in ("DateOfSecondaryCapture", "ContentDate"):
-        setattr(image, keyword, moment.strftime("%Y%m%d"))
-    for keyword in ("TimeOfSecondaryCapture", "ContentTime"):
-        setattr(image, keyword, moment.strftime("%H%M%S"))
+    image.DateOfSecondaryCapture = image.ContentDate = moment.strftime("%Y%m%d")
+    image.TimeOfSecondaryCapture = image.ContentTime = moment.strftime("%H%M%S")
     image.DerivationDescription = line(f"{what}, over the film at reduced size; score {result.score:.4f}.", 1024)
     image.ImageComments = RESEARCH_ONLY
     reference = Dataset()
@@ -135,6 +118,5 @@ def _capture(header: "Dataset", picture: np.ndarray, what: str, result: ModelRes
 
 def _refuse_burned_in(burned_in: bool) -> None:
     if burned_in:
-        raise DicomReportError(
-            "the film states that text is burned into its pixels, perhaps a name: no picture is made of it"
-        )
+        stated = "the film states that text is burned into its pixels, perhaps a name"
+        raise DicomReportError(f"{stated}: no picture is made of it")

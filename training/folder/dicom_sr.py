@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 from training.folder.dicom_derived import (
     PRODUCT,
     RESEARCH_ONLY,
-    RESEARCH_SERIES,
     DicomReportError,
     ModelResult,
     derived_uid,
-    instance_number,
     line,
+    series,
     write_derived,
 )
 
@@ -53,13 +52,9 @@ def write_structured_report(
         folder: exists.
         name: of the file, without suffix; it must not identify anyone (a keyed hash).
 
-    Returns:
-        The path of the file.
-
     Raises:
         DicomReportError: the film can't carry a report, or highdicom is missing.
         ValueError: no result.
-        OSError: the file can't be written.
     """
     if not results:
         raise ValueError("a report needs the result of one model or more")
@@ -72,25 +67,17 @@ def _report(header: "Dataset", results: Sequence[ModelResult], moment: datetime)
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
     from highdicom.sr import ComprehensiveSR
 
+    scheme = CodingSchemeIdentificationItem(SCHEME, name=f"{PRODUCT} concepts", responsible_organization=PRODUCT)
     return ComprehensiveSR(
         evidence=[header],
         content=_content(header, results)[0],
-        series_instance_uid=derived_uid("report series", header, results, of="StudyInstanceUID"),
-        series_number=SERIES_NUMBER,
-        series_description=line(f"{PRODUCT}: {RESEARCH_SERIES}"),
-        sop_instance_uid=derived_uid("report", header, results),
-        instance_number=instance_number(header),
-        manufacturer=PRODUCT,
-        manufacturer_model_name=PRODUCT,
-        software_versions=line(results[0].version),
         is_complete=True,
         is_final=False,
         is_verified=False,
-        coding_schemes=[
-            CodingSchemeIdentificationItem(SCHEME, name=f"{PRODUCT} concepts", responsible_organization=PRODUCT)
-        ],
+        coding_schemes=[scheme],
         content_date=moment.date(),
         content_time=moment.time(),
+        **series("report", header, results, SERIES_NUMBER),
     )
 
 
@@ -99,12 +86,8 @@ def _content(header: "Dataset", results: Sequence[ModelResult]) -> "MeasurementR
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
-    device = sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=DEVICE_UID, name=PRODUCT, manufacturer_name=PRODUCT, model_name=PRODUCT
-        ),
-    )
+    maker = sr.DeviceObserverIdentifyingAttributes(DEVICE_UID, PRODUCT, manufacturer_name=PRODUCT, model_name=PRODUCT)
+    device = sr.ObserverContext(codes.DCM.Device, maker)
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=device),
         procedure_reported=sr.CodedConcept("399208008", "SCT", "Plain X-ray of chest"),

@@ -23,11 +23,7 @@ class EngineError(ValueError):
 
 
 def run_locally(job: FolderJob, store: ShardStore, shards: Iterable[Shard], advance: Advance) -> None:
-    """Score shards here, with `job.workers` decoding processes.
-
-    Args:
-        advance: called with the number of files scored since the last call.
-    """
+    """Score shards here, with `job.workers` decoding processes; `advance` gets the files scored since its last call."""
     missing = iter(shards)
     first = next(missing, None)
     if first is None:  # no model is loaded when nothing is to be scored
@@ -43,10 +39,7 @@ def run_on_ray(job: FolderJob, store: ShardStore, shards: Iterable[Shard], advan
 
     Every machine must reach the folder, the checkpoints and the store under the same names. An actor takes `job.workers`
     CPUs, or all of the smallest machine where that has fewer; as many run as the cluster has room for. A shard whose
-    machine is lost is given to another.
-
-    Raises:
-        EngineError: Ray is not installed.
+    machine is lost is given to another. Raises EngineError where Ray is not installed.
     """
     try:
         import ray
@@ -80,10 +73,9 @@ def run_on_ray(job: FolderJob, store: ShardStore, shards: Iterable[Shard], advan
         for batch in results.iter_batches(batch_size=1):
             advance(int(batch["files"].sum()))
     except ray.exceptions.RayError as error:  # its text holds the traceback of another machine
-        raise EngineError(
-            f"the Ray cluster gave up ({type(error).__name__}): each machine needs this package, the checkpoints under "
-            f"the same path, and access to the folder and to --shards; finished shards are kept"
-        ) from None
+        needs = "this package, the checkpoints under the same path, and access to the folder and to --shards"
+        kept = f"each machine needs {needs}; finished shards are kept"
+        raise EngineError(f"the Ray cluster gave up ({type(error).__name__}): {kept}") from None
     finally:
         if started:
             ray.shutdown()
@@ -96,13 +88,10 @@ class _RayScorer:
         self.scorer, self.store = ShardScorer(job), store
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
-        shards = [
-            Shard(str(name), [Entry(*entry) for entry in json.loads(str(entries))])
-            for name, entries in zip(batch["name"], batch["entries"], strict=True)
-        ]
-        for shard, table in self.scorer.tables(shards):
+        entries = [Entry(*entry) for entry in json.loads(str(batch["entries"][0]))]  # batches are of one shard
+        for shard, table in self.scorer.tables([Shard(str(batch["name"][0]), entries)]):
             self.store.write(shard, table)
-        return {"files": [len(shard.entries) for shard in shards]}
+        return {"files": [len(entries)]}
 
 
 ENGINES = {"local": run_locally, "ray": run_on_ray}

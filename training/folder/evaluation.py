@@ -5,14 +5,13 @@ folder -> shards (scored by every checkpoint, kept) -> files.parquet, prediction
 
 import argparse
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from datasets.files import write_aside
@@ -26,7 +25,7 @@ from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit, describe
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
-from training.console.messages import ERRORS, RESEARCH_ONLY
+from training.console.messages import ERRORS, RESEARCH_ONLY, progress_bar
 from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
 from training.folder.engines import ENGINES
@@ -36,29 +35,23 @@ from training.folder.patient_files import scored_films, write_linkage, write_sal
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import load_reference
-from training.run.report import versions
-from training.scoring.subjects import EvaluationError, Subject, about_of, find_key, load_subjects, run_key
+from training.scoring.subjects import EvaluationError, Subject, about_of, about_report, find_key, load_subjects, run_key
 
-ANY = "any"
 VIEWS_KNOWN = {*VIEWS.values(), "OTHER", "UNKNOWN"}
 
 
 def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence]]:
     """Score a folder, write its tables into `options.output`, and audit or describe the films.
 
-    Raises:
-        EvaluationError, LabelsError, FolderError, CheckpointError: with a sentence for the user.
+    Mistakes are raised with a sentence for the user.
     """
     subjects = load_subjects(options.runs, options.device)
     folder, output = open_folder(str(options.dicom_dir)), options.output
     check_options(options, subjects, folder)
     key = find_key(output, options.hash_key)
-    labels = None
-    if options.labels is not None:
-        labels = read_labels(options.labels, key, [subject.predictor.info for subject in subjects])
+    infos = [subject.predictor.info for subject in subjects]
+    labels = read_labels(options.labels, key, infos) if options.labels is not None else None
     check_names(options, labels)
-    if options.by and options.labels is None:
-        raise EvaluationError("--by groups what is measured against labels: give --labels")
     output.mkdir(parents=True, exist_ok=True)
     for name in ("files.parquet", "predictions.parquet", "predictions.csv"):  # drafts of a run that was killed
         for draft in output.glob(f".{name}.*"):
@@ -88,12 +81,12 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, tuple(options.by))
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
+    scored = surveyed.files[surveyed.files["status"] == "scored"]
     if options.linkage is not None:
-        write_linkage(options.linkage, job, set(surveyed.files["file"][surveyed.files["status"] == "scored"]))
-        console.print(
-            f"identifies patients: {options.linkage} says what each hash stands for", markup=False, highlight=False
-        )
-    if not (surveyed.files["status"] == "scored").any():
+        write_linkage(options.linkage, job, set(scored["file"]))
+        linked = f"identifies patients: {options.linkage} says what each hash stands for"
+        console.print(linked, markup=False, highlight=False)
+    if scored.empty:
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
     if options.sr is not None or options.saliency is not None:
         write_patient_files(options, job, subjects, console)
@@ -112,54 +105,48 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
 
 
 def check_options(options: argparse.Namespace, subjects: list[Subject], folder: Folder) -> None:
-    """Refuse what can't be done, before any file is read.
-
-    Raises:
-        EvaluationError, DicomReportError: with a sentence for the user.
-    """
-    digits = next((subject.name for subject in subjects if subject.predictor.info.name == "biased-mnist"), None)
-    if digits is not None:
-        raise EvaluationError(f"{digits} is a model of digits: it can't score chest radiographs")
+    """Refuse what can't be done with a sentence for the user, before any file is read."""
+    objects = options.sr is not None or options.saliency is not None  # of DICOM
+    for subject in subjects:
+        if subject.predictor.info.name == "biased-mnist":
+            raise EvaluationError(f"{subject.name} is a model of digits: it can't score chest radiographs")
+        if objects and subject.predictor.info.positive is None:
+            raise EvaluationError(f"{subject.name} has no positive class, so there is no score for --sr and --saliency")
     shards = Path(options.shards) if options.shards and "://" not in options.shards else None
     for place in (options.output, options.sr, options.saliency, options.linkage, shards):
         if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
             raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
-    if options.sr is not None or options.saliency is not None:
+    if objects:
         require_highdicom()
-        without = next((subject.name for subject in subjects if subject.predictor.info.positive is None), None)
-        if without is not None:
-            raise EvaluationError(f"{without} has no positive class, so there is no score for --sr and --saliency")
     if options.fail_on and options.labels is None:
         raise EvaluationError("--fail-on needs --labels: without them nothing is measured that could fail")
 
 
 def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
-    """Refuse a source or a grouping that no film has.
-
-    Raises:
-        EvaluationError: with the names there are.
-    """
+    """Refuse a source or a grouping that no film has, with the names there are."""
     known = source_names(labels)
     for flag, name in [("--source-tag", options.source_tag), *(("--by", name) for name in options.by)]:
         if name not in known:
-            raise EvaluationError(
-                f"{flag} {name}: nothing of that name is kept of a film; choose from {', '.join(known)}"
-            )
+            names = ", ".join(known)
+            raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")
+    if options.by and labels is None:
+        raise EvaluationError("--by groups what is measured against labels: give --labels")
 
 
 def policy_of(options: argparse.Namespace) -> DicomPolicy:
     """What is admitted; raises EvaluationError for a view or modality that no film can have."""
-    views, modalities = _names(options.views), _names(options.modalities)
+    views, modalities = (
+        tuple(name.strip().upper() for name in text.split(",") if name.strip())
+        for text in (options.views, options.modalities)
+    )
     for flag, names, known in (("--views", views, VIEWS_KNOWN), ("--modalities", modalities, MODALITIES)):
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise EvaluationError(f"{flag} {','.join(unknown)}: choose from {', '.join(sorted(known))}")
     parts = ("CHEST", "UNKNOWN") if options.body_part == "chest" else ("CHEST", "UNKNOWN", "OTHER")
-    return DicomPolicy(modalities=modalities, views=views, body_parts=parts, for_processing=options.presentation == ANY)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip().upper() for name in text.split(",") if name.strip())
+    return DicomPolicy(
+        modalities=modalities, views=views, body_parts=parts, for_processing=options.presentation == "any"
+    )
 
 
 def score_shards(job: FolderJob, store: ShardStore, engine: str, retry: bool = False) -> list[str]:
@@ -233,18 +220,9 @@ def about_folder(options: argparse.Namespace, subjects: list[Subject], surveyed:
     if audited + surveyed.trained < (int((scored["label"] >= 0).sum()) or len(scored)):
         notes.append(f"The report is made of {audited} films of patients drawn by their hashes; the tables have all.")
     notes += [f"{count} lines of the labels go with {what}." for what, count in surveyed.unmatched.items() if count]
-    return {
-        "notice": RESEARCH_ONLY,
-        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "films": "a folder of DICOM files",
-        "source": options.source_tag,
-        "files": {"counts": plain(surveyed.counts), "facts": surveyed.facts, "notes": notes},
-        "resamples": options.resamples,
-        "permutations": options.permutations,
-        "seed": options.seed,
-        "synthetic": any(subject.predictor.info.synthetic for subject in subjects),
-        "versions": versions(),
-    }
+    files = {"counts": plain(surveyed.counts), "facts": surveyed.facts, "notes": notes}
+    about = about_report(options, subjects, "a folder of DICOM files")
+    return about | {"source": options.source_tag, "files": files}
 
 
 def aggregate_units(
@@ -262,9 +240,7 @@ def aggregate_units(
             if info.positive is None:
                 continue
             positive = info.targets[info.positive]
-            negative = (
-                next(name for name in info.targets if name != positive) if len(info.targets) == 2 else f"not {positive}"
-            )
+            negative = info.targets[1 - info.positive] if len(info.targets) == 2 else f"not {positive}"
             scored = predictions[predictions["run"] == subject.name]
             threshold = {subject.name: checkpoint.threshold if checkpoint.threshold is not None else 0.5}
             units = aggregate(scored, unit, options.aggregate, positive, negative, threshold)
@@ -297,13 +273,6 @@ def write_patient_files(options: argparse.Namespace, job: FolderJob, subjects: l
             console.print(f"  {count:,} not written: {reason}", style="yellow", markup=False, highlight=False)
 
 
-def progress_bar() -> Progress:
-    """How many of how many, and the time left; on stderr."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), console=ERRORS
-    )
-
-
 def show_files(surveyed: Survey, console: Console) -> None:
     """Print what became of the files; the counts add up."""
     by_status = surveyed.files["status"].value_counts()
@@ -312,25 +281,17 @@ def show_files(surveyed: Survey, console: Console) -> None:
     others = surveyed.counts[surveyed.counts["status"] != "scored"].sort_values("files", ascending=False)
     if len(others):
         table = Table(box=None, show_header=False, pad_edge=True)
-        for name in ("files", "status", "reason"):
-            table.add_column(name, justify="right" if name == "files" else "left")
+        table.add_column(justify="right")
         for _, row in others.iterrows():
             table.add_row(f"{row['files']:,}", row["status"], row["reason"])
         console.print(table, highlight=False)
-    for what, count in surveyed.unmatched.items():
-        if count:
-            console.print(f"{count:,} lines of the labels go with {what}", style="yellow", highlight=False)
     without = int(((surveyed.files["status"] == "scored") & (surveyed.files["label"] < 0)).sum())
-    if surveyed.unmatched and without:
-        console.print(f"{without:,} scored films have no label", style="yellow", highlight=False)
-    inverted = surveyed.facts["looks_inverted"].get("True", 0)
-    if inverted:
-        console.print(
-            f"{inverted:,} scored films look inverted (air bright): look at some of them, files.parquet names them",
-            style="yellow",
-            highlight=False,
-        )
-    if surveyed.trained:
-        console.print(
-            f"{surveyed.trained:,} films are of patients that a run was trained on: not audited", style="yellow"
-        )
+    inverted = "scored films look inverted (air bright): look at some of them, files.parquet names them"
+    warnings = {f"lines of the labels go with {what}": count for what, count in surveyed.unmatched.items()} | {
+        "scored films have no label": without if surveyed.unmatched else 0,
+        inverted: surveyed.facts["looks_inverted"].get("True", 0),
+        "films are of patients that a run was trained on: not audited": surveyed.trained,
+    }
+    for what, count in warnings.items():
+        if count:
+            console.print(f"{count:,} {what}", style="yellow", highlight=False)

@@ -91,10 +91,8 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
     columns = {kind: next((heading[name] for name in names if name in heading), None) for kind, names in KEYS.items()}
     if "label" not in heading or not any(columns.values()):
         # The first line is not shown: in a table without headings it identifies a patient.
-        raise LabelsError(
-            f"{file}, line 1: the columns must be named, one of them label and one sop_instance_uid, file or "
-            f"accession_number"
-        )
+        needed = "one of them label and one sop_instance_uid, file or accession_number"
+        raise LabelsError(f"{file}, line 1: the columns must be named, {needed}")
     table = table.rename(columns={heading["label"]: "label"})
     table["label"] = table["label"].str.lower()
     table = table[table["label"] != ""]
@@ -105,16 +103,11 @@ def read_labels(file: Path, key: bytes, infos: list[DatasetInfo]) -> Labels:
         if len(unknown) and (info.targets == BINARY or len(unknown) == len(table)):
             raise LabelsError(f"{file}, line {lines[unknown[0]]}: its label is none of {', '.join(allowed)}")
     texts = {kind: table[column].tolist() if column else [""] * len(table) for kind, column in columns.items()}
-    paths = [text.replace("\\", "/").removeprefix("./") for text in texts["file"]]
-    texts["file"] = paths
-    texts["file_name"] = ["" if "/" in path else path for path in paths]
-    hashes = pd.DataFrame(
-        {
-            kind: [keyed_hash(key, text) if text else "" for text in texts[kind]]
-            for kind in ("instance", "file", "file_name", "accession")
-        },
-        dtype=object,
-    )
+    texts["file"] = [text.replace("\\", "/").removeprefix("./") for text in texts["file"]]
+    texts["file_name"] = ["" if "/" in path else path for path in texts["file"]]
+    kinds = ("instance", "file", "file_name", "accession")
+    hashed = {kind: [keyed_hash(key, text) if text else "" for text in texts[kind]] for kind in kinds}
+    hashes = pd.DataFrame(hashed, dtype=object)
     for kind in texts:
         _check_agreement(file, table["label"], hashes[kind], lines, columns["file" if kind == "file_name" else kind])
     return Labels(table[[name for name in table if _plain(str(name)) not in IDENTIFYING]], hashes)

@@ -7,8 +7,9 @@ films and to match the labels. Then the tables are written shard by shard, so th
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -71,8 +72,7 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
     """
     columns = ("file", "file_name", "status", "reason", *HASHES)
     tables, facts = [], {name: Counter[str]() for name in FACTS}
-    names = Counter[str]()
-    instances = set[str]()
+    names, instances = Counter[str](), set[str]()
     for shard in shards:
         part = store.read(shard, [*columns, *FACTS]).to_pandas(integer_object_nulls=True)
         names.update(part["file_name"])
@@ -117,14 +117,8 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
     return Survey(table[kept], counts, common, unmatched, without_patient, int(known.sum()))
 
 
-@dataclass(frozen=True)
-class Audited:
-    """The films that a checkpoint's audit is made of.
-
-    Attributes:
-        features: films x width, float32.
-        perturbed: score of the positive class under each perturbation.
-    """
+class Audited(NamedTuple):
+    """The films that a checkpoint's audit is made of; features are films x width, `perturbed` scores by perturbation."""
 
     predictions: pd.DataFrame
     features: np.ndarray
@@ -153,7 +147,6 @@ class Merge:
 
     def write_files(self, path: Path) -> None:
         """files.parquet: every file of the folder with its status and facts."""
-
         kept = [column for column in FILE_SCHEMA if column.name not in ("file_name", "accession")]
         schema = pa.schema([pa.field("row", pa.int64()), *kept])
 
@@ -180,23 +173,19 @@ class Merge:
     def audited(self, number: int) -> Audited:
         """What the audit of a checkpoint is made of."""
         tables, features, perturbed = [], [], []
-        names = self.job.perturbations
         for rows, scored, table in self._predictions(number, with_features=True):
             kept = rows["audited"].to_numpy()
-            if not kept.any():
-                continue
-            tables.append(scored[kept])
-            features.append(_stacked(table[model_columns(number)[0]][kept]))
-            perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
+            if kept.any():
+                tables.append(scored[kept])
+                features.append(_stacked(table[model_columns(number)[0]][kept]))
+                perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
         if not tables:
             return Audited(pd.DataFrame(), np.empty((0, 0), np.float32), {})
-        checkpoint = self.subjects[number].predictor.checkpoint
-        positive = checkpoint.info.positive
-        scores = {}
-        if names and positive is not None:
+        checkpoint, names, scores = self.subjects[number].predictor.checkpoint, self.job.perturbations, {}
+        if names and checkpoint.info.positive is not None:
             logits = np.concatenate(perturbed).reshape(-1, len(names), len(checkpoint.info.targets))
             for i, name in enumerate(names):
-                scores[name] = read_logits(logits[:, i], positive, checkpoint.calibration).score
+                scores[name] = read_logits(logits[:, i], checkpoint.info.positive, checkpoint.calibration).score
         return Audited(pd.concat(tables, ignore_index=True), np.concatenate(features), scores)
 
     def _parts(self, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -225,18 +214,11 @@ class Merge:
             target = np.full(len(rows), None, dtype=object)
             known = rows["label"].to_numpy() >= 0
             target[known] = labels[rows["label"].to_numpy()[known]]
-            films = pd.DataFrame(
-                {
-                    "run": subject.name,
-                    "row": rows.index.to_numpy("int64"),
-                    "file": rows["file"].to_numpy(),
-                    "patient": rows["patient"].to_numpy(),
-                    "study": rows["study"].to_numpy(),
-                    "source": self._attribute(self.source, rows, table),
-                    "split": str(Split.EXTERNAL),
-                    "target": pd.array(target, dtype="string").astype(object),
-                }
-            )
+            films = rows[["file", "patient", "study"]].reset_index(names="row").astype({"row": "int64"})
+            films.insert(0, "run", subject.name)
+            films["source"] = self._attribute(self.source, rows, table)
+            films["split"] = str(Split.EXTERNAL)
+            films["target"] = pd.array(target, dtype="string").astype(object)
             scored = predictions(films, _stacked(table[logits]), info, checkpoint.calibration)
             for name in dict.fromkeys((*ATTRIBUTES, *self.also)):
                 scored[name] = self._attribute(name, rows, table)
@@ -275,9 +257,7 @@ def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
     for name in safe:
         if safe[name].dtype == object or isinstance(safe[name].dtype, pd.StringDtype):
             text = safe[name].astype(object)
-            risky = text.map(
-                lambda value: isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-            )
+            risky = text.map(lambda value: isinstance(value, str) and value.startswith(tuple("=+-@\t\r")))
             safe[name] = text.where(~risky, "'" + text.astype(str))
     return safe
 
@@ -291,34 +271,27 @@ def _write_csv(file: Path, parquet: Path) -> None:
 
 def _write_parquet(file: Path, tables: Iterator[pa.Table]) -> None:
     """Tables of one schema, in row groups of a useful size. Columns that are empty in one table may not be in the next."""
-    writer: pq.ParquetWriter | None = None
+    groups = _row_groups(tables)
+    first = next(groups, pa.table({}))
+    schema = _typed(first.schema)
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for table in chain([first], groups):
+            writer.write_table(table.select(schema.names).cast(schema))
+
+
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
-
-    def flush() -> None:
-        nonlocal writer
-        if not waiting:
-            return
-        table = pa.concat_tables(waiting, promote_options="permissive")
-        waiting.clear()
-        # A column of nulls alone has no type yet: all that can be null here are texts and flags, seen as texts.
-        schema = writer.schema if writer is not None else _typed(table.schema)
-        writer = writer or pq.ParquetWriter(file, schema, compression="zstd")
-        writer.write_table(table.select(schema.names).cast(schema))
-
-    try:
-        for table in tables:
-            waiting.append(table)
-            if sum(part.num_rows for part in waiting) >= ROWS:
-                flush()
-        flush()
-        if writer is None:
-            pq.write_table(pa.table({}), file)
-    finally:
-        if writer is not None:
-            writer.close()
+    for table in tables:
+        waiting.append(table)
+        if sum(part.num_rows for part in waiting) >= ROWS:
+            yield pa.concat_tables(waiting, promote_options="permissive")
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting, promote_options="permissive")
 
 
 def _typed(schema: pa.Schema) -> pa.Schema:
+    """A column of nulls alone has no type yet: all that can be null here are texts and flags, seen as texts."""
     fields: list[Any] = []
     for column in schema:
         known = FILE_SCHEMA.field(column.name).type if column.name in FILE_SCHEMA.names else pa.string()

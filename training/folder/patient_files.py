@@ -3,6 +3,7 @@
 They go to folders of their own, readable by their owner only, and never into the results.
 """
 
+import contextlib
 import csv
 import os
 from collections import Counter
@@ -19,7 +20,6 @@ from datasets.film.dicom import read_dicom, read_identities
 from datasets.film.folder import Entry, Folder
 from datasets.film.identity import keyed_hash
 from datasets.film.policy import DicomPolicy, Voi
-from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph, RadiographError
 from models.classifier import ModelError
 from models.saliency import grad_cam
@@ -51,36 +51,26 @@ def scored_films(job: FolderJob, subjects: Sequence[Subject], predictions: pd.Da
     predicted = {name: table.set_index("file") for name, table in predictions.groupby("run")}
     product = version("end-cxr")
     for entry in job.folder.entries():
-        file = keyed_hash(job.key, entry.name)
+        file, results = keyed_hash(job.key, entry.name), []
         if file not in next(iter(predicted.values())).index:
             continue
-        results = []
         for subject, checkpoint in zip(subjects, job.checkpoints, strict=True):
             about, row = subject.predictor.checkpoint, predicted[subject.name].loc[file].to_dict()
             assert about.info.positive is not None
             results.append(
                 ModelResult(
-                    run=subject.name,
-                    model=about.model.name,
-                    method=str(about.settings.get("method")),
-                    score=float(row["score"]),
-                    threshold=about.threshold,
-                    prediction=str(row["prediction"]),
-                    positive=about.info.targets[about.info.positive],
-                    version=product,
-                    checkpoint=checkpoint,
+                    run=subject.name, model=about.model.name, method=str(about.settings.get("method")),
+                    score=float(row["score"]), threshold=about.threshold, prediction=str(row["prediction"]),
+                    positive=about.info.targets[about.info.positive], version=product, checkpoint=checkpoint,
                 )
-            )
+            )  # fmt: skip
         yield ScoredFilm(entry, file, results)
 
 
 def write_linkage(path: Path, job: FolderJob, scored: set[str]) -> None:
     """Write a CSV that leads from the hash of each file back to its path and, where it was scored, to its identifiers.
 
-    Readable by its owner only (mode 0600) from the moment it exists.
-
-    Args:
-        scored: hashes of the files that have a score.
+    Readable by its owner only (mode 0600) from the moment it exists. `scored` are the hashes of the files with a score.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
@@ -92,10 +82,8 @@ def write_linkage(path: Path, job: FolderJob, scored: set[str]) -> None:
             for entry in job.folder.entries():
                 file, known = keyed_hash(job.key, entry.name), dict[str, str]()
                 if file in scored:
-                    try:
+                    with contextlib.suppress(RadiographError):  # changed since it was scored
                         known = read_identities(job.folder.read(entry.name))
-                    except RadiographError:  # changed since it was scored
-                        known = {}
                 path_text = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
                 table.writerow([file, path_text, *(known.get(column, "") for column in COLUMNS[2:])])
             out.flush()
@@ -110,8 +98,7 @@ def write_structured_reports(
 ) -> Counter[str]:
     """Write one structured report a film, with the scores of all checkpoints; those already there are left.
 
-    Args:
-        place: folder of the reports, made for its owner only. Their names are the films' hashes.
+    The folder is made for its owner only; the reports are named by the films' hashes.
 
     Returns:
         How many were `written` or `kept`, and for those that could not be written how often for each reason.
@@ -142,13 +129,8 @@ def write_saliency(
 ) -> Counter[str]:
     """Write a secondary capture for each film and checkpoint: the film under the checkpoint's Grad-CAM.
 
-    Films that say that text is burned into their pixels are left out: it may be a name.
-
-    Args:
-        place: as in `write_structured_reports`.
-
-    Returns:
-        As `write_structured_reports`, counting images.
+    Films that say that text is burned into their pixels are left out: it may be a name. Folder, names and what is returned
+    are as in `write_structured_reports`, counting images.
     """
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     outcome, waiting = Counter[str](), list[ScoredFilm]()
@@ -188,13 +170,12 @@ def _capture(
     name = _image_name(film, result)
     if (place / f"{name}.dcm").exists():
         return "kept"
-    preprocessing: Preprocessing = subject.predictor.checkpoint.preprocessing
+    predictor, preprocessing = subject.predictor, subject.predictor.checkpoint.preprocessing
     radiograph = read[preprocessing.voi]
-    positive = subject.predictor.info.positive
-    assert positive is not None
-    image = preprocessing(radiograph)[None].to(subject.predictor.device)
+    assert predictor.info.positive is not None
+    image = preprocessing(radiograph)[None].to(predictor.device)
     try:
-        heat = grad_cam(subject.predictor.model, image, positive)[0, 0].cpu().numpy()
+        heat = grad_cam(predictor.model, image, predictor.info.positive)[0, 0].cpu().numpy()
         content = job.folder.read(film.entry.name)
         write_secondary_capture(content, radiograph, heat, result, preprocessing, place, name, made=made)
     except (DicomReportError, RadiographError, ModelError) as error:

@@ -76,12 +76,7 @@ class FolderJob:
 
 
 class Shard(NamedTuple):
-    """Files that are scored together.
-
-    Attributes:
-        name: 32 hex digits, see the module.
-        entries: the files, in the folder's order.
-    """
+    """Files that are scored together, in the folder's order; the name is 32 hex digits, see the module."""
 
     name: str
     entries: list[Entry]
@@ -122,8 +117,7 @@ class ShardScorer:
     def __init__(self, job: FolderJob) -> None:
         self.job = job
         self.predictors = [Predictor.load(run, job.device) for run in job.runs]
-        geometries = [_geometry(predictor.checkpoint.preprocessing) for predictor in self.predictors]
-        self.geometries = tuple(dict.fromkeys(geometries))
+        self.geometries = tuple(dict.fromkeys(_geometry(p.checkpoint.preprocessing) for p in self.predictors))
         self.read = ReadFilm(job.folder, job.key, job.policy, self.geometries)
         self.pool: WorkerPool[Entry, Read] = WorkerPool(self.read, job.workers, job.time_limit, ahead=BATCH + 4)
 
@@ -145,8 +139,7 @@ class ShardScorer:
                 waiting.append(shard)
                 yield from shard.entries
 
-        facts: list[dict[str, Any]] = []
-        batch: list[Read] = []
+        facts, batch = list[dict[str, Any]](), list[Read]()
         for result in self.pool.results(entries()):
             shard = waiting[0]
             read = self._without_result(shard.entries[len(facts)], result) if isinstance(result, Lost) else result
@@ -177,10 +170,8 @@ class ShardScorer:
         """Add the outputs of each checkpoint to the facts of the films."""
         # Shuffling draws from the film's own hash, so that a film's scores don't depend on where it lies.
         seeds = [int(read.facts["file"], 16) >> 1 for read in batch]
-        pixels = {
-            geometry: torch.from_numpy(np.stack([read.pixels[i] for read in batch]))[:, None]
-            for i, geometry in enumerate(self.geometries)
-        }
+        columns = zip(*(read.pixels for read in batch), strict=True)
+        pixels = {g: torch.from_numpy(np.stack(c))[:, None] for g, c in zip(self.geometries, columns, strict=True)}
         for number, predictor in enumerate(self.predictors):
             preprocessing = predictor.checkpoint.preprocessing
             films = FilmBatch(pixels[_geometry(preprocessing)], seeds)

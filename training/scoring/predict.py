@@ -141,7 +141,7 @@ def predictions(films: pd.DataFrame, logits: np.ndarray, info: DatasetInfo, cali
 
     Args:
         films: what is known of each film; its target is a class name.
-        logits: films x classes, in the films' order.
+        logits: films x classes.
     """
     scores, names = read_logits(logits, info.positive, calibration), np.array(info.targets, dtype=object)
     columns = {"score": scores.score}
@@ -156,7 +156,7 @@ def predictions_table(
     """The predictions of one run, a row a film of the cohort; films and patients appear as keyed hashes alone.
 
     Args:
-        logits: films x classes, in the cohort's order.
+        logits: films x classes.
         key: of the hashes; tables pair when it is the same.
         also: further columns of the cohort to take along, beside `ATTRIBUTES`.
     """

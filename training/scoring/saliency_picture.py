@@ -10,7 +10,7 @@ References:
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import binary_erosion, map_coordinates
 
 from datasets.film.preprocessing import Preprocessing
 
@@ -25,21 +25,18 @@ OUTLINE_AT = 0.5
 def film_heat(
     heat: np.ndarray, film: tuple[int, int], preprocessing: Preprocessing, size: tuple[int, int]
 ) -> np.ndarray:
-    """Bring a map from the model's square input back onto the film.
+    """Bring a map from the model's square input back onto the film, interpolated.
+
+    The result is 0 where the model saw nothing of the film (outside of `crop`'s square).
 
     Args:
         heat: rows x columns of the input.
         film: rows and columns of the film as read.
-        preprocessing: whose `aspect` is undone.
         size: rows and columns of the result, which covers the whole film.
-
-    Returns:
-        The map, interpolated; 0 where the model saw nothing of the film (outside of `crop`'s square).
     """
     coordinates, inside = [], []
     for length, pixels, cells in zip(film, size, heat.shape, strict=True):
-        sides = {"stretch": length, "pad": max(film), "crop": min(film)}
-        side = sides[preprocessing.aspect]
+        side = {"stretch": length, "pad": max(film), "crop": min(film)}[preprocessing.aspect]
         # As torchvision's center_crop has it: half pixels go down where it pads, to even numbers where it cuts.
         start = -((side - length) // 2) if side >= length else round((length - side) / 2)
         place = (np.arange(pixels) + 0.5) / pixels * length  # of each pixel's centre on the film
@@ -80,22 +77,13 @@ def draw(pixels: np.ndarray, heat: np.ndarray, preprocessing: Preprocessing, wor
 
 def _outline(region: np.ndarray) -> np.ndarray:
     """The pixels of a region that touch another which is not of it: legible over white bone as well."""
-    inner = region.copy()
-    for axis in (0, 1):
-        for step in (-1, 1):
-            neighbour = np.roll(region, step, axis)
-            edge = [slice(None), slice(None)]
-            edge[axis] = slice(-1, None) if step < 0 else slice(0, 1)
-            neighbour[tuple(edge)] = True  # the edge of the film is no edge of the region
-            inner &= neighbour
-    outline: np.ndarray = region & ~inner
+    outline: np.ndarray = region & ~binary_erosion(region, border_value=1)  # the film's edge is no edge of the region
     return outline
 
 
 def _line(words: tuple[str, str, str], width: int, height: int) -> np.ndarray:
     """White text on black, as large as fits."""
     before, middle, after = (word.encode("ascii", "replace").decode() for word in words)
-    font = ImageFont.load_default(16)
     for size in range(16, 8, -1):
         font = ImageFont.load_default(size)
         if font.getlength(f"{before} - {middle} - {after}") <= width - 8:

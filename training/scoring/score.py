@@ -20,12 +20,7 @@ READERS = 2  # decoding threads
 
 
 class Scored(NamedTuple):
-    """Outputs of one model for the films that could be read, in their order.
-
-    Attributes:
-        features: films x width, float32.
-        logits: films x classes, float32.
-    """
+    """Features (films x width) and logits (films x classes) of one model, float32, for the films that could be read."""
 
     features: np.ndarray
     logits: np.ndarray
@@ -64,12 +59,12 @@ def score(
             images = [pixels, *(perturb(batch) for perturb in perturbations.values())]
             outputs_so_far.append(outputs(predictor, [preprocessing.normalise(image) for image in images]))
         advance(len(positions))
+    if not any(batches):
+        nothing = np.empty((0, 0), np.float32)
+        return [Scored(nothing, nothing, {}) for _ in predictors], unreadable
     scored = []
     for parts_of_model in batches:
-        if not parts_of_model:
-            scored.append(Scored(np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), {}))
-            continue
-        features, logits, *others = (np.concatenate(parts) for parts in zip(*parts_of_model, strict=True))
+        features, logits, *others = map(np.concatenate, zip(*parts_of_model, strict=True))
         scored.append(Scored(features, logits, dict(zip(perturbations, others, strict=True))))
     return scored, unreadable
 
@@ -86,33 +81,27 @@ def _read(
     cohort: Cohort, masks: FilmReader | None, unreadable: dict[int, str]
 ) -> Iterator[tuple[list[int], list[Radiograph] | Tensor, list[Radiograph] | None]]:
     """Batches of decoded films; the next one is read while the last is scored."""
-    everything = list(range(len(cohort.table)))
-    batches = [everything[first : first + BATCH] for first in range(0, len(everything), BATCH)]
+    count = len(cohort.table)
+    batches = [list(range(first, min(first + BATCH, count))) for first in range(0, count, BATCH)]
     if cohort.films is None:
         for batch in batches:
             yield batch, cohort.pixels(torch.tensor(batch)), None
         return
     films = cohort.films
 
-    def read(position: int) -> tuple[int, Radiograph, Radiograph | None] | tuple[int, str]:
+    def read(position: int) -> tuple[int, Radiograph | str, Radiograph | None]:
         try:
             return position, films.read(position), masks.read(position) if masks else None
         except RadiographError as error:
-            return position, str(error)
+            return position, str(error), None
 
     with ThreadPoolExecutor(READERS) as pool:
-        ahead = [pool.submit(read, position) for position in batches[0]] if batches else []
-        for number in range(len(batches)):
-            decoded = [entry.result() for entry in ahead]
-            ahead = [
-                pool.submit(read, position) for position in (batches[number + 1] if number + 1 < len(batches) else [])
-            ]
-            good = []
-            for entry in decoded:
-                if len(entry) == 3:
-                    good.append(entry)
-                else:
-                    unreadable[entry[0]] = entry[1]
+        ahead = pool.map(read, batches[0] if batches else [])
+        for following in [*batches[1:], []]:
+            decoded = list(ahead)
+            ahead = pool.map(read, following)
+            unreadable |= {position: film for position, film, _ in decoded if isinstance(film, str)}
+            good = [entry for entry in decoded if not isinstance(entry[1], str)]
             if good:
                 positions, radiographs, lungs = (list(column) for column in zip(*good, strict=True))
                 yield positions, radiographs, lungs if masks else None

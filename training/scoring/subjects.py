@@ -1,6 +1,8 @@
 """The checkpoints to evaluate, with the settings of their runs, and the films that each may be evaluated on."""
 
+import argparse
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from datasets.covid import FilmFolder, load_unseen, resolved
 from datasets.film.identity import KEY_FILE, hash_key, keyed_hash
 from datasets.sample import Split
 from training.bias.evidence import Evidence
+from training.console.messages import RESEARCH_ONLY
 from training.methods import METHODS
 from training.parallel.device import choose_device
 from training.run.config import TrainConfig, from_settings
 from training.run.films import cohort_of, split_names
-from training.run.index import audit_folder
+from training.run.report import versions
 from training.scoring.predict import Predictor, predictions_table, read_logits
 from training.scoring.score import Scored
 
@@ -59,12 +62,7 @@ class Subject:
 
 
 def load_subject(run: Path, device: str) -> Subject:
-    """Load a checkpoint and, where its folder holds them, the settings of its run.
-
-    Raises:
-        CheckpointError: no checkpoint there, or a broken one.
-        ValueError: a config.yaml that can't be read.
-    """
+    """Load a checkpoint and, where its folder holds them, the settings of its run; raises CheckpointError or ValueError."""
     predictor = Predictor.load(run, device)
     folder = run if run.is_dir() else run.parent
     file = folder / "config.yaml"
@@ -87,11 +85,6 @@ def run_key(subject: Subject) -> Path:
     return (subject.config.hash_key if subject.config else None) or subject.folder.parent / KEY_FILE
 
 
-def default_output(subjects: list[Subject]) -> Path:
-    """Where the results go unless the user says where: see `training.run.index.audit_folder`."""
-    return audit_folder([subject.folder for subject in subjects])
-
-
 def find_key(output: Path, override: Path | None) -> bytes:
     """The key of the nearest folder above the output that has one, else a new one there."""
     if override is not None:
@@ -102,20 +95,15 @@ def find_key(output: Path, override: Path | None) -> bytes:
 
 
 def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subject]]:
-    """The runs in sets that are judged on the very same films, so that these are decoded once for all of a set.
-
-    Raises:
-        EvaluationError: a run whose own films are asked for, and not known.
-    """
+    """The runs in sets that are judged on the very same films, so that these are decoded once for all of a set."""
     sets: dict[Any, list[Subject]] = {}
     for subject in subjects:
         info, config = subject.predictor.info, subject.config
         if data_dir is not None and not subject.trained_in(data_dir):
             identity: Any = (info.name, info.targets, subject.predictor.checkpoint.preprocessing.voi)
         elif config is None:
-            raise EvaluationError(
-                f"{subject.folder} has no config.yaml, so its own films are not known: give --data-dir"
-            )
+            unknown = f"{subject.folder} has no config.yaml, so its own films are not known: give --data-dir"
+            raise EvaluationError(unknown)
         else:
             identity = tuple(getattr(config, name) for name in FILM_SETTINGS)
             if info.name == "biased-mnist":  # its digits come resized
@@ -131,9 +119,6 @@ def films_of(together: list[Subject], data_dir: Path | None, split: str) -> Coho
         data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out; None, or
             the folder of the runs' own films, for these.
         split: which of the runs' own splits, separated by commas.
-
-    Raises:
-        EvaluationError, CohortError: no such split, no film in it, or films that can't be found.
     """
     first = together[0]
     checkpoint, config = first.predictor.checkpoint, first.config
@@ -175,9 +160,7 @@ def without_trained_on(cohort: Cohort, subject: Subject) -> Cohort:
 def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
     """Where the column `mask` of metadata.csv says that the lungs are; None unless it does for every film.
 
-    Args:
-        cohort: the films; masks are images of their shape, lungs white on black, paths relative to `root`.
-        root: folder of the cohort, or None where it has none.
+    Masks are images of the films' shape, lungs white on black, paths relative to the cohort's folder `root`.
 
     Raises:
         EvaluationError: a mask that leaves the folder, or can't be the name of a file.
@@ -195,21 +178,30 @@ def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
 
 
 def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
-    """What one checkpoint's audit is made from.
-
-    Args:
-        by: further columns of the cohort that the predictions are to have.
-    """
+    """What one checkpoint's audit is made from; the predictions have the cohort's columns `by` too."""
     info, calibration = subject.predictor.info, subject.predictor.checkpoint.calibration
     predictions = predictions_table(cohort, scored.logits, calibration, subject.name, key, by)
     perturbed = {}
     if info.positive is not None:
-        perturbed = {
-            name: read_logits(logits, info.positive, calibration).score for name, logits in scored.perturbed.items()
-        }
+        for name, logits in scored.perturbed.items():
+            perturbed[name] = read_logits(logits, info.positive, calibration).score
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
     training = subject.predictions((Split.TRAIN,))
     return Evidence(subject.name, about, info.positive_name, predictions, scored.features, perturbed, training)
+
+
+def about_report(options: argparse.Namespace, subjects: list[Subject], films: str) -> dict[str, Any]:
+    """What the report says of the whole, whichever films these are; nothing in it identifies anyone."""
+    return {
+        "notice": RESEARCH_ONLY,
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "films": films,
+        "resamples": options.resamples,
+        "permutations": options.permutations,
+        "seed": options.seed,
+        "synthetic": any(subject.predictor.info.synthetic for subject in subjects),
+        "versions": versions(),
+    }
 
 
 def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, Any]:

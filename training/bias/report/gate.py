@@ -15,7 +15,8 @@ A condition names what must not be true. Missing evidence fails too: a model isn
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -108,20 +109,14 @@ def _require_known(measure: tuple[str, ...]) -> None:
 
 def _outcome(run: RunAudit, condition: Condition) -> Outcome:
     kind, *names = condition.measure
-    # The number with a sentence on it, or NaN with a sentence on why it is missing.
-    if kind in ("gap", "worst", "equalised_odds"):
-        value, evidence = _gap(run, kind, *((kind, *names) if kind == "equalised_odds" else names))
-    elif kind in ("leak", "shortcut"):
-        value, evidence = (_leak if kind == "leak" else _shortcut)(run, *names)
-    else:
-        value, evidence = _metric(run, kind, *names)
+    value, evidence = _MEASURES[kind](run, *names) if kind in _MEASURES else _metric(run, kind, *names)
     if math.isnan(value):
         return Outcome(run.name, condition, True, f"no evidence: {evidence}")
     failed = _COMPARISONS[condition.comparison](value, condition.bound)
     return Outcome(run.name, condition, bool(failed), evidence)
 
 
-def _gap(run: RunAudit, kind: str, metric: str, column: str) -> tuple[float, str]:
+def _gap(run: RunAudit, metric: str, column: str, worst: bool = False) -> tuple[float, str]:
     if column not in run.groups:
         return math.nan, f"the films are not grouped by {column} (it is not recorded, or has a single value)"
     gaps = run.groups[column].gaps.set_index("metric")
@@ -131,9 +126,9 @@ def _gap(run: RunAudit, kind: str, metric: str, column: str) -> tuple[float, str
     measured = f"{row['groups_measured']:.0f} of {row['groups']:.0f} groups measured"
     if pd.isna(row["difference"]):
         return math.nan, row["note"] or f"{measured}, two are needed"
-    if kind == "worst":
-        worst = Interval(row["worst"], row["worst_low"], row["worst_high"])
-        return float(worst.estimate), f"worst {metric} {worst:.3f}, {row['worst_group']}; {measured}"
+    if worst:
+        lowest = Interval(row["worst"], row["worst_low"], row["worst_high"])
+        return float(lowest.estimate), f"worst {metric} {lowest:.3f}, {row['worst_group']}; {measured}"
     gap = Interval.of(row, "difference")
     return float(gap.estimate), f"{metric} by {column}: difference {gap:.3f}; {measured}"
 
@@ -173,3 +168,13 @@ def _metric(run: RunAudit, metric: str, split: str | None = None) -> tuple[float
         return math.nan, str(row["note"])
     value = Interval.of(row)
     return float(value.estimate), f"{metric} on {where} {value:.3f}"
+
+
+# The number of a condition with a sentence on it, or NaN with a sentence on why it is missing.
+_MEASURES: dict[str, Callable[..., tuple[float, str]]] = {
+    "gap": _gap,
+    "worst": partial(_gap, worst=True),
+    "equalised_odds": lambda run, column: _gap(run, "equalised_odds", column),
+    "leak": _leak,
+    "shortcut": _shortcut,
+}
