@@ -70,10 +70,8 @@ def train(
     public = public_settings(config) | {"paired": False} | (recipe.settings() if recipe else {})
     with tracking(config.tracker if is_first() else None, saver.folder, public) as track:
         fit(training, progress, saver, (track, *listeners))
-        with (
-            Interruption() as interruption,
-            saver.stopping_at_once(interruption, save=False),
-        ):  # its last state is on disk
+        # Its last state is on disk.
+        with Interruption() as interruption, saver.stopping_at_once(interruption, save=False):
             run = finish(training, progress, saver.folder, recipe)
         if is_first():
             track(config.epochs, {"final": run.metrics})

@@ -3,19 +3,17 @@
 The films are drawn from the run's test and external films, which nothing is chosen by; the features are for looking at.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.numpy import save_file
 
-from datasets.files import write_aside
 from datasets.sample import Split
 from training.loop.assembly import Assembly
 from training.loop.measure import infer_films
 from training.loop.resume import Progress
 from training.parallel.ranks import is_first
+from training.run.checkpoint_header import write_arrays
 from training.run.probe_file import FORMAT, FORMAT_VERSION, NAME, ProbeSet, load_probe_set
 
 FILMS = 400
@@ -64,5 +62,4 @@ def is_moment(epoch: int, epochs: int) -> bool:
 def save_probe_set(probe: ProbeSet, run: Path) -> None:
     """Write `probe_set.safetensors` into the run folder, whole or not at all."""
     arrays = {"rows": probe.rows} | {f"epoch {epoch}": values for epoch, values in probe.features.items()}
-    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps({"films": len(probe.rows)})}
-    write_aside(run / NAME, lambda file: save_file(arrays, file, metadata=metadata))
+    write_arrays(run / NAME, arrays, FORMAT, FORMAT_VERSION, films=len(probe.rows))

@@ -13,7 +13,7 @@ precision.py     losses in float32 or wider
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from training.console.commandline import NOT_NEGATIVE, POSITIVE, SHARE, SHARE_BELOW_1, Limits, option
 
@@ -29,8 +29,8 @@ class Setup:
     """What a method is built for.
 
     Attributes:
-        info: names of targets and biases; their numbers size the tables.
         counts: training films by target (rows) and bias (columns).
+        width: of the features.
         in_chans: channels of the image, 1 or 3.
         rows: every `Sample.row` of the training films is below this number.
         steps: of the whole training, for methods that change their weights on the way.
@@ -49,8 +49,7 @@ class NoParameters:
     """The settings of a method that has none."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One registered method.
 
     Attributes:
@@ -122,8 +121,8 @@ METHODS["bias_balance"] = Entry("bias_balance.py:BiasBalance", "bias-balanced lo
 
 
 @dataclass(frozen=True)
-class BiasContrastiveParameters:
-    """BiasCon's temperature and its balance with the cross-entropy."""
+class SoftContrastiveParameters:
+    """The contrast's temperature and its balance with the cross-entropy."""
 
     temperature: float = option(
         0.07, "what cosines of the contrastive term are divided by", search=(0.05, 0.5), limits=POSITIVE
@@ -131,6 +130,12 @@ class BiasContrastiveParameters:
     ce_weight: float = option(
         0.01, "weight of the cross-entropy beside the contrastive term", search=(0.001, 1.0), limits=NOT_NEGATIVE
     )
+
+
+@dataclass(frozen=True)
+class BiasContrastiveParameters(SoftContrastiveParameters):
+    """BiasCon's settings: those of SoftCon, and which cross-entropy."""
+
     cross_entropy: str = option(
         "plain", "plain, or balanced: log p(target | bias) is added to the logits", choices=("plain", "balanced")
     )
@@ -281,18 +286,6 @@ class LffParameters:
 
 
 METHODS["lff"] = Entry("lff.py:Lff", "films that a biased network fails on weigh most (NeurIPS 2020)", LffParameters)
-
-
-@dataclass(frozen=True)
-class SoftContrastiveParameters:
-    """SoftCon's temperature and its balance with the cross-entropy."""
-
-    temperature: float = option(
-        0.07, "what cosines of the contrastive term are divided by", search=(0.05, 0.5), limits=POSITIVE
-    )
-    ce_weight: float = option(
-        0.01, "weight of the cross-entropy beside the contrastive term", search=(0.001, 1.0), limits=NOT_NEGATIVE
-    )
 
 
 METHODS["soft_contrastive"] = Entry(

@@ -36,9 +36,7 @@ def bias_contrastive_loss(
 ) -> Float[Tensor, ""]:
     """The contrastive term, in nats; quadratic in the batch, 0 with a zero gradient where no anchor has a positive.
 
-    Args:
-        features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        temperature: T, above 0.
+    Features need not be normalised; half precision is computed in float32. T is above 0.
     """
     positives = (target[:, None] == target[None, :]) & (bias[:, None] != bias[None, :])
     return weighted_contrast(features, positives.float(), temperature)
@@ -49,10 +47,7 @@ def weighted_contrast(
 ) -> Float[Tensor, ""]:
     """Mean over anchors (rows) of the weighted mean over positives (columns) of BiasCon's summand.
 
-    Args:
-        features: as in `bias_contrastive_loss`.
-        weights: of each pair, relative within its row, 0 or at least `SMALLEST`; the diagonal is 0.
-        temperature: T, above 0.
+    Weights of pairs are relative within their row, 0 or at least `SMALLEST`; the diagonal is 0.
     """
     with torch.autocast(features.device.type, enabled=False):
         z = F.normalize(widen(features), dim=1)

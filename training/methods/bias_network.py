@@ -31,10 +31,5 @@ class BiasNetworkMethod(nn.Module):
             return terms | {"bias_ce": F.cross_entropy(biased.logits, batch.target)}
 
     def terms(self, output: Output, biased: Output, batch: Sample) -> dict[str, Tensor]:
-        """Return the method's own terms.
-
-        Args:
-            output: of the classifier, in float32 or wider.
-            biased: of the bias network, whose gradient the method may want to cut.
-        """
+        """Return the method's own terms, from outputs in float32 or wider; it may want to cut the gradient of `biased`."""
         raise NotImplementedError

@@ -51,7 +51,6 @@ def disentangling_loss(
     Args:
         features: bottleneck features, not necessarily normalised; half precision is computed in float32.
         bias: bias of each sample, from 0 to `biases` - 1.
-        form: `signed` or `absolute`.
 
     Returns:
         Scalar; 0 with zero gradient when no two samples share a bias.
@@ -74,18 +73,12 @@ def disentangling_loss(
 
 
 def entangling_loss(
-    features: Float[Tensor, "batch dim"],
-    target: Int[Tensor, " batch"],
-    bias: Int[Tensor, " batch"],
-    targets: int,
+    features: Float[Tensor, "batch dim"], target: Int[Tensor, " batch"], bias: Int[Tensor, " batch"], targets: int,
     biases: int,
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, ""]:  # fmt: skip
     """R_par, in [0, 1]: mean (1 - cosine) / 2 over pairs of one target and different biases; linear in the batch.
 
-    Args:
-        features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        target: target of each sample, from 0 to `targets` - 1.
-        bias: bias of each sample, from 0 to `biases` - 1.
+    Arguments are those of `disentangling_loss`, and the target of each sample, from 0 to `targets` - 1.
 
     Returns:
         Scalar; 0 with zero gradient when there is no such pair (every target comes from one source).

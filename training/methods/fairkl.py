@@ -64,9 +64,7 @@ def fairkl(
 ) -> Float[Tensor, ""]:
     """The regulariser, at least -2; where a difference has no pairs on one side it is 0 with a zero gradient.
 
-    Args:
-        features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        kld: weight of the differences of standard deviations, 0 or more.
+    Features as in `eps_sup_info_nce`; kld, 0 or more, weighs the differences of standard deviations.
     """
     with torch.autocast(features.device.type, enabled=False):
         mean, deviation, pairs = _moments(features, target, bias)
@@ -95,12 +93,10 @@ class Fairkl(nn.Module):
         """Return `ce`, `contrastive` and `fairkl`, the last two already weighted."""
         p = self.parameters_
         features, target, bias = gather_shares(output.features, batch.target, batch.bias)
-        contrastive = eps_sup_info_nce(features, target, p.temperature, p.epsilon)
-        regulariser = fairkl(features, target, bias, p.kld)
         return {
             "ce": F.cross_entropy(widen(output.logits), batch.target),
-            "contrastive": p.contrastive_weight * contrastive,
-            "fairkl": p.fairkl_weight * regulariser,
+            "contrastive": p.contrastive_weight * eps_sup_info_nce(features, target, p.temperature, p.epsilon),
+            "fairkl": p.fairkl_weight * fairkl(features, target, bias, p.kld),
         }
 
 

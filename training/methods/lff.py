@@ -41,8 +41,7 @@ def generalised_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Mean of (1 - p^q) / q, from the cross-entropy (q to 0) to the mean error 1 - p (q = 1); finite for p = 0.
 
-    Args:
-        q: in (0, 1]; the larger, the less a hard film counts.
+    The larger q, in (0, 1], the less a hard film counts.
     """
     return (-torch.expm1(-q * F.cross_entropy(logits, target, reduction="none")) / q).mean()
 

@@ -32,15 +32,13 @@ from training.parallel.reductions import gather_shares
 def hsic(
     x: Float[Tensor, "batch dim_x"], y: Float[Tensor, "batch dim_y"], sigma: float = 1.0, kernel: str = "fixed"
 ) -> Float[Tensor, ""]:
-    """Unbiased estimate of how dependent two sets of features are, 0 on average where they are independent.
+    """Unbiased estimate of how dependent two sets of features of the same samples are, on average 0 for independent ones.
+
+    It is 0 with zero gradient for fewer than four samples, where the estimator is undefined. Half precision is computed in
+    float32.
 
     Args:
-        x: features; half precision is computed in float32.
-        y: other features of the same samples.
         sigma: radius of both kernels; in units of the median distance where `kernel` is `median`.
-
-    Returns:
-        Scalar; 0 with zero gradient for fewer than four samples, where the estimator is undefined.
     """
     if kernel not in ("fixed", "median"):
         raise ValueError(f"kernel must be fixed or median, not {kernel!r}")

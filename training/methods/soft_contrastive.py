@@ -40,17 +40,12 @@ from training.parallel.reductions import gather_shares
 
 
 def soft_contrastive_loss(
-    features: Float[Tensor, "batch dim"],
-    target: Int[Tensor, " batch"],
-    bias_features: Float[Tensor, "batch bias_dim"],
+    features: Float[Tensor, "batch dim"], target: Int[Tensor, " batch"], bias_features: Float[Tensor, "batch bias_dim"],
     temperature: float,
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, ""]:  # fmt: skip
     """The contrastive term, in nats; quadratic in the batch, 0 with a zero gradient where no positive has another bias.
 
-    Args:
-        features: bottleneck features, not necessarily normalised; half precision is computed in float32.
-        bias_features: features of the bias network, which get no gradient.
-        temperature: T, above 0.
+    Features need not be normalised; half precision is computed in float32. Those of the bias network get no gradient.
     """
     with torch.autocast(features.device.type, enabled=False):
         z = F.normalize(widen(bias_features.detach()), dim=1)

@@ -40,7 +40,6 @@ class Checkpoint:
         threshold, temperature: see `Calibration`; the threshold is None where no class is positive.
         settings: as in config.yaml, without local paths.
         metrics: by split, then by name; None where undefined.
-        versions: of Python and the main libraries.
     """
 
     model: ModelConfig
@@ -71,13 +70,9 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write the checkpoint to `path`, whole or not at all."""
-    header = {
-        field.name: value if not dataclasses.is_dataclass(value) else dataclasses.asdict(value)  # type: ignore[arg-type]
-        for field in dataclasses.fields(checkpoint)
-        if field.name != "weights"
-        for value in [getattr(checkpoint, field.name)]
-    }
-    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps(header, allow_nan=False)}
+    header = {name: value for name, value in vars(checkpoint).items() if name != "weights"}
+    text = json.dumps(header, allow_nan=False, default=dataclasses.asdict)  # parts of it are dataclasses
+    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": text}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
     write_aside(path, lambda file: save_file(weights, file, metadata=metadata))
 
@@ -85,8 +80,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint from its file or its run folder; nothing in it is executed.
 
-    Raises:
-        CheckpointError: not there, not safetensors, another format or version, or an entry missing.
+    A file that is no whole checkpoint of this format and version raises CheckpointError.
     """
     header, file = read_header(path), checkpoint_file(path)
     try:

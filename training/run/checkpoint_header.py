@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from datasets.files import write_aside
 
 FORMAT = "end-cxr"
 FORMAT_VERSION = 1
@@ -28,8 +31,7 @@ def checkpoint_file(path: Path) -> Path:
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a checkpoint file or run folder: `training.run.checkpoint.Checkpoint` without weights, as plain values.
 
-    Raises:
-        CheckpointError: not there, not safetensors, cut short, another format or version, or no header.
+    A file that is no safetensors, cut short, of another format or version, or without header raises CheckpointError.
     """
     file = checkpoint_file(path)
     try:
@@ -37,14 +39,11 @@ def read_header(path: Path) -> dict[str, Any]:
             metadata = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{file} was not written by this package (format {metadata.get('format')!r}, expected {FORMAT!r})"
-        )
-    if metadata.get("version") != str(FORMAT_VERSION):
-        raise CheckpointError(
-            f"{file} has format version {metadata.get('version')}; this package reads version {FORMAT_VERSION}"
-        )
+    kind, version = metadata.get("format"), metadata.get("version")
+    if kind != FORMAT:
+        raise CheckpointError(f"{file} was not written by this package (format {kind!r}, expected {FORMAT!r})")
+    if version != str(FORMAT_VERSION):
+        raise CheckpointError(f"{file} has format version {version}; this package reads version {FORMAT_VERSION}")
     try:
         header = json.loads(metadata["header"])
     except KeyError:
@@ -59,11 +58,7 @@ def read_header(path: Path) -> dict[str, Any]:
 def read_arrays(file: Path, kind: str, version: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The metadata and the arrays of a safetensors file that a run keeps beside its checkpoint.
 
-    Args:
-        kind: `format` that its metadata must have.
-
-    Raises:
-        CheckpointError: not safetensors, cut short, another format or version.
+    A file that is no safetensors, cut short, or of another format (`kind`) or version raises CheckpointError.
     """
     try:
         with safe_open(file, framework="numpy") as opened:
@@ -71,12 +66,16 @@ def read_arrays(file: Path, kind: str, version: int) -> tuple[dict[str, str], di
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: numbers that NumPy doesn't know
         raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
-    written = metadata.get("format"), metadata.get("version")
-    if written != (kind, str(version)):
-        raise CheckpointError(
-            f"{file} has format {written[0]!r}, version {written[1]}; this package reads {kind!r}, {version}"
-        )
+    written = f"{metadata.get('format')!r}, version {metadata.get('version')}"
+    if written != f"{kind!r}, version {version}":
+        raise CheckpointError(f"{file} has format {written}; this package reads {kind!r}, {version}")
     return metadata, arrays
+
+
+def write_arrays(file: Path, arrays: dict[str, np.ndarray], kind: str, version: int, **header: Any) -> None:
+    """Write a file that `read_arrays` reads, whole or not at all."""
+    metadata = {"format": kind, "version": str(version), "header": json.dumps(header)}
+    write_aside(file, lambda place: save_file(arrays, place, metadata=metadata))
 
 
 def state_files(folder: Path) -> list[Path]:

@@ -180,9 +180,8 @@ class TrainConfig:
         choices=("fail", "skip"),
     )
     save_minutes: float = option(
-        10.0, "also save the resume state every N minutes within an epoch; 0: after every step",
-        limits=NOT_NEGATIVE,
-    )  # fmt: skip
+        10.0, "also save the resume state every N minutes within an epoch; 0: after every step", limits=NOT_NEGATIVE
+    )
     keep: int = option(1, "how many saved states to keep until the training is finished", limits=at_least(1))
     select: str = option("loss", "which epoch is kept, judged on validation alone", choices=tuple(SELECTION_RULES))
     operating_point: str = option(
@@ -192,25 +191,19 @@ class TrainConfig:
     hash_key: Path | None = option(None, "key file of the hashes in predictions; default .hash-key in --output")
 
     parameters: Any = None
-    given: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    given: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def with_settings(self, **values: Any) -> "TrainConfig":
         """The same training with other values, of its own fields or of its method's; checked.
 
         Another `method` starts from its preset and from what the user stated for it (`given`). Settings of other methods
         are left out.
-
-        Raises:
-            ValueError: a value outside its limits.
         """
         method = values.get("method", self.method)
-        start = (
-            dataclasses.asdict(self.parameters) if method == self.method else {**PRESETS[self.dataset], **self.given}
-        )
+        start = dataclasses.asdict(self.parameters) if method == self.method else PRESETS[self.dataset] | self.given
         kind = METHODS[method].parameters
-        parameters = kind(**{name: value for name, value in (start | values).items() if name in fields_of(kind)})
-        of_training = {name: value for name, value in values.items() if name in fields_of(TrainConfig)}
-        config = dataclasses.replace(self, **of_training, parameters=parameters)
+        parameters = kind(**_of(kind, start | values))
+        config = dataclasses.replace(self, **_of(TrainConfig, values), parameters=parameters)
         _validate(config)
         return config
 
@@ -221,16 +214,11 @@ def parse(arguments: Sequence[str], methods: Sequence[str] = ()) -> TrainConfig:
     The dataset's preset gives way to `--config FILE`, which gives way to the flags.
 
     Args:
-        arguments: flags, without the program's name.
         methods: for commands that have a `--method` of their own: the methods they train, whose flags are all accepted.
             The first is that of the result; `with_settings(method=...)` gives the others.
     """
-    parser = Parser(
-        prog="python -m training.train",
-        usage="%(prog)s [--dataset NAME] [--method NAME] [settings]",
-        description=DESCRIPTION,
-        epilog=_epilog(),
-    )
+    usage = "%(prog)s [--dataset NAME] [--method NAME] [settings]"
+    parser = Parser(prog="python -m training.train", usage=usage, description=DESCRIPTION, epilog=_epilog())
     early, _ = _parser_of_names().parse_known_args(arguments)
     try:
         if early.resume and early.resume != AUTO:
@@ -258,21 +246,23 @@ def configure(values: Mapping[str, Any]) -> TrainConfig:
     """The training that these settings name, by field name: the dataset's preset, then `values`.
 
     `covid` without a cohort (no `data_dir`, no $END_CXR_DATA, no data/covid) becomes `phantom`. Settings of other methods
-    are left out.
-
-    Raises:
-        ValueError: no such dataset, method or setting, or a value outside its limits.
+    are left out. Raises ValueError for no such dataset or method, or a value outside its limits.
     """
     given = _completed(values)
-    merged = PRESETS[given["dataset"]] | given
-    parameters = METHODS[given["method"]].parameters
-    config = TrainConfig(
-        **{name: merged[name] for name in fields_of(TrainConfig) if name in merged},
-        parameters=parameters(**{name: merged[name] for name in fields_of(parameters) if name in merged}),
-        given=given,
-    )
+    config = _made(PRESETS[given["dataset"]] | given, given)
     _validate(config)
     return config
+
+
+def _made(settings: dict[str, Any], given: dict[str, Any]) -> TrainConfig:
+    kind = METHODS[settings["method"]].parameters
+    return TrainConfig(**_of(TrainConfig, settings), parameters=kind(**_of(kind, settings)), given=given)
+
+
+def _of(options: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that are options of a dataclass."""
+    names = fields_of(options)
+    return {name: value for name, value in settings.items() if name in names}
 
 
 def as_settings(config: TrainConfig) -> dict[str, Any]:
@@ -289,19 +279,12 @@ def public_settings(config: TrainConfig, *hidden: str) -> dict[str, Any]:
 def from_settings(path: Path) -> TrainConfig:
     """Read back a run's config.yaml, the reverse of `as_settings`; settings this version lacks are left out.
 
-    Raises:
-        ValueError: not there, not YAML, or no settings of a run.
+    Raises ValueError where it is not there, not YAML, or no settings of a run.
     """
     settings = read_yaml(path, _every_setting(), strict=False)
-    method = settings.get("method")
-    if method not in METHODS or settings.get("dataset") not in DATASETS:
+    if settings.get("method") not in METHODS or settings.get("dataset") not in DATASETS:
         raise ValueError(f"{path} names no dataset and method of this package")
-    parameters = METHODS[method].parameters
-    return TrainConfig(
-        **{name: settings[name] for name in fields_of(TrainConfig) if name in settings},
-        parameters=parameters(**{name: settings[name] for name in fields_of(parameters) if name in settings}),
-        given=settings,
-    )
+    return _made(settings, settings)
 
 
 def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -391,9 +374,8 @@ def _validate(config: TrainConfig) -> None:
     if config.paired and config.method == "erm":
         raise ValueError("--paired sets a method beside its ERM twin: choose another --method than erm")
     if config.operating_point != "youden":
-        from training.bias.numbers.calibration import (
-            parse_operating_point,  # brings scikit-learn, which --help does without
-        )
+        # It brings scikit-learn, which --help does without.
+        from training.bias.numbers.calibration import parse_operating_point
 
         parse_operating_point(config.operating_point)
     if config.dataset == "phantom" and config.data_dir is not None:

@@ -21,16 +21,10 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
 def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
     """Load the films' table as `config` says, films not decoded yet; raises CohortError."""
     return load_cohort(
-        config.dataset,
-        preprocessing,
-        data_dir=config.data_dir,
-        classes=split_names(config.classes),
-        external_sources=split_names(config.external_sources),
-        rho=config.rho,
-        films=config.films,
-        split_seed=config.split_seed,
-        separate_copies=config.separate_copies,
-    )
+        config.dataset, preprocessing, data_dir=config.data_dir, classes=split_names(config.classes),
+        external_sources=split_names(config.external_sources), rho=config.rho, films=config.films,
+        split_seed=config.split_seed, separate_copies=config.separate_copies,
+    )  # fmt: skip
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

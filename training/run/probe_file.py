@@ -27,8 +27,7 @@ class ProbeSet:
 def load_probe_set(run: Path) -> ProbeSet | None:
     """Read it from a run folder; None where the run has none.
 
-    Raises:
-        CheckpointError: a file that is not safetensors, another format or version, arrays that don't belong together.
+    A file of another format or version, or of arrays that don't belong together, raises CheckpointError.
     """
     file = run / NAME
     if not file.is_file():

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 from sklearn.neighbors import NearestNeighbors
 
-from datasets.files import write_aside
-from training.run.checkpoint_header import CheckpointError, read_arrays
+from training.run.checkpoint_header import CheckpointError, read_arrays, write_arrays
 
 NAME = "reference.safetensors"
 FORMAT = "end-cxr-reference"
@@ -77,9 +75,6 @@ class Reference:
         Args:
             features: films x width, of the model that the reference was made with; a film with a feature that is NaN or
                 infinite is infinitely far.
-
-        Raises:
-            ValueError: features of another width.
         """
         distance = np.full(len(features), np.inf, np.float32)
         if len(features):
@@ -104,10 +99,8 @@ class Reference:
     def _neighbours(self, features: np.ndarray, k: int, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which films have finite features, and of these the distances and places of the k nearest."""
         if features.shape[1] != self.features.shape[1]:
-            raise ValueError(
-                f"features of {features.shape[1]} numbers a film, the reference has {self.features.shape[1]}: "
-                "it was made with another model"
-            )
+            widths = f"features of {features.shape[1]} numbers a film, the reference has {self.features.shape[1]}"
+            raise ValueError(f"{widths}: it was made with another model")
         neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(self.features[among].astype(np.float32))
         finite = np.flatnonzero(np.isfinite(features).all(axis=1))
         distances, places = np.empty((len(finite), k), np.float32), np.empty((len(finite), k), np.int64)
@@ -126,20 +119,14 @@ def on_unit_sphere(features: np.ndarray) -> np.ndarray:
 
 def save_reference(reference: Reference, run: Path) -> None:
     """Write `reference.safetensors` into the run folder, whole or not at all."""
-    arrays = {
-        "features": reference.features,
-        "rows": reference.rows,
-        "validation_distances": reference.validation_distances,
-    }
-    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": json.dumps({"k": reference.k})}
-    write_aside(run / NAME, lambda file: save_file(arrays, file, metadata=metadata))
+    arrays = {name: getattr(reference, name) for name in ("features", "rows", "validation_distances")}
+    write_arrays(run / NAME, arrays, FORMAT, FORMAT_VERSION, k=reference.k)
 
 
 def load_reference(run: Path) -> Reference | None:
     """Read it from a run folder; None where the run has none, as runs of early versions.
 
-    Raises:
-        CheckpointError: a file that is not safetensors, another format or version, arrays that can't be a reference.
+    A file of another format or version, or of arrays that can't be a reference, raises CheckpointError.
     """
     file = run / NAME
     if not file.is_file():
