@@ -2,9 +2,9 @@
 
 radiograph.py     the film, the largest allowed size, the error of a file that is none
 read.py           the dispatcher by content, and PNG, JPEG and TIFF
-dicom.py          DICOM, from bytes to pixels (MONOCHROME1 is inverted here)
-greys.py          what the tags do to grey values: padding, modality LUT, VOI LUT or window
-greyscale.py      arithmetic on grey values: tables, windows, scaling, polarity
+dicom.py          DICOM, from bytes to pixels
+greys.py          what the tags do to grey values: padding, modality LUT, VOI LUT or window, MONOCHROME1
+grey_arithmetic.py arithmetic on grey values: tables, windows, scaling, polarity
 codestream.py     sizes that compressed bytes declare, checked before a codec runs
 facts.py          the few facts that may be kept of a film
 policy.py         which films are admitted, and which greys are used

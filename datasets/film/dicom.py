@@ -35,8 +35,15 @@ from datasets.film.facts import (
     first,
     hashed_identities,
 )
-from datasets.film.greys import modality_values, padding_values, voi_values
-from datasets.film.greyscale import counted, inside_border, looked_up, looks_inverted, robust_scale, stored_offsets
+from datasets.film.grey_arithmetic import (
+    counted,
+    inside_border,
+    looked_up,
+    looks_inverted,
+    robust_scale,
+    stored_offsets,
+)
+from datasets.film.greys import modality_values, padding_values, shows_bone_dark, voi_values
 from datasets.film.policy import DEFAULT, DicomPolicy, Voi
 from datasets.film.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
 
@@ -151,7 +158,7 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     padding = padding_values(dataset, stored)
     values, modality_lut = modality_values(dataset, stored, little_endian=syntax.is_little_endian)
     values, voi = voi_values(dataset, values, policy.voi, little_endian=syntax.is_little_endian)
-    inverted = photometric == "MONOCHROME1" or code(dataset, "PresentationLUTShape") == "INVERSE"
+    inverted = shows_bone_dark(dataset)
     if inverted:
         values = 1 - values
     if voi == "none":

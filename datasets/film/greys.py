@@ -1,7 +1,9 @@
-"""What the tags of a DICOM film do to its grey values: padding, Modality LUT or rescale, VOI LUT or window.
+"""What the tags of a DICOM film do to its grey values: padding, Modality LUT or rescale, VOI LUT or window,
+inversion of MONOCHROME1.
 
 References:
-    [1] DICOM PS3.3 C.7.5.1.1.2 pixel padding, C.11.1 Modality LUT Module, C.11.2 VOI LUT Module.
+    [1] DICOM PS3.3 C.7.5.1.1.2 pixel padding, C.7.6.3.1.2 photometric interpretation, C.11.1 Modality LUT Module, C.11.2
+        VOI LUT Module, C.11.6 softcopy presentation LUT.
 """
 
 import math
@@ -9,7 +11,7 @@ import math
 import numpy as np
 
 from datasets.film.facts import DicomError, Tags, code, first
-from datasets.film.greyscale import WINDOW_FUNCTIONS, LookupTable, window
+from datasets.film.grey_arithmetic import WINDOW_FUNCTIONS, LookupTable, window
 from datasets.film.policy import Voi
 
 
@@ -84,3 +86,8 @@ def _lookup_table(item: Tags, little_endian: bool, inputs: np.ndarray) -> Lookup
         raise DicomError("a lookup table is shorter than its descriptor says, or not of 1 to 16 bits")
     # Some writers' tables exceed the bits that they declare: those of the largest entry then make the range.
     return LookupTable(_wrap(start, inputs), entries, max(bits, int(entries.max()).bit_length()))
+
+
+def shows_bone_dark(tags: Tags) -> bool:
+    """Whether the values must be inverted so that bone is bright: MONOCHROME1, or a presentation LUT of shape INVERSE."""
+    return code(tags, "PhotometricInterpretation") == "MONOCHROME1" or code(tags, "PresentationLUTShape") == "INVERSE"

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from datasets.film.facts import code, first
+from datasets.film.grey_arithmetic import looked_up
 from datasets.film.greys import modality_values, voi_values
-from datasets.film.greyscale import looked_up
 from datasets.film.radiograph import RadiographError
 from datasets.film.read import read_radiograph
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datasets.film.greyscale import (
+from datasets.film.grey_arithmetic import (
     counted,
     inside_border,
     looked_up,
