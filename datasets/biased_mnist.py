@@ -81,7 +81,7 @@ def load_biased_mnist(
     tables, images = [], []
     for split, pictures, target, rows, correlation in parts:
         colour = draw_colours(target.numpy(), correlation, rng)
-        images.append(_resized(paint(pictures, torch.from_numpy(colour)), preprocessing.size))
+        images.append(F.resize(paint(pictures, torch.from_numpy(colour)), [preprocessing.size] * 2, antialias=True))
         tables.append(pd.DataFrame({"row": rows, "target": target.numpy(), "bias": colour, "split": str(split)}))
     table = pd.concat(tables, ignore_index=True)
     table["label"] = table["target"].astype(str)
@@ -114,10 +114,6 @@ def paint(digits: Tensor, colour: Tensor) -> Tensor:
     """Digits (count x rows x columns, uint8) as white on coloured ground: count x 3 x rows x columns, uint8."""
     palette = torch.tensor(list(COLOURS.values()), dtype=torch.uint8)
     return torch.where(digits[:, None] != 0, torch.tensor(255, dtype=torch.uint8), palette[colour][:, :, None, None])
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    return images if images.shape[-1] == size else F.resize(images, [size, size], antialias=True)
 
 
 def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:
