@@ -60,11 +60,8 @@ def load_covid(
     """Read and check `data_dir/metadata.csv`; films are not decoded yet, unless copies are looked for.
 
     Args:
-        data_dir: folder of metadata.csv and the images.
-        preprocessing: how films become tensors.
         classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
         external_sources: sources that form the external test set.
-        split_seed: of the patient-grouped split.
         separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
             that `datasets.prepare` left no hash of are decoded for it.
 
