@@ -98,7 +98,6 @@ def draw_colours(target: np.ndarray, rho: float, rng: np.random.Generator) -> np
     Args:
         target: digits, 0 to 9.
         rho: 1 is "biased", 0.1 "unbiased", 0 all conflicting.
-        rng: which digits, and who gets the remainder.
     """
     colour = np.empty(len(target), dtype=np.int64)
     for label in np.unique(target):

@@ -39,7 +39,6 @@ def prepare(name: str, src: Path, out: Path) -> tuple[pd.DataFrame, pd.DataFrame
         LayoutError: `src` is not that data set, `out` is another's folder, or no film is usable.
         CohortError: a table can't be read.
     """
-
     layout = LAYOUTS[name]
     if not src.is_dir():
         raise LayoutError(f"{src} is no folder; expected is {layout.title}: {layout.expects}")
@@ -88,7 +87,6 @@ def alone(out: Path) -> Iterator[None]:
     The folder is made, and goes again if it stays empty. The system lifts the lock when the process ends, however it does.
     LayoutError if another command is at work there, or it is a file.
     """
-
     if out.exists() and not out.is_dir():
         raise LayoutError(f"--out {out} is a file: name a folder, which is made if it isn't there")
     made = not out.exists()
@@ -98,9 +96,7 @@ def alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LayoutError(
-                f"another run of this command is at work in {out}: start this one when it has ended"
-            ) from None
+            raise LayoutError(f"another run of this command is at work in {out}: wait until it has ended") from None
         except OSError:  # a file system without locks
             pass
         yield
@@ -113,7 +109,6 @@ def alone(out: Path) -> Iterator[None]:
 
 def _earlier(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of other data sets in a cohort that this command made."""
-
     if not (out / METADATA).exists():
         return pd.DataFrame(), pd.DataFrame()
     table = read_csv(out / METADATA)
@@ -126,8 +121,7 @@ def _earlier(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def with_copies(
     out: Path, table: pd.DataFrame, left_out: pd.DataFrame, workers: int, console: Console
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Write near_copies.csv; films that can't be decoded are left out (LayoutError if all). Returns both tables and the pairs."""
-
+    """Write near_copies.csv, leave out films that can't be decoded (all: LayoutError); returns both tables and the pairs."""
     columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(table))
