@@ -81,7 +81,7 @@ def load_biased_mnist(
     tables, images = [], []
     for split, pictures, target, rows, correlation in parts:
         colour = draw_colours(target.numpy(), correlation, rng)
-        images.append(_resized(paint(pictures, torch.from_numpy(colour)), preprocessing.size))
+        images.append(F.resize(paint(pictures, torch.from_numpy(colour)), [preprocessing.size] * 2, antialias=True))
         tables.append(pd.DataFrame({"row": rows, "target": target.numpy(), "bias": colour, "split": str(split)}))
     table = pd.concat(tables, ignore_index=True)
     table["label"] = table["target"].astype(str)
@@ -98,7 +98,6 @@ def draw_colours(target: np.ndarray, rho: float, rng: np.random.Generator) -> np
     Args:
         target: digits, 0 to 9.
         rho: 1 is "biased", 0.1 "unbiased", 0 all conflicting.
-        rng: which digits, and who gets the remainder.
     """
     colour = np.empty(len(target), dtype=np.int64)
     for label in np.unique(target):
@@ -114,10 +113,6 @@ def paint(digits: Tensor, colour: Tensor) -> Tensor:
     """Digits (count x rows x columns, uint8) as white on coloured ground: count x 3 x rows x columns, uint8."""
     palette = torch.tensor(list(COLOURS.values()), dtype=torch.uint8)
     return torch.where(digits[:, None] != 0, torch.tensor(255, dtype=torch.uint8), palette[colour][:, :, None, None])
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    return images if images.shape[-1] == size else F.resize(images, [size, size], antialias=True)
 
 
 def _read(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor]:

@@ -60,11 +60,8 @@ def load_covid(
     """Read and check `data_dir/metadata.csv`; films are not decoded yet, unless copies are looked for.
 
     Args:
-        data_dir: folder of metadata.csv and the images.
-        preprocessing: how films become tensors.
         classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
         external_sources: sources that form the external test set.
-        split_seed: of the patient-grouped split.
         separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
             that `datasets.prepare` left no hash of are decoded for it.
 
@@ -112,9 +109,9 @@ def load_covid(
 def load_unseen(data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo) -> Cohort:
     """Read another cohort for a trained model: nothing is split, and its sources may be new.
 
+    Films are external unless a `split` column says otherwise.
+
     Args:
-        data_dir: folder of metadata.csv and the images. Films are external unless a `split` column says otherwise.
-        preprocessing: the model's.
         info: the model's classes: labels are read as in its training, and rows of other classes are left out.
 
     Raises:
@@ -165,11 +162,7 @@ def with_splits(
     """Fill the column split: from metadata.csv where it has one, else by patient.
 
     Args:
-        table: from `with_targets`.
         together: a name for the films that must stay in one split: their patient, or patients who share a copy.
-        external_sources: sources of the external split.
-        seed: of the computed split.
-        data_dir: folder of metadata.csv.
 
     Returns:
         The table without the films that are in no split, and for each of their rows the reason.
@@ -291,21 +284,18 @@ def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     blank = (table.drop(columns="row") == "").all(axis=1).tolist()
     columns = table[["row", "path", "label", "source"]].itertuples(index=False)
     for (row, path, label, source), place in zip(columns, places(root, table["path"]), strict=True):
+        empty = [name for name, value in (("path", path), ("label", label), ("source", source)) if not value]
         if blank[row]:
             reasons[row] = "the line is empty"
-            continue
-        empty = [name for name, value in (("path", path), ("label", label), ("source", source)) if not value]
-        if empty:
+        elif empty:
             reasons[row] = f"its {empty[0]} is empty"
-            continue
-        if place is None:
+        elif place is None:
             reasons[row] = "its path is no name of a file"
-            continue
-        if not place.is_relative_to(root):
+        elif not place.is_relative_to(root):
             raise CohortError(
                 f"{file}, line {row + 2}: the path {path} leaves the folder; put the image below {data_dir}"
             )
-        if not place.is_file():
+        elif not place.is_file():
             reasons[row] = "its file does not exist"
         elif place in seen:
             reasons[row] = f"its file is already on line {seen[place] + 2}"
@@ -325,13 +315,11 @@ def places(root: Path, paths: Iterable[str]) -> Iterator[Path | None]:
     folder = cache(partial(resolved, root))
     for path in paths:
         head, name = os.path.split(path)
-        parent, plain = folder(head), False
+        parent, place = folder(head), None
         if parent is not None:
             with suppress(ValueError, OSError):
-                plain = stat.S_ISREG((parent / name).lstat().st_mode)
-        yield (
-            parent / name if parent is not None and plain else resolved(root, path)
-        )  # a link, or nothing that is there
+                place = parent / name if stat.S_ISREG((parent / name).lstat().st_mode) else None
+        yield place or resolved(root, path)  # a link, or nothing that is there
 
 
 def resolved(root: Path, path: str) -> Path | None:

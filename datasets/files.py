@@ -27,7 +27,9 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
             raise OSError(f"{path} can't be written, is the disk full? ({reason})") from None
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
+        umask = os.umask(0o077)  # it can only be read by setting it
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask if mode is None else mode)
         temporary.replace(path)
         if os.name == "posix":  # the move itself is on disk when its folder is
             folder = os.open(path.parent, os.O_RDONLY)
@@ -42,9 +44,3 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 as `write_aside` does."""
     write_aside(path, lambda file: file.write_text(text, encoding="utf-8"))
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)  # it can only be read by setting it
-    os.umask(mask)
-    return mask

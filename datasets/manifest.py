@@ -19,13 +19,9 @@ COLUMNS = ("source", "label", "patient", "split", "url", "sha1")
 
 
 def manifest(data_dir: Path, external_sources: tuple[str, ...] = (), split_seed: int = 0) -> pd.DataFrame:
-    """Source, label, patient (as metadata.csv has it), split, url and SHA-1 of each usable film.
+    """Source, label, patient (as metadata.csv has it), split, url (or empty) and SHA-1 of each usable film's file.
 
-    Args:
-        split_seed: as in training; the same cohort, sources and seed give the same splits.
-
-    Returns:
-        One row a film; `url` is empty where metadata.csv has none, `sha1` is of the file as it is.
+    The same cohort, sources and split seed give the same splits as in training.
     """
     table = load_covid(data_dir, Preprocessing(32), external_sources=external_sources, split_seed=split_seed).table
     table["sha1"] = [hashlib.sha1((data_dir / path).read_bytes()).hexdigest() for path in table["path"]]

@@ -94,8 +94,7 @@ class Classifier(nn.Module):
 
 def feature_width(backbone: nn.Module) -> int:
     """Width of pooled features; in timm it is `head_hidden_size` where that exists (MobileNetV3), else `num_features`."""
-    width: Any = getattr(backbone, "head_hidden_size", None) or backbone.num_features
-    return int(width)
+    return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)  # type: ignore[arg-type]
 
 
 def build_classifier(config: ModelConfig, pretrained: bool = False, weights: Path | None = None) -> Classifier:

@@ -37,8 +37,7 @@ class SimpleConvNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Pooled features, batch x 128, through the head where there is one."""
-        features: Tensor = self.head(self.body(image).mean((-2, -1)))
-        return features
+        return self.head(self.body(image).mean((-2, -1)))
 
 
 @register_model

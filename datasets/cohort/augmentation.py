@@ -33,8 +33,8 @@ class Augmentation:
     noise: float = 0.02
 
     def __call__(
-        self, pixels: Float[Tensor, "channels size size"], generator: torch.Generator
-    ) -> Float[Tensor, "channels size size"]:
+        self, pixels: Float[Tensor, "c size size"], generator: torch.Generator
+    ) -> Float[Tensor, "c size size"]:
         """Return a changed copy in [0, 1]; every random number comes from `generator`."""
         turn, right, down, zoom, gamma, contrast, noise = torch.rand(7, generator=generator).mul(2).sub(1).tolist()
         side = pixels.shape[-1]

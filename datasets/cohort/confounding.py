@@ -61,9 +61,6 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
     `not identifiable`: no label comes from two sources, so no data can tell source from label and R_par is empty. `weak`:
     a label has a single source, a random batch has on average less than one pair per label that R_par can use, or the
     source nearly gives the label (Cramer's V of 0.8 or more), so that a shortcut is right for nearly every training film.
-
-    Args:
-        bias_name: what the bias is called in the sentence.
     """
     table = pd.crosstab(source, label, rownames=[bias_name], colnames=["label"])
     counts = table.to_numpy()

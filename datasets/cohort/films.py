@@ -61,7 +61,6 @@ class Cohort:
 
     Attributes:
         table: one row a film, see the module; its index is 0, 1, ... (positions).
-        preprocessing: how a film becomes a tensor.
         films: where the films come from; None where `images` is given from the start.
         images: decoded films in one tensor, rows x channels x size x size, uint8 or float in [0, 1]; None where they are
             decoded at each use, see `cached`.

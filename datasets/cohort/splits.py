@@ -47,7 +47,7 @@ def split_by_patient(
 
 
 def stratified_folds(cells: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each film, from 0: a group is in one fold, and the folds (no more than groups) share out each cell evenly.
+    """The fold of each film, from 0: a group is in one fold; folds, no more than groups, have like shares of each cell.
 
     Groups are shuffled, those with the most unequal cells go first, and each goes where the folds' shares then differ least
     (their standard deviation, averaged over the cells). Equal to the bit to scikit-learn's StratifiedGroupKFold with

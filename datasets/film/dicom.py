@@ -81,7 +81,7 @@ def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: byte
     """Read one single-frame grey film.
 
     Args:
-        source: a file, or the bytes of one, with or without the 128 + 4 bytes in front.
+        source: with or without the 128 + 4 bytes in front.
         key: of `datasets.film.identity.hash_key`. Without it the tags that identify aren't even parsed.
 
     Returns:

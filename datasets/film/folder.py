@@ -22,7 +22,6 @@ class Entry(NamedTuple):
 
     Attributes:
         name: path below the folder, parts separated by `/`. It may name a patient: it is hashed before it leaves.
-        size: in bytes.
         changed: changes when the file does: time of last change or the storage's own tag.
         problem: why it is not opened (`LINK`, `SPECIAL`, or a folder that is `UNLISTED`), else empty.
     """

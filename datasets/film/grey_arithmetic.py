@@ -22,8 +22,7 @@ class LookupTable:
 
     Attributes:
         first: the input that the first entry is for; smaller inputs get the first entry, too large ones the last.
-        entries: the outputs, integers from 0 to 2**bits - 1.
-        bits: of the output range, not of the largest entry present.
+        bits: of the output range, 0 to 2**bits - 1, not of the largest entry present.
     """
 
     first: int

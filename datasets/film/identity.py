@@ -19,7 +19,7 @@ def hash_key(root: Path, override: Path | None = None) -> bytes:
     """The key of an output root, made on first use.
 
     Args:
-        root: folder of outputs; made if missing. Its key is `<root>/.hash-key`, 64 hex digits, mode 0600.
+        root: made if missing. Its key is `<root>/.hash-key`, 64 hex digits, mode 0600.
         override: a key file to use instead; it must exist.
 
     Raises:

@@ -29,11 +29,7 @@ TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 258, 262
 def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None) -> Radiograph:
     """Read one film of any supported format, told apart by content and not by the name of the file.
 
-    Args:
-        policy: what is done with a DICOM film and which are admitted; no effect on other formats.
-
-    Returns:
-        The film. Colour is reduced to luminance (ITU-R BT.601), transparent parts are black.
+    Colour is reduced to luminance (ITU-R BT.601), transparent parts are black. The policy is for DICOM alone.
 
     Raises:
         RadiographError: not a film, broken, too large, or not admitted. The message holds no path, for a path may hold

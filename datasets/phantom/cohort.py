@@ -21,9 +21,8 @@ class PhantomFilms:
 
     def fingerprint(self, position: int) -> str:
         """What the film is a function of."""
-        return (
-            f"phantom {self.seed} {self.rows[position]} {self.labels[position]} {self.hospitals[position]} {FILM_SIZE}"
-        )
+        row, label, hospital = self.rows[position], self.labels[position], self.hospitals[position]
+        return f"phantom {self.seed} {row} {label} {hospital} {FILM_SIZE}"
 
 
 def load_phantom(

@@ -36,8 +36,6 @@ class Scanner:
     """A machine, and how it files what it sees.
 
     Attributes:
-        station: its name in the hospital's network.
-        model: of that manufacturer.
         modality: `CR` or `DX`.
         photometric: `MONOCHROME1` (0 is white) or `MONOCHROME2` (0 is black).
         bits: BitsStored, 8 to 16.
@@ -76,12 +74,11 @@ class Exam:
     """Whom and what a film shows.
 
     Attributes:
-        patient: PatientID.
-        name: PatientName, `FAMILY^GIVEN`.
+        name: `FAMILY^GIVEN`.
         sex: `F`, `M` or `O`.
         age: in years.
         view: `PA` or `AP`.
-        accession: AccessionNumber, one for each study.
+        accession: one for each study.
         study: text of which StudyInstanceUID is made: the same for films of one study.
         film: text of which the other UIDs are made: another for every film.
         number: of the film in its study, from 1.
@@ -100,12 +97,9 @@ class Exam:
 
 
 def dicom_film(pixels: np.ndarray, scanner: Scanner, exam: Exam) -> Dataset:
-    """Make the data set of one film, its pixels compressed where the scanner's syntax says so.
+    """The data set of a film, pixels (bone bright, clipped to [0, 1]) quantised and compressed as the scanner does.
 
-    Args:
-        pixels: rows x columns in [0, 1], bone bright; values outside are clipped.
-        scanner: decides the tags, and with them the quantisation.
-        exam: see there. The same arguments give the same bytes.
+    The same arguments give the same bytes.
     """
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()

@@ -28,7 +28,6 @@ class Hospital:
     """How one hospital's films look; a film draws its own values around these.
 
     Attributes:
-        name: what the table's `source` column says.
         own: the label that rho ties to the hospital: `covid`, `other`, or None for an external hospital.
         exposure: attenuation shown as mid-grey; higher is a darker film.
         contrast: slope of the film curve at mid-grey.
@@ -82,12 +81,10 @@ def film(seed: int, index: int, label: str, hospital: str, size: int = 192) -> R
     """Draws one film.
 
     Args:
-        seed: of the cohort, 0 or more.
-        index: of the film, 0 or more. Of every three films in a row the first two are of one patient.
+        index: Of every three films in a row the first two are of one patient.
         label: `covid`, `pneumonia` or `normal`.
         hospital: the name of one of `HOSPITALS`; the same (seed, index) at another is the same patient under another
             signature.
-        size: rows and columns of the result.
 
     Returns:
         size x size, float32 in [0, 1], bone bright; the facts say that it is synthetic.
@@ -116,7 +113,6 @@ def table(rho: float, seed: int, films: int, validation: int, test: int, externa
 
     Args:
         rho: probability in [0, 1] that a film has its hospital's own label; 0.5 is independence.
-        seed: of the cohort; the one to give to `film`.
         external: films of the external hospitals. Each of the four is 0, or 2 or more.
 
     Returns:

@@ -48,16 +48,12 @@ SCANNERS = {
 
 
 def write_folder(out: Path, films: int, rho: float, seed: int, size: int) -> int:
-    """Write the folder described above; a progress bar goes to stderr. The same arguments give the same bytes.
+    """Write the folder described above and return how many files are in `odd`. The same arguments give the same bytes.
 
     Args:
-        out: made if it isn't there.
         films: half of them from the hospitals of training, half from the external ones; 4 or more.
         rho: probability that a film of a training hospital has that hospital's own label; 0.5 is independence.
         size: rows of a film, and its columns without padding.
-
-    Returns:
-        How many files are in `odd`.
 
     Raises:
         ValueError: an argument out of range, or a folder that holds something already.

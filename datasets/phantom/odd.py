@@ -25,15 +25,11 @@ _GREY_ONLY = (
 
 
 def write_odd(folder: Path, film: Dataset, scored: Path) -> int:
-    """Write the odd files.
+    """Write the odd files into a folder, and say how many there are.
 
     Args:
-        folder: there already.
         film: what they are made from: an uncompressed, unpadded DX film, MONOCHROME2 with 12 bits.
         scored: a film of the cohort, of which `duplicate.dcm` is a copy.
-
-    Returns:
-        How many there are.
     """
     lateral = _variant(film, "lateral", ViewPosition="LL", PatientOrientation=["A", "F"])
     lateral.ViewCodeSequence[0].CodeValue = "399067008"

@@ -1,6 +1,7 @@
 """Public data sets on disk to a cohort with metadata.csv: `python -m datasets.prepare`.
 
 layouts/     one file a data set, and their register
+cohort.py    metadata.csv and its companions, and the folder that they lie in
 placing.py   films linked or copied to where metadata.csv names them
 report.py    what is printed at the end
 __main__.py  the command

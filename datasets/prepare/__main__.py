@@ -10,183 +10,12 @@ a data set, the command replaces its rows.
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from datasets.files import write_text
-from datasets.prepare.layouts import LAYOUTS, reader
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from rich.console import Console
-
-    from datasets.prepare.placing import Placing
+from datasets.prepare.layouts import LAYOUTS
 
 RESEARCH_ONLY = "For research. Not a medical device."
-REQUIRED = ("path", "label", "source", "patient_id", "view", "sex", "age", "licence", "finding")
-OPTIONAL = ("manufacturer", "original_split", "location", "url")
-MARKS = ("dataset", "origin")  # last columns, by which a metadata.csv is known as this command's
-LEFT_OUT = ("dataset", "origin", "file", "reason")
-METADATA, LEFT_OUT_FILE, COPIES = "metadata.csv", "left_out.csv", "near_copies.csv"
-
-
-def prepare(name: str, src: Path, out: Path) -> "tuple[pd.DataFrame, pd.DataFrame, Placing]":
-    """Put a data set's films below `out` and its rows into metadata.csv and left_out.csv there.
-
-    Args:
-        name: of a layout.
-        src: the data set's folder.
-        out: the cohort's folder; made if it isn't there. Rows of other data sets stay, this one's are replaced.
-
-    Returns:
-        The cohort's table, what was left out of all its data sets, and how this one's films were placed.
-
-    Raises:
-        LayoutError: `src` is not that data set, `out` is another's folder, or no film is usable.
-        CohortError: a table can't be read.
-    """
-    import pandas as pd
-    from rich.console import Console
-    from rich.progress import track
-
-    from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, no_formula
-    from datasets.prepare.placing import Placing, PlacingError
-
-    layout = LAYOUTS[name]
-    if not src.is_dir():
-        raise LayoutError(f"{src} is no folder; expected is {layout.title}: {layout.expects}")
-    if out.resolve() != src.resolve() and out.resolve().is_relative_to(src.resolve()):
-        raise LayoutError(f"--out {out} lies inside {src}: name a folder beside it, so that films are not found twice")
-    others, others_left_out = _earlier(out, name)
-    placing, films, left_out = Placing(src, out, name), [], []
-    console = Console(stderr=True)
-    rows = track(reader(name)(src), f"{name}: films", console=console, disable=not console.is_terminal)
-    try:
-        for row in rows:
-            if isinstance(row, Film):
-                try:
-                    films.append(row._replace(file=placing.put(row)))
-                except PlacingError as error:
-                    row = LeftOut(row.file, row.origin, str(error))
-            if isinstance(row, LeftOut):
-                left_out.append((name, row.origin, no_formula(row.file), row.reason))
-    except LayoutError as error:
-        raise LayoutError(f"{src} is not {layout.title}: {error}. Expected are {layout.expects}") from None
-    new_left_out = pd.DataFrame(left_out, columns=list(LEFT_OUT), dtype=str)
-    if not films:
-        why = new_left_out["reason"].value_counts()
-        most = f"; most often: {why.index[0]} ({why.iloc[0]} of {len(new_left_out)} rows)" if len(why) else ""
-        raise LayoutError(f"no film of {src} is usable{most}. Expected are {layout.expects}")
-    new = pd.DataFrame(films, dtype=str).rename(columns={"file": "path"}).drop(columns="sidecar").assign(dataset=name)
-    table = pd.concat([others, new], ignore_index=True).fillna("")
-    dropped = pd.concat([others_left_out, new_left_out], ignore_index=True).fillna("")
-    write(out, table, dropped)
-    return table, dropped, placing
-
-
-def without_unreadable(
-    table: "pd.DataFrame", left_out: "pd.DataFrame", problems: dict[int, str]
-) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Move the films at these positions to what is left out, each with its reason."""
-    import pandas as pd
-
-    gone = table.iloc[sorted(problems)]
-    rows = gone.assign(file=gone["path"], reason=[problems[i] for i in sorted(problems)])[list(LEFT_OUT)]
-    return table.drop(index=gone.index).reset_index(drop=True), pd.concat([left_out, rows], ignore_index=True)
-
-
-def write(out: Path, table: "pd.DataFrame", left_out: "pd.DataFrame") -> None:
-    """Write metadata.csv and left_out.csv, each whole or not at all; near_copies.csv, which is then of no use, goes."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / COPIES).unlink(missing_ok=True)  # its lines are those of another metadata.csv
-    known = [column for column in OPTIONAL if column in table and (table[column] != "").any()]
-    write_text(out / METADATA, table[[*REQUIRED, *known, *MARKS]].to_csv(index=False))
-    write_text(out / LEFT_OUT_FILE, left_out.to_csv(index=False))
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keep a second command out of the cohort's folder while the block runs, for each would undo what the other adds.
-
-    The folder is made, and goes again if it stays empty. The system lifts the lock when the process ends, however it does.
-
-    Raises:
-        LayoutError: another command is at work there, or it is a file.
-    """
-    import fcntl
-
-    from datasets.prepare.layouts.film import LayoutError
-
-    if out.exists() and not out.is_dir():
-        raise LayoutError(f"--out {out} is a file: name a folder, which is made if it isn't there")
-    made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LayoutError(
-                f"another run of this command is at work in {out}: start this one when it has ended"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(folder)
-        if made:
-            with suppress(OSError):  # it holds something
-                out.rmdir()
-
-
-def _earlier(out: Path, name: str) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """The rows of other data sets in a cohort that this command made."""
-    import pandas as pd
-
-    from datasets.cohort.csv_table import read_csv
-    from datasets.prepare.layouts.film import LayoutError
-
-    if not (out / METADATA).exists():
-        return pd.DataFrame(), pd.DataFrame()
-    table = read_csv(out / METADATA)
-    if tuple(table.columns[-len(MARKS) :]) != MARKS:
-        raise LayoutError(f"{out / METADATA} was not written by this command: name another folder with --out")
-    left_out = read_csv(out / LEFT_OUT_FILE) if (out / LEFT_OUT_FILE).exists() else pd.DataFrame(columns=list(LEFT_OUT))
-    return table[table["dataset"] != name], left_out[left_out["dataset"] != name]
-
-
-def _with_copies(
-    out: Path, table: "pd.DataFrame", left_out: "pd.DataFrame", workers: int, console: "Console"
-) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]":
-    """Write near_copies.csv; films that can't be decoded are left out. Returns both tables, and the pairs.
-
-    Raises:
-        LayoutError: none can be decoded.
-    """
-    import pandas as pd
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from datasets.cohort.copies import copies_across_patients, hashed
-    from datasets.prepare.layouts.film import LayoutError
-
-    columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=len(table))
-        bits, problems = hashed(out, table["path"].tolist(), workers, lambda: bar.advance(task))
-    if problems:
-        bits = bits[[i for i in range(len(table)) if i not in problems]]
-        table, left_out = without_unreadable(table, left_out, problems)
-        write(out, table, left_out)
-    if table.empty:
-        why = pd.Series(list(problems.values())).value_counts()
-        raise LayoutError(
-            f"no film of the cohort can be decoded; most often: {why.index[0]} ({why.iloc[0]} of {len(problems)})"
-        )
-    copies = copies_across_patients(table, bits)
-    write_text(out / COPIES, copies.to_csv(index=False))
-    return table, left_out, copies
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -228,6 +57,7 @@ def _run(name: str, src: Path, out: Path, workers: int) -> None:
     from rich.console import Console
 
     from datasets.cohort.films import CohortError
+    from datasets.prepare.cohort import alone, prepare, with_copies
     from datasets.prepare.layouts.film import LayoutError
     from datasets.prepare.report import report
 
@@ -236,11 +66,11 @@ def _run(name: str, src: Path, out: Path, workers: int) -> None:
         with alone(out):
             table, left_out, placing = prepare(name, src, out)
             if workers:
-                table, left_out, copies = _with_copies(out, table, left_out, workers, errors)
+                table, left_out, copies = with_copies(out, table, left_out, workers, errors)
     except (LayoutError, CohortError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
-    report(Console(file=sys.stdout), name, out, table, left_out, placing, copies)
+    report(name, out, table, left_out, placing, copies)
 
 
 if __name__ == "__main__":

@@ -18,23 +18,21 @@ from datasets.film.radiograph import RadiographError
 from datasets.prepare.layouts.film import Film
 from datasets.prepare.layouts.sidecar import rendered
 
+WAYS = ("hard-linked", "copied", "written anew", "there already", "in place")  # there already from an earlier run
+
 
 class PlacingError(ValueError):
     """A film that can't be placed; the message is the reason for leaving it out, in a few fixed words."""
 
 
 class Placing:
-    """Places films of one data set.
-
-    Attributes:
-        linked, copied, written, kept, in_place: how many films were placed in which way; `kept` from an earlier run.
-    """
+    """Places films of one data set; `placed` counts them by `WAYS`."""
 
     def __init__(self, src: Path, out: Path, name: str) -> None:
         """Take films below `src` to `out`/images/`name`, unless `src` is a part of `out`."""
         self.src, self.out, self.folder = src.resolve(), out.resolve(), out.resolve() / "images" / name
         self.below = self.src.is_relative_to(self.out)
-        self.linked = self.copied = self.written = self.kept = self.in_place = 0
+        self.placed = dict.fromkeys(WAYS, 0)
         self.seen: set[Path] = set()
 
     def put(self, film: Film) -> str:
@@ -52,7 +50,7 @@ class Placing:
             target = self._target(place).with_suffix(".png")
             self._render(place, self._inside(film.sidecar), target)
         elif self.below:
-            self.in_place += 1
+            self.placed["in place"] += 1
             target = place
         else:
             target = self._target(place)
@@ -81,16 +79,16 @@ class Placing:
     def _link(self, place: Path, target: Path) -> None:
         """A hard link, else a copy; a target that is there is replaced and not written into, for it may be an original."""
         if _same(place, target):
-            self.kept += 1
+            self.placed["there already"] += 1
             return
         draft = target.with_name(f".{secrets.token_hex(8)}")
         try:
             try:
                 os.link(place, draft)
-                self.linked += 1
+                self.placed["hard-linked"] += 1
             except OSError:
                 shutil.copy2(place, draft)
-                self.copied += 1
+                self.placed["copied"] += 1
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
@@ -99,14 +97,14 @@ class Placing:
         """A film written anew, unless an earlier run did; a target of before the film is written again."""
         newest = max(place.stat().st_mtime_ns, sidecar.stat().st_mtime_ns)
         if target.is_file() and target.stat().st_mtime_ns > newest:
-            self.kept += 1
+            self.placed["there already"] += 1
         else:
             try:
                 image = Image.fromarray(rendered(place, sidecar))
             except RadiographError as error:
                 raise PlacingError(str(error)) from None
             write_aside(target, partial(image.save, format="PNG"))
-            self.written += 1
+            self.placed["written anew"] += 1
 
 
 def _same(place: Path, target: Path) -> bool:

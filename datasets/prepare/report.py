@@ -1,8 +1,8 @@
 """What `datasets.prepare` says at the end: films by source and label, what was left out, copies, and what to do next."""
 
 import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
@@ -11,38 +11,19 @@ from rich.table import Table
 
 from datasets.cohort.confounding import check_confounding
 from datasets.prepare.layouts import LAYOUTS
-
-if TYPE_CHECKING:
-    from datasets.prepare.placing import Placing
+from datasets.prepare.placing import WAYS, Placing
 
 BATCH = 32  # films a step, of which the sentence on confounding speaks
 MOST = 30  # rows of a table on the terminal; the files have all
 
 
 def report(
-    console: Console,
-    name: str,
-    out: Path,
-    table: pd.DataFrame,
-    left_out: pd.DataFrame,
-    placing: "Placing",
-    copies: pd.DataFrame | None,
+    name: str, out: Path, table: pd.DataFrame, left_out: pd.DataFrame, placing: Placing, copies: pd.DataFrame | None
 ) -> None:
-    """Print it.
-
-    Args:
-        name: of the data set that was prepared.
-        copies: pairs of near-copies in the whole cohort; None where they were not looked for.
-    """
+    """Print it to the standard output; no copies are those that were not looked for."""
+    console = Console(file=sys.stdout)
     own = int((table["dataset"] == name).sum())
-    ways = (
-        (placing.linked, "hard-linked"),
-        (placing.copied, "copied"),
-        (placing.written, "written anew"),
-        (placing.kept, "there already"),
-        (placing.in_place, "in place"),
-    )
-    how = ", ".join(f"{count} {way}" for count, way in ways if count)
+    how = ", ".join(f"{placing.placed[way]} {way}" for way in WAYS if placing.placed[way])
     _say(console, f"{LAYOUTS[name].title}: {own} films (files: {how}); the cohort {out} has {len(table)}.")
     _counts(console, table)
     verdict = _confounding(console, table)

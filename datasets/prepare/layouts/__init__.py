@@ -86,5 +86,4 @@ LAYOUTS = {
 
 def reader(name: str) -> Callable[[Path], "Iterator[Film | LeftOut]"]:
     """The function `read` of a layout."""
-    read: Callable[[Path], Iterator[Film | LeftOut]] = import_module(f"datasets.prepare.layouts.{name}").read
-    return read
+    return import_module(f"datasets.prepare.layouts.{name}").read

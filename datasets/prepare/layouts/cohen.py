@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from datasets.prepare.layouts.film import FRONTAL, Film, LayoutError, LeftOut, age, column, sex, table, text
+from datasets.prepare.layouts.film import FRONTAL, Film, LayoutError, LeftOut, age, records, sex, table, text
 
 PUBLISHERS = ("radiopaedia", "eurorad", "sirm", "figure1")
 HANNOVER = "ml-workgroup/covid-19-image-repository"
@@ -29,59 +29,38 @@ PNEUMONIAS = frozenset(
 
 def read(src: Path) -> Iterator[Film | LeftOut]:
     """The films of the collection; lateral views, CT and findings that are not filled in are left out."""
-    file = src / "metadata.csv"
-    if not file.is_file():
-        raise LayoutError("metadata.csv is missing")
-    rows = table(file, ("patientid", "finding", "view", "filename"))
+    rows = table(src / "metadata.csv", ("patientid", "finding", "view", "filename"))
     if "path" in rows and "label" in rows:
-        raise LayoutError(f"{file} is a cohort's table already, not the collection's")
-    columns = (
-        "patientid",
-        "finding",
-        "view",
-        "filename",
-        "modality",
-        "folder",
-        "sex",
-        "age",
-        "license",
-        "location",
-        "url",
-    )
-    doi = column(rows, "doi")
-    fields = zip(*(column(rows, name) for name in columns), doi, strict=True)
-    for number, (patient, finding, view, name, modality, folder, gender, years, licence, place, url, doi_) in enumerate(
-        fields
-    ):
-        path = f"{folder or 'images'}/{name}"
-        origin = f"metadata.csv line {number + 2}"
-        position = view.upper()
-        if not name:
+        raise LayoutError(f"{src / 'metadata.csv'} is a cohort's table already, not the collection's")
+    for line, row in records(rows):
+        path, origin = f"{row['folder'] or 'images'}/{row['filename']}", f"metadata.csv line {line}"
+        view = row["view"].upper()
+        if not row["filename"]:
             yield LeftOut(path, origin, "no file is named")
-        elif modality.upper() == "CT" or position in ("AXIAL", "CORONAL", "SAGITTAL"):
+        elif row["modality"].upper() == "CT" or view in ("AXIAL", "CORONAL", "SAGITTAL"):
             yield LeftOut(path, origin, "CT, not a radiograph")
-        elif position in ("L", "LATERAL", "LL"):
+        elif view in ("L", "LATERAL", "LL"):
             yield LeftOut(path, origin, "lateral view")
-        elif position not in FRONTAL:
-            yield LeftOut(path, origin, "view not stated" if not view else f"view {text(view)}")
-        elif (label := _label(finding)) is None:
+        elif view not in FRONTAL:
+            yield LeftOut(path, origin, f"view {text(row['view'])}" if view else "view not stated")
+        elif (label := _label(row["finding"])) is None:
             yield LeftOut(path, origin, "finding not filled in")
-        elif not patient:
+        elif not row["patientid"]:
             yield LeftOut(path, origin, "no patient is named")
         else:
             yield Film(
                 path,
                 label,
-                _source(url, doi_),
-                f"cohen_{text(patient)}",
+                _source(row["url"], row["doi"]),
+                f"cohen_{text(row['patientid'])}",
                 origin,
-                view=position,
-                sex=sex(gender),
-                age=age(years),
-                licence=text(licence) or "unknown",
-                finding=text(finding),
-                location=text(place),
-                url=text(url),
+                view=view,
+                sex=sex(row["sex"]),
+                age=age(row["age"]),
+                licence=text(row["license"]) or "unknown",
+                finding=text(row["finding"]),
+                location=text(row["location"]),
+                url=text(row["url"]),
             )
 
 

@@ -1,6 +1,7 @@
 """What a layout gives for each row of a public data set: a film, or why there is none; and the words that all share."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +28,7 @@ class Film(NamedTuple):
         source: hospital or collection, as finely as the data tell.
         patient_id: with a prefix that makes it unique across data sets; the same person has the same in all that tell.
         origin: the table and line that it comes from.
-        view: PA, AP, AP SUPINE, ...
-        sex: M or F.
+        view, sex: PA, AP, AP SUPINE, ...; M or F.
         age: in years, or a decade ("40-49").
         licence: as the data set states it.
         finding: the data set's own words for the label.
@@ -67,9 +67,11 @@ def table(file: Path, required: Sequence[str], separator: str = ",") -> pd.DataF
     """A table of the data set as text.
 
     Raises:
-        LayoutError: it lacks a column.
+        LayoutError: it is missing, or lacks a column.
         CohortError: it can't be read.
     """
+    if not file.is_file():
+        raise LayoutError(f"{file.name} is missing")
     read = read_csv(file, separator)
     missing = [name for name in required if name not in read]
     if missing:
@@ -77,18 +79,14 @@ def table(file: Path, required: Sequence[str], separator: str = ",") -> pd.DataF
     return read
 
 
-def column(read: pd.DataFrame, *names: str) -> pd.Series:
-    """The first of these columns that is there; empty texts where none is."""
-    present = [name for name in names if name in read]
-    return read[present[0]] if present else pd.Series("", index=read.index, dtype=object)
+def records(read: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows, each with its line in the file; empty texts for columns that aren't there."""
+    for line, cells in enumerate(read.itertuples(index=False, name=None), start=2):
+        yield line, defaultdict(str, zip(read.columns, cells, strict=True))
 
 
 def one_file(src: Path, *patterns: str) -> Path | None:
-    """The only file below `src` that fits the first pattern which any file fits; None if there is none.
-
-    Raises:
-        LayoutError: several fit.
-    """
+    """The only file below `src` that fits the first pattern which any file fits, LayoutError if several fit; None if none."""
     for pattern in patterns:
         found = sorted(file for file in src.glob(pattern) if file.is_file())
         if len(found) > 1:
@@ -100,11 +98,7 @@ def one_file(src: Path, *patterns: str) -> Path | None:
 
 
 def content(file: Path) -> bytes:
-    """The whole of a list or mapping, bounded as a table is.
-
-    Raises:
-        LayoutError: it is too large.
-    """
+    """The whole of a list or mapping, bounded as a table is; LayoutError if it is larger."""
     if file.stat().st_size > MAX_BYTES:
         raise LayoutError(f"{file} is larger than the {MAX_BYTES} bytes allowed")
     return file.read_bytes()

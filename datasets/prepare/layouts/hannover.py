@@ -7,41 +7,33 @@ Commons Attribution 3.0 Unported".
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, age, column, sex, table, text
+from datasets.prepare.layouts.film import Film, LeftOut, age, records, sex, table, text
 
 
 def read(src: Path) -> Iterator[Film | LeftOut]:
     """The films of the repository, all of patients with COVID-19."""
-    file = src / "data.csv"
-    if not file.is_file():
-        raise LayoutError("data.csv is missing")
-    rows = table(file, ("patient_id", "image_id", "projection"))
-    columns = ("patient_id", "image_id", "projection", "modality", "sex", "age")
-    for number, (patient, image, view, modality, gender, years) in enumerate(
-        zip(*(column(rows, name) for name in columns), strict=True)
-    ):
-        path, origin, view = f"png/{image}.png", f"data.csv line {number + 2}", view.upper()
-        if not image:
+    for line, row in records(table(src / "data.csv", ("patient_id", "image_id", "projection"))):
+        path, origin, view = f"png/{row['image_id']}.png", f"data.csv line {line}", row["projection"].upper()
+        if not row["image_id"]:
             yield LeftOut("", origin, "no file is named")
-        elif modality.upper() == "CT":
+        elif row["modality"].upper() == "CT":
             yield LeftOut(path, origin, "CT, not a radiograph")
+        elif view.startswith("L"):
+            yield LeftOut(path, origin, "lateral view")
         elif view not in ("AP", "PA"):
-            lateral = view.startswith("L")
-            yield LeftOut(
-                path, origin, "lateral view" if lateral else f"view {text(view)}" if view else "view not stated"
-            )
-        elif not patient:
+            yield LeftOut(path, origin, f"view {text(view)}" if view else "view not stated")
+        elif not row["patient_id"]:
             yield LeftOut(path, origin, "no patient is named")
         else:
             yield Film(
                 path,
                 "covid",
                 "hannover",
-                f"hannover_{text(patient)}",
+                f"hannover_{text(row['patient_id'])}",
                 origin,
                 view=view,
-                sex=sex(gender),
-                age=age(years),
+                sex=sex(row["sex"]),
+                age=age(row["age"]),
                 licence="CC BY 3.0",
                 finding="COVID-19",
                 location="Hannover Medical School",

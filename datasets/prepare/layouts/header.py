@@ -22,14 +22,14 @@ def header(src: Path, name: str) -> dict[str, str]:
         facts, patient = read_header(file)
     except RadiographError:
         return NOTHING
-    view, body = str(facts["view_position"]), str(facts["body_part"])
+    view = str(facts["view_position"])
     return {
         "view": "" if view in ("UNKNOWN", "OTHER") else view,
         "sex": str(facts["sex"] or "").replace("O", ""),
         "age": str(facts["age_band"] or ""),
         "manufacturer": text(str(facts["manufacturer"] or "")),
         "patient": text(patient),
-        "body": body,
+        "body": str(facts["body_part"]),
     }
 
 

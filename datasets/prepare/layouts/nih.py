@@ -7,19 +7,8 @@ use, with a link to the download, the citation and the NIH Clinical Center named
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.prepare.layouts.film import (
-    Film,
-    LayoutError,
-    LeftOut,
-    age,
-    by_name,
-    column,
-    lines,
-    one_file,
-    sex,
-    table,
-    text,
-)
+from datasets.prepare.layouts import film
+from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, text
 
 LICENCE = "NIH Clinical Center: no restrictions on use; link, citation and acknowledgement required"
 SPLITS = {"train_val_list.txt": "train", "test_list.txt": "test"}
@@ -27,21 +16,23 @@ SPLITS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 
 def read(src: Path) -> Iterator[Film | LeftOut]:
     """The films, all frontal: No Finding is normal, any mention of Pneumonia pneumonia, all else other."""
-    file = one_file(src, "Data_Entry_2017*.csv", "labels/Data_Entry_2017*.csv")
+    file = film.one_file(src, "Data_Entry_2017*.csv", "labels/Data_Entry_2017*.csv")
     if file is None:
         raise LayoutError("Data_Entry_2017.csv is missing")
-    rows = table(file, ("Image Index", "Finding Labels", "Patient ID", "View Position"))
-    places = by_name(
-        src, [*src.glob("images*/*.png"), *src.glob("images*/images/*.png"), *src.glob("images/images_*/**/*.png")]
-    )
+    rows = film.table(file, ("Image Index", "Finding Labels", "Patient ID", "View Position"))
+    patterns = ("images*/*.png", "images*/images/*.png", "images/images_*/**/*.png")
+    places = film.by_name(src, (image for pattern in patterns for image in src.glob(pattern)))
     if not places:
         raise LayoutError("there is no PNG file below images/ or images_001/ to images_012/")
     split = _splits(file.parent)
-    columns = ("Image Index", "Finding Labels", "Patient ID", "View Position")
-    genders, ages = column(rows, "Patient Gender", "Patient Sex"), column(rows, "Patient Age")
-    fields = zip(*(rows[name] for name in columns), genders, ages, strict=True)
-    for number, (name, finding, patient, view, gender, years) in enumerate(fields):
-        origin, place = f"{file.name} line {number + 2}", places.get(name, f"images/{name}")
+    for line, row in film.records(rows):
+        name, finding, patient, view = (
+            row["Image Index"],
+            row["Finding Labels"],
+            row["Patient ID"],
+            row["View Position"],
+        )
+        origin, place = f"{file.name} line {line}", places.get(name, f"images/{name}")
         if not name:
             yield LeftOut("", origin, "no file is named")
         elif not patient:
@@ -60,8 +51,8 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
                 f"nih_{text(patient.lstrip('0'))}",
                 origin,
                 view=view.upper(),
-                sex=sex(gender),
-                age=age(years),
+                sex=film.sex(row["Patient Gender"] or row["Patient Sex"]),
+                age=film.age(row["Patient Age"]),
                 licence=LICENCE,
                 finding=text(finding),
                 original_split=split.get(name, ""),
@@ -74,5 +65,5 @@ def _splits(folder: Path) -> dict[str, str]:
         name.strip(): split
         for file, split in SPLITS.items()
         if (folder / file).is_file()
-        for name in lines(folder / file)
+        for name in film.lines(folder / file)
     }

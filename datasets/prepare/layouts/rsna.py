@@ -22,15 +22,15 @@ LABELS = {"Normal": "normal", "Lung Opacity": "pneumonia", "No Lung Opacity / No
 
 def read(src: Path) -> Iterator[Film | LeftOut]:
     """The films of the training set, whose classes are public: one for each patientId, however many boxes it has."""
-    boxes, classes = src / "stage_2_train_labels.csv", src / "stage_2_detailed_class_info.csv"
-    for file in (boxes, classes):
-        if not file.is_file():
-            raise LayoutError(f"{file.name} is missing")
-    target = table(boxes, ("patientId", "Target")).groupby("patientId")["Target"].max()
+    classes = src / "stage_2_detailed_class_info.csv"
+    boxes, rows = (
+        table(src / "stage_2_train_labels.csv", ("patientId", "Target")),
+        table(classes, ("patientId", "class")),
+    )
+    target, patients = boxes.groupby("patientId")["Target"].max(), _patients(src)
     places = by_name(src, src.glob("stage_2_train_images/**/*.dcm"))
     if not places:
         raise LayoutError("there is no DICOM file below stage_2_train_images/")
-    rows, patients = table(classes, ("patientId", "class")), _patients(src)
     answers = rows.groupby("patientId")["class"].unique()
     first = ~rows["patientId"].duplicated()
     for number, image in rows.loc[first, "patientId"].items():
@@ -45,12 +45,9 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
             yield LeftOut(place, origin, f"class {text(finding)}")
         elif (finding == "Lung Opacity") != (target.get(image, "") == "1"):
             yield LeftOut(place, origin, "its class and its boxes contradict each other")
+        elif problem := view_problem(facts := header(src, place)):
+            yield LeftOut(place, origin, problem)
         else:
-            facts = header(src, place)
-            problem = view_problem(facts)
-            if problem:
-                yield LeftOut(place, origin, problem)
-                continue
             yield Film(
                 place,
                 LABELS[finding],

@@ -78,8 +78,7 @@ class Sidecar:
 def rendered(film: Path, sidecar: Path) -> np.ndarray:
     """The film as 8-bit greys, bone bright: rescaled, then by VOI LUT or window, else over the range of its stored bits.
 
-    Raises:
-        RadiographError: either file can't be read, or they don't belong together.
+    RadiographError if either file can't be read, or they don't belong together.
     """
     tags, radiograph = Sidecar.read(sidecar), read_radiograph(film)
     if tags is None or tags.polarity is None:

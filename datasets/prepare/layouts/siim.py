@@ -20,12 +20,8 @@ LABELS = {"Negative for Pneumonia": "normal", "Typical Appearance": "covid"}
 
 def read(src: Path) -> Iterator[Film | LeftOut]:
     """The images of the training set; those of the test set have no public label."""
-    studies, images = src / "train_study_level.csv", src / "train_image_level.csv"
-    for file in (studies, images):
-        if not file.is_file():
-            raise LayoutError(f"{file.name} is missing")
-    readings = _readings(studies)
-    rows = table(images, ("id", "StudyInstanceUID"))
+    images = src / "train_image_level.csv"
+    readings, rows = _readings(src / "train_study_level.csv"), table(images, ("id", "StudyInstanceUID"))
     places = by_name(src, src.glob("train/*/*/*.dcm"))
     if not places:
         raise LayoutError("there is no file train/<study>/<series>/<image>.dcm")
@@ -39,12 +35,9 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
             yield LeftOut(place, origin, "its study has several readings" if found else "its study has no reading")
         elif found[0] not in LABELS:
             yield LeftOut(place, origin, f"{found[0].lower()}: may or may not be COVID-19")
+        elif problem := view_problem(facts := header(src, place)):
+            yield LeftOut(place, origin, problem)
         else:
-            facts = header(src, place)
-            problem = view_problem(facts)
-            if problem:
-                yield LeftOut(place, origin, problem)
-                continue
             yield Film(
                 place,
                 LABELS[found[0]],

@@ -23,8 +23,8 @@ def test_a_film_is_linked_and_a_second_run_leaves_it(tmp_path: Path) -> None:
     for _ in range(2):
         placing = Placing(src, out, "set")
         assert placing.put(film("./a/../a/1.png")) == "images/set/a/1.png"
-        assert placing.linked + placing.kept == 1 and not placing.copied
-    assert placing.kept == 1
+        assert placing.placed["hard-linked"] + placing.placed["there already"] == 1 and not placing.placed["copied"]
+    assert placing.placed["there already"] == 1
     assert (out / "images/set/a/1.png").samefile(src / "a/1.png")
     assert [file.name for file in (out / "images/set/a").iterdir()] == ["1.png"]
 
@@ -38,11 +38,11 @@ def test_where_no_link_can_be_made_the_film_is_copied_once(tmp_path: Path, monke
     png(src / "1.png", 1)
     placing = Placing(src, out, "set")
     placing.put(film("1.png"))
-    assert placing.copied == 1 and not (out / "images/set/1.png").samefile(src / "1.png")
+    assert placing.placed["copied"] == 1 and not (out / "images/set/1.png").samefile(src / "1.png")
     assert (out / "images/set/1.png").read_bytes() == (src / "1.png").read_bytes()
     again = Placing(src, out, "set")
     again.put(film("1.png"))
-    assert (again.kept, again.copied) == (1, 0)  # it is there: nothing is copied twice
+    assert (again.placed["there already"], again.placed["copied"]) == (1, 0)  # it is there: nothing is copied twice
 
 
 def test_a_changed_film_replaces_the_old_name_and_not_its_file(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_what_is_below_the_cohort_stays_where_it_is(tmp_path: Path, src: str) ->
     png(tmp_path / src / "1.png", 1)
     placing = Placing(tmp_path / src, tmp_path, "set")
     assert (tmp_path / placing.put(film("1.png"))).samefile(tmp_path / src / "1.png")
-    assert placing.in_place == 1 and not (tmp_path / "images").exists()
+    assert placing.placed["in place"] == 1 and not (tmp_path / "images").exists()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_raw_greys_are_written_anew_once(tmp_path: Path) -> None:
     (src / "1.json").write_text(json.dumps({"00280004": {"Value": ["MONOCHROME1"]}, "00280101": {"Value": [12]}}))
     placing = Placing(src, out, "set")
     target = out / placing.put(film("1.png", "1.json"))
-    assert placing.written == 1 and np.asarray(Image.open(target)).max() == 0  # 4095 is black
+    assert placing.placed["written anew"] == 1 and np.asarray(Image.open(target)).max() == 0  # 4095 is black
     changed = target.stat().st_mtime_ns
     Placing(src, out, "set").put(film("1.png", "1.json"))
     assert target.stat().st_mtime_ns == changed

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from datasets.covid import load_covid
 from datasets.film.preprocessing import Preprocessing
-from datasets.prepare.__main__ import MARKS, alone, main
+from datasets.prepare.__main__ import main
+from datasets.prepare.cohort import MARKS, alone
 from datasets.prepare.layouts import LAYOUTS
 from tests.datasets.public_films import png, table
 
@@ -255,7 +256,7 @@ def test_sentences_are_wrapped_between_words_on_a_terminal_and_whole_elsewhere(
 
 
 @pytest.mark.parametrize(
-    "place", ["datasets.prepare.__main__.prepare", "datasets.cohort.copies.hashed", "datasets.prepare.__main__._run"]
+    "place", ["datasets.prepare.cohort.prepare", "datasets.prepare.cohort.hashed", "datasets.prepare.__main__._run"]
 )
 def test_ctrl_c_is_answered_in_a_sentence_whenever_it_comes(
     place: str, cohen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
