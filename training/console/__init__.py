@@ -1,6 +1,6 @@
 """The terminal: flags, messages, Ctrl-C.
 
 commandline.py   dataclass fields as flags, YAML files of them
-messages.py      notices, and mistakes as one sentence
+messages.py      notices, mistakes as one sentence, a bar of progress
 interruption.py  Ctrl-C and SIGTERM
 """
