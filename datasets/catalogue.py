@@ -6,6 +6,7 @@ from typing import Any
 from datasets.biased_mnist import load_biased_mnist
 from datasets.cohort.films import Cohort, CohortError
 from datasets.covid import load_covid
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 
@@ -21,8 +22,11 @@ def load_cohort(
     films: int | None = None,
     split_seed: int = 0,
     separate_copies: bool = False,
+    policy: DicomPolicy = DEFAULT,
 ) -> Cohort:
     """Load `covid`, `phantom` or `biased-mnist`; the last two take `rho` and `films`, the first two `external_sources`.
+
+    DICOM films are those of `covid` alone: they are admitted as the policy says.
 
     Raises:
         CohortError: the data can't be used, or there is no dataset of that name.
@@ -30,7 +34,7 @@ def load_cohort(
     if name == "covid":
         if data_dir is None:
             raise CohortError("--dataset covid needs --data-dir, a folder with metadata.csv")
-        return load_covid(data_dir, preprocessing, classes, external_sources, split_seed, separate_copies)
+        return load_covid(data_dir, preprocessing, classes, external_sources, split_seed, separate_copies, policy)
     given: dict[str, Any] = {key: value for key, value in (("rho", rho), ("films", films)) if value is not None}
     if name == "phantom":
         return load_phantom(preprocessing, seed=split_seed, external_sources=external_sources, **given)

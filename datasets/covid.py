@@ -56,6 +56,7 @@ def load_covid(
     external_sources: tuple[str, ...] = (),
     split_seed: int = 0,
     separate_copies: bool = False,
+    policy: DicomPolicy = DEFAULT,
 ) -> Cohort:
     """Read and check `data_dir/metadata.csv`; films are not decoded yet, unless copies are looked for.
 
@@ -64,6 +65,7 @@ def load_covid(
         external_sources: sources that form the external test set.
         separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
             that `datasets.prepare` left no hash of are decoded for it.
+        policy: which DICOM films are admitted; their greys are read as the preprocessing says.
 
     Raises:
         CohortError: a missing file or column, an unknown label or source, a path that leaves the folder, a patient in two
@@ -85,7 +87,7 @@ def load_covid(
         )
     together, notes = table["patient"], []
     if separate_copies:
-        copies = _copies(table, data_dir, DicomPolicy(voi=preprocessing.voi))
+        copies = _copies(table, data_dir, policy.reading(preprocessing.voi))
         together = joined_by_copies(table["patient"], copies)
         notes.append(_describe_copies(table, copies))
     has_splits = _has_splits(table)
@@ -103,16 +105,20 @@ def load_covid(
                 f"split {split} of {data_dir} has no film of class {names}: more patients of it are needed"
             )
     reasons = reasons | of_other_classes | in_no_split
-    return as_cohort(table, reasons, data_dir, preprocessing, targets, notes=(*notes, *_patient_notes(table)))
+    notes += _patient_notes(table)
+    return as_cohort(table, reasons, data_dir, preprocessing, targets, policy, notes=tuple(notes))
 
 
-def load_unseen(data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo) -> Cohort:
+def load_unseen(
+    data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo, policy: DicomPolicy = DEFAULT
+) -> Cohort:
     """Read another cohort for a trained model: nothing is split, and its sources may be new.
 
     Films are external unless a `split` column says otherwise.
 
     Args:
         info: the model's classes: labels are read as in its training, and rows of other classes are left out.
+        policy: as in `load_covid`.
 
     Raises:
         CohortError: as `load_covid`, or a model that wasn't trained on chest radiographs.
@@ -124,7 +130,8 @@ def load_unseen(data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo)
     if table.empty:
         raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
     table["split"] = _given_splits(table).fillna(str(Split.EXTERNAL))
-    return as_cohort(table, reasons | of_other_classes, data_dir, preprocessing, info.targets, info.bias_name)
+    reasons |= of_other_classes
+    return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name)
 
 
 def with_targets(table: pd.DataFrame, classes: tuple[str, ...], data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
@@ -201,6 +208,7 @@ def as_cohort(
     data_dir: Path,
     preprocessing: Preprocessing,
     targets: tuple[str, ...],
+    policy: DicomPolicy = DEFAULT,
     bias_name: str = "source",
     notes: tuple[str, ...] = (),
 ) -> Cohort:
@@ -211,7 +219,7 @@ def as_cohort(
         table["age_band"] = age_bands(table["age"])
     positive = targets.index("covid") if "covid" in targets else len(targets) - 1
     info = DatasetInfo("covid", targets, sources, bias_name, positive, synthetic=False)
-    films = FilmFolder(data_dir, table["path"].tolist(), DicomPolicy(voi=preprocessing.voi))
+    films = FilmFolder(data_dir, table["path"].tolist(), policy.reading(preprocessing.voi))
     return Cohort(info, table, preprocessing, films, excluded=left_out(reasons), notes=notes)
 
 

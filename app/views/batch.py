@@ -1,6 +1,7 @@
 """Batch: a folder of the server or many uploads, scored in the background by the chosen checkpoints."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -11,8 +12,10 @@ from app.jobs.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, f
 from app.services import batches
 from app.services.runs import RESEARCH_ONLY, SYNTHETIC, require_runs
 from app.views.batch_outcome import counts, outcome
+from datasets.film.admission import policy_of
 from datasets.film.folder import LocalFolder
 from datasets.film.policy import DicomPolicy
+from datasets.film.words import WordsError
 from training.run.index import RunEntry
 
 UPLOAD, FOLDER = "Upload", "A folder of this server"
@@ -22,7 +25,7 @@ VIEWS = {
     "PA": "PA",
     "AP": "AP",
     "FRONTAL": "frontal, PA or AP",
-    "UNKNOWN": "not stated",
+    "UNKNOWN": "not stated, or not understood",
     "LATERAL": "lateral",
     "DECUBITUS": "decubitus (lying on a side)",
     "OTHER": "any other",
@@ -34,6 +37,7 @@ MODALITIES = {
     "RF": "RF: fluoroscopy",
     "SC": "SC: secondary capture",
     "OT": "OT: other",
+    "UNKNOWN": "not stated",
 }
 WHAT_IT_DOES = (
     "Scores many DICOM films with the chosen checkpoints, exactly as the command line does. Every file becomes a row: "
@@ -88,7 +92,7 @@ def form(entries: Sequence[RunEntry]) -> None:
             "Only uploads: no folder of this server is open to visitors. An administrator opens one by starting the app with "
             f"the environment variable {VARIABLE} set to it; the names of its sub-folders are then shown to every visitor."
         )
-    if not submitted:
+    if not submitted or policy is None:
         return
     try:
         films: Folder = LocalFolder(confined(folder, typed)) if folder is not None else uploads(files)
@@ -99,8 +103,8 @@ def form(entries: Sequence[RunEntry]) -> None:
     st.rerun()
 
 
-def options() -> DicomPolicy:
-    """Which films are admitted, in plain words."""
+def options() -> DicomPolicy | None:
+    """Which films are admitted, in plain words; None, and a sentence on the page, where that can't be."""
     default = DicomPolicy()
     with st.expander("Which films are scored"):
         what = "Views, as the header says; the checkpoints were trained on frontal films"
@@ -111,8 +115,22 @@ def options() -> DicomPolicy:
         anywhere = st.checkbox("Also films that state another part of the body than the chest", key="batch_parts")
         what = "Also films marked FOR PROCESSING: raw pixels of the detector, unlike any film of the training"
         raw = st.checkbox(what, key="batch_raw")
-    parts = (*default.body_parts, "OTHER") if anywhere else default.body_parts
-    return DicomPolicy(modalities=tuple(modalities), views=tuple(views), body_parts=parts, for_processing=raw)
+        damaged = st.checkbox("Also films of which a part is missing and was guessed", key="batch_damaged")
+        what = "What your hospital's own texts mean, as `W STD=PA, W SEIT=LATERAL` for the view"
+        view_is = st.text_input(what, key="batch_view_is")
+        body_part_is = st.text_input("and as `TRX=CHEST, VOET=OTHER` for the body part", key="batch_body_part_is")
+    asked = {
+        "body_part": "any" if anywhere else "chest",
+        "presentation": "any" if raw else "presentation",
+        "accept_damaged": damaged,
+        "view_is": view_is,
+        "body_part_is": body_part_is,
+    }
+    try:
+        return replace(policy_of(asked), views=tuple(views), modalities=tuple(modalities))
+    except WordsError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
 
 
 def uploads(files: Sequence[UploadedFile]) -> Uploads:

@@ -18,6 +18,7 @@ import pandas as pd
 from datasets.cohort.csv_table import read_csv
 from datasets.cohort.films import CohortError
 from datasets.cohort.near_duplicates import SIDE, film_hash, near_duplicates
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.film.radiograph import RadiographError
 from datasets.film.read import read_radiograph
 
@@ -29,7 +30,7 @@ _TOGETHER = 256  # films handed to the threads at a time, so that a cohort of 10
 
 
 def hashed(
-    root: Path, paths: list[str], workers: int, advance: Callable[[], None]
+    root: Path, paths: list[str], workers: int, advance: Callable[[], None], policy: DicomPolicy = DEFAULT
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Hashes of films, films x 256 bits, and why for those that can't be read (their rows have only False).
 
@@ -37,6 +38,7 @@ def hashed(
         paths: of the films, below it.
         workers: threads; Pillow and the codecs decode outside Python's lock.
         advance: called once a film, for a progress bar.
+        policy: which DICOM films are admitted.
     """
     kept, file = _kept(root), root / HASHES
     bits, problems = np.zeros((len(paths), BITS), dtype=bool), {}
@@ -51,7 +53,7 @@ def hashed(
             part = [(path, _stamp(root / path)) for path in paths[start : start + _TOGETHER]]
             missing = [name for name in part if name not in kept]
             failed = {}
-            results = pool.map(lambda name: _hash(root / name[0]), missing)
+            results = pool.map(lambda name: _hash(root / name[0], policy), missing)
             for name, (code, problem) in zip(missing, results, strict=True):
                 if problem:
                     failed[name] = problem
@@ -127,9 +129,9 @@ def _stamp(file: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _hash(file: Path) -> tuple[str, str]:
+def _hash(file: Path, policy: DicomPolicy) -> tuple[str, str]:
     """The hash in hexadecimal digits, or why there is none."""
     try:
-        return np.packbits(film_hash(read_radiograph(file))).tobytes().hex(), ""
+        return np.packbits(film_hash(read_radiograph(file, policy=policy))).tobytes().hex(), ""
     except RadiographError as error:
         return "", f"can't be read: {error.reason}"

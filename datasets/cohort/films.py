@@ -20,6 +20,7 @@ from datasets.cohort.augmentation import Augmentation
 from datasets.cohort.cache import FilmReader, FilmSubset, in_memory, on_disk
 from datasets.cohort.capacity import CapacityError
 from datasets.film.facts import age_band
+from datasets.film.grey_arithmetic import looks_inverted
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import RadiographError
 from datasets.sample import DatasetInfo, Sample, Split
@@ -27,6 +28,7 @@ from datasets.sample import DatasetInfo, Sample, Split
 TRAINING = (Split.TRAIN, Split.VALIDATION)  # the splits that training can't do without
 STAND_INS = 20  # films tried in the place of one that can't be decoded
 REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
+INVERSION_SAMPLE = 20_000  # films whose polarity is looked at
 
 
 class CohortError(ValueError):
@@ -115,7 +117,26 @@ class Cohort:
         except CapacityError as error:
             raise CohortError(str(error)) from None
         cohort = dataclasses.replace(self, images=decoded.images, places=decoded.places)
-        return cohort.without(decoded.unreadable) if decoded.unreadable else cohort
+        cohort = cohort.without(decoded.unreadable) if decoded.unreadable else cohort
+        return dataclasses.replace(cohort, notes=(*cohort.notes, *cohort._inverted_notes()))
+
+    def _inverted_notes(self) -> list[str]:
+        """How many cached chest films look inverted, with their lines and sources; nothing where none does."""
+        if self.images is None or self.places is None or self.info.name != "covid" or "row" not in self.table:
+            return []
+        # Of very many films some tell.
+        looked = np.unique(np.linspace(0, len(self.table) - 1, min(len(self.table), INVERSION_SAMPLE)).astype(int))
+        found = [i for i in looked.tolist() if looks_inverted(self.images[self.places[i]][0].numpy())]
+        if not found:
+            return []
+        rows = self.table.iloc[found]
+        lines = ", ".join(str(int(row) + 2) for row in rows["row"].head(5)) + (", ..." if len(found) > 5 else "")
+        sources = ", ".join(f"{source} {count}" for source, count in rows["source"].value_counts().head(5).items())
+        of = "" if len(looked) == len(self.table) else f" of {len(looked)} looked at"
+        return [
+            f"{len(found)} film(s){of} look inverted, air bright (lines {lines} of metadata.csv; by source: {sources}): "
+            f"look at them, and invert or leave them out."
+        ]
 
     @property
     def on_device(self) -> bool:

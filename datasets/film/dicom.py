@@ -14,27 +14,29 @@ References:
 
 import io
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
-from pydicom.pixels import get_decoder
 
-from datasets.film import codestream
+from datasets.film import codecs, codestream
 from datasets.film.facts import (
     FACT_TAGS,
     IDENTITY_TAGS,
+    SLICE_TAGS,
     DicomError,
     DicomRefusedError,
-    code,
     film_facts,
     first,
+    grey_name,
     hashed_identities,
+    may_be_radiograph,
+    numbers,
 )
+from datasets.film.geometry import FRAME_GROUPS, pixel_aspect, with_frame_tags, with_square_pixels
 from datasets.film.grey_arithmetic import (
     counted,
     inside_border,
@@ -42,25 +44,16 @@ from datasets.film.grey_arithmetic import (
     looks_inverted,
     robust_scale,
     stored_offsets,
+    unused_bits_below,
 )
-from datasets.film.greys import modality_values, padding_values, shows_bone_dark, voi_values
-from datasets.film.policy import DEFAULT, DicomPolicy, Voi
+from datasets.film.greys import modality_values, padded_cells, padding_values, shows_bone_dark, voi_values
+from datasets.film.picture import is_picture, sampled
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.film.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
-
-PLUGINS = {
-    uid.RLELossless: "pylibjpeg",
-    **dict.fromkeys((uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit), "pillow"),
-    **dict.fromkeys((uid.JPEGLossless, uid.JPEGLosslessSV1), "gdcm"),
-    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), "pyjpegls"),
-    **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), "pylibjpeg"),
-    **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), "pylibjpeg"),
-}
-"""The fastest codec of each compressed syntax: pydicom would take gdcm for JPEG-LS, at twice the time."""
+from datasets.film.words import may_be_shown
 
 HEADER_BYTES = 1 << 20
-NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 DEFLATED = uid.DeflatedExplicitVRLittleEndian
-JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless)
 MAYBE_LOSSY = (uid.JPEG2000, uid.HTJ2K)
 CLEAR_TAGS = {
@@ -69,12 +62,21 @@ CLEAR_TAGS = {
     "accession_number": "AccessionNumber",
     "patient_id": "PatientID",
 }
+NEEDED_TAGS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
 PIXEL_TAGS = (
-    *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
+    *("SOPClassUID", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", *NEEDED_TAGS, "HighBit"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
+    *("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio", *SLICE_TAGS, *FRAME_GROUPS),
+    "PixelData",
 )
+UNKNOWN_TEXTS, NOT_SHOWN = ("view_text", "body_part_text"), "(not shown)"
+NAME_TAGS = (
+    *("PatientName", "OtherPatientNames", "PatientID", "OtherPatientIDs", "PatientBirthName", "ReferringPhysicianName"),
+    *("PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName", "RequestingPhysician"),
+    *("ResponsiblePerson", "InstitutionName", "AccessionNumber"),
+)
+"""Compared with a text that isn't understood, and never kept."""
 
 
 def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: bytes | None = None) -> Radiograph:
@@ -103,7 +105,8 @@ def stored_values(source: Path | bytes) -> np.ndarray:
     """Parse and decode alone: stored values counted from the smallest possible one; RadiographError if that fails."""
     with naming_nobody(_damaged):
         dataset, syntax = _parse(source_bytes(source), None)
-        return _decode(dataset, syntax, int(dataset.BitsStored), dataset.PixelRepresentation == 1)
+        _complete(dataset)
+        return _offsets(dataset, syntax, codecs.decoded(dataset, syntax).values)[0]
 
 
 def read_identities(source: Path | bytes) -> dict[str, str]:
@@ -121,7 +124,7 @@ def read_identities(source: Path | bytes) -> dict[str, str]:
         return {name: str(dataset.get(keyword) or "").strip(" \0") for name, keyword in CLEAR_TAGS.items()}
 
 
-def read_header(file: Path) -> tuple[dict[str, object], str]:
+def read_header(file: Path, policy: DicomPolicy = DEFAULT) -> tuple[dict[str, object], str]:
     """The facts of `film_facts` and the PatientID, in clear, from the first mebibyte of a file: for public data sets alone.
 
     Raises:
@@ -136,8 +139,8 @@ def read_header(file: Path) -> tuple[dict[str, object], str]:
         if head[128:132] != b"DICM":
             raise DicomError("the content is no DICOM data set", reason="not DICOM")
         _check_deflated(head, 132)
-        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=[*FACT_TAGS, "PatientID"])
-        return film_facts(dataset), str(dataset.get("PatientID") or "").strip(" \0")
+        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=[*FACT_TAGS, *NAME_TAGS])
+        return _shown(film_facts(dataset, policy), dataset), str(dataset.get("PatientID") or "").strip(" \0")
 
 
 def _damaged(_: Exception) -> DicomError:
@@ -147,43 +150,94 @@ def _damaged(_: Exception) -> DicomError:
 def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     """Parse, admit, decode, look up."""
     dataset, syntax = _parse(data, key)
-    facts = film_facts(dataset)
+    facts = _facts(dataset, data, policy)
     _admit(dataset, facts, policy)
-    photometric = code(dataset, "PhotometricInterpretation")
-    bits, signed = int(dataset.BitsStored), dataset.PixelRepresentation == 1
-    offsets = _decode(dataset, syntax, bits, signed)
+    _complete(dataset)
+    decoded = codecs.decoded(dataset, syntax)
+    if decoded.damaged and not policy.accept_damaged:
+        raise DicomError(
+            "a part of the picture is missing and the codec guessed it: copy the file again", reason="damaged"
+        )
     del dataset.PixelData  # room for the film
+    bits, signed = dataset.BitsStored, dataset.PixelRepresentation == 1
+    offsets, moved = _offsets(dataset, syntax, decoded.values)
+    outside = padded_cells(dataset, decoded.values, bits)
     lowest = -(2 ** (bits - 1)) if signed else 0
     stored = np.arange(lowest, lowest + 2**bits, dtype=np.float64)
-    padding = padding_values(dataset, stored)
-    values, modality_lut = modality_values(dataset, stored, little_endian=syntax.is_little_endian)
-    values, voi = voi_values(dataset, values, policy.voi, little_endian=syntax.is_little_endian)
+    padding = padding_values(dataset, stored) if outside is None else np.zeros(len(stored), bool)
+    sample = sampled(offsets) if outside is None else sampled(offsets)[~sampled(outside)][None]
+    counts = np.where(padding, 0, counted(sample, len(stored)))
+    if not is_picture(counts):
+        raise DicomRefusedError("the film is empty: its pixels have next to no different greys", reason="no picture")
+    modality = modality_values(dataset, stored, little_endian=syntax.is_little_endian)
+    voi = voi_values(dataset, modality.values, counts, policy.voi, little_endian=syntax.is_little_endian)
     inverted = shows_bone_dark(dataset)
-    if inverted:
-        values = 1 - values
-    if voi == "none":
-        counts = counted(inside_border(offsets), len(values))
-        values = robust_scale(values, np.where(padding, 0, counts))
+    values = 1 - voi.values if inverted else voi.values
+    if voi.how == "none":
+        inside = inside_border(offsets) if outside is None else offsets[~outside][None]
+        values = robust_scale(values, np.where(padding, 0, counted(inside, len(values))))
     values[padding] = 0
     pixels = looked_up(values.astype(np.float32), offsets)
+    if outside is not None:
+        pixels[outside] = 0
+    aspect = pixel_aspect(dataset)
+    if aspect != 1:
+        pixels = with_square_pixels(pixels, aspect)
 
+    corrections = {
+        "high bit": moved,
+        "padding": outside is not None,
+        "modality LUT": modality.fallback,
+        "VOI LUT bits": voi.corrected,
+        "pixel aspect": aspect != 1,
+    }
     facts |= {
         "format": "DICOM",
         "syntax": syntax.name,
-        "photometric": photometric,
+        "photometric": dataset.PhotometricInterpretation,
         "bits": bits,
-        "bits_allocated": int(dataset.BitsAllocated),
+        "bits_allocated": dataset.BitsAllocated,
         "signed": signed,
-        "padding": bool(padding.any()),
+        "padding": bool(padding.any()) or outside is not None,
         "lossy": True if syntax in LOSSY else facts["lossy"],
-        "modality_lut": modality_lut,
-        "voi": voi,
-        "voi_fallback": policy.voi != (voi if voi in get_args(Voi) else "window"),
-        "scale": "percentiles 0.5-99.5" if voi == "none" else "VOI range",
+        "modality_lut": modality.how,
+        "voi": voi.how,
+        "voi_fallback": voi.fallback,
+        "scale": "percentiles 0.5-99.5" if voi.how == "none" else "VOI range",
         "inverted": inverted,
         "looks_inverted": looks_inverted(pixels),
+        "damaged": decoded.damaged,
+        "corrected": ", ".join(name for name, done in corrections.items() if done) or None,
     }
     return Radiograph(pixels, facts | (hashed_identities(dataset, key) if key is not None else {}))
+
+
+def _facts(dataset: Dataset, data: bytes, policy: DicomPolicy) -> dict[str, object]:
+    """The facts; only where a text isn't understood are names parsed, to be compared with it."""
+    facts = film_facts(dataset, policy)
+    if not any(facts[name] for name in UNKNOWN_TEXTS):
+        return facts
+    options: dict[str, Any] = {"force": True, "stop_before_pixels": True, "specific_tags": list(NAME_TAGS)}
+    return _shown(facts, pydicom.dcmread(io.BytesIO(data), **options))
+
+
+def _shown(facts: dict[str, object], names: Dataset) -> dict[str, object]:
+    """The facts, in which a text that isn't understood stands only where it can't name anyone."""
+    texts = [str(names.get(keyword) or "") for keyword in NAME_TAGS]
+    unknown = [name for name in UNKNOWN_TEXTS if facts[name]]
+    return facts | {name: NOT_SHOWN for name in unknown if not may_be_shown(str(facts[name]), texts)}
+
+
+def _offsets(dataset: Dataset, syntax: uid.UID, cells: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Stored values, counted from the smallest possible one, and whether the cells contradict HighBit."""
+    bits, signed = dataset.BitsStored, dataset.PixelRepresentation == 1
+    numeric = syntax in (*LOSSY, *MAYBE_LOSSY)
+    shift = stated = 0
+    if syntax in (*codecs.NATIVE, uid.RLELossless):  # the high bit of a coded picture says nothing
+        high_bit = first(dataset.get("HighBit"))
+        stated = min(max(0 if high_bit is None else int(high_bit) + 1 - bits, 0), dataset.BitsAllocated - bits)
+        shift = unused_bits_below(cells, bits, stated, signed=signed)
+    return stored_offsets(cells, bits, signed=signed, shift=shift, numeric=numeric), shift != stated
 
 
 def _parse(data: bytes, key: bytes | None, *, pixels: bool = True) -> tuple[Dataset, uid.UID]:
@@ -199,7 +253,12 @@ def _parse(data: bytes, key: bytes | None, *, pixels: bool = True) -> tuple[Data
         dataset = parsed = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(tags))
         parsed.buffer = None  # for deferred reading, which isn't used: it would hold all that was inflated
         # Without the prefix anything parses somehow: a registered class of object is what tells a data set.
-        is_dicom = has_prefix or str(dataset.get("SOPClassUID")).startswith("1.2.840.10008.")
+        # De-identifiers may drop the class: then a grey picture of a stated size does.
+        is_dicom = (
+            has_prefix
+            or str(dataset.get("SOPClassUID")).startswith("1.2.840.10008.")
+            or (grey_name(dataset).startswith("MONOCHROME") and "Rows" in dataset and "PixelData" in dataset)
+        )
     except Exception:
         is_dicom, failed = has_prefix, True
     if not is_dicom:
@@ -220,6 +279,7 @@ def _parse(data: bytes, key: bytes | None, *, pixels: bool = True) -> tuple[Data
         syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
         syntax = syntax if little else uid.ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = syntax
+    with_frame_tags(dataset)
     return dataset, syntax
 
 
@@ -234,7 +294,7 @@ def _check_deflated(data: bytes, start: int) -> None:
 
 
 def _admit(dataset: Dataset, facts: dict[str, object], policy: DicomPolicy) -> None:
-    """Refuse by the tags alone, before any pixel is decoded."""
+    """Refuse by the tags alone, before any pixel is decoded, what states that it is something else."""
     if facts["modality"] not in policy.modalities:
         raise DicomRefusedError(f"the modality isn't one of {', '.join(policy.modalities)}", reason="modality")
     if facts["presentation_intent"] == "FOR PROCESSING" and not policy.for_processing:
@@ -249,73 +309,24 @@ def _admit(dataset: Dataset, facts: dict[str, object], policy: DicomPolicy) -> N
         )
     if facts["body_part"] not in policy.body_parts:
         raise DicomRefusedError("the film isn't of the chest", reason="body part")
-    if int(first(dataset.get("NumberOfFrames")) or 1) > 1:
+    if (next(iter(numbers(dataset, "NumberOfFrames")), None) or 1) > 1:
         raise DicomRefusedError("the file holds several frames: one film a file", reason="multi-frame")
-    photometric = code(dataset, "PhotometricInterpretation")
+    photometric = grey_name(dataset)
     if not photometric:
         raise DicomError("whether 0 is black or white isn't stated: PhotometricInterpretation is needed")
     if int(first(dataset.get("SamplesPerPixel")) or 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DicomRefusedError("the film is in colour: MONOCHROME1 or MONOCHROME2 is needed", reason="colour")
-    needed = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
-    if missing := [keyword for keyword in needed if first(dataset.get(keyword)) is None]:
+    if facts["modality"] == "UNKNOWN" and not may_be_radiograph(dataset):
+        raise DicomRefusedError("no modality is stated, and the pixels are those of CT or MR", reason="modality")
+
+
+def _complete(dataset: Dataset) -> None:
+    """Give the decoder the tags of a grey picture as they were understood; DicomError where one can't be."""
+    if missing := [keyword for keyword in NEEDED_TAGS if first(dataset.get(keyword)) is None]:
         raise DicomError(f"the film doesn't state its {', '.join(missing)}: export it again")
-    check_size(int(dataset.Rows), int(dataset.Columns))
+    for keyword in NEEDED_TAGS:
+        setattr(dataset, keyword, int(first(dataset.get(keyword))))
+    dataset.SamplesPerPixel, dataset.NumberOfFrames, dataset.PhotometricInterpretation = 1, 1, grey_name(dataset)
+    check_size(dataset.Rows, dataset.Columns)
     if dataset.BitsAllocated not in (8, 16) or not 1 <= dataset.BitsStored <= dataset.BitsAllocated:
         raise DicomError("the film must have 8 or 16 bits allocated and no more stored")
-
-
-def _decode(dataset: Dataset, syntax: uid.UID, bits: int, signed: bool) -> np.ndarray:
-    """Stored values, counted from the smallest possible one."""
-    native = syntax in (*NATIVE, DEFLATED)
-    complete = True
-    if native:
-        if dataset["PixelData"].is_undefined_length:
-            raise DicomError("the pixels are compressed, but the transfer syntax says that they aren't")
-        if len(dataset.PixelData) < int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8:
-            raise DicomError("the pixels end too early: copy the file again", reason="truncated")
-    elif syntax not in PLUGINS:
-        raise DicomError("the transfer syntax isn't one that can be decoded: convert the file to a lossless one")
-    elif syntax == uid.RLELossless:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        pixels = int(dataset.Rows) * int(dataset.Columns)
-        if not codestream.rle_is_sound(frame, int(dataset.BitsAllocated) // 8, pixels):
-            raise DicomError("the RLE segments aren't those of a picture of the size and bits that the tags declare")
-    else:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        complete = codestream.ends_complete(frame)
-        if syntax == uid.JPEGExtended12Bit and bits > 8:
-            raise DicomError(
-                "12-bit JPEG Extended can't be decoded without GPL code (pylibjpeg-libjpeg), which is left out on "
-                "purpose: convert the file to a lossless syntax"
-            )
-        coded = codestream.coded_shape(frame)
-        if coded is None or coded[:3] != (dataset.Rows, dataset.Columns, 1) or coded.bits > dataset.BitsAllocated:
-            raise DicomError("the compressed picture isn't of the size and bits that the tags declare")
-        if syntax in JPEG_LS and not codestream.scan_ends(frame):
-            raise DicomError("the pixels are cut short: copy or export the file again", reason="truncated")
-        if not codestream.has_bounded_parts(frame):
-            raise DicomError("the compressed picture declares more tiles, blocks, layers or scans than a film has")
-    decoder = get_decoder(syntax)
-    if not native and PLUGINS[syntax] not in decoder.available_plugins:
-        raise DicomError(f"the codec of {syntax.name} ({PLUGINS[syntax]}) can't be imported: install this package anew")
-    # The unused bits are left to `stored_offsets`, which also knows those below.
-    options: dict[str, Any] = {"raw": True, "view_only": True, "correct_unused_bits": False}
-    try:
-        # Frame 0, and none that is there beyond the one declared.
-        cells, _ = decoder.as_array(dataset, index=0, decoding_plugin=PLUGINS.get(syntax, ""), **options)
-    except MemoryError:
-        raise
-    except BaseException as error:
-        # A panic of pylibjpeg's Rust codec is no Exception: one damaged film would end the whole run.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        cells = None
-    if cells is None:
-        raise DicomError(
-            f"the pixels are {'corrupt' if complete else 'cut short'}: copy or export the file again",
-            reason="undecodable" if complete else "truncated",
-        )
-    high_bit = first(dataset.get("HighBit"))
-    shift = int(high_bit) + 1 - bits if high_bit is not None and (native or syntax == uid.RLELossless) else 0
-    shift = min(max(shift, 0), int(dataset.BitsAllocated) - bits)
-    return stored_offsets(cells, bits, signed=signed, shift=shift, numeric=syntax in (*LOSSY, *MAYBE_LOSSY))

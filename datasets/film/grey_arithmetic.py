@@ -22,12 +22,14 @@ class LookupTable:
 
     Attributes:
         first: the input that the first entry is for; smaller inputs get the first entry, too large ones the last.
-        bits: of the output range, 0 to 2**bits - 1, not of the largest entry present.
+        bits: of the output range, 0 to 2**bits - 1.
+        corrected: the descriptor says other bits than the entries have.
     """
 
     first: int
     entries: np.ndarray
     bits: int
+    corrected: bool = False
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Outputs as float64; inputs that a rescale left between integers go to the nearest."""
@@ -57,6 +59,36 @@ def window(values: np.ndarray, centre: float, width: float, function: str = "LIN
     if width == 0:  # LINEAR of width 1 is a step
         return (values > centre).astype(np.float64)
     return np.clip((values - centre) / width + 0.5, 0, 1)
+
+
+def unsigned_cells(cells: np.ndarray) -> np.ndarray:
+    """The same cells as unsigned integers, in their own byte order."""
+    return cells.view(cells.dtype.str.replace("i", "u"))  # the type's text, such as "<i2"
+
+
+def unused_bits_below(cells: np.ndarray, bits: int, stated: int, *, signed: bool) -> int:
+    """How many unused bits lie below the stored ones: as HighBit states, unless the cells themselves show otherwise.
+
+    A HighBit of 15 beside 12 bits that fill the low end of 16 is an old writer's fault, and so is one of 11 beside cells
+    whose four lowest bits are all 0 and whose highest are not.
+
+    Args:
+        bits: BitsStored.
+        stated: HighBit + 1 - BitsStored.
+    """
+    room = 8 * cells.dtype.itemsize - bits
+    stated = min(max(stated, 0), room)
+    if room == 0:
+        return 0
+    used = int(np.bitwise_or.reduce(unsigned_cells(cells), axis=None))
+    if stated:
+        if signed:
+            values = cells.view(cells.dtype.str.replace("u", "i"))
+            fits = -(2 ** (bits - 1)) <= int(values.min()) and int(values.max()) < 2 ** (bits - 1)
+        else:
+            fits = used < 2**bits
+        return 0 if fits and used & (2**stated - 1) else stated
+    return room if used >= 2**bits and not used & (2**room - 1) else 0
 
 
 def stored_offsets(cells: np.ndarray, bits: int, *, signed: bool, shift: int = 0, numeric: bool = False) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One film, from a file to an array, whatever the format: Pillow for PNG, JPEG and TIFF, `datasets.film.dicom` for DICOM.
+"""One film, from a file to an array, whatever the format: Pillow for PNG and TIFF, libjpeg-turbo for JPEG, ours for DICOM.
 
 Values are divided by the full range that the format declares (8 bits: 255, 16 bits: 65535), never by the image's own
 extremes: per-image min-max is itself a signature of the source. So a 16-bit PNG that holds 12-bit values comes out
@@ -6,6 +6,8 @@ dark, between 0 and 1/16: how many bits were meant is not guessed.
 """
 
 import io
+import struct
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from datasets.film import jpeg
+from datasets.film.grey_arithmetic import looks_inverted
+from datasets.film.picture import is_picture, sampled
 from datasets.film.radiograph import MAX_PIXELS, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
 
 if TYPE_CHECKING:
@@ -24,12 +29,15 @@ FORMATS = {
     **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "TIFF"),
 }
 TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 258, 262
+# First column and row, and distances of columns and rows, of each pass of an interlaced PNG.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None) -> Radiograph:
     """Read one film of any supported format, told apart by content and not by the name of the file.
 
-    Colour is reduced to luminance (ITU-R BT.601), transparent parts are black. The policy is for DICOM alone.
+    Colour is reduced to luminance (ITU-R BT.601), transparent parts are black. Which films are admitted is of DICOM alone,
+    damaged ones of all formats.
 
     Raises:
         RadiographError: not a film, broken, too large, or not admitted. The message holds no path, for a path may hold
@@ -39,7 +47,7 @@ def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None
     # DICM first: the 128 bytes before it are free, and some files put a TIFF header there to be both.
     image_format = next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
     if image_format is not None and data[128:132] != b"DICM":
-        return _read_image(data, image_format)
+        return _read_image(data, image_format, accept_damaged=policy is not None and policy.accept_damaged)
 
     # Imported here, so that a cohort of PNG files never pays for importing pydicom and its codecs.
     from datasets.film.dicom import read_dicom
@@ -53,7 +61,7 @@ def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None
     raise RadiographError("the content is no DICOM, PNG, JPEG or TIFF film", reason="not a film")
 
 
-def _read_image(data: bytes, image_format: str) -> Radiograph:
+def _read_image(data: bytes, image_format: str, accept_damaged: bool) -> Radiograph:
     """A PNG, JPEG or TIFF film.
 
     EXIF orientation is not applied: detectors and exports don't write it, the labels of public cohorts belong to the
@@ -66,14 +74,53 @@ def _read_image(data: bytes, image_format: str) -> Radiograph:
         check_size(image.height, image.width)  # the header only: no pixel is decoded yet
         if getattr(image, "is_animated", False):  # n_frames would follow a chain of a million frames in a TIFF
             raise RadiographError(f"several frames in one {image_format}: one film a file", reason="multi-frame")
-        pixels, bits = _grey(image)
+        mode, damaged = image.mode, False
+        pixels, bits = None, 8
+        if image_format == "JPEG" and mode in ("L", "RGB"):
+            samples, damaged = jpeg.decoded(data, {"L": "GRAY"}.get(mode, "RGB"))
+            grey = samples[..., 0] if mode == "L" else np.asarray(Image.fromarray(samples).convert("L"))
+            pixels = grey.astype(np.float32) / 255
+        else:
+            pixels, bits = _grey(image)
+            damaged = image_format == "PNG" and _rows_are_missing(data, image)
+        if damaged and not accept_damaged:
+            raise RadiographError(f"a part of the {image_format} is missing: copy or export it again", reason="damaged")
+        sample = np.rint(65535 * sampled(pixels)).astype(np.uint16)
+        if not is_picture(np.bincount(sample.ravel())):
+            raise RadiographError("the film is empty: its pixels have next to no different greys", reason="no picture")
         facts = {
             "format": image_format,
             "bits": bits,
-            "colour": image.mode not in ("1", "L", "LA") and not image.mode.startswith("I;16"),
-            "alpha": image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
+            "colour": mode not in ("1", "L", "LA") and not mode.startswith("I;16"),
+            "alpha": mode in ("LA", "PA", "RGBA") or "transparency" in image.info,
+            "looks_inverted": looks_inverted(pixels),
+            "damaged": damaged,
         }
         return Radiograph(pixels, facts)
+
+
+def _rows_are_missing(data: bytes, image: Image.Image) -> bool:
+    """Whether a PNG's stream ends before its last row: Pillow leaves such rows black and says nothing.
+
+    The stream is inflated for it only where the last row is black, or the rows aren't stored in their order.
+    """
+    last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
+    if last.any() and not image.info.get("interlace"):
+        return False
+    stream, position, inflated = zlib.decompressobj(), 8, 0
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IDAT":
+            inflated += len(stream.decompress(data[position + 8 : position + 8 + length]))
+        position += 12 + length
+    depth, colour_type = data[24], data[25]
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
+    passes = _ADAM7 if data[28] else ((0, 0, 1, 1),)
+    expected = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(image.width - left) // across), -(-(image.height - top) // down)
+        expected += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    return inflated < expected
 
 
 def _pillow_failure(image_format: str, error: Exception) -> RadiographError:

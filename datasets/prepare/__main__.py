@@ -13,6 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.film.admission import add_arguments, as_flags, policy_of
+from datasets.film.policy import DicomPolicy
+from datasets.film.words import WordsError
 from datasets.prepare.layouts import LAYOUTS
 
 RESEARCH_ONLY = "For research. Not a medical device."
@@ -41,19 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="threads that decode (default: all cores)"
     )
+    add_arguments(parser)
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers must be 1 or more")
 
     try:
-        _run(options.dataset, options.src, options.out, 0 if options.no_copies else options.workers)
+        policy = policy_of(vars(options))
+    except WordsError as error:
+        parser.error(str(error))
+    try:
+        workers = 0 if options.no_copies else options.workers
+        _run(options.dataset, options.src, options.out, workers, policy, as_flags(vars(options)))
     except KeyboardInterrupt:  # also while torch is being imported
         sys.stderr.write("stopped; the same command goes on\n")
         raise SystemExit(130) from None
 
 
-def _run(name: str, src: Path, out: Path, workers: int) -> None:
-    """Prepare, look for copies with so many threads (0: not at all), and report; a user's mistake exits with 2."""
+def _run(name: str, src: Path, out: Path, workers: int, policy: DicomPolicy, flags: str) -> None:
+    """Prepare, look for copies with so many threads (0: not at all), and report; a user's mistake exits with 2.
+
+    `flags` are those of the policy, for the next command.
+    """
     from rich.console import Console
 
     from datasets.cohort.films import CohortError
@@ -64,13 +76,13 @@ def _run(name: str, src: Path, out: Path, workers: int) -> None:
     errors, copies = Console(stderr=True), None
     try:
         with alone(out):
-            table, left_out, placing = prepare(name, src, out)
+            table, left_out, placing = prepare(name, src, out, policy)
             if workers:
-                table, left_out, copies = with_copies(out, table, left_out, workers, errors)
+                table, left_out, copies = with_copies(out, table, left_out, workers, errors, policy)
     except (LayoutError, CohortError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
-    report(name, out, table, left_out, placing, copies)
+    report(name, out, table, left_out, placing, copies, flags)
 
 
 if __name__ == "__main__":

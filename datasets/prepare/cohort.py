@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from datasets.cohort.copies import copies_across_patients, hashed
 from datasets.cohort.csv_table import read_csv
 from datasets.files import write_text
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.prepare.layouts import LAYOUTS, reader
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, no_formula
 from datasets.prepare.placing import Placing, PlacingError
@@ -25,12 +26,15 @@ LEFT_OUT = ("dataset", "origin", "file", "reason")
 METADATA, LEFT_OUT_FILE, COPIES = "metadata.csv", "left_out.csv", "near_copies.csv"
 
 
-def prepare(name: str, src: Path, out: Path) -> tuple[pd.DataFrame, pd.DataFrame, Placing]:
+def prepare(
+    name: str, src: Path, out: Path, policy: DicomPolicy = DEFAULT
+) -> tuple[pd.DataFrame, pd.DataFrame, Placing]:
     """Put a data set's films below `out` and its rows into metadata.csv and left_out.csv there.
 
     Args:
         name: of a layout.
         out: made if it isn't there. Rows of other data sets stay, this one's are replaced.
+        policy: which views and parts of the body are admitted.
 
     Returns:
         The cohort's table, what was left out of all its data sets, and how this one's films were placed.
@@ -47,7 +51,7 @@ def prepare(name: str, src: Path, out: Path) -> tuple[pd.DataFrame, pd.DataFrame
     others, others_left_out = _earlier(out, name)
     placing, films, left_out = Placing(src, out, name), [], []
     console = Console(stderr=True)
-    rows = track(reader(name)(src), f"{name}: films", console=console, disable=not console.is_terminal)
+    rows = track(reader(name)(src, policy), f"{name}: films", console=console, disable=not console.is_terminal)
     try:
         for row in rows:
             if isinstance(row, Film):
@@ -119,13 +123,18 @@ def _earlier(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def with_copies(
-    out: Path, table: pd.DataFrame, left_out: pd.DataFrame, workers: int, console: Console
+    out: Path,
+    table: pd.DataFrame,
+    left_out: pd.DataFrame,
+    workers: int,
+    console: Console,
+    policy: DicomPolicy = DEFAULT,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Write near_copies.csv, leave out films that can't be decoded (all: LayoutError); returns both tables and the pairs."""
     columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(table))
-        bits, problems = hashed(out, table["path"].tolist(), workers, lambda: bar.advance(task))
+        bits, problems = hashed(out, table["path"].tolist(), workers, lambda: bar.advance(task), policy)
     if problems:
         positions = sorted(problems)
         gone, bits = table.iloc[positions], np.delete(bits, positions, axis=0)

@@ -18,9 +18,15 @@ MOST = 30  # rows of a table on the terminal; the files have all
 
 
 def report(
-    name: str, out: Path, table: pd.DataFrame, left_out: pd.DataFrame, placing: Placing, copies: pd.DataFrame | None
+    name: str,
+    out: Path,
+    table: pd.DataFrame,
+    left_out: pd.DataFrame,
+    placing: Placing,
+    copies: pd.DataFrame | None,
+    flags: str = "",
 ) -> None:
-    """Print it to the standard output; no copies are those that were not looked for."""
+    """Print it to the standard output; no copies are those that were not looked for, `flags` go with the next command."""
     console = Console(file=sys.stdout)
     own = int((table["dataset"] == name).sum())
     how = ", ".join(f"{placing.placed[way]} {way}" for way in WAYS if placing.placed[way])
@@ -36,12 +42,14 @@ def report(
             "pneumonia-challenge-dataset-mappings_2018.json into SRC: it says who is who.",
             "bold",
         )
+    _not_understood(console, table)
     _reasons(console, left_out)
     if copies is not None:
         _copies(console, out, copies)
     else:
         _say(console, "Near-copies were not looked for, nor was any film decoded.")
     place, separate = shlex.quote(str(out)), " --separate-copies" if copies is None or len(copies) else ""
+    separate += f" {flags}" if flags else ""
     if verdict == "not identifiable":
         _say(console, f"Next: add a data set: python -m datasets.prepare NAME SRC --out {place}", whole=True)
     else:
@@ -93,6 +101,17 @@ def _confounding(console: Console, table: pd.DataFrame) -> str:
             "bold",
         )
     return checked.verdict
+
+
+def _not_understood(console: Console, table: pd.DataFrame) -> None:
+    """Texts of the view and of the body part that no word fits, with the number of films."""
+    texts = table.get("not_understood", pd.Series(dtype=str))
+    counts = texts[texts != ""].value_counts()
+    if len(counts):
+        listed = ", ".join(f"{text} ({count})" for text, count in counts.head(MOST).items())
+        more = f" and {len(counts) - MOST} more" if len(counts) > MOST else ""
+        flags = "--view-is 'TEXT=PA' or --body-part-is 'TEXT=CHEST' says what one means"
+        _say(console, f"Admitted, but not understood: {listed}{more}. {flags}.")
 
 
 def _reasons(console: Console, left_out: pd.DataFrame) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from datasets.film.admission import add_arguments, policy_of
+from datasets.film.words import WordsError
 from training.console.commandline import Parser, flag_name
 
 
@@ -40,10 +42,15 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--device", default="auto", help="cuda, cpu or auto")
     key = "key of the hashes (default: the nearest above OUTPUT, else a new one there)"
     add("--hash-key", type=Path, metavar="FILE", help=key)
+    add_arguments(parser)
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
     if options.dicom_dir is not None and options.output is None:
         parser.error("--dicom-dir needs --output: a folder for the results, outside of the films")
+    try:
+        policy_of(vars(options))
+    except WordsError as error:
+        parser.error(str(error))
     given = [name for name in FOLDER_ONLY if getattr(options, name) != parser.get_default(name)]
     if given and options.dicom_dir is None:
         parser.error(f"{flag_name(given[0])} belongs to --dicom-dir")
@@ -59,7 +66,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 FOLDER_ONLY = (
-    *("labels", "source_tag", "aggregate", "views", "modalities", "body_part", "presentation", "engine", "workers"),
+    *("labels", "source_tag", "aggregate", "engine", "workers"),
     *("time_limit", "shards", "shard_files", "retry", "linkage", "sr", "saliency"),
 )
 
@@ -73,13 +80,6 @@ def add_folder_arguments(parser: Parser) -> None:
     source = "what a source is: a tag or a column of the labels (default: %(default)s)"
     add("--source-tag", default="institution", metavar="NAME", help=source)
     add("--aggregate", choices=("max", "mean"), help="also score studies and patients, by this of their films' scores")
-    views = "admitted, also LATERAL, DECUBITUS, OTHER (default: %(default)s)"
-    add("--views", default="PA,AP,FRONTAL,UNKNOWN", help=views)
-    add("--modalities", default="CR,DX", help="admitted (default: %(default)s)")
-    part = "films that state another part (default: skipped)"
-    add("--body-part", default="chest", choices=("chest", "any"), help=part)
-    presentations = ("presentation", "any")
-    add("--presentation", default="presentation", choices=presentations, help="any admits FOR PROCESSING films")
     add("--engine", default="local", choices=("local", "ray"), help="ray: the cluster at RAY_ADDRESS (default: local)")
     add("--workers", type=int, default=os.cpu_count() or 2, help="decoding processes (default: one a core)")
     add("--time-limit", type=float, default=60.0, metavar="SECONDS", help="for reading one file (default: 60)")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datasets.files import write_aside, write_text
+from datasets.film.admission import policy_of
 from training.bias.evidence import Evidence
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS
@@ -69,7 +70,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
     for together in same_films(subjects, options.data_dir):
-        cohort = films_of(together, options.data_dir, options.split)
+        cohort = films_of(together, options.data_dir, options.split, policy_of(vars(options)))
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
         for name in options.by:
             if name not in cohort.table:

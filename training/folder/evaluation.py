@@ -4,7 +4,7 @@ folder -> shards (scored by every checkpoint, kept) -> files.parquet, prediction
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from datasets.files import write_aside
-from datasets.film.facts import MODALITIES, VIEWS
+from datasets.film.admission import policy_of
 from datasets.film.folder import Folder, LocalFolder, open_folder
 from datasets.film.identity import hash_key, key_id
-from datasets.film.policy import DicomPolicy
 from datasets.sample import Split
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS
@@ -30,14 +29,14 @@ from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
 from training.folder.engines import ENGINES
 from training.folder.labels import Labels, read_labels
-from training.folder.merge import Merge, Survey, source_names, survey
+from training.folder.merge import NOT_RECORDED, Merge, Survey, source_names, survey
 from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import load_reference
 from training.scoring.subjects import EvaluationError, Subject, about_of, about_report, find_key, load_subjects, run_key
 
-VIEWS_KNOWN = {*VIEWS.values(), "OTHER", "UNKNOWN"}
+MOST_TEXTS = 20  # of a tag in a sentence; the table of facts has more
 
 
 def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence]]:
@@ -61,7 +60,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         folder,
         tuple(run.resolve() for run in options.runs),
         key,
-        policy_of(options),
+        policy_of(vars(options)),
         tuple(SHORTCUTS) if labels is not None and options.shortcuts else (),
         options.workers,
         options.time_limit,
@@ -131,22 +130,6 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
             raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")
     if options.by and labels is None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
-
-
-def policy_of(options: argparse.Namespace) -> DicomPolicy:
-    """What is admitted; raises EvaluationError for a view or modality that no film can have."""
-    views, modalities = (
-        tuple(name.strip().upper() for name in text.split(",") if name.strip())
-        for text in (options.views, options.modalities)
-    )
-    for flag, names, known in (("--views", views, VIEWS_KNOWN), ("--modalities", modalities, MODALITIES)):
-        unknown = [name for name in names if name not in known]
-        if unknown or not names:
-            raise EvaluationError(f"{flag} {','.join(unknown)}: choose from {', '.join(sorted(known))}")
-    parts = ("CHEST", "UNKNOWN") if options.body_part == "chest" else ("CHEST", "UNKNOWN", "OTHER")
-    return DicomPolicy(
-        modalities=modalities, views=views, body_parts=parts, for_processing=options.presentation == "any"
-    )
 
 
 def score_shards(job: FolderJob, store: ShardStore, engine: str, retry: bool = False) -> list[str]:
@@ -220,6 +203,7 @@ def about_folder(options: argparse.Namespace, subjects: list[Subject], surveyed:
     if audited + surveyed.trained < (int((scored["label"] >= 0).sum()) or len(scored)):
         notes.append(f"The report is made of {audited} films of patients drawn by their hashes; the tables have all.")
     notes += [f"{count} lines of the labels go with {what}." for what, count in surveyed.unmatched.items() if count]
+    notes += not_understood(surveyed)
     files = {"counts": plain(surveyed.counts), "facts": surveyed.facts, "notes": notes}
     about = about_report(options, subjects, "a folder of DICOM files")
     return about | {"source": options.source_tag, "files": files}
@@ -287,11 +271,43 @@ def show_files(surveyed: Survey, console: Console) -> None:
         console.print(table, highlight=False)
     without = int(((surveyed.files["status"] == "scored") & (surveyed.files["label"] < 0)).sum())
     inverted = "scored films look inverted (air bright): look at some of them, files.parquet names them"
+    marks = {
+        "scored films have tags that contradict each other: files.parquet, column contradictory": _stated(
+            surveyed.facts["contradictory"]
+        ),
+        "scored films are stored mirrored or rotated, by their PatientOrientation: read as they are stored": sum(
+            surveyed.facts["orientation"].get(name, 0) for name in ("mirrored", "rotated")
+        ),
+        "scored films are damaged: a part of the picture was guessed": surveyed.facts["damaged"].get("True", 0),
+    }
     warnings = {f"lines of the labels go with {what}": count for what, count in surveyed.unmatched.items()} | {
         "scored films have no label": without if surveyed.unmatched else 0,
         inverted: surveyed.facts["looks_inverted"].get("True", 0),
+        **marks,
         "films are of patients that a run was trained on: not audited": surveyed.trained,
     }
     for what, count in warnings.items():
         if count:
             console.print(f"{count:,} {what}", style="yellow", highlight=False)
+    for sentence in not_understood(surveyed):
+        console.print(sentence, style="yellow", highlight=False, markup=False)
+
+
+def not_understood(surveyed: Survey) -> Iterator[str]:
+    """A sentence for each tag whose texts nobody here understands, with the texts, their films and what to do."""
+    for tag, fact, flag, word in (
+        ("view", "view_text", "--view-is", "PA"),
+        ("body part", "body_part_text", "--body-part-is", "CHEST"),
+    ):
+        texts = {text: count for text, count in surveyed.facts[fact].items() if text != NOT_RECORDED}
+        if texts:
+            listed = ", ".join(f"{text} ({count:,})" for text, count in list(texts.items())[:MOST_TEXTS])
+            more = f" and {len(texts) - MOST_TEXTS} more" if len(texts) > MOST_TEXTS else ""
+            yield (
+                f"{sum(texts.values()):,} scored films state a {tag} that is not understood and count as UNKNOWN: "
+                f"{listed}{more}. {flag} 'TEXT={word}' says what one means."
+            )
+
+
+def _stated(counts: Mapping[str, int]) -> int:
+    return sum(count for value, count in counts.items() if value != NOT_RECORDED)

@@ -24,7 +24,7 @@ from training.folder.store import ShardStore
 from training.scoring.predict import ATTRIBUTES, predictions, read_logits
 from training.scoring.subjects import Subject
 
-DUPLICATE = "duplicate"
+DUPLICATE, NOT_RECORDED = "duplicate", "not recorded"
 NAMED = ("institution", "station")  # shown as A, B, ... by falling number of films
 SOURCES = (*NAMED, "view", *(name for name in FACTS if name != "view_position"))
 ROWS = 50_000  # of a row group
@@ -81,7 +81,7 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
         scored = part[part["status"] == "scored"]
         for name, counter in facts.items():
             counts_of = scored[name].astype(object).value_counts(dropna=False)
-            counter.update({"not recorded" if pd.isna(value) else str(value): n for value, n in counts_of.items()})
+            counter.update({NOT_RECORDED if pd.isna(value) else str(value): n for value, n in counts_of.items()})
     table = pd.concat(tables, ignore_index=True) if tables else FILE_SCHEMA.empty_table().to_pandas()
     scored = table["status"] == "scored"
     table["label"] = -1

@@ -20,10 +20,21 @@ from datasets.film.radiograph import RadiographError
 SKIPPED = {"not DICOM", "no pixel data", "too large", LINK, SPECIAL}
 HASHES = ("patient", "study", "series", "instance", "institution", "station", "accession")
 TEXTS = (
-    *("modality", "view_position", "body_part", "manufacturer", "model", "presentation_intent", "age_band"),
-    *("sex", "syntax", "photometric", "modality_lut", "voi", "scale"),
+    *("modality", "view_position", "view_text", "body_part", "body_part_text", "orientation", "contradictory"),
+    *(
+        "manufacturer",
+        "model",
+        "presentation_intent",
+        "age_band",
+        "sex",
+        "syntax",
+        "photometric",
+        "modality_lut",
+        "voi",
+    ),
+    *("scale", "corrected"),
 )
-FLAGS = ("burned_in", "lossy", "signed", "padding", "voi_fallback", "inverted", "looks_inverted")
+FLAGS = ("burned_in", "lossy", "signed", "padding", "voi_fallback", "inverted", "looks_inverted", "damaged")
 NUMBERS = ("bits", "bits_allocated")
 FACTS = (*TEXTS, *FLAGS, *NUMBERS)
 

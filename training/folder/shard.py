@@ -28,7 +28,7 @@ from training.run.checkpoint_header import NAME
 from training.scoring.predict import Predictor
 from training.scoring.score import outputs
 
-LAYOUT = 1  # of the tables below: a change makes all shards anew
+LAYOUT = 2  # of the tables below: a change makes all shards anew
 FILES = 512  # files of one shard at most; half as many on average
 BATCH = 32
 FILE_SCHEMA = pa.schema(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datasets.film.admission import FLAGS as ADMISSION_FLAGS
+from datasets.film.admission import policy_of
 from models.keywords import KeywordError, parse_keywords
 from training.console.commandline import (
     NOT_NEGATIVE,
@@ -27,7 +29,7 @@ from training.methods import METHODS
 
 AUTO = Path("auto")  # --resume auto
 # Places on this machine stay out of a checkpoint, which travels.
-LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights")
+LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights", "words")
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
 DATASETS = {
@@ -64,6 +66,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "augment": False, "channels_last": False, "rho": 0.99, "select": "loss",
     },
 }  # fmt: skip
+
+
+def _admission(name: str) -> Any:
+    """A setting of `datasets.film.admission`."""
+    flag = ADMISSION_FLAGS[name]
+    return option(flag.default, flag.help, choices=flag.choices, metavar=flag.metavar)
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,14 @@ class TrainConfig:
         "greys of a DICOM film: its VOI LUT, its window, or neither; one without falls back in this order",
         choices=("lut", "window", "none"),
     )
+    views: str = _admission("views")
+    modalities: str = _admission("modalities")
+    body_part: str = _admission("body_part")
+    presentation: str = _admission("presentation")
+    view_is: str | None = _admission("view_is")
+    body_part_is: str | None = _admission("body_part_is")
+    words: Path | None = _admission("words")
+    accept_damaged: bool = _admission("accept_damaged")
     augment: bool = option(True, "affine, intensity and noise augmentation of training films; never a mirror")
     cache: str = option(
         "memory", "where decoded, resized films stay between epochs", choices=("memory", "disk", "none")
@@ -373,6 +389,7 @@ def _validate(config: TrainConfig) -> None:
         raise ValueError(f"--model-kwargs: {error}") from None
     if config.paired and config.method == "erm":
         raise ValueError("--paired sets a method beside its ERM twin: choose another --method than erm")
+    policy_of(vars(config))
     if config.operating_point != "youden":
         # It brings scikit-learn, which --help does without.
         from training.bias.numbers.calibration import parse_operating_point

@@ -4,7 +4,9 @@ from typing import cast
 
 from datasets.catalogue import load_cohort
 from datasets.cohort.films import Cohort
-from datasets.film.policy import Voi
+from datasets.film.admission import FLAGS as ADMISSION_FLAGS
+from datasets.film.admission import policy_of
+from datasets.film.policy import DicomPolicy, Voi
 from datasets.film.preprocessing import Preprocessing
 from models.classifier import normalisation
 from training.run.config import TrainConfig
@@ -24,7 +26,13 @@ def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
         config.dataset, preprocessing, data_dir=config.data_dir, classes=split_names(config.classes),
         external_sources=split_names(config.external_sources), rho=config.rho, films=config.films,
         split_seed=config.split_seed, separate_copies=config.separate_copies,
+        policy=admission_of(config),
     )  # fmt: skip
+
+
+def admission_of(config: TrainConfig) -> DicomPolicy:
+    """Which DICOM films are admitted; raises WordsError."""
+    return policy_of({name: getattr(config, name) for name in ADMISSION_FLAGS})
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

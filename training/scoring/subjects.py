@@ -12,7 +12,9 @@ import pandas as pd
 from datasets.cohort.films import Cohort, CohortError
 from datasets.cohort.parquet_table import read_parquet
 from datasets.covid import FilmFolder, load_unseen, resolved
+from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.identity import KEY_FILE, hash_key, keyed_hash
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.sample import Split
 from training.bias.evidence import Evidence
 from training.console.messages import RESEARCH_ONLY
@@ -27,6 +29,7 @@ from training.scoring.score import Scored
 # Settings that decide which films a run has, and in which splits.
 FILM_SETTINGS = (
     "dataset", "data_dir", "classes", "external_sources", "rho", "films", "split_seed", "separate_copies", "voi",
+    *ADMISSION_FLAGS,
 )  # fmt: skip
 
 
@@ -112,18 +115,19 @@ def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subj
     return list(sets.values())
 
 
-def films_of(together: list[Subject], data_dir: Path | None, split: str) -> Cohort:
+def films_of(together: list[Subject], data_dir: Path | None, split: str, policy: DicomPolicy = DEFAULT) -> Cohort:
     """The films that a set of `same_films` is judged on.
 
     Args:
         data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out; None, or
             the folder of the runs' own films, for these.
         split: which of the runs' own splits, separated by commas.
+        policy: which DICOM films of another cohort are admitted; a run's own are those of its training.
     """
     first = together[0]
     checkpoint, config = first.predictor.checkpoint, first.config
     if data_dir is not None and not first.trained_in(data_dir):
-        cohort = load_unseen(data_dir, checkpoint.preprocessing, checkpoint.info)
+        cohort = load_unseen(data_dir, checkpoint.preprocessing, checkpoint.info, policy)
         for subject in together:
             cohort = without_trained_on(cohort, subject)
         return cohort

@@ -1,7 +1,7 @@
 """The register of public data sets that `datasets.prepare` reads: a name on the command line, and what its folder holds.
 
-A layout is a file here with one function, `read(src)`, that turns the downloaded folder into films and into what is left
-out, each row of its tables once. To add one: that file and one entry below. This file imports none of them, so that
+A layout is a file here with one function, `read(src, policy)`, that turns the downloaded folder into films and into what is
+left out, each row of its tables once. To add one: that file and one entry below. This file imports none of them, so that
 `--help` answers at once.
 
 bimcv.py cohen.py covidx.py hannover.py nih.py rsna.py siim.py  one data set each
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from datasets.film.policy import DicomPolicy
 
 if TYPE_CHECKING:
     from datasets.prepare.layouts.film import Film, LeftOut
@@ -84,6 +86,6 @@ LAYOUTS = {
 }
 
 
-def reader(name: str) -> Callable[[Path], "Iterator[Film | LeftOut]"]:
+def reader(name: str) -> Callable[[Path, DicomPolicy], "Iterator[Film | LeftOut]"]:
     """The function `read` of a layout."""
     return import_module(f"datasets.prepare.layouts.{name}").read

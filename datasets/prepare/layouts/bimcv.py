@@ -13,7 +13,9 @@ from pathlib import Path
 
 from datasets.covid import resolved
 from datasets.film.facts import film_facts
-from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, one_file, table, text
+from datasets.film.policy import DEFAULT, DicomPolicy
+from datasets.film.words import body_part_of
+from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, known_view, one_file, table, text, view_problem
 from datasets.prepare.layouts.sidecar import Sidecar
 
 LICENCE = "BIMCV-COVID19 research use agreement: research only, no redistribution"
@@ -21,17 +23,17 @@ ENTITY = re.compile(r"_(bp|vp)-([a-z0-9]+)")
 IMAGES = (".png", ".nii", ".gz", ".dcm")
 
 
-def read(src: Path) -> Iterator[Film | LeftOut]:
+def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
     """The films of one set, or of all sets that lie below `src`, each in a folder of its own.
 
     CT, lateral views and, in a negative set, reports without a label are left out.
     """
     below = [folder for folder in sorted(src.iterdir()) if (folder / "derivatives").is_dir()]
     for root in [src] if (src / "derivatives").is_dir() else below or [src]:
-        yield from _read_set(src, root)
+        yield from _read_set(src, root, policy)
 
 
-def _read_set(src: Path, root: Path) -> Iterator[Film | LeftOut]:
+def _read_set(src: Path, root: Path, policy: DicomPolicy) -> Iterator[Film | LeftOut]:
     """The films of one set."""
     file = one_file(root, "derivatives/labels/[Ll]abels*.tsv")
     if file is None:
@@ -46,23 +48,24 @@ def _read_set(src: Path, root: Path) -> Iterator[Film | LeftOut]:
     for image in sorted(root.glob("sub-*/ses-*/*/*")):
         if image.suffix.lower() in IMAGES:
             empty = False
-            yield _film(src, image.relative_to(src), reports, negative)
+            yield _film(src, image.relative_to(src), reports, negative, policy)
     if empty:
         raise LayoutError("there is no image in sub-*/ses-*/mod-rx/")
 
 
-def _film(src: Path, image: Path, reports: dict[tuple[str, str], list[str]], negative: bool) -> Film | LeftOut:
+def _film(
+    src: Path, image: Path, reports: dict[tuple[str, str], list[str]], negative: bool, policy: DicomPolicy
+) -> Film | LeftOut:
     """One image."""
     path, (subject, session, folder) = image.as_posix(), image.parts[-4:-1]
     entities = dict(ENTITY.findall(image.name.lower()))
     view, words = entities.get("vp", "").upper(), reports.get((subject, session), [])
     if folder != "mod-rx" or image.suffix.lower() != ".png":
         return LeftOut(path, path, "CT, not a radiograph")
-    if entities.get("bp", "chest") not in ("chest", "thorax"):
+    if (body_part_of(entities.get("bp", ""), policy.body_part_words) or "UNKNOWN") not in policy.body_parts:
         return LeftOut(path, path, "another part of the body")
-    if view not in ("PA", "AP"):
-        lateral = view in ("LL", "LAT", "LATERAL", "L")
-        return LeftOut(path, path, "lateral view" if lateral else f"view {text(view)}" if view else "view not stated")
+    if problem := view_problem(view, policy):
+        return LeftOut(path, path, problem)
     label = _label(words) if negative else "covid"
     if label is None:
         covid = any(word.startswith("covid") for word in words)
@@ -72,16 +75,18 @@ def _film(src: Path, image: Path, reports: dict[tuple[str, str], list[str]], neg
     attributes = Sidecar.read(place) if place is not None and place.is_relative_to(src.resolve()) else None
     if attributes is None or attributes.polarity is None:
         return LeftOut(path, path, "no JSON file that says what its greys are")
-    facts = film_facts(attributes)
-    if facts["view_position"] == "LATERAL":
-        return LeftOut(path, path, "lateral view")
+    facts = film_facts(attributes, policy)
+    if facts["view_position"] not in policy.views:
+        return LeftOut(path, path, view_problem(str(facts["view_position"]), policy))
+    if facts["body_part"] not in policy.body_parts:
+        return LeftOut(path, path, "another part of the body")
     return Film(
         path,
         label,
         "bimcv",
         f"bimcv_{text(subject)}",
         path,
-        view=view,
+        **known_view(view, policy),
         sex=str(facts["sex"] or "").replace("O", ""),
         age=str(facts["age_band"] or ""),
         licence=LICENCE,

@@ -13,7 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from datasets.prepare.layouts.film import FRONTAL, Film, LayoutError, LeftOut, age, records, sex, table, text
+from datasets.film.policy import DEFAULT, DicomPolicy
+from datasets.prepare.layouts.film import (
+    Film,
+    LayoutError,
+    LeftOut,
+    age,
+    known_view,
+    records,
+    sex,
+    table,
+    text,
+    view_problem,
+)
 
 PUBLISHERS = ("radiopaedia", "eurorad", "sirm", "figure1")
 HANNOVER = "ml-workgroup/covid-19-image-repository"
@@ -27,22 +39,19 @@ PNEUMONIAS = frozenset(
 )
 
 
-def read(src: Path) -> Iterator[Film | LeftOut]:
+def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
     """The films of the collection; lateral views, CT and findings that are not filled in are left out."""
     rows = table(src / "metadata.csv", ("patientid", "finding", "view", "filename"))
     if "path" in rows and "label" in rows:
         raise LayoutError(f"{src / 'metadata.csv'} is a cohort's table already, not the collection's")
     for line, row in records(rows):
         path, origin = f"{row['folder'] or 'images'}/{row['filename']}", f"metadata.csv line {line}"
-        view = row["view"].upper()
         if not row["filename"]:
             yield LeftOut(path, origin, "no file is named")
-        elif row["modality"].upper() == "CT" or view in ("AXIAL", "CORONAL", "SAGITTAL"):
+        elif row["modality"].upper() == "CT" or row["view"].upper() in ("AXIAL", "CORONAL", "SAGITTAL"):
             yield LeftOut(path, origin, "CT, not a radiograph")
-        elif view in ("L", "LATERAL", "LL"):
-            yield LeftOut(path, origin, "lateral view")
-        elif view not in FRONTAL:
-            yield LeftOut(path, origin, f"view {text(row['view'])}" if view else "view not stated")
+        elif problem := view_problem(row["view"], policy):
+            yield LeftOut(path, origin, problem)
         elif (label := _label(row["finding"])) is None:
             yield LeftOut(path, origin, "finding not filled in")
         elif not row["patientid"]:
@@ -54,7 +63,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
                 _source(row["url"], row["doi"]),
                 f"cohen_{text(row['patientid'])}",
                 origin,
-                view=view,
+                **known_view(row["view"], policy),
                 sex=sex(row["sex"]),
                 age=age(row["age"]),
                 licence=text(row["license"]) or "unknown",

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.prepare.layouts.bimcv import LICENCE as BIMCV
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, lines, one_file, text
 from datasets.prepare.layouts.rsna import LICENCE as RSNA
@@ -19,8 +20,8 @@ LICENCES = {"rsna": RSNA, "bimcv": BIMCV, "fig1": "none stated (for research pur
 ABDOMEN = re.compile(r"ABD(OMEN|_)", re.IGNORECASE)  # of Stony Brook, whose file names hold the examination
 
 
-def read(src: Path) -> Iterator[Film | LeftOut]:
-    """The films of all lists; the list that a film is on becomes `original_split`."""
+def read(src: Path, _: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
+    """The films of all lists, which state no view; the list that a film is on becomes `original_split`."""
     lists = {
         folder: file
         for folder in SPLITS

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from datasets.cohort.csv_table import MAX_BYTES, read_csv
+from datasets.film.policy import DicomPolicy
+from datasets.film.words import says_nothing, view_of
 
 LONGEST = 200  # characters of a text that is taken over
-FRONTAL = frozenset(["PA", "AP", "AP SUPINE", "AP ERECT", "AP SEMI ERECT", "FRONTAL"])
 SEXES = {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F", "W": "F"}
 OLDEST = 120  # years
 
@@ -36,6 +37,7 @@ class Film(NamedTuple):
         location: place or hospital in words, finer than `source` but rarely known.
         url: the page that the film comes from.
         sidecar: a JSON file with the DICOM attributes of raw greys, by which the film is to be written anew.
+        not_understood: a text of the view or the body part that no word fits, after its tag: "view W STD".
     """
 
     file: str
@@ -53,6 +55,7 @@ class Film(NamedTuple):
     location: str = ""
     url: str = ""
     sidecar: str = ""
+    not_understood: str = ""
 
 
 class LeftOut(NamedTuple):
@@ -125,6 +128,21 @@ def text(value: str) -> str:
 def no_formula(value: str) -> str:
     """The same text, after an apostrophe where a spreadsheet would take it for a formula."""
     return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+
+
+def view_problem(said: str, policy: DicomPolicy) -> str:
+    """Why a film of this view is left out; empty where the view is admitted, or isn't stated, or isn't understood."""
+    view = view_of(said, policy.view_words) or "UNKNOWN"
+    if view in policy.views:
+        return ""
+    return "lateral view" if view in ("LATERAL", "DECUBITUS") else f"view {text(said)}" if said else "view not stated"
+
+
+def known_view(said: str, policy: DicomPolicy) -> dict[str, str]:
+    """The fields of a `Film` that tell its view: the data set's own word, or that it isn't understood."""
+    if view_of(said, policy.view_words) is not None:
+        return {"view": text(said).upper()}
+    return {} if says_nothing(said) else {"not_understood": f"view {text(said)}"}
 
 
 def sex(value: str) -> str:

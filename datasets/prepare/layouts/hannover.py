@@ -7,21 +7,20 @@ Commons Attribution 3.0 Unported".
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.prepare.layouts.film import Film, LeftOut, age, records, sex, table, text
+from datasets.film.policy import DEFAULT, DicomPolicy
+from datasets.prepare.layouts.film import Film, LeftOut, age, known_view, records, sex, table, text, view_problem
 
 
-def read(src: Path) -> Iterator[Film | LeftOut]:
+def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
     """The films of the repository, all of patients with COVID-19."""
     for line, row in records(table(src / "data.csv", ("patient_id", "image_id", "projection"))):
-        path, origin, view = f"png/{row['image_id']}.png", f"data.csv line {line}", row["projection"].upper()
+        path, origin, view = f"png/{row['image_id']}.png", f"data.csv line {line}", row["projection"]
         if not row["image_id"]:
             yield LeftOut("", origin, "no file is named")
         elif row["modality"].upper() == "CT":
             yield LeftOut(path, origin, "CT, not a radiograph")
-        elif view.startswith("L"):
-            yield LeftOut(path, origin, "lateral view")
-        elif view not in ("AP", "PA"):
-            yield LeftOut(path, origin, f"view {text(view)}" if view else "view not stated")
+        elif problem := view_problem(view, policy):
+            yield LeftOut(path, origin, problem)
         elif not row["patient_id"]:
             yield LeftOut(path, origin, "no patient is named")
         else:
@@ -31,7 +30,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
                 "hannover",
                 f"hannover_{text(row['patient_id'])}",
                 origin,
-                view=view,
+                **known_view(view, policy),
                 sex=sex(row["sex"]),
                 age=age(row["age"]),
                 licence="CC BY 3.0",

@@ -4,14 +4,17 @@ from pathlib import Path
 
 from datasets.covid import resolved
 from datasets.film.dicom import read_header
+from datasets.film.policy import DicomPolicy
 from datasets.film.radiograph import RadiographError
-from datasets.prepare.layouts.film import text
+from datasets.prepare.layouts.film import text, view_problem
 
-NOTHING = dict.fromkeys(("view", "sex", "age", "manufacturer", "patient", "body"), "")
+NOTHING = dict.fromkeys(("view", "sex", "age", "manufacturer", "patient", "body", "not_understood"), "")
 
 
-def header(src: Path, name: str) -> dict[str, str]:
-    """View, sex, age, manufacturer, patient and body part; empty where unknown, and where the file can't be read here.
+def header(src: Path, name: str, policy: DicomPolicy) -> dict[str, str]:
+    """View, sex, age, manufacturer, patient, body part and texts that aren't understood.
+
+    Empty where unknown, and where the file can't be read here.
 
     Why it can't be read is told when it is placed or decoded; a name that leaves the folder is not opened.
     """
@@ -19,22 +22,27 @@ def header(src: Path, name: str) -> dict[str, str]:
     if file is None or not file.is_relative_to(src.resolve()):
         return NOTHING
     try:
-        facts, patient = read_header(file)
+        facts, patient = read_header(file, policy)
     except RadiographError:
         return NOTHING
     view = str(facts["view_position"])
     return {
-        "view": "" if view in ("UNKNOWN", "OTHER") else view,
+        "view": "" if view == "UNKNOWN" else view,
         "sex": str(facts["sex"] or "").replace("O", ""),
         "age": str(facts["age_band"] or ""),
         "manufacturer": text(str(facts["manufacturer"] or "")),
         "patient": text(patient),
         "body": str(facts["body_part"]),
+        "not_understood": "; ".join(
+            f"{tag} {text(str(facts[name]))}"
+            for tag, name in (("view", "view_text"), ("body part", "body_part_text"))
+            if facts[name]
+        ),
     }
 
 
-def view_problem(facts: dict[str, str]) -> str:
-    """Why a film of this header is none from the front of a chest; empty where nothing says so."""
-    if facts["body"] == "OTHER":
+def header_problem(facts: dict[str, str], policy: DicomPolicy) -> str:
+    """Why a film of this header isn't admitted; empty where nothing says so."""
+    if facts["body"] and facts["body"] not in policy.body_parts:
         return "another part of the body"
-    return {"LATERAL": "lateral view", "DECUBITUS": "lateral view"}.get(facts["view"], "")
+    return view_problem(facts["view"], policy)

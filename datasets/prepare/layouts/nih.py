@@ -7,6 +7,7 @@ use, with a link to the download, the citation and the NIH Clinical Center named
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.prepare.layouts import film
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, text
 
@@ -14,7 +15,7 @@ LICENCE = "NIH Clinical Center: no restrictions on use; link, citation and ackno
 SPLITS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 
 
-def read(src: Path) -> Iterator[Film | LeftOut]:
+def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
     """The films, all frontal: No Finding is normal, any mention of Pneumonia pneumonia, all else other."""
     file = film.one_file(src, "Data_Entry_2017*.csv", "labels/Data_Entry_2017*.csv")
     if file is None:
@@ -39,8 +40,8 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
             yield LeftOut(place, origin, "no patient is named")
         elif not finding:
             yield LeftOut(place, origin, "finding not filled in")
-        elif view.upper() not in ("PA", "AP"):
-            yield LeftOut(place, origin, f"view {text(view)}" if view else "view not stated")
+        elif problem := film.view_problem(view, policy):
+            yield LeftOut(place, origin, problem)
         else:
             findings = finding.split("|")
             label = "normal" if findings == ["No Finding"] else "pneumonia" if "Pneumonia" in findings else "other"
@@ -50,7 +51,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
                 "nih",
                 f"nih_{text(patient.lstrip('0'))}",
                 origin,
-                view=view.upper(),
+                **film.known_view(view, policy),
                 sex=film.sex(row["Patient Gender"] or row["Patient Sex"]),
                 age=film.age(row["Patient Age"]),
                 licence=LICENCE,

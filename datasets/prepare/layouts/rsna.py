@@ -13,14 +13,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, by_name, content, one_file, table, text
-from datasets.prepare.layouts.header import header, view_problem
+from datasets.prepare.layouts.header import header, header_problem
 
 LICENCE = "RSNA: academic, commercial and non-commercial use with attribution"
 LABELS = {"Normal": "normal", "Lung Opacity": "pneumonia", "No Lung Opacity / Not Normal": "other"}
 
 
-def read(src: Path) -> Iterator[Film | LeftOut]:
+def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
     """The films of the training set, whose classes are public: one for each patientId, however many boxes it has."""
     classes = src / "stage_2_detailed_class_info.csv"
     boxes, rows = (
@@ -45,7 +46,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
             yield LeftOut(place, origin, f"class {text(finding)}")
         elif (finding == "Lung Opacity") != (target.get(image, "") == "1"):
             yield LeftOut(place, origin, "its class and its boxes contradict each other")
-        elif problem := view_problem(facts := header(src, place)):
+        elif problem := header_problem(facts := header(src, place, policy), policy):
             yield LeftOut(place, origin, problem)
         else:
             yield Film(
@@ -55,6 +56,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
                 patients.get(image, f"rsna_{text(image)}"),
                 origin,
                 view=facts["view"],
+                not_understood=facts["not_understood"],
                 sex=facts["sex"],
                 age=facts["age"],
                 licence=LICENCE,

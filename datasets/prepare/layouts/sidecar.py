@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from datasets.film.facts import code, first
-from datasets.film.grey_arithmetic import looked_up
+from datasets.film.grey_arithmetic import counted, looked_up, robust_scale
 from datasets.film.greys import modality_values, voi_values
+from datasets.film.picture import is_collapsed
 from datasets.film.radiograph import RadiographError
 from datasets.film.read import read_radiograph
 
@@ -78,6 +79,8 @@ class Sidecar:
 def rendered(film: Path, sidecar: Path) -> np.ndarray:
     """The film as 8-bit greys, bone bright: rescaled, then by VOI LUT or window, else over the range of its stored bits.
 
+    Where that leaves no picture, over the range that its greys have.
+
     RadiographError if either file can't be read, or they don't belong together.
     """
     tags, radiograph = Sidecar.read(sidecar), read_radiograph(film)
@@ -87,18 +90,20 @@ def rendered(film: Path, sidecar: Path) -> np.ndarray:
     bits = int(first(tags.get("BitsStored")) or file_bits)
     if radiograph.facts["colour"] or not 1 <= bits <= file_bits:
         raise RadiographError("its greys are not those that its JSON file describes")
-    stored = np.arange(2**file_bits)
-    try:
-        values, _ = modality_values(tags, stored, little_endian=True)
-        greys, how = voi_values(tags, values, "lut", little_endian=True)
-    except (ValueError, TypeError, OverflowError):
-        raise RadiographError("its JSON file holds a lookup table that is none") from None
-    if how == "none":
+    stored = np.arange(2**file_bits, dtype=np.float64)
+    cells = np.rint(radiograph.pixels * (2**file_bits - 1)).astype(np.uint16)
+    counts = counted(cells, len(stored))
+    values = modality_values(tags, stored, little_endian=True).values
+    voi = voi_values(tags, values, counts, "lut", little_endian=True)
+    greys = voi.values
+    if voi.how == "none":
         low, high = sorted((float(values[0]), float(values[2**bits - 1])))
         greys = (values - low) / (high - low)
+        if is_collapsed(greys, counts):  # fewer bits are used than stated
+            greys = robust_scale(values, counts)
     greys = np.clip(greys, 0, 1)
     picture = np.rint(255 * (1 - greys if tags.polarity == "MONOCHROME1" else greys)).astype(np.uint8)
-    return looked_up(picture, np.rint(radiograph.pixels * (2**file_bits - 1)).astype(np.uint16))
+    return looked_up(picture, cells)
 
 
 def _is_number(value: float | str) -> bool:

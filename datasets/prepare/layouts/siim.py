@@ -11,14 +11,15 @@ rules of the competition hold, which could not be read here: unknown.
 from collections.abc import Iterator
 from pathlib import Path
 
+from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, by_name, table, text
-from datasets.prepare.layouts.header import header, view_problem
+from datasets.prepare.layouts.header import header, header_problem
 
 READINGS = ("Negative for Pneumonia", "Typical Appearance", "Indeterminate Appearance", "Atypical Appearance")
 LABELS = {"Negative for Pneumonia": "normal", "Typical Appearance": "covid"}
 
 
-def read(src: Path) -> Iterator[Film | LeftOut]:
+def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
     """The images of the training set; those of the test set have no public label."""
     images = src / "train_image_level.csv"
     readings, rows = _readings(src / "train_study_level.csv"), table(images, ("id", "StudyInstanceUID"))
@@ -35,7 +36,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
             yield LeftOut(place, origin, "its study has several readings" if found else "its study has no reading")
         elif found[0] not in LABELS:
             yield LeftOut(place, origin, f"{found[0].lower()}: may or may not be COVID-19")
-        elif problem := view_problem(facts := header(src, place)):
+        elif problem := header_problem(facts := header(src, place, policy), policy):
             yield LeftOut(place, origin, problem)
         else:
             yield Film(
@@ -45,6 +46,7 @@ def read(src: Path) -> Iterator[Film | LeftOut]:
                 f"siim_{facts['patient'] or text(study)}",
                 origin,
                 view=facts["view"],
+                not_understood=facts["not_understood"],
                 sex=facts["sex"],
                 age=facts["age"],
                 finding=found[0],

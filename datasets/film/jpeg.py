@@ -1,0 +1,27 @@
+"""8-bit JPEG by libjpeg-turbo, which goes on after a gap and only warns: here the warning is heard. Free of pydicom."""
+
+import re
+
+import numpy as np
+import simplejpeg
+
+_GUESSED = re.compile("Corrupt JPEG data|Premature end of JPEG file")
+
+
+def decoded(content: bytes, colourspace: str) -> tuple[np.ndarray, bool]:
+    """The pixels of a JPEG, and whether the decoder guessed a part of them.
+
+    Args:
+        colourspace: GRAY or RGB.
+
+    Returns:
+        uint8, rows x columns x samples.
+
+    Raises:
+        ValueError: there are no pixels to be had.
+    """
+    try:
+        return simplejpeg.decode_jpeg(content, colourspace, strict=True), False
+    except ValueError as warning:
+        guessed = bool(_GUESSED.search(str(warning)))
+    return simplejpeg.decode_jpeg(content, colourspace, strict=False), guessed
