@@ -33,14 +33,14 @@ SPLIT_NAMES = {str(split): str(split) for split in Split} | {"val": "validation"
 
 
 class FilmFolder:
-    """Films by position, read from files below one folder; DICOM films as the policy says."""
+    """Films by position, read from files below one folder; DICOM films as the policy says, masks though they are binary."""
 
-    def __init__(self, root: Path, paths: Sequence[str], policy: DicomPolicy = DEFAULT) -> None:
-        self.root, self.paths, self.policy = root, list(paths), policy
+    def __init__(self, root: Path, paths: Sequence[str], policy: DicomPolicy = DEFAULT, *, masks: bool = False) -> None:
+        self.root, self.paths, self.policy, self.masks = root, list(paths), policy, masks
 
     def read(self, position: int) -> Radiograph:
         """Decode one film; raises RadiographError with the reason."""
-        return read_radiograph(self.root / self.paths[position], policy=self.policy)
+        return read_radiograph(self.root / self.paths[position], policy=self.policy, may_be_empty=self.masks)
 
     def fingerprint(self, position: int) -> str:
         """Path, size, time of last change, and how a DICOM file is read."""

@@ -33,11 +33,16 @@ TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 258, 262
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None) -> Radiograph:
+def read_radiograph(
+    source: Path | bytes, *, policy: "DicomPolicy | None" = None, may_be_empty: bool = False
+) -> Radiograph:
     """Read one film of any supported format, told apart by content and not by the name of the file.
 
     Colour is reduced to luminance (ITU-R BT.601), transparent parts are black. Which films are admitted is of DICOM alone,
     damaged ones of all formats.
+
+    Args:
+        may_be_empty: a PNG, JPEG or TIFF of next to no different greys is read too, as a mask of the lungs is one.
 
     Raises:
         RadiographError: not a film, broken, too large, or not admitted. The message holds no path, for a path may hold
@@ -47,7 +52,8 @@ def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None
     # DICM first: the 128 bytes before it are free, and some files put a TIFF header there to be both.
     image_format = next((name for magic, name in FORMATS.items() if data.startswith(magic)), None)
     if image_format is not None and data[128:132] != b"DICM":
-        return _read_image(data, image_format, accept_damaged=policy is not None and policy.accept_damaged)
+        accept_damaged = policy is not None and policy.accept_damaged
+        return _read_image(data, image_format, accept_damaged, may_be_empty)
 
     # Imported here, so that a cohort of PNG files never pays for importing pydicom and its codecs.
     from datasets.film.dicom import read_dicom
@@ -61,7 +67,7 @@ def read_radiograph(source: Path | bytes, *, policy: "DicomPolicy | None" = None
     raise RadiographError("the content is no DICOM, PNG, JPEG or TIFF film", reason="not a film")
 
 
-def _read_image(data: bytes, image_format: str, accept_damaged: bool) -> Radiograph:
+def _read_image(data: bytes, image_format: str, accept_damaged: bool, may_be_empty: bool) -> Radiograph:
     """A PNG, JPEG or TIFF film.
 
     EXIF orientation is not applied: detectors and exports don't write it, the labels of public cohorts belong to the
@@ -86,7 +92,7 @@ def _read_image(data: bytes, image_format: str, accept_damaged: bool) -> Radiogr
         if damaged and not accept_damaged:
             raise RadiographError(f"a part of the {image_format} is missing: copy or export it again", reason="damaged")
         sample = np.rint(65535 * sampled(pixels)).astype(np.uint16)
-        if not is_picture(np.bincount(sample.ravel())):
+        if not may_be_empty and not is_picture(np.bincount(sample.ravel())):
             raise RadiographError("the film is empty: its pixels have next to no different greys", reason="no picture")
         facts = {
             "format": image_format,

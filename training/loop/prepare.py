@@ -7,7 +7,7 @@ from datasets.cohort.films import Cohort
 from datasets.sample import Split
 from models.classifier import require_model
 from training.loop.resume import digest
-from training.loop.tables import show_cohort, show_notices
+from training.loop.tables import show_cohort, show_notes, show_notices
 from training.loop.trackers import require_tracker
 from training.parallel.device import TrainingError, choose_device
 from training.parallel.ranks import any_rank, broadcast, first_goes_first, ranks
@@ -23,7 +23,9 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     with first_goes_first():  # a cache on disk is filled once
+        known = len(cohort.notes)
         cohort = cohort.cached(config.cache, config.output / ".cache")
+    show_notes(console, cohort, cohort.notes[known:])  # what only the decoded films tell
     if ranks() > 1 and any_rank(broadcast(digest(cohort)) != digest(cohort))[0]:
         raise TrainingError(
             "the processes read other films than the first: --data-dir must hold the same for all of them"

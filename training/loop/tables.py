@@ -1,6 +1,7 @@
 """What a training prints: notices, the cohort, what its sources and labels allow, and the results."""
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +17,12 @@ from training.run.report import HEADLINE, RunResult, difference
 def show_notices(console: Console, cohort: Cohort) -> None:
     """Print what must be said before anything else: research use, synthetic films, what the data lacks."""
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
-    for note in cohort.notes:
+    show_notes(console, cohort, cohort.notes)
+
+
+def show_notes(console: Console, cohort: Cohort, notes: Sequence[str]) -> None:
+    """Print some of a cohort's notes."""
+    for note in notes:
         style = "bold black on yellow" if cohort.info.synthetic else "yellow"
         console.print(f" {note} ", style=style, markup=False)
 

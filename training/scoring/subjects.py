@@ -178,7 +178,7 @@ def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
             raise EvaluationError(f"line {row + 2} of metadata.csv: its mask is no name of a file")
         if not place.is_relative_to(root.resolve()):
             raise EvaluationError(f"line {row + 2} of metadata.csv: the mask {path} leaves the folder")
-    return FilmFolder(root, table["mask"].tolist())
+    return FilmFolder(root, table["mask"].tolist(), masks=True)
 
 
 def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
