@@ -3,7 +3,10 @@
 import argparse
 import dataclasses
 import json
+import random
+import re
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -33,6 +36,10 @@ from training.sweep.summary import Outcome, as_frame, show, summarise
 SCHEMA_VERSION = 1
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Seconds between signs of life of a running trial, and after which one without them is given to somebody else.
+ATTEMPTS, PAUSE = 12, 0.5  # to open a database that another process is making; half a minute in all
+DISTURBED = re.compile(
+    r"already exists|UNIQUE constraint|[Dd]uplicate|locked|no such table|alembic_version|version_info"
+)
 HEARTBEAT, GRACE = 10, 30
 # Trials that run to their end before any is pruned.
 UNPRUNED = 5
@@ -171,22 +178,35 @@ class Sweep:
 
 
 def open_study(name: str, storage: str, objectives: list[str], epochs: int) -> optuna.Study:
-    """The study of that name in the storage, made where there is none; a trial whose process died is tried again."""
+    """The study of that name in the storage, made where there is none; a trial whose process died is tried again.
+
+    Optuna's tables are made by whoever comes first, and two that come at once disturb each other: the one that loses waits a
+    little and joins the study.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the signs of life
-        try:
-            again = RetryHeartbeatStaleTrialCallback()
-            database = RDBStorage(
-                storage, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=again
-            )
-            directions = [DIRECTIONS[objective] for objective in objectives]
-            pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=max(2, epochs // 4))
-            return optuna.create_study(
-                storage=database, pruner=pruner, study_name=name, directions=directions, load_if_exists=True
-            )
-        except Exception as error:  # SQLAlchemy's and every driver's own; the address may hold a password
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            raise ValueError(f"--storage: the study's database can't be opened ({reason})") from None
+        for attempt in range(ATTEMPTS):
+            try:
+                return _open_study(name, storage, objectives, epochs)
+            except Exception as error:  # SQLAlchemy's and every driver's own; the address may hold a password
+                if attempt + 1 < ATTEMPTS and DISTURBED.search(str(error)):
+                    time.sleep(PAUSE * (attempt + random.random()))
+                    continue
+                reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+                raise ValueError(f"--storage: the study's database can't be opened ({reason})") from None
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _open_study(name: str, storage: str, objectives: list[str], epochs: int) -> optuna.Study:
+    again = RetryHeartbeatStaleTrialCallback()
+    database = RDBStorage(
+        storage, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=again
+    )
+    directions = [DIRECTIONS[objective] for objective in objectives]
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=max(2, epochs // 4))
+    return optuna.create_study(
+        storage=database, pruner=pruner, study_name=name, directions=directions, load_if_exists=True
+    )
 
 
 def sampler(seed: int, number: int) -> optuna.samplers.BaseSampler:

@@ -248,3 +248,34 @@ def test_draws_depend_on_seed_and_trial_alone() -> None:
 
 def test_objectives_are_of_validation() -> None:
     assert DIRECTIONS["leak"] == DIRECTIONS["ce"] == "minimize" and DIRECTIONS["accuracy"] == "maximize"
+
+
+@pytest.mark.parametrize(
+    ("message", "joins"),
+    [
+        ("(sqlite3.OperationalError) table studies already exists", True),
+        ("(sqlite3.IntegrityError) UNIQUE constraint failed: alembic_version.version_num", True),
+        ("(sqlite3.OperationalError) database is locked", True),
+        ("Could not parse SQLAlchemy URL from string", False),
+    ],
+)
+def test_who_loses_the_race_for_a_new_database_joins(
+    message: str, joins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, pauses, storage = [], [], sweep.RDBStorage
+
+    def disturbed(*arguments: Any, **options: Any) -> Any:
+        made.append(arguments)
+        if len(made) < 3:
+            raise RuntimeError(message)
+        return storage(*arguments, **options)
+
+    monkeypatch.setattr(study, "RDBStorage", disturbed)
+    monkeypatch.setattr(sweep.time, "sleep", pauses.append)
+    if joins:
+        opened = sweep.open_study("s", f"sqlite:///{tmp_path}/study.db", ["auroc"], 3)
+        assert opened.study_name == "s" and len(pauses) == 2
+    else:
+        with pytest.raises(ValueError, match="can't be opened"):
+            sweep.open_study("s", f"sqlite:///{tmp_path}/study.db", ["auroc"], 3)
+        assert not pauses
