@@ -270,7 +270,7 @@ def test_who_loses_the_race_for_a_new_database_joins(
             raise RuntimeError(message)
         return storage(*arguments, **options)
 
-    monkeypatch.setattr(study, "RDBStorage", disturbed)
+    monkeypatch.setattr(sweep, "RDBStorage", disturbed)
     monkeypatch.setattr(sweep.time, "sleep", pauses.append)
     if joins:
         opened = sweep.open_study("s", f"sqlite:///{tmp_path}/study.db", ["auroc"], 3)
