@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,6 +20,8 @@ from training.bias.report.page import write_page
 from training.bias.report.plain import plain
 from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, BiasReport, Check
 from training.bias.report.verdict import headline
+
+pytestmark = pytest.mark.usefixtures("one_refit")
 
 NAMES = np.array(["not covid", "covid"], dtype=object)
 
@@ -65,14 +66,6 @@ def about() -> dict[str, object]:
 
 def report(*runs: Evidence, by: tuple[str, ...] = ()) -> BiasReport:
     return audit(runs, about(), by, resamples=200, permutations=2000)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_refit() -> Iterator[None]:
-    """A refit of each probe under the null: enough for all but its p, and seconds in place of a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audits, "REFITS", {"linear": 1, "mlp": 1})
-        yield
 
 
 @pytest.fixture(scope="module")
