@@ -1,8 +1,11 @@
 """What holds for every test: shapes are checked where tensors cross a function, and torch computes on one thread."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; also for the programs that tests start
+
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
@@ -14,9 +17,30 @@ install_import_hook(
 torch.set_num_threads(1)  # tensors are small here: threads would only wait for each other
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What the imports make lives to the end: the garbage collector need not go through it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests and those in a browser start processes: `-m "not process"` leaves them out too."""
+    """Slow tests, the gate's and those in a browser count as `process`: `-m "not process"` leaves them out too."""
     for item in items:
-        if item.get_closest_marker("slow") or item.get_closest_marker("browser"):
+        if any(item.get_closest_marker(name) for name in ("slow", "gate", "browser")):
             item.add_marker("process")
+
+
+@pytest.fixture(scope="module")
+def one_refit() -> Iterator[None]:
+    """An audit refits each probe once under the null: enough for all but its p, and seconds in place of a minute."""
+    from training.bias.report import audit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "REFITS", {"linear": 1, "mlp": 1})
+        yield

@@ -46,13 +46,16 @@ def folder_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Digits in Pillow's own font at random places, in MNIST's files."""
     folder, rng = tmp_path_factory.mktemp("digits"), np.random.default_rng(0)
+    glyphs = []
+    for label in range(10):
+        page = Image.new("L", (28, 28))
+        ImageDraw.Draw(page).text((0, 0), str(label), fill=255, font_size=16)
+        glyphs.append(np.asarray(page))
     for prefix, count in (("train", 1600), ("t10k", 1200)):
         labels = np.arange(count, dtype=np.uint8) % 10
         images = np.zeros((count, 28, 28), np.uint8)
-        for number, label in enumerate(labels):
-            page = Image.new("L", (28, 28))
-            ImageDraw.Draw(page).text(tuple(rng.integers(3, 12, 2)), str(label), fill=255, font_size=16)
-            images[number] = page
+        for image, label, (right, down) in zip(images, labels, rng.integers(3, 12, (count, 2)), strict=True):
+            image[down:, right:] = glyphs[label][: 28 - down, : 28 - right]
         write_idx(folder / f"{prefix}-images-idx3-ubyte", images)
         write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
     return folder

@@ -54,13 +54,14 @@ def fuzz() -> Fuzz:
     return Fuzz(300, seed=0, time_limit=60, memory=1200)
 
 
-@pytest.mark.trains
+@pytest.mark.process
 def test_promises_are_kept(fuzz: Fuzz) -> None:
     assert list(fuzz.broken()) == []
     assert len(fuzz.rows) == 300
     assert "\n".join(fuzz.summary())
 
 
+@pytest.mark.process
 def test_damage_reaches_every_stage(fuzz: Fuzz) -> None:
     """Else the promises would be cheap."""
     reasons = Counter(outcome.reason or outcome.status for _, _, outcome in fuzz.outcomes)
@@ -71,6 +72,7 @@ def test_damage_reaches_every_stage(fuzz: Fuzz) -> None:
         assert part in messages, part
 
 
+@pytest.mark.process
 def test_broken_promises_are_told(fuzz: Fuzz) -> None:
     """The check itself, on rows that were never made."""
     good = fuzz.rows[0]

@@ -36,6 +36,7 @@ def test_a_hundred_cohorts_are_covered_about_as_promised() -> None:
         assert 88 <= held <= 100, name
 
 
+@pytest.mark.trains
 def test_films_of_a_patient_taken_for_independent_would_under_cover(monkeypatch: pytest.MonkeyPatch) -> None:
     def by_film(rng: np.random.Generator, patients: int):
         films = simulate_cohort(rng, patients, within_patient=0.95)

@@ -15,17 +15,20 @@ from training.export.facts import ExportError
 from training.export.onnx_model import export_onnx
 from training.scoring.predict import Predictor
 
-OPTIONS: list[dict[str, Any]] = [
-    {"centred": True, "unit_norm": True, "logit_scale": 10.0},
-    {"name": "test_vit", "size": 64, "channels": 3},
-    {"name": "simple_convnet", "channels": 3},
-]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "centred": {"centred": True, "unit_norm": True, "logit_scale": 10.0},
+    "vit": {"name": "test_vit", "size": 64, "channels": 3},
+    "own": {"name": "simple_convnet", "channels": 3},
+}
 
 
-@pytest.fixture(scope="module", params=OPTIONS, ids=["centred", "vit", "own"])
+# A few seconds for each to be traced: the quick run takes one.
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.trains) for name in ("centred", "vit")] + ["own"]
+)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Path]:
     file = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    checkpoint = small_checkpoint(**request.param)
+    checkpoint = small_checkpoint(**OPTIONS[request.param])
     assert export_onnx(checkpoint, "a-run", file) < 1e-4
     return Predictor(checkpoint), file
 

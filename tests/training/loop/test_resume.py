@@ -46,6 +46,15 @@ def cohort() -> Cohort:
     return prepare(parse(SMALL), Console(quiet=True))
 
 
+@pytest.fixture(scope="module")
+def whole(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """An undisturbed run, never written to by a test."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place := tmp_path_factory.mktemp("whole"))
+        (place / "key").write_text(bytes(range(32)).hex())
+        return run(cohort, str(place / "runs"))
+
+
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An output folder of its own, with a key."""
@@ -60,6 +69,12 @@ def run(cohort: Cohort, output: str, *flags: str) -> RunResult:
     result = obtain.obtain(config, lambda: cohort)
     assert not state_files(result.folder)
     return result
+
+
+@pytest.fixture
+def films_at_hand(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command draws no films of its own, which takes it longer than to train on them."""
+    monkeypatch.setattr(twin, "prepare", lambda *_: cohort)
 
 
 def told_to_stop(monkeypatch: pytest.MonkeyPatch, where: str, call: int, number: int = signal.SIGTERM) -> None:
@@ -103,7 +118,13 @@ def assert_same(whole: RunResult, cut: RunResult) -> None:
     assert reports[0]["selection"] == reports[1]["selection"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+# Nothing of its own, a counter, buffers of films and of groups, a network: outside the gate one method of each kind.
+SAMPLE = ("erm", "end", "lff", "group_dro", "lnl")
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.gate) for name in METHODS]
+)
 def test_every_method_goes_on_from_the_middle_of_an_epoch(
     method: str, cohort: Cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,8 +142,9 @@ def test_every_method_goes_on_from_the_middle_of_an_epoch(
     [("update", 1), ("update", 4), ("update", 5), ("update", 8), ("validate", 1), ("validate", 2), ("watch", 2),
      ("infer", 1), ("infer", 6), ("infer", 7), ("finish", 1), ("write_run", 1)],
 )  # fmt: skip
-def test_every_place_of_a_training(where: str, call: int, cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(cohort, "whole")
+def test_every_place_of_a_training(
+    where: str, call: int, cohort: Cohort, whole: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patched:
         told_to_stop(patched, where, call, signal.SIGINT)
         with pytest.raises(InterruptedTrainingError, match="SIGINT"):
@@ -156,14 +178,13 @@ def test_a_loss_scale_and_parts_of_batches_go_on(
     assert_same(whole, run(cohort, "cut", *flags))
 
 
-def test_a_loss_scale_makes_no_step_wait_for_the_device() -> None:
-    config = parse([*SMALL, "--amp", "--amp-dtype", "float16"])
-    optimiser = assemble(config, prepare(config, Console(quiet=True))).optimiser
+def test_a_loss_scale_makes_no_step_wait_for_the_device(cohort: Cohort) -> None:
+    optimiser = assemble(parse([*SMALL, "--amp", "--amp-dtype", "float16"]), cohort).optimiser
     assert optimiser._step_supports_amp_scaling  # type: ignore[attr-defined]
 
 
-def test_saving_changes_nothing(cohort: Cohort) -> None:
-    assert_same(run(cohort, "seldom"), run(cohort, "often", "--save-minutes", "0"))
+def test_saving_changes_nothing(cohort: Cohort, whole: RunResult) -> None:
+    assert_same(whole, run(cohort, "often", "--save-minutes", "0"))
 
 
 def test_what_is_finished_is_not_trained_again(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +194,7 @@ def test_what_is_finished_is_not_trained_again(cohort: Cohort, monkeypatch: pyte
     assert again.folder == whole.folder and again.metrics["test"]["accuracy"] == whole.metrics["test"]["accuracy"]
 
 
+@pytest.mark.usefixtures("films_at_hand")
 def test_the_command_line_takes_auto_a_folder_and_a_state(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,9 +223,10 @@ def test_the_command_line_takes_auto_a_folder_and_a_state(
         assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 
-def test_an_earlier_state_takes_the_place_of_later_ones(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_state_takes_the_place_of_later_ones(
+    cohort: Cohort, whole: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lest what is saved from there on goes, as older than they are."""
-    whole = run(cohort, "whole")
     config = parse([*SMALL, "--output", "cut", "--keep", "9"])
     for last, keep, place in ((7, 9, None), (2, 1, "resume-000000004.pt")):
         folder = next(Path("cut").glob("phantom-*"), Path())
@@ -234,6 +257,7 @@ def test_states_that_outlived_the_report_go(cohort: Cohort) -> None:
     assert run(cohort, "whole").folder == whole.folder  # which looks for states
 
 
+@pytest.mark.usefixtures("films_at_hand")
 @pytest.mark.parametrize("where", ["prepare", "assemble", "read_result"])
 def test_a_signal_outside_of_the_loop_has_the_same_code(
     where: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -249,6 +273,7 @@ def test_a_signal_outside_of_the_loop_has_the_same_code(
         assert stopped.value.code == 75 and f"stopped by {number.name} outside of the training itself" in said
 
 
+@pytest.mark.usefixtures("films_at_hand")
 def test_a_signal_that_comes_when_all_is_measured_is_not_lost(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,7 +51,7 @@ def test_each_field_gets_its_verdict(films: pd.DataFrame) -> None:
 
 
 def test_the_numbers_are_those_of_the_field_itself(films: pd.DataFrame) -> None:
-    row = field_risk(films, "covid", ["source"]).iloc[0]
+    row = field_risk(films, "covid", ["source"], resamples=100).iloc[0]
     table = pd.crosstab(films["source"], films["target"]).to_numpy()
     assert row["cramers_v"] == pytest.approx(association(table, method="cramer"))
     # With two values that every fold orders alike, only pairs within folds differ from the field as a score.
@@ -59,16 +59,16 @@ def test_the_numbers_are_those_of_the_field_itself(films: pd.DataFrame) -> None:
 
 
 def test_missing_is_a_value_of_its_own(films: pd.DataFrame) -> None:
-    row = field_risk(films, "covid", ["manufacturer"]).iloc[0]
+    row = field_risk(films, "covid", ["manufacturer"], resamples=100).iloc[0]
     assert row["missing"] == pytest.approx(films["manufacturer"].isna().mean())
     assert row["values"] == 2 and row["auroc"] > 0.9 and "not recorded" in row["sentence"]
     empty = films.assign(manufacturer=films["manufacturer"].fillna(""))
-    pd.testing.assert_series_equal(field_risk(empty, "covid", ["manufacturer"]).iloc[0], row)
+    pd.testing.assert_series_equal(field_risk(empty, "covid", ["manufacturer"], resamples=100).iloc[0], row)
 
 
 @pytest.mark.trains
 def test_a_constant_or_unrelated_field_does_not_fall_below_a_half(films: pd.DataFrame) -> None:
-    row = field_risk(films, "covid", ["nothing"]).iloc[0]
+    row = field_risk(films, "covid", ["nothing"], resamples=100).iloc[0]
     assert (row["auroc"], row["low"], row["high"]) == (0.5, 0.5, 0.5) and math.isnan(row["cramers_v"])
     found = []
     for seed in range(40):
@@ -78,7 +78,7 @@ def test_a_constant_or_unrelated_field_does_not_fall_below_a_half(films: pd.Data
 
 
 def test_a_value_for_each_patient_is_no_prediction(films: pd.DataFrame) -> None:
-    row = field_risk(films.assign(name=films["patient"].astype(str)), "covid", ["name"]).iloc[0]
+    row = field_risk(films.assign(name=films["patient"].astype(str)), "covid", ["name"], resamples=100).iloc[0]
     assert (row["values"], row["auroc"], row["verdict"]) == (1, 0.5, "clean")
 
 
@@ -106,7 +106,9 @@ def test_few_patients_or_one_class_are_not_concluded_from(films: pd.DataFrame) -
 
 def test_films_without_a_target_are_left_out(films: pd.DataFrame) -> None:
     more = pd.concat([films, films.assign(target=None, source="elsewhere")], ignore_index=True)
-    pd.testing.assert_frame_equal(field_risk(more, "covid", ["source"]), field_risk(films, "covid", ["source"]))
+    pd.testing.assert_frame_equal(
+        field_risk(more, "covid", ["source"], resamples=100), field_risk(films, "covid", ["source"], resamples=100)
+    )
 
 
 def test_an_absent_field_names_the_columns_there_are(films: pd.DataFrame) -> None:

@@ -13,12 +13,15 @@ from training.bias.evidence import Evidence
 from training.bias.numbers.metrics import PredictionsError
 from training.bias.questions.fields import field_risk
 from training.bias.questions.shortcut_evidence import CUES
+from training.bias.report import audit as audits
 from training.bias.report.audit import audit
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.page import write_page
 from training.bias.report.plain import plain
 from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, BiasReport, Check
 from training.bias.report.verdict import headline
+
+pytestmark = pytest.mark.usefixtures("one_refit")
 
 NAMES = np.array(["not covid", "covid"], dtype=object)
 
@@ -66,7 +69,7 @@ def report(*runs: Evidence, by: tuple[str, ...] = ()) -> BiasReport:
 
 
 @pytest.fixture(scope="module")
-def biased_and_fair() -> BiasReport:
+def biased_and_fair(one_refit: None) -> BiasReport:
     return report(evidence(4.0, name="biased"), evidence(0.0, name="fair"))
 
 
@@ -75,14 +78,16 @@ def answers(found: BiasReport, name: str) -> dict[str, str]:
 
 
 @pytest.mark.trains
-def test_a_model_that_uses_the_source_is_told_from_one_that_does_not(biased_and_fair: BiasReport) -> None:
-    biased, fair = answers(biased_and_fair, "biased"), answers(biased_and_fair, "fair")
+def test_a_model_that_uses_the_source_is_told_from_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audits, "REFITS", {"linear": 39, "mlp": 3})  # p of the linear probe may be 0.025
+    found = report(evidence(4.0, name="biased"), evidence(0.0, name="fair"))
+    biased, fair = answers(found, "biased"), answers(found, "fair")
     for name in ("conflicting films", "shortcuts", "source in the features", "differences by source"):
         assert biased[name] == FOUND and fair[name] == NOT_FOUND, name
     assert biased["differences by sex"] == biased["unseen sources"] == NOT_FOUND
     assert biased["label from metadata alone"] == fair["label from metadata alone"] == FOUND
-    first = biased_and_fair.runs[0]
-    assert "uses the source" in first.headline and "No check found" in biased_and_fair.runs[1].headline
+    first, second = found.runs
+    assert "uses the source" in first.headline and "No check found" in second.headline
     named = next(check.evidence for check in first.checks if check.name == "shortcuts")
     assert "reads the corners" in named and "border" not in named
 
