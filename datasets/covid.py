@@ -7,6 +7,7 @@ film counts as its own patient), `split` (train, validation, test, external; it 
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -37,10 +38,19 @@ class FilmFolder:
 
     def __init__(self, root: Path, paths: Sequence[str], policy: DicomPolicy = DEFAULT, *, masks: bool = False) -> None:
         self.root, self.paths, self.policy, self.masks = root, list(paths), policy, masks
+        self._texts: Counter[str] = Counter()
 
     def read(self, position: int) -> Radiograph:
         """Decode one film; raises RadiographError with the reason."""
-        return read_radiograph(self.root / self.paths[position], policy=self.policy, may_be_empty=self.masks)
+        film = read_radiograph(self.root / self.paths[position], policy=self.policy, may_be_empty=self.masks)
+        for tag, name in (("view", "view_text"), ("body part", "body_part_text")):
+            if text := film.facts.get(name):
+                self._texts[f"{tag} {text}"] += 1
+        return film
+
+    def not_understood(self) -> dict[str, int]:
+        """Texts of the view and the body part that no word fits, by falling number of films."""
+        return dict(self._texts.most_common())
 
     def fingerprint(self, position: int) -> str:
         """Path, size, time of last change, and how a DICOM file is read."""

@@ -37,6 +37,9 @@ class FilmReader(Protocol):
     def fingerprint(self, position: int) -> str:
         """Text that changes when the film does; a disk cache knows the film by its hash."""
 
+    def not_understood(self) -> dict[str, int]:
+        """Texts of tags that no word fits, with their number, in the films read so far."""
+
 
 class FilmSubset:
     """Some of the films, addressed anew from 0."""
@@ -51,6 +54,10 @@ class FilmSubset:
     def fingerprint(self, position: int) -> str:
         """Text that changes when the film does."""
         return self.films.fingerprint(self.kept[position])
+
+    def not_understood(self) -> dict[str, int]:
+        """Of all films, also those that aren't kept."""
+        return self.films.not_understood()
 
 
 class Decoded(NamedTuple):

@@ -28,6 +28,7 @@ from datasets.sample import DatasetInfo, Sample, Split
 TRAINING = (Split.TRAIN, Split.VALIDATION)  # the splits that training can't do without
 STAND_INS = 20  # films tried in the place of one that can't be decoded
 REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
+MOST_TEXTS = 20  # in a note
 INVERSION_SAMPLE = 20_000  # films whose polarity is looked at
 
 
@@ -118,7 +119,20 @@ class Cohort:
             raise CohortError(str(error)) from None
         cohort = dataclasses.replace(self, images=decoded.images, places=decoded.places)
         cohort = cohort.without(decoded.unreadable) if decoded.unreadable else cohort
-        return dataclasses.replace(cohort, notes=(*cohort.notes, *cohort._inverted_notes()))
+        notes = (*self._text_notes(), *cohort._inverted_notes())
+        return dataclasses.replace(cohort, notes=(*cohort.notes, *notes))
+
+    def _text_notes(self) -> list[str]:
+        """Texts of tags that count as unknown because no word fits, in the films decoded here; nothing without any."""
+        texts = self.films.not_understood() if self.films is not None else {}
+        if not texts:
+            return []
+        listed = ", ".join(f"{text} ({count})" for text, count in list(texts.items())[:MOST_TEXTS])
+        more = f" and {len(texts) - MOST_TEXTS} more" if len(texts) > MOST_TEXTS else ""
+        return [
+            f"Admitted, but not understood: {listed}{more}. --view-is 'TEXT=PA' or --body-part-is 'TEXT=CHEST' says what "
+            f"one means."
+        ]
 
     def _inverted_notes(self) -> list[str]:
         """How many cached chest films look inverted, with their lines and sources; nothing where none does."""
@@ -268,7 +282,10 @@ class CohortSamples(Dataset[Sample]):
 def age_bands(age: pd.Series) -> pd.Series:
     """Decades of life ("40-49") of ages in years or in DICOM's form ("045Y"); empty where they can't be read."""
     text = age.astype(object).where(age.notna(), "").astype(str).str.strip().str.replace(r"\.\d+$", "", regex=True)
-    return text.where(~text.str.isdigit(), text + "Y").map(lambda value: age_band(value) or "")
+    years = text.where(~text.str.isdigit(), text + "Y").replace(
+        "0Y", "1M"
+    )  # a table's 0 is a baby, DICOM's 000Y nobody
+    return years.map(lambda value: age_band(value) or "")
 
 
 def whole_batch(batch: Any) -> Sample:

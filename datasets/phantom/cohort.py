@@ -24,6 +24,10 @@ class PhantomFilms:
         row, label, hospital = self.rows[position], self.labels[position], self.hospitals[position]
         return f"phantom {self.seed} {row} {label} {hospital} {FILM_SIZE}"
 
+    def not_understood(self) -> dict[str, int]:
+        """Nothing: drawn films have no tags."""
+        return {}
+
 
 def load_phantom(
     preprocessing: Preprocessing,

@@ -20,6 +20,7 @@ from datasets.cohort.augmentation import Augmentation
 from datasets.cohort.films import Cohort, CohortError, CohortSamples, Draw, age_bands, whole_batch
 from datasets.cohort.samplers import EpochSampler
 from datasets.covid import FilmFolder
+from datasets.film.grey_arithmetic import looks_inverted
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph, RadiographError
 from datasets.sample import DatasetInfo, Sample, Split
@@ -37,6 +38,7 @@ class Counted:
         self.reads: Counter[int] = Counter()
         self.versions = [0] * FILMS
         self.broken = broken
+        self.texts: dict[str, int] = {}
         self.lock = threading.Lock()
 
     def read(self, position: int) -> Radiograph:
@@ -49,6 +51,9 @@ class Counted:
 
     def fingerprint(self, position: int) -> str:
         return f"film {position} {self.versions[position]}"
+
+    def not_understood(self) -> dict[str, int]:
+        return self.texts
 
 
 def cohort(films: Any = None, preprocessing: Preprocessing = PREPROCESSING) -> Cohort:
@@ -374,7 +379,7 @@ def test_table_must_have_its_columns() -> None:
     ("age", "band"),
     [
         ("43", "40-49"), ("45.0", "40-49"), (" 61 ", "60-69"), ("045Y", "40-49"), ("6M", "0-9"), ("0", "0-9"),
-        ("90", "90+"), ("105", "90+"), ("", ""), ("-1", ""), ("forty", ""), (43, "40-49"), (43.0, "40-49"), (None, ""),
+        ("90", "90+"), ("105", "90+"), ("411", ""), ("000Y", ""), ("", ""), ("-1", ""), ("forty", ""), (43, "40-49"), (43.0, "40-49"), (None, ""),
     ],
 )  # fmt: skip
 def test_age_bands(age: str | float | None, band: str) -> None:
@@ -397,3 +402,31 @@ def test_films_that_do_not_fit_are_refused_before_one_is_decoded(
         cohort(films).cached(mode, tmp_path)
     assert not films.reads
     assert len(cohort(films).cached("none").samples()) == len(cohort().table)
+
+
+class Chests(Counted):
+    """Films with a bright mediastinum between dark lungs; every third is inverted."""
+
+    def read(self, position: int) -> Radiograph:
+        pixels = super().read(position).pixels * 0.1 + 0.3
+        pixels[:, 10:14] += 0.5
+        pixels[:2] = 0
+        return Radiograph(1 - pixels if position % 3 == 0 else pixels)
+
+
+@pytest.mark.parametrize("mode", ["memory", "disk"])
+def test_films_that_look_inverted_are_counted_with_lines_and_sources(mode: str, tmp_path: Path) -> None:
+    info = dataclasses.replace(INFO, name="covid")
+    plain = dataclasses.replace(cohort(Chests()), info=info).cached(mode, tmp_path)
+    (note,) = [note for note in plain.notes if "inverted" in note]
+    assert note.startswith("8 film(s) look inverted") and "lines 102, 105, 108" in note
+    assert "north 4" in note and "south 4" in note
+    films = [Chests().read(1).pixels, 1 - Chests().read(3).pixels]
+    assert not any(looks_inverted(pixels) for pixels in films)
+
+
+def test_texts_that_no_word_fits_are_listed() -> None:
+    films = Counted()
+    films.texts = {"view W STD": 7, "body part XYZ": 1}
+    (note,) = [note for note in cohort(films).cached("memory").notes if "understood" in note]
+    assert "view W STD (7), body part XYZ (1)" in note and "--view-is" in note
