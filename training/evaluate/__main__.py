@@ -30,6 +30,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     films.add_argument("--split", default="test,external", help="splits of the run's own films (default: %(default)s)")
     place = "RUN/audit, for several runs audits/ beside them; --dicom-dir needs it"
     add("--output", type=Path, metavar="DIR", help=f"where the results go (default: {place})")
+    known = "audit films of which it can't be told whether RUN was trained on them; for who knows that it was not"
+    add("--allow-training-films", action="store_true", help=known)
     add("--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable")
     add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
     add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
@@ -38,7 +40,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
     add("--seed", type=int, default=0, help="of all resampling (default: 0)")
     add("--device", default="auto", help="cuda, cpu or auto")
-    key = "key of the hashes (default: the nearest above OUTPUT, else a new one there)"
+    key = "key of the hashes (default: the nearest above OUTPUT, else that of the first RUN, else a new one)"
     add("--hash-key", type=Path, metavar="FILE", help=key)
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
