@@ -40,6 +40,8 @@ POSITIVE = Limits("must be above 0, and finite", without_low=True)
 SHARE = Limits("a share, from 0 to 1", high=1.0, without_high=False)
 SHARE_BELOW_1 = Limits("a share, from 0 to below 1", high=1.0)
 
+SEED = Limits("a whole number from 0 to 4294967295", high=2**32)  # what scikit-learn takes
+
 
 def at_least(smallest: int) -> Limits:
     """Counts from `smallest` on."""

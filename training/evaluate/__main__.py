@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from training.console.commandline import Parser, flag_name
+from training.console.commandline import SEED, Parser, flag_name
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -52,6 +52,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for name in ("resamples", "permutations"):
         if getattr(options, name) < 100:
             parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
+    if options.seed not in SEED:
+        parser.error(f"--seed {options.seed}: {SEED.words}")
     for name in ("workers", "time_limit", "shard_files"):
         if not getattr(options, name) >= 1:
             parser.error(f"{flag_name(name)} {getattr(options, name):g}: must be 1 or more")

@@ -6,6 +6,7 @@ from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort
 from datasets.sample import Split
 from models.classifier import require_model
+from training.loop.rehearsal import rehearse
 from training.loop.resume import digest
 from training.loop.tables import show_cohort, show_notices
 from training.loop.trackers import require_tracker
@@ -16,10 +17,11 @@ from training.run.films import cohort_of, preprocessing_of
 
 
 def prepare(config: TrainConfig, console: Console) -> Cohort:
-    """Load and check the films, say what they allow, and decode them, once model and device are known to exist."""
+    """Load and check the films, say what they allow, and decode them, once the settings work on blank films."""
     require_model(config.model)
     choose_device(config.device)
     require_tracker(config.tracker)
+    rehearse(config)
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     with first_goes_first():  # a cache on disk is filled once

@@ -13,6 +13,8 @@ from typing import Any
 from models.keywords import KeywordError, parse_keywords
 from training.console.commandline import (
     NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
     SHARE_BELOW_1,
     Limits,
     Parser,
@@ -28,6 +30,7 @@ from training.methods import METHODS
 AUTO = Path("auto")  # --resume auto
 # Places on this machine stay out of a checkpoint, which travels.
 LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights")
+SIZE = Limits("must be from 8 to 8192", low=8, high=8192, without_high=False)
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
 DATASETS = {
@@ -86,7 +89,7 @@ class TrainConfig:
         "as before, the run in --output that they began, or a new one",
         metavar="auto|PATH",
     )
-    seed: int = option(0, "initial weights, batch order, augmentation", limits=at_least(0))
+    seed: int = option(0, "initial weights, batch order, augmentation", limits=SEED)
 
     data_dir: Path | None = option(
         None,
@@ -100,7 +103,9 @@ class TrainConfig:
     )
     classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
-    split_seed: int = option(0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set")
+    split_seed: int = option(
+        0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set", limits=SEED
+    )
     separate_copies: bool = option(
         False, "keep near-copies of one film (by perceptual hash) in one split, whatever patient they are filed under"
     )
@@ -136,11 +141,11 @@ class TrainConfig:
         metavar="NAME=VALUE",
         words=True,
     )
-    img_size: int = option(224, "side of the square input, px", limits=at_least(8))
+    img_size: int = option(224, "side of the square input, px", limits=SIZE)
     in_chans: int = option(3, "input channels, 1 or 3")
     unit_norm: bool = option(False, "L2-normalise the bottleneck before the last layer")
     centred: bool = option(False, "batch-normalise the bottleneck first, so that cosines can be negative")
-    logit_scale: float = option(1.0, "factor on the logits; 10 helps a unit-norm bottleneck to fit")
+    logit_scale: float = option(1.0, "factor on the logits; 10 helps a unit-norm bottleneck to fit", limits=POSITIVE)
 
     epochs: int = option(10, "passes over the training films", limits=at_least(1))
     batch_size: int = option(64, "films per step", "-b", limits=at_least(2))
