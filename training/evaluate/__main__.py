@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from training.console.commandline import SEED, Parser, flag_name
+from training.console.commandline import SEED, WORKERS, Parser, flag_name
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -57,6 +57,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for name in ("workers", "time_limit", "shard_files"):
         if not getattr(options, name) >= 1:
             parser.error(f"{flag_name(name)} {getattr(options, name):g}: must be 1 or more")
+    if options.workers not in WORKERS:
+        parser.error(f"--workers {options.workers}: {WORKERS.words}")
     if options.junit and not options.fail_on:
         parser.error("--junit writes the outcome of --fail-on: give both")
     return options

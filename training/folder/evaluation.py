@@ -25,6 +25,7 @@ from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit, describe
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
+from training.console.commandline import too_many_workers
 from training.console.messages import ERRORS, RESEARCH_ONLY, progress_bar
 from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
@@ -57,6 +58,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
 
     Mistakes are raised with a sentence for the user.
     """
+    if said := too_many_workers(options.workers):
+        console.print(said, style="yellow", highlight=False, markup=False)
     subjects = load_subjects(options.runs, options.device)
     folder, output = open_folder(str(options.dicom_dir)), options.output
     check_options(options, subjects, folder)
@@ -102,6 +105,11 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
     if options.sr is not None or options.saliency is not None:
         write_patient_files(options, job, subjects, console)
+    if labels is not None and not surveyed.labelled:
+        raise EvaluationError(
+            f"--labels {options.labels}: none of its {len(labels.table)} lines goes with a scored film, so nothing can be "
+            "audited; a line names its film by sop_instance_uid, by file (its path below the folder) or by accession_number"
+        )
     if not surveyed.files["audited"].any():
         raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
     about = about_folder(options, subjects, surveyed)

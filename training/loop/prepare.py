@@ -4,8 +4,10 @@ from rich.console import Console
 
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort
+from datasets.cohort.pixel_checks import alike_films
 from datasets.sample import Split
 from models.classifier import require_model
+from training.console.commandline import too_many_workers
 from training.loop.rehearsal import rehearse
 from training.loop.resume import digest
 from training.loop.tables import show_cohort, show_notices
@@ -21,6 +23,8 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
     require_model(config.model)
     choose_device(config.device)
     require_tracker(config.tracker)
+    if said := too_many_workers(config.workers):
+        console.print(said, style="yellow", highlight=False, markup=False)
     rehearse(config)
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
@@ -30,6 +34,8 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
         raise TrainingError(
             "the processes read other films than the first: --data-dir must hold the same for all of them"
         )
+    for note in alike_films(cohort):
+        console.print(f" {note} ", style="yellow", highlight=False, markup=False)
     films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
     show_cohort(console, cohort, check)

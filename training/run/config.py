@@ -16,6 +16,7 @@ from training.console.commandline import (
     POSITIVE,
     SEED,
     SHARE_BELOW_1,
+    WORKERS,
     Limits,
     Parser,
     at_least,
@@ -178,7 +179,7 @@ class TrainConfig:
     )
     channels_last: bool = option(True, "channels-last memory layout, faster for most CNNs")
     device: str = option("auto", "cuda, cpu or auto")
-    workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores", limits=NOT_NEGATIVE)
+    workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores", limits=WORKERS)
     on_bad_image: str = option(
         "fail",
         "when a training film can't be decoded (--cache none): stop, or replace it by another film with its label and source",
@@ -240,8 +241,10 @@ def parse(arguments: Sequence[str], methods: Sequence[str] = ()) -> TrainConfig:
         parser.add_dataclass(TrainConfig, "settings", defaults)
         for name in accepted:
             parser.add_dataclass(METHODS[name].parameters, f"settings of --method {name}", defaults)
+        parser.add_argument("--json", action="store_true", help="end with --result and JSON on a terminal too")
         elsewhere = {flag_name(name): sentence for name, sentence in _foreign_settings(accepted).items()}
         flags = vars(parser.parse_strictly(arguments, elsewhere))
+        del flags["json"]  # of the command, not of the run
         return configure(from_file | flags | names)
     except ValueError as error:
         parser.error(str(error))
@@ -316,7 +319,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _resumed(place: Path, arguments: Sequence[str]) -> TrainConfig:
     """The settings of the run that `--resume` names, which take no other flag beside them."""
-    if len([part for argument in arguments for part in argument.split("=", 1)]) > 2:
+    if len([part for argument in arguments if argument != "--json" for part in argument.split("=", 1)]) > 2:
         raise ValueError(f"--resume {place} resumes with the run's own settings: give no other flag beside it")
     path = (place if place.is_dir() else place.parent) / "config.yaml"
     if not path.is_file():
