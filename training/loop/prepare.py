@@ -8,7 +8,7 @@ from datasets.cohort.pixel_checks import alike_films
 from datasets.sample import Split
 from models.classifier import require_model
 from training.console.commandline import too_many_workers
-from training.loop.rehearsal import rehearse
+from training.loop.rehearsal import rehearse, require_places
 from training.loop.resume import digest
 from training.loop.tables import show_cohort, show_notices
 from training.loop.trackers import require_tracker
@@ -18,14 +18,20 @@ from training.run.config import TrainConfig
 from training.run.films import cohort_of, preprocessing_of
 
 
-def prepare(config: TrainConfig, console: Console) -> Cohort:
-    """Load and check the films, say what they allow, and decode them, once the settings work on blank films."""
+def prepare(config: TrainConfig, console: Console, trains: bool = True) -> Cohort:
+    """Load and check the films, say what they allow, and decode them, once the settings work on blank films.
+
+    Args:
+        trains: whether a network is to be trained, which is rehearsed then.
+    """
     require_model(config.model)
     choose_device(config.device)
     require_tracker(config.tracker)
     if said := too_many_workers(config.workers):
         console.print(said, style="yellow", highlight=False, markup=False)
-    rehearse(config)
+    require_places(config)
+    if trains:
+        rehearse(config)
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     with first_goes_first():  # a cache on disk is filled once

@@ -36,14 +36,13 @@ PATIENCE = 120.0  # seconds that a step in a process of its own may take
 
 
 def rehearse(config: TrainConfig) -> None:
-    """Look whether --output, --hash-key and --opt can be used, and do one step on two blank films.
+    """Look whether --opt can be used, and do one step on two blank films.
 
     Moves torch's main generator, which `assemble` seeds anew.
 
     Raises:
         ValueError: something does not go together; the message says what to change.
     """
-    require_places(config)
     require_optimiser(config.opt)
     if config.model not in KNOWN and ranks() == 1:
         _step_elsewhere(config)

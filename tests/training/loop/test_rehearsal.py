@@ -10,7 +10,7 @@ import torch
 
 from training.console.commandline import SEED
 from training.loop import rehearsal
-from training.loop.rehearsal import rehearse
+from training.loop.rehearsal import rehearse, require_places
 from training.methods import METHODS
 from training.run.config import configure
 
@@ -20,7 +20,9 @@ SMALL = {"dataset": "phantom", "model": "test_resnet", "bias_model": "test_resne
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gets_through_its_step_and_leaves_nothing(method: str, tmp_path: Path) -> None:
-    rehearse(configure(SMALL | {"method": method, "output": tmp_path / "runs", "ema": 0.9, "sampler": "random"}))
+    config = configure(SMALL | {"method": method, "output": tmp_path / "runs", "ema": 0.9, "sampler": "random"})
+    require_places(config)
+    rehearse(config)
     assert not list((tmp_path / "runs").iterdir())
 
 
@@ -35,7 +37,6 @@ def test_other_shapes_get_through(more: dict[str, Any], tmp_path: Path) -> None:
         ({"opt": "adamwe"}, "--opt adamwe: timm has no such optimiser; did you mean adamw"),
         ({"accumulate": 3}, "--batch-size 64 can't be shared out evenly in 3 parts each: take a multiple of 3"),
         ({"weights": Path("none.safetensors")}, "--weights none.safetensors: give an existing .safetensors file"),
-        ({"hash_key": Path("none")}, "--hash-key none: the key file none can't be read"),
         ({"model": "test_vit", "img_size": 100}, "--img-size 100: test_vit needs a multiple of its patch, 16"),
         ({"model": "levit_128s", "img_size": 100}, "levit_128s"),
         ({"model": "inception_v3", "img_size": 32}, "--model inception_v3 can't be trained at --img-size 32"),
@@ -63,7 +64,9 @@ def test_numbers_out_of_range_name_their_flag(name: str, value: float) -> None:
 def test_an_output_that_can_not_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"--output \S+file/runs can't be written to: Not a directory"):
-        rehearse(configure(SMALL | {"output": tmp_path / "file" / "runs"}))
+        require_places(configure(SMALL | {"output": tmp_path / "file" / "runs"}))
+    with pytest.raises(ValueError, match="--hash-key none: the key file none can't be read"):
+        require_places(configure(SMALL | {"output": tmp_path, "hash_key": Path("none")}))
 
 
 def crash(config: object) -> None:
