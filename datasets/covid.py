@@ -19,6 +19,7 @@ from datasets.cohort.copies import kept_hashes
 from datasets.cohort.csv_table import read_csv
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
+from datasets.cohort.source_names import spelling_key, with_one_spelling
 from datasets.cohort.splits import patients_in_two_splits, split_by_patient
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.film.preprocessing import Preprocessing
@@ -83,6 +84,7 @@ def load_covid(
             says what to change.
     """
     table, reasons = read_metadata(data_dir)
+    table["source"], notes = with_one_spelling(table["source"])
     classes = tuple(dict.fromkeys(name.lower() for name in classes))
     absent = [name for name in classes if name not in set(table["label"])]
     if absent or len(classes) == 1:
@@ -90,12 +92,19 @@ def load_covid(
             f"--classes {','.join(classes)}: " + (f"no row has label {absent[0]!r}" if absent else "name two or more")
         )
     table, of_other_classes = with_targets(table, classes, data_dir)
+    spelled = {spelling_key(name): name for name in table["source"]}
+    external_sources = tuple(spelled.get(spelling_key(name), name) for name in external_sources)
     missing = sorted(set(external_sources) - set(table["source"]))
     if missing:
         raise CohortError(
             f"--external-sources: no film comes from {missing[0]!r}; sources are {', '.join(sorted(set(table['source'])))}"
         )
-    together, notes = table["patient"], []
+    if set(external_sources) == set(table["source"]):
+        raise CohortError(
+            f"--external-sources names all {len(spelled)} sources ({', '.join(sorted(set(external_sources)))}): leave one or "
+            "more to train on"
+        )
+    together = table["patient"]
     if separate_copies:
         copies = _copies(table, data_dir, policy.reading(preprocessing.voi))
         together = joined_by_copies(table["patient"], copies)
@@ -136,12 +145,13 @@ def load_unseen(
     if info.name == "biased-mnist":
         raise CohortError(f"--data-dir {data_dir}: a model of digits can't score chest radiographs")
     table, reasons = read_metadata(data_dir)
+    table["source"], notes = with_one_spelling(table["source"], info.biases)
     table, of_other_classes = with_targets(table, () if info.targets == BINARY else info.targets, data_dir)
     if table.empty:
         raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
     table["split"] = _given_splits(table).fillna(str(Split.EXTERNAL))
-    reasons |= of_other_classes
-    return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name)
+    reasons = reasons | of_other_classes
+    return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name, tuple(notes))
 
 
 def with_targets(table: pd.DataFrame, classes: tuple[str, ...], data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
@@ -297,6 +307,7 @@ def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     table.insert(0, "row", range(len(table)))
     table["label"] = table["label"].str.lower()
     root = data_dir.resolve()
+    table["path"] = [_with_slashes(root, path) for path in table["path"]]
     reasons: dict[int, str] = {}
     seen: dict[Path, int] = {}
     blank = (table.drop(columns="row") == "").all(axis=1).tolist()
@@ -308,7 +319,7 @@ def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         elif empty:
             reasons[row] = f"its {empty[0]} is empty"
         elif place is None:
-            reasons[row] = "its path is no name of a file"
+            reasons[row] = _why_no_place(root, path)
         elif not place.is_relative_to(root):
             raise CohortError(
                 f"{file}, line {row + 2}: the path {path} leaves the folder; put the image below {data_dir}"
@@ -326,6 +337,26 @@ def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
     film = "film " + usable["row"].astype(str)
     usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", film) if "patient_id" in usable else film
     return usable, reasons
+
+
+def _with_slashes(root: Path, path: str) -> str:
+    """A path written on Windows, with `/` for each backslash, unless a file bears that very name here."""
+    if "\\" not in path:
+        return path
+    with suppress(ValueError, OSError):
+        if (root / path).is_file():
+            return path
+    return path.replace("\\", "/")
+
+
+def _why_no_place(root: Path, path: str) -> str:
+    try:
+        (root / path).stat()
+    except PermissionError:
+        return "its file or folder may not be read (no permission)"
+    except (ValueError, OSError, RuntimeError):
+        pass
+    return "its path is no name of a file"
 
 
 def places(root: Path, paths: Iterable[str]) -> Iterator[Path | None]:

@@ -153,8 +153,9 @@ def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
         raise ModelError(
             f"--model-kwargs {written(config.keywords)}: timm's {config.name} can't be built so: {detail}"
         ) from None
-    embed = getattr(backbone, "patch_embed", None)  # ... others when they see the first image
-    if isinstance(embed, PatchEmbed) and not embed.strict_img_size and not embed.dynamic_img_pad:
+    # ... others when they see the first image, or never: the columns of half a patch are then not looked at
+    embed = getattr(backbone, "patch_embed", None)
+    if isinstance(embed, PatchEmbed) and not embed.dynamic_img_pad:
         patch = max(embed.patch_size)
         if config.img_size % patch:
             raise ModelError(f"--img-size {config.img_size}: {config.name} needs a multiple of its patch, {patch}")

@@ -12,12 +12,12 @@ from training.run.config import parse
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train, print the summary, then `--result` and one JSON object."""
+    """Train, print the summary, then, where no person reads or with `--json`, `--result` and one JSON object."""
     config = parse(arguments)
     # Imported after parsing, so that --help and mistakes answer at once.
     from training.loop.twin import train_and_show
 
-    train_and_show(config)
+    train_and_show(config, "--json" in arguments)
 
 
 if __name__ == "__main__":

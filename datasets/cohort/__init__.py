@@ -3,12 +3,14 @@
 films.py            the cohort, and the way from its rows to batches
 csv_table.py        metadata.csv as a table
 parquet_table.py    the same for Parquet
+source_names.py     one spelling for each source
 splits.py           parts by patient
 cache.py            films decoded once, in memory or on disk
 capacity.py         whether they fit into memory or on the disk
 augmentation.py     changes that leave a chest a chest
 samplers.py         the order of an epoch, with the pairs that EnD needs
 confounding.py      whether the source gives the label away
+pixel_checks.py     films of one grey, or with another's pixels
 near_duplicates.py  copies of one film, by perceptual hash
 copies.py           the same over a whole cohort
 """

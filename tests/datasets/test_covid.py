@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from datasets import covid
 from datasets.cohort.films import Cohort, CohortError
 from datasets.covid import load_covid, places, resolved
 from datasets.film.preprocessing import Preprocessing
@@ -366,8 +367,49 @@ def test_external_sources(tmp_path: Path) -> None:
 
 
 def test_unknown_external_source(tmp_path: Path) -> None:
-    message = complaint(write(tmp_path, good()), external_sources=("South",))
-    assert "'South'" in message and "north, south" in message and "--external-sources" in message
+    message = complaint(write(tmp_path, good()), external_sources=("east",))
+    assert "'east'" in message and "north, south" in message and "--external-sources" in message
+
+
+def test_spellings_of_one_source_are_one(tmp_path: Path) -> None:
+    records = good()
+    for number, spelling in enumerate(("North", "NORTH ", "nor\u200bth")):
+        records[4 * number]["source"] = spelling
+    cohort = load(write(tmp_path, records))
+    assert cohort.info.biases == ("north", "south")
+    assert any(note.startswith("Source 'north' is also spelled") for note in cohort.notes)
+    assert set(load(tmp_path, external_sources=("SOUTH",)).table.query("split == 'external'")["source"]) == {"south"}
+
+
+def test_all_sources_external_leaves_nothing_to_train_on(tmp_path: Path) -> None:
+    text = complaint(write(tmp_path, good()), external_sources=("north", "south"))
+    assert "--external-sources names all 2 sources (north, south): leave one or more to train on" in text
+
+
+def test_paths_of_windows_are_taken(tmp_path: Path) -> None:
+    write(tmp_path, good())
+    table = (tmp_path / "metadata.csv").read_text().replace("films/", "films\\")
+    (tmp_path / "metadata.csv").write_text(table)
+    cohort = load(tmp_path)
+    assert len(cohort.table) == 40 and cohort.table["path"].str.startswith("films/").all()
+
+
+def test_a_folder_that_may_not_be_read_is_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, good())
+    places_of = covid.places
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    def without_the_first(root: Path, paths: Iterable[str]) -> Iterable[Path | None]:
+        found = list(places_of(root, paths))
+        monkeypatch.setattr(Path, "stat", refuse)
+        yield None
+        monkeypatch.undo()
+        yield from found[1:]
+
+    monkeypatch.setattr(covid, "places", without_the_first)
+    assert reasons(load(tmp_path)) == {0: "its file or folder may not be read (no permission)"}
 
 
 def test_films_of_external_patients_elsewhere_are_left_out(tmp_path: Path) -> None:

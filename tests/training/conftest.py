@@ -13,7 +13,7 @@ from datasets.phantom.folder import write_folder
 
 
 @pytest.fixture(scope="session")
-def folder_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def folder_runs(tmp_path_factory: pytest.TempPathFactory, folder_key: Path) -> tuple[Path, Path]:
     """ERM and EnD, one epoch each."""
     # Decoding processes, and evaluations that are killed, are forked from one server that has all imports.
     multiprocessing.set_forkserver_preload(["training.evaluate.evaluation", "training.folder.evaluation"])
@@ -22,7 +22,7 @@ def folder_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     root = tmp_path_factory.mktemp("folder_runs")
     small = ["--films", "120", "--model", "test_resnet", "--img-size", "32", "--epochs", "1", "--in-chans", "1"]
-    train(["--dataset", "phantom", *small, "--paired", "--output", str(root)])
+    train(["--dataset", "phantom", *small, "--paired", "--output", str(root), "--hash-key", str(folder_key)])
     return root / "phantom-erm-test_resnet-s0", root / "phantom-end-test_resnet-s0"
 
 

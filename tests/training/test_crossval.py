@@ -11,6 +11,7 @@ import yaml
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from training.bias.numbers.uncertainty import Interval
+from training.crossval import folds
 from training.crossval.__main__ import main
 from training.crossval.comparison import compare_sources, verdict
 from training.crossval.folds import choose_sources
@@ -136,3 +137,17 @@ def test_mistakes_get_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         crossval(tmp_path, "--method", "irm")
     assert "invalid choice: 'irm'" in capsys.readouterr().err
+
+
+def test_a_source_that_can_not_be_held_out_makes_the_command_fail_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = pd.DataFrame({"source": ["a", "a", "b"]})
+    record = {"rows": [], "failed": {"c": "no film"}, "seeds": [0], "not_left_out": {}, "synthetic": False}
+    monkeypatch.setattr(folds, "cross_validate", lambda options, console: (scores, dict(record)))
+    monkeypatch.setattr(folds, "compare_sources", lambda scores, methods: [])
+    with pytest.raises(SystemExit) as stopped:
+        main(["--dataset", "phantom", "--output", str(tmp_path)])
+    assert stopped.value.code == 1
+    assert "error: 1 of 3 sources could not be held out: c" in capsys.readouterr().err
+    assert (tmp_path / "crossval.json").is_file()

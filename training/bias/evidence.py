@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+MAY_BE_TRAINED_ON = "Some of these films may be films that the run was trained on"
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -20,6 +22,7 @@ class Evidence:
         validation: predictions of its validation films, or None: films like the training films that it was not fitted to.
         distances: of each film in `predictions` to its k-th nearest training film (`training.run.reference`), or None.
         distance_limit: distance beyond which a film is an outlier, NaN where none could be set, or None.
+        notes: sentences that a reader of the results must know, such as what is missing in the run's folder.
     """
 
     name: str
@@ -32,3 +35,9 @@ class Evidence:
     validation: pd.DataFrame | None = None
     distances: np.ndarray | None = None
     distance_limit: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """The note that the films may have been trained on, which belongs beside the headline; empty without it."""
+        return next((note for note in self.notes if note.startswith(MAY_BE_TRAINED_ON)), "")

@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import difflib
 import math
+import os
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,16 @@ NOT_NEGATIVE = Limits("must not be negative, and finite")
 POSITIVE = Limits("must be above 0, and finite", without_low=True)
 SHARE = Limits("a share, from 0 to 1", high=1.0, without_high=False)
 SHARE_BELOW_1 = Limits("a share, from 0 to below 1", high=1.0)
+
+SEED = Limits("a whole number from 0 to 4294967295", high=2**32)  # what scikit-learn takes
+
+WORKERS = Limits("processes from 0 to 256", high=256, without_high=False)
+
+
+def too_many_workers(workers: int) -> str:
+    """The sentence for more processes than cores; empty for no more."""
+    cores = os.cpu_count() or 1
+    return f"--workers {workers}: more than this machine's {cores} cores, so they take turns" if workers > cores else ""
 
 
 def at_least(smallest: int) -> Limits:

@@ -35,6 +35,14 @@ def run(options: argparse.Namespace) -> None:
     file = options.output / "crossval.json"
     write_text(file, json.dumps(record, indent=1, allow_nan=False) + "\n")
     console.print(f"written to {file}", markup=False, highlight=False)
+    if record["failed"]:
+        count, names = len(record["failed"]), ", ".join(record["failed"])
+        total = count + scores["source"].nunique()
+        ERRORS.print(
+            f"error: {count} of {total} sources could not be held out: {names}; the table has the rest",
+            style="red", highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+        raise SystemExit(1)
 
 
 def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from datasets.film.admission import add_arguments, policy_of
 from datasets.film.words import WordsError
-from training.console.commandline import Parser, flag_name
+from training.console.commandline import SEED, WORKERS, Parser, flag_name
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -32,6 +32,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     films.add_argument("--split", default="test,external", help="splits of the run's own films (default: %(default)s)")
     place = "RUN/audit, for several runs audits/ beside them; --dicom-dir needs it"
     add("--output", type=Path, metavar="DIR", help=f"where the results go (default: {place})")
+    known = "audit films of which it can't be told whether RUN was trained on them; for who knows that it was not"
+    add("--allow-training-films", action="store_true", help=known)
     add("--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable")
     add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
     add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
@@ -40,7 +42,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
     add("--seed", type=int, default=0, help="of all resampling (default: 0)")
     add("--device", default="auto", help="cuda, cpu or auto")
-    key = "key of the hashes (default: the nearest above OUTPUT, else a new one there)"
+    key = "key of the hashes (default: the nearest above OUTPUT, else that of the first RUN, else a new one)"
     add("--hash-key", type=Path, metavar="FILE", help=key)
     add_arguments(parser)
     add_folder_arguments(parser)
@@ -57,9 +59,13 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for name in ("resamples", "permutations"):
         if getattr(options, name) < 100:
             parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
+    if options.seed not in SEED:
+        parser.error(f"--seed {options.seed}: {SEED.words}")
     for name in ("workers", "time_limit", "shard_files"):
         if not getattr(options, name) >= 1:
             parser.error(f"{flag_name(name)} {getattr(options, name):g}: must be 1 or more")
+    if options.workers not in WORKERS:
+        parser.error(f"--workers {options.workers}: {WORKERS.words}")
     if options.junit and not options.fail_on:
         parser.error("--junit writes the outcome of --fail-on: give both")
     return options

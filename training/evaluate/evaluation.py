@@ -66,11 +66,12 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     """Score the films with every checkpoint and audit what came out; mistakes are raised with a sentence for the user."""
     subjects = load_subjects(options.runs, options.device)
     output = options.output or audit_folder([subject.folder for subject in subjects])
-    key = find_key(output, options.hash_key)
+    key = find_key(output, options.hash_key, subjects)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
     for together in same_films(subjects, options.data_dir):
-        cohort = films_of(together, options.data_dir, options.split, policy_of(vars(options)))
+        policy = policy_of(vars(options))
+        cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy)
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
         for name in options.by:
             if name not in cohort.table:
@@ -90,6 +91,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         for subject, outputs in zip(together, scored, strict=True):
             evidence[subject.name] = evidence_of(subject, cohort, outputs, key, tuple(options.by))
     ordered = [evidence[subject.name] for subject in subjects]
+    for note in dict.fromkeys(note for run in ordered for note in run.notes):
+        console.print(note, style="yellow", markup=False, highlight=False)
     films = "another cohort" if options.data_dir else f"splits {options.split} of the runs' own films"
     about = about_report(options, subjects, films)
     with console.status("measuring"):

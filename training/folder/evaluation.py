@@ -17,13 +17,14 @@ from rich.table import Table
 from datasets.files import write_aside
 from datasets.film.admission import policy_of
 from datasets.film.folder import Folder, LocalFolder, open_folder
-from datasets.film.identity import hash_key, key_id
+from datasets.film.identity import key_id
 from datasets.sample import Split
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit, describe
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
+from training.console.commandline import too_many_workers
 from training.console.messages import ERRORS, RESEARCH_ONLY, progress_bar
 from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
@@ -33,8 +34,20 @@ from training.folder.merge import NOT_RECORDED, Merge, Survey, source_names, sur
 from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
+from training.run.reference import NAME as REFERENCE
 from training.run.reference import load_reference
-from training.scoring.subjects import EvaluationError, Subject, about_of, about_report, find_key, load_subjects, run_key
+from training.scoring.subjects import (
+    EvaluationError,
+    Subject,
+    about_of,
+    about_report,
+    find_key,
+    key_of_training,
+    load_subjects,
+    notes_of,
+    or_allowed,
+    run_key,
+)
 
 MOST_TEXTS = 20  # of a tag in a sentence; the table of facts has more
 
@@ -44,10 +57,13 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
 
     Mistakes are raised with a sentence for the user.
     """
+    if said := too_many_workers(options.workers):
+        console.print(said, style="yellow", highlight=False, markup=False)
     subjects = load_subjects(options.runs, options.device)
     folder, output = open_folder(str(options.dicom_dir)), options.output
     check_options(options, subjects, folder)
-    key = find_key(output, options.hash_key)
+    key = find_key(output, options.hash_key, subjects)
+    trained, unknown = trained_on(subjects, key, options.allow_training_films or options.labels is None)
     infos = [subject.predictor.info for subject in subjects]
     labels = read_labels(options.labels, key, infos) if options.labels is not None else None
     check_names(options, labels)
@@ -72,7 +88,6 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     shards = score_shards(job, store, options.engine, options.retry)
     if options.shards is None:
         store.keep_only(set(shards))
-    trained = trained_on(subjects, key)
     surveyed = survey(store, shards, labels, trained)
     show_files(surveyed, console)
     if options.fail_on and not surveyed.labelled:
@@ -89,12 +104,19 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
     if options.sr is not None or options.saliency is not None:
         write_patient_files(options, job, subjects, console)
+    if labels is not None and not surveyed.labelled:
+        raise EvaluationError(
+            f"--labels {options.labels}: none of its {len(labels.table)} lines goes with a scored film, so nothing can be "
+            "audited; a line names its film by sop_instance_uid, by file (its path below the folder) or by accession_number"
+        )
     if not surveyed.files["audited"].any():
         raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
     about = about_folder(options, subjects, surveyed)
     if options.aggregate:
         about["aggregated"] = aggregate_units(options, subjects, surveyed, output)
-    evidence = [evidence_of_folder(merge, number) for number in range(len(subjects))]
+    evidence = [evidence_of_folder(merge, number, unknown) for number in range(len(subjects))]
+    for note in dict.fromkeys(note for run in evidence for note in run.notes):
+        console.print(note, style="yellow", markup=False, highlight=False)
     with console.status("measuring"):
         if surveyed.labelled:
             report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed)
@@ -158,19 +180,32 @@ def score_shards(job: FolderJob, store: ShardStore, engine: str, retry: bool = F
     return names
 
 
-def trained_on(subjects: list[Subject], key: bytes) -> set[str]:
-    """Hashes of the patients that any of the runs was trained or calibrated on, as far as they are known under this key."""
-    patients: set[str] = set()
+def trained_on(subjects: list[Subject], key: bytes, allowed: bool) -> tuple[set[str], dict[str, str]]:
+    """Hashes of the patients that any of the runs was trained or calibrated on.
+
+    Args:
+        key: of the hashes of the folder's films.
+        allowed: go on where these patients can't be told.
+
+    Returns:
+        The hashes, and a note by the name of each run whose patients can't be told.
+    """
+    patients, unknown = set[str](), dict[str, str]()
     for subject in subjects:
-        file = run_key(subject)
-        table = subject.predictions((Split.TRAIN, Split.VALIDATION))
-        if table is not None and file.is_file() and key_id(hash_key(subject.folder.parent, file)) == key_id(key):
+        try:
+            own, table = key_of_training(subject)
+            if key_id(own) != key_id(key):
+                raise EvaluationError(
+                    f"the results have hashes by another key than {subject.name}, whose key is --hash-key {run_key(subject)}"
+                )
             patients |= set(table["patient"])
-    return patients
+        except EvaluationError as error:
+            unknown[subject.name] = or_allowed(subject, str(error), allowed)
+    return patients, unknown
 
 
-def evidence_of_folder(merge: Merge, number: int) -> Evidence:
-    """What one checkpoint's audit is made of."""
+def evidence_of_folder(merge: Merge, number: int, unknown: dict[str, str]) -> Evidence:
+    """What one checkpoint's audit is made of; `unknown` are the notes of `trained_on`."""
     subject = merge.subjects[number]
     films = merge.audited(number)
     reference = load_reference(subject.folder)
@@ -178,6 +213,9 @@ def evidence_of_folder(merge: Merge, number: int) -> Evidence:
     if training is not None and not merge.survey.labelled:
         training = training.drop(columns="source")  # sources have other names there: all of them would look new
     left_out = int((merge.survey.files["status"] != "scored").sum())
+    notes = [*notes_of(subject)]
+    if reference is None:
+        notes.append(f"{subject.name} holds no {REFERENCE}: films unlike its training films can't be told.")
     return Evidence(
         subject.name,
         about_of(subject, [str(Split.EXTERNAL)], left_out),
@@ -189,6 +227,7 @@ def evidence_of_folder(merge: Merge, number: int) -> Evidence:
         subject.predictions((Split.VALIDATION,)),
         reference.distances(films.features) if reference is not None else None,
         reference.limit if reference is not None else None,
+        (*([unknown[subject.name]] if subject.name in unknown else []), *notes),
     )
 
 

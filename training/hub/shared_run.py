@@ -48,6 +48,7 @@ def copy_to_share(run: Path, place: Path, films: bool = False) -> list[str]:
         ShareError: not finished, or a path of this machine would go along.
     """
     checkpoint = load_checkpoint(run)
+    checkpoint.build()  # what no reader could use is not shared
     for name in NEEDED:
         if not (run / name).is_file():
             raise ShareError(f"{run} holds no {name}: only the folder of a finished run can be shared")
@@ -118,6 +119,7 @@ def check_arrived(folder: Path) -> None:
         if not (folder / name).is_file():
             raise ShareError(f"{name} is missing: that is no finished run")
     checkpoint = _readable(NAME, lambda: load_checkpoint(folder))
+    _readable(NAME, checkpoint.build)
     settings = _mapping(folder / "config.yaml", yaml.safe_load)
     named = [name for name in LOCAL_SETTINGS if settings.get(name) is not None]
     if named:

@@ -4,6 +4,7 @@ twin.py        what training.train does: a run, or a method beside its ERM twin,
 fit.py         the loop: epochs of steps, each measured, the best one kept
 obtain.py      a finished run: found, resumed or trained
 prepare.py     the films, loaded, checked and decoded
+rehearsal.py   a step on blank films before any is decoded
 assembly.py    networks, batches, optimiser and scheduler from a run's settings
 joint.py       classifier and method in one forward pass, the gradient of a batch
 divergence.py  loss terms that are not finite

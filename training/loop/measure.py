@@ -11,7 +11,7 @@ from scipy.special import log_softmax
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort, CohortError
 from datasets.files import write_aside
-from datasets.film.identity import hash_key
+from datasets.film.identity import hash_key, key_id
 from datasets.sample import Split
 from models.classifier import Classifier
 from training.bias.numbers.calibration import fit_temperature, fit_threshold
@@ -30,6 +30,7 @@ from training.run.config import TrainConfig, public_settings
 from training.run.recipe import Recipe
 from training.run.reference import Reference, save_reference
 from training.run.report import RunResult, versions
+from training.scoring.own_predictions import KEY
 from training.scoring.predict import Inference, infer, predictions, predictions_table, read_logits
 
 
@@ -119,6 +120,7 @@ def write_run(
     temperature, threshold = calibration = calibrate(logits, cohort, config.operating_point, recipe)
     key = hash_key(config.output, config.hash_key)
     scored = predictions_table(cohort, logits, calibration, folder.name, key)
+    scored.attrs[KEY] = key_id(key)
     settings = public_settings(config) | (recipe.settings() if recipe else {})
     label, metrics = recipe.label if recipe else config.method, measure_splits(scored, features, cohort)
     run = RunResult(folder, label, config.model, config.seed, info.synthetic, metrics)

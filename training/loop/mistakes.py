@@ -32,12 +32,12 @@ def unreadable(error: Exception, how_to_resume: str) -> str:
     )
 
 
-def diverged(terms: Sequence[str], step: int, epoch: int, rows: Sequence[int], folder: Path) -> str:
-    """For terms that are not finite at a step of an epoch, both from 1, on the films of these rows."""
-    films = ", ".join(map(str, rows[:SHOWN])) + (", …" if len(rows) > SHOWN else "")
+def diverged(terms: Sequence[str], step: int, epoch: int, lines: Sequence[int], folder: Path) -> str:
+    """For terms that are not finite at a step of an epoch, both from 1, on the films of these lines of metadata.csv."""
+    films = ", ".join(map(str, lines[:SHOWN])) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
     return (
-        f"{', '.join(terms)} is not finite at step {step} of epoch {epoch}, on the films of rows {films} "
-        f"(all in {folder.name}/diverged.json): try a lower --lr, or --clip-grad 1; {last_state(folder)}"
+        f"{', '.join(terms)} is not finite at step {step} of epoch {epoch}, on the films of lines {films} "
+        f"(all in {folder / 'diverged.json'}): try a lower --lr, or --clip-grad 1; {last_state(folder)}"
     )
 
 
@@ -54,4 +54,4 @@ def machine_fault(error: RuntimeError, workers: int, folder: Path, how_to_resume
 
 def last_state(folder: Path) -> str:
     """Which file holds the newest state."""
-    return f"the last good state is {folder.name}/{state_files(folder)[-1].name}"
+    return f"the last good state is {state_files(folder)[-1]}"

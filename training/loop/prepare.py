@@ -4,8 +4,11 @@ from rich.console import Console
 
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort
+from datasets.cohort.pixel_checks import alike_films
 from datasets.sample import Split
 from models.classifier import require_model
+from training.console.commandline import too_many_workers
+from training.loop.rehearsal import rehearse, require_places
 from training.loop.resume import digest
 from training.loop.tables import show_cohort, show_notes, show_notices
 from training.loop.trackers import require_tracker
@@ -15,11 +18,20 @@ from training.run.config import TrainConfig
 from training.run.films import cohort_of, preprocessing_of
 
 
-def prepare(config: TrainConfig, console: Console) -> Cohort:
-    """Load and check the films, say what they allow, and decode them, once model and device are known to exist."""
+def prepare(config: TrainConfig, console: Console, trains: bool = True) -> Cohort:
+    """Load and check the films, say what they allow, and decode them, once the settings work on blank films.
+
+    Args:
+        trains: whether a network is to be trained, which is rehearsed then.
+    """
     require_model(config.model)
     choose_device(config.device)
     require_tracker(config.tracker)
+    if said := too_many_workers(config.workers):
+        console.print(said, style="yellow", highlight=False, markup=False)
+    require_places(config)
+    if trains:
+        rehearse(config)
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     with first_goes_first():  # a cache on disk is filled once
@@ -30,6 +42,8 @@ def prepare(config: TrainConfig, console: Console) -> Cohort:
         raise TrainingError(
             "the processes read other films than the first: --data-dir must hold the same for all of them"
         )
+    for note in alike_films(cohort):
+        console.print(f" {note} ", style="yellow", highlight=False, markup=False)
     films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
     show_cohort(console, cohort, check)

@@ -42,7 +42,7 @@ class Saver:
         """Raise DivergenceError if a term of the running epoch, or a weight, is not finite; all processes must call it.
 
         No state is saved without this, or it would replace the last good one. A gradient that is not finite shows in the
-        weights first. `diverged.json` lists the rows of the batch.
+        weights first. `diverged.json` lists the films of the batch, by row from 0 and by line, from 2 as in metadata.csv.
         """
         first_bad = gather(torch.tensor(self.progress.totals.first_bad()))
         if (first_bad > 0).any():
@@ -52,12 +52,13 @@ class Saver:
         else:
             step = self.progress.step
         rows = self.training.rows(step).tolist()
+        lines = [row + 2 for row in rows]
         sums = self.progress.totals.sums
         terms = [name for name, value in sums.items() if not value.isfinite()] or ["a weight"]
         if is_first():
-            record = {"epoch": self.progress.epoch + 1, "step": step, "terms": terms, "rows": rows}
+            record = {"epoch": self.progress.epoch + 1, "step": step, "terms": terms, "rows": rows, "lines": lines}
             write_text(self.folder / "diverged.json", json.dumps(record, indent=1) + "\n")
-        raise DivergenceError(mistakes.diverged(terms, step, self.progress.epoch + 1, rows, self.folder))
+        raise DivergenceError(mistakes.diverged(terms, step, self.progress.epoch + 1, lines, self.folder))
 
     def stopped(self, interruption: Interruption) -> InterruptedTrainingError:
         """The exception of a training that a signal stopped and whose state is saved."""

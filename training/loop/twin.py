@@ -1,6 +1,7 @@
 """What training.train does: one run, or a method beside its ERM twin, and the summary of both."""
 
 import dataclasses
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,8 +18,8 @@ from training.run.config import AUTO, TrainConfig
 from training.run.report import RunResult, write_result
 
 
-def train_and_show(config: TrainConfig) -> None:
-    """Train, print the summary, then `--result` and one JSON object."""
+def train_and_show(config: TrainConfig, json_on_terminal: bool = False) -> None:
+    """Train, print the summary and the command that audits the runs, then `--result` and one JSON object for programs."""
     with mistakes_as_sentences("interrupted"), stopping_at_once(), own_mistakes(), process_group():
         console = Console(quiet=not is_first())
         ERRORS.quiet = not is_first()
@@ -36,7 +37,9 @@ def train_and_show(config: TrainConfig) -> None:
                 conclude(runs)
         if is_first():
             show_results(console, runs, cohort.info)
-            write_result(runs)
+            command = shlex.join(["python", "-m", "training.evaluate", *(str(run.folder) for run in runs)])
+            console.print(f"next, the audit: {command}", highlight=False, markup=False, soft_wrap=True)
+            write_result(runs, json_on_terminal)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             add("--seed", type=int, default=0, metavar="N", help="seed of the draws and of the halves of validation")
         add("--data-dir", type=Path, metavar="DIR", help="where the films are now (default: as RUN)")
         add("--output", type=Path, metavar="DIR", help="where the run folder is made (default: beside RUN)")
+        add("--json", action="store_true", help="end with --result and JSON on a terminal too")
         add("--device", help="cuda, cpu or auto (default: as RUN)")
     options = parser.parse_strictly(arguments)
     for name, smallest in (("upweight", 2), ("epochs", 1), ("subsets", 1), ("seed", 0)):
@@ -42,7 +43,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Follow the recipe, print the summary with RUN beside it, then `--result` and one JSON object."""
+    """Follow the recipe, print the summary with RUN beside it, then `--result` and one JSON object for programs."""
     options = read_arguments(arguments)
     # Imported after parsing, so that --help and mistakes answer at once.
     from training.recipe.follow import follow

@@ -22,7 +22,7 @@ def follow(options: argparse.Namespace) -> None:
         parent = read_parent(options.run, given)
         jtt = options.command == "jtt"
         config = second_config(parent, options.seed, options.epochs) if jtt else parent.config
-        cohort = prepare(config, console)
+        cohort = prepare(config, console, trains=jtt)
         config.output.mkdir(parents=True, exist_ok=True)
         hash_key(config.output, config.hash_key)  # a key that can't be read shows before training, not after
         if jtt:
@@ -34,4 +34,4 @@ def follow(options: argparse.Namespace) -> None:
     show_results(console, runs, cohort.info)
     for note in run.details["notes"][len(cohort.notes) :]:
         console.print(note, highlight=False, markup=False)
-    write_result(runs)
+    write_result(runs, options.json)

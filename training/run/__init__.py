@@ -4,6 +4,7 @@ config.py             settings, presets, command line and YAML
 films.py              the cohort that the settings name
 checkpoint.py         model.safetensors, written and loaded
 checkpoint_header.py  its header, read without torch
+header_fields.py      what a header must hold
 report.py             metrics by split, report.json
 recipe.py             what a run that comes from another remembers
 reference.py          features of training films, to detect outliers

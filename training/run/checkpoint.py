@@ -5,10 +5,11 @@ Files are written beside their place and moved there, so that a reader sees the 
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,8 +17,10 @@ from torch import Tensor
 from datasets.files import write_aside
 from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
-from models.classifier import Classifier, ModelConfig
+from models.classifier import Classifier, ModelConfig, ModelError
 from training.run.checkpoint_header import FORMAT, FORMAT_VERSION, CheckpointError, checkpoint_file, read_header
+
+NUMBERS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)  # int64: batches that were counted
 
 
 class Calibration(NamedTuple):
@@ -40,6 +43,7 @@ class Checkpoint:
         threshold, temperature: see `Calibration`; the threshold is None where no class is positive.
         settings: as in config.yaml, without local paths.
         metrics: by split, then by name; None where undefined.
+        file: that it was read from, for messages.
     """
 
     model: ModelConfig
@@ -51,6 +55,7 @@ class Checkpoint:
     metrics: dict[str, Any]
     versions: dict[str, str]
     weights: dict[str, Tensor]
+    file: Path | None = field(default=None, compare=False)
 
     @property
     def calibration(self) -> Calibration:
@@ -58,19 +63,44 @@ class Checkpoint:
         return Calibration(self.temperature, self.threshold)
 
     def build(self) -> Classifier:
-        """The classifier with its weights, in evaluation mode."""
-        model = Classifier(self.model)
+        """The classifier with its weights, in evaluation mode, once it gave finite logits for a ramp of greys.
+
+        Raises:
+            CheckpointError: no such backbone, weights of another one, or logits that are NaN.
+        """
+        where = self.file or "the checkpoint"
         try:
-            model.load_state_dict(self.weights)
-        except RuntimeError as error:
-            detail = str(error).strip().splitlines()[-1].strip()
-            raise CheckpointError(f"the weights do not fit {self.model.name}: {detail}") from None
-        return model.eval()
+            model = Classifier(self.model)
+        except ModelError as error:
+            raise CheckpointError(f"{where} has a model that can't be built: {error}") from None
+        needed = model.state_dict()
+        for name in sorted({*needed, *self.weights}):
+            found, right = (tuple(of[name].shape) if name in of else None for of in (self.weights, needed))
+            if found != right:
+                states = [f"of shape {shape}" if shape is not None else "missing" for shape in (found, right)]
+                wanted = f"it must be {states[1]}" if right is not None else "it must not be there"
+                raise CheckpointError(
+                    f"{where}: the weights do not fit {self.model.name}: {name} is {states[0]}; {wanted}"
+                )
+        model.load_state_dict(self.weights)
+        model.eval()
+        channels, size = self.model.in_chans, self.preprocessing.size
+        try:
+            with torch.inference_mode():
+                logits = model(torch.linspace(-2, 2, channels * size * size).view(1, channels, size, size)).logits
+        except (RuntimeError, ValueError, AssertionError) as error:
+            detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise CheckpointError(
+                f"{where}: {self.model.name} can't take films of preprocessing.size {size}: {detail}"
+            ) from None
+        if not torch.isfinite(logits).all():
+            raise CheckpointError(f"{where}: its weights give scores that are no numbers (NaN); train or copy it again")
+        return model
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write the checkpoint to `path`, whole or not at all."""
-    header = {name: value for name, value in vars(checkpoint).items() if name != "weights"}
+    header = {name: value for name, value in vars(checkpoint).items() if name not in ("weights", "file")}
     text = json.dumps(header, allow_nan=False, default=dataclasses.asdict)  # parts of it are dataclasses
     metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "header": text}
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
@@ -80,7 +110,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint from its file or its run folder; nothing in it is executed.
 
-    A file that is no whole checkpoint of this format and version raises CheckpointError.
+    A file that is no whole checkpoint of this format and version, or whose header or weights no training could have
+    written, raises CheckpointError.
     """
     header, file = read_header(path), checkpoint_file(path)
     try:
@@ -88,15 +119,35 @@ def load_checkpoint(path: Path) -> Checkpoint:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} can't be read whole: {error}") from None
+    _require_numbers(weights, file)
+    info = header["info"]
     try:
-        info = header["info"]
         return Checkpoint(
             model=ModelConfig(**header["model"]),
             preprocessing=Preprocessing.from_json(header["preprocessing"]),
             info=DatasetInfo(**{**info, "targets": tuple(info["targets"]), "biases": tuple(info["biases"])}),
             weights=weights,
+            file=file,
             **{name: header[name] for name in ("threshold", "temperature", "settings", "metrics", "versions")},
         )
-    except (KeyError, TypeError, ValueError) as error:
-        detail = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"{file} has a broken header: {detail}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{file} has a broken header: {error}") from None
+
+
+def _require_numbers(weights: dict[str, Tensor], file: Path) -> None:
+    """Refuse weights that are NaN or infinite, variances below 0, and number types that no training writes."""
+    for name, tensor in weights.items():
+        if tensor.dtype not in NUMBERS:
+            raise CheckpointError(
+                f"{file}: {name} has numbers of type {tensor.dtype}; it must have {', '.join(map(str, NUMBERS))}"
+            )
+        wrong = int((~torch.isfinite(tensor)).sum())
+        if wrong:
+            raise CheckpointError(
+                f"{file}: {wrong} of the {tensor.numel()} numbers of {name} are NaN or infinite; all must be finite: "
+                "train or copy it again"
+            )
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise CheckpointError(
+                f"{file}: {name} has variances below 0; all must be 0 or more: train or copy it again"
+            )

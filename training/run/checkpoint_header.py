@@ -1,6 +1,8 @@
 """The header of a checkpoint and the arrays of other safetensors files of a run, read without torch."""
 
+import hashlib
 import json
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from datasets.files import write_aside
+from training.run.header_fields import HeaderError, require_header
 
 FORMAT = "end-cxr"
 FORMAT_VERSION = 1
 NAME = "model.safetensors"
+HEAD = "head.weight"  # of `models.classifier.Classifier`: logits x width
 RESUME_PATTERN = "resume-*.pt"  # of an unfinished training; `training.loop.resume`
 
 
@@ -31,28 +35,48 @@ def checkpoint_file(path: Path) -> Path:
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a checkpoint file or run folder: `training.run.checkpoint.Checkpoint` without weights, as plain values.
 
-    A file that is no safetensors, cut short, of another format or version, or without header raises CheckpointError.
+    A file that is no safetensors, cut short, of another format or version, without header, or with one that no training
+    writes (`training.run.header_fields`) raises CheckpointError.
     """
     file = checkpoint_file(path)
     try:
         with safe_open(file, framework="numpy") as opened:
             metadata = opened.metadata() or {}
+            logits = opened.get_slice(HEAD).get_shape()[:1] if HEAD in opened.keys() else []  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is not a safetensors file ({error}); other formats are never loaded") from None
     kind, version = metadata.get("format"), metadata.get("version")
     if kind != FORMAT:
-        raise CheckpointError(f"{file} was not written by this package (format {kind!r}, expected {FORMAT!r})")
+        found = reprlib.repr(kind)
+        raise CheckpointError(f"{file} was not written by this package (format {found}, expected {FORMAT!r})")
     if version != str(FORMAT_VERSION):
-        raise CheckpointError(f"{file} has format version {version}; this package reads version {FORMAT_VERSION}")
+        found = reprlib.repr(version).strip("'")
+        raise CheckpointError(f"{file} has format version {found}; this package reads version {FORMAT_VERSION}")
     try:
         header = json.loads(metadata["header"])
     except KeyError:
         raise CheckpointError(f"{file} has a broken header: entry 'header' is missing") from None
     except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} has a broken header: it is no JSON ({error})") from None
+    try:
+        require_header(header)
+    except HeaderError as error:
         raise CheckpointError(f"{file} has a broken header: {error}") from None
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{file} has a broken header: {type(header).__name__} in place of an object")
-    return header
+    names = len(header["info"]["targets"])
+    if logits and logits != [names]:
+        raise CheckpointError(
+            f"{file} has a broken header: info.targets has {names} names; it must have {logits[0]}, as {HEAD} has rows"
+        )
+    return dict(header)
+
+
+def head_digest(run: Path) -> str:
+    """Tells the checkpoint of a run folder from others, by the SHA-256 of its last layer; empty where there is none."""
+    try:
+        with safe_open(checkpoint_file(run), framework="numpy") as opened:
+            return hashlib.sha256(opened.get_tensor(HEAD).tobytes()).hexdigest()[:16]
+    except (CheckpointError, SafetensorError, OSError, TypeError):  # TypeError: numbers that NumPy doesn't know
+        return ""
 
 
 def read_arrays(file: Path, kind: str, version: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:

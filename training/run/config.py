@@ -15,7 +15,10 @@ from datasets.film.admission import policy_of
 from models.keywords import KeywordError, parse_keywords
 from training.console.commandline import (
     NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
     SHARE_BELOW_1,
+    WORKERS,
     Limits,
     Parser,
     at_least,
@@ -30,6 +33,7 @@ from training.methods import METHODS
 AUTO = Path("auto")  # --resume auto
 # Places on this machine stay out of a checkpoint, which travels.
 LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights", "words")
+SIZE = Limits("must be from 8 to 8192", low=8, high=8192, without_high=False)
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
 DATASETS = {
@@ -94,7 +98,7 @@ class TrainConfig:
         "as before, the run in --output that they began, or a new one",
         metavar="auto|PATH",
     )
-    seed: int = option(0, "initial weights, batch order, augmentation", limits=at_least(0))
+    seed: int = option(0, "initial weights, batch order, augmentation", limits=SEED)
 
     data_dir: Path | None = option(
         None,
@@ -108,7 +112,9 @@ class TrainConfig:
     )
     classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
-    split_seed: int = option(0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set")
+    split_seed: int = option(
+        0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set", limits=SEED
+    )
     separate_copies: bool = option(
         False, "keep near-copies of one film (by perceptual hash) in one split, whatever patient they are filed under"
     )
@@ -152,11 +158,11 @@ class TrainConfig:
         metavar="NAME=VALUE",
         words=True,
     )
-    img_size: int = option(224, "side of the square input, px", limits=at_least(8))
+    img_size: int = option(224, "side of the square input, px", limits=SIZE)
     in_chans: int = option(3, "input channels, 1 or 3")
     unit_norm: bool = option(False, "L2-normalise the bottleneck before the last layer")
     centred: bool = option(False, "batch-normalise the bottleneck first, so that cosines can be negative")
-    logit_scale: float = option(1.0, "factor on the logits; 10 helps a unit-norm bottleneck to fit")
+    logit_scale: float = option(1.0, "factor on the logits; 10 helps a unit-norm bottleneck to fit", limits=POSITIVE)
 
     epochs: int = option(10, "passes over the training films", limits=at_least(1))
     batch_size: int = option(64, "films per step", "-b", limits=at_least(2))
@@ -189,7 +195,7 @@ class TrainConfig:
     )
     channels_last: bool = option(True, "channels-last memory layout, faster for most CNNs")
     device: str = option("auto", "cuda, cpu or auto")
-    workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores", limits=NOT_NEGATIVE)
+    workers: int = option(0, "DataLoader processes; films are cached, so 0 is best on few cores", limits=WORKERS)
     on_bad_image: str = option(
         "fail",
         "when a training film can't be decoded (--cache none): stop, or replace it by another film with its label and source",
@@ -251,8 +257,10 @@ def parse(arguments: Sequence[str], methods: Sequence[str] = ()) -> TrainConfig:
         parser.add_dataclass(TrainConfig, "settings", defaults)
         for name in accepted:
             parser.add_dataclass(METHODS[name].parameters, f"settings of --method {name}", defaults)
+        parser.add_argument("--json", action="store_true", help="end with --result and JSON on a terminal too")
         elsewhere = {flag_name(name): sentence for name, sentence in _foreign_settings(accepted).items()}
         flags = vars(parser.parse_strictly(arguments, elsewhere))
+        del flags["json"]  # of the command, not of the run
         return configure(from_file | flags | names)
     except ValueError as error:
         parser.error(str(error))
@@ -327,7 +335,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _resumed(place: Path, arguments: Sequence[str]) -> TrainConfig:
     """The settings of the run that `--resume` names, which take no other flag beside them."""
-    if len([part for argument in arguments for part in argument.split("=", 1)]) > 2:
+    if len([part for argument in arguments if argument != "--json" for part in argument.split("=", 1)]) > 2:
         raise ValueError(f"--resume {place} resumes with the run's own settings: give no other flag beside it")
     path = (place if place.is_dir() else place.parent) / "config.yaml"
     if not path.is_file():

@@ -96,11 +96,6 @@ def _entry(name: str, folder: Path) -> RunEntry | None:
             header = read_header(file)
         except CheckpointError as error:
             return RunEntry(name, folder, str(error).replace(str(file), NAME))
-        missing = [
-            key for key in ("model", "preprocessing", "info", "settings") if not isinstance(header.get(key), dict)
-        ]
-        if missing:
-            return RunEntry(name, folder, f"{NAME} has a broken header: entry {missing[0]!r} is missing")
         return RunEntry(name, folder, "", header, f"{status.st_size} {status.st_mtime_ns}")
     if any(folder.glob(RESUME_PATTERN)):
         return RunEntry(name, folder, "its training is not finished: --resume continues it")

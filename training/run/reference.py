@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from training.run.checkpoint_header import CheckpointError, read_arrays, write_arrays
+from training.run.checkpoint_header import CheckpointError, head_digest, read_arrays, write_arrays
 
 NAME = "reference.safetensors"
 FORMAT = "end-cxr-reference"
@@ -118,24 +118,26 @@ def on_unit_sphere(features: np.ndarray) -> np.ndarray:
 
 
 def save_reference(reference: Reference, run: Path) -> None:
-    """Write `reference.safetensors` into the run folder, whole or not at all."""
+    """Write `reference.safetensors` into the run folder, whole or not at all, with the digest of its checkpoint."""
     arrays = {name: getattr(reference, name) for name in ("features", "rows", "validation_distances")}
-    write_arrays(run / NAME, arrays, FORMAT, FORMAT_VERSION, k=reference.k)
+    write_arrays(run / NAME, arrays, FORMAT, FORMAT_VERSION, k=reference.k, head=head_digest(run))
 
 
 def load_reference(run: Path) -> Reference | None:
     """Read it from a run folder; None where the run has none, as runs of early versions.
 
-    A file of another format or version, or of arrays that can't be a reference, raises CheckpointError.
+    A file of another format or version, of arrays that can't be a reference, or of another run, as far as it says of
+    which, raises CheckpointError.
     """
     file = run / NAME
     if not file.is_file():
         return None
     metadata, arrays = read_arrays(file, FORMAT, FORMAT_VERSION)
     try:
-        k = json.loads(metadata["header"])["k"]
+        header = json.loads(metadata["header"])
+        k, head = header["k"], header.get("head")
         reference = Reference(arrays["features"], arrays["rows"], arrays["validation_distances"], k)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         detail = f"entry {error} is missing" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{file} is broken: {detail}") from None
     features, distances, k = reference.features, reference.validation_distances, reference.k
@@ -143,4 +145,7 @@ def load_reference(run: Path) -> Reference | None:
     whole = whole and isinstance(k, int) and 1 <= k <= len(features)
     if not whole or not np.isfinite(features).all() or np.isnan(distances).any():
         raise CheckpointError(f"{file} is broken: its features, distances and k don't fit together")
+    own = head_digest(run)
+    if head and own and head != own:
+        raise CheckpointError(f"{file} is of another run than the checkpoint beside it: copy that run's own file there")
     return reference

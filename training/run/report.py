@@ -70,8 +70,14 @@ def result_json(runs: list[RunResult]) -> dict[str, Any]:
     return {"runs": [run.as_json() for run in runs], "difference": gaps}
 
 
-def write_result(runs: list[RunResult]) -> None:
-    """Write `--result` and one JSON object to standard output, the last lines of a training."""
+def write_result(runs: list[RunResult], on_terminal: bool = False) -> None:
+    """Write `--result` and one JSON object to standard output, the last lines of a training, for programs.
+
+    Args:
+        on_terminal: also where standard output is a terminal, on which a person reads.
+    """
+    if sys.stdout.isatty() and not on_terminal:
+        return
     sys.stdout.write(f"--result\n{json.dumps(result_json(runs), allow_nan=False)}\n")
 
 

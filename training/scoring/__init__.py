@@ -2,6 +2,7 @@
 
 predict.py           `Predictor`, inference over a cohort, the predictions table
 score.py             several checkpoints in one pass over the films
+own_predictions.py   what a run predicted for its own films
 subjects.py          which films a checkpoint may be judged on
 saliency_picture.py  a saliency map drawn over its film
 """

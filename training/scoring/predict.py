@@ -161,12 +161,11 @@ def predictions_table(
         also: further columns of the cohort to take along, beside `ATTRIBUTES`.
     """
     table, info = cohort.table.reset_index(drop=True), cohort.info
-    file = table["path"] if "path" in table else info.name + " " + table["row"].astype(str)
     films = pd.DataFrame(
         {
             "run": run,
             "row": table["row"].astype("int64"),
-            "file": [keyed_hash(key, name) for name in file],
+            "file": [keyed_hash(key, name) for name in film_names(cohort)],
             "patient": [keyed_hash(key, name) for name in table["patient"]],
             "source": table["source"],
             "split": table["split"],
@@ -178,6 +177,12 @@ def predictions_table(
         if column in table and column not in scored:
             scored[column] = table[column].replace("", None)
     return scored
+
+
+def film_names(cohort: Cohort) -> pd.Series:
+    """What the hash of a film is made of: its path, or where there are no files its dataset and row."""
+    table = cohort.table
+    return table["path"] if "path" in table else cohort.info.name + " " + table["row"].astype(str)
 
 
 class Predictor:

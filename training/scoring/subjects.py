@@ -1,8 +1,11 @@
 """The checkpoints to evaluate, with the settings of their runs, and the films that each may be evaluated on."""
 
 import argparse
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +13,21 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort.films import Cohort, CohortError
-from datasets.cohort.parquet_table import read_parquet
 from datasets.covid import FilmFolder, load_unseen, resolved
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
-from datasets.film.identity import KEY_FILE, hash_key, keyed_hash
+from datasets.film.identity import KEY_FILE, hash_key, key_id, keyed_hash
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.sample import Split
-from training.bias.evidence import Evidence
+from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
 from training.console.messages import RESEARCH_ONLY
 from training.methods import METHODS
 from training.parallel.device import choose_device
 from training.run.config import TrainConfig, from_settings
 from training.run.films import cohort_of, split_names
 from training.run.report import versions
-from training.scoring.predict import Predictor, predictions_table, read_logits
+from training.scoring.own_predictions import KEY, read_own_predictions
+from training.scoring.own_predictions import NAME as PREDICTIONS
+from training.scoring.predict import Predictor, film_names, predictions_table, read_logits
 from training.scoring.score import Scored
 
 # Settings that decide which films a run has, and in which splits.
@@ -50,13 +54,16 @@ class Subject:
         """Name of the run folder."""
         return self.folder.name
 
+    @cached_property
+    def own_predictions(self) -> tuple[pd.DataFrame | None, str]:
+        """What `training.scoring.own_predictions` makes of its folder: the table, or None and why."""
+        checkpoint = self.predictor.checkpoint
+        return read_own_predictions(self.folder, checkpoint.info, checkpoint.metrics)
+
     def predictions(self, splits: tuple[Split, ...]) -> pd.DataFrame | None:
-        """The run's own predictions of these splits, made at the end of its training; None where they are not kept."""
-        file = self.folder / "predictions.parquet"
-        if not file.is_file():
-            return None
-        table = read_parquet(file)
-        return table[table["split"].isin(splits)].reset_index(drop=True)
+        """The run's own predictions of these splits, made at the end of its training; None where they can't be used."""
+        table, _ = self.own_predictions
+        return None if table is None else table[table["split"].isin(splits)].reset_index(drop=True)
 
     def trained_in(self, data_dir: Path) -> bool:
         """Whether the folder is the one that the run's films came from, so that its splits hold."""
@@ -88,13 +95,44 @@ def run_key(subject: Subject) -> Path:
     return (subject.config.hash_key if subject.config else None) or subject.folder.parent / KEY_FILE
 
 
-def find_key(output: Path, override: Path | None) -> bytes:
-    """The key of the nearest folder above the output that has one, else a new one there."""
+def find_key(output: Path, override: Path | None, subjects: Sequence[Subject] = ()) -> bytes:
+    """The key of the nearest folder above the output that has one, else that of the first run, else a new one there."""
     if override is not None:
         return hash_key(output, override)
     above = output.resolve()
-    root = next((folder for folder in (above, *above.parents) if (folder / KEY_FILE).is_file()), output)
-    return hash_key(root)
+    root = next((folder for folder in (above, *above.parents) if (folder / KEY_FILE).is_file()), None)
+    of_run = run_key(subjects[0]) if subjects else None
+    if root is None and of_run is not None and of_run.is_file():  # so that training films are known by their hashes
+        return hash_key(output, of_run)
+    return hash_key(root or output)
+
+
+def key_of_training(subject: Subject) -> tuple[bytes, pd.DataFrame]:
+    """The key of the run's own predictions, and those of the films that it trained or was calibrated on.
+
+    Raises:
+        EvaluationError: which films these are can't be told; the message says why.
+    """
+    seen, why = subject.predictions((Split.TRAIN, Split.VALIDATION)), subject.own_predictions[1]
+    if seen is None:
+        raise EvaluationError(why)
+    file = run_key(subject)
+    if not file.is_file():
+        raise EvaluationError(f"the key {file} of the hashes in {PREDICTIONS} of {subject.name} is gone")
+    key, known = hash_key(subject.folder.parent, file), seen.attrs.get(KEY)
+    if known is not None and known != key_id(key):
+        raise EvaluationError(f"{file} is not the key of the hashes in {PREDICTIONS} of {subject.name}")
+    return key, seen
+
+
+def or_allowed(subject: Subject, why: str, allowed: bool) -> str:
+    """The note that training films may be among the films; raises EvaluationError unless the user allowed that."""
+    if not allowed:
+        raise EvaluationError(
+            f"{why}, so that films it was trained on can't be left out. Mend that, or pass --allow-training-films if "
+            f"you know that {subject.name} saw none of these films"
+        )
+    return f"{MAY_BE_TRAINED_ON}: {why}, and --allow-training-films was given."
 
 
 def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subject]]:
@@ -115,21 +153,35 @@ def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subj
     return list(sets.values())
 
 
-def films_of(together: list[Subject], data_dir: Path | None, split: str, policy: DicomPolicy = DEFAULT) -> Cohort:
+def films_of(
+    together: list[Subject],
+    data_dir: Path | None,
+    split: str,
+    allow_training_films: bool = False,
+    policy: DicomPolicy = DEFAULT,
+) -> Cohort:
     """The films that a set of `same_films` is judged on.
 
     Args:
         data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out; None, or
             the folder of the runs' own films, for these.
         split: which of the runs' own splits, separated by commas.
+        allow_training_films: go on where films that a run was trained on can't be told; the cohort's notes say it then.
         policy: which DICOM films of another cohort are admitted; a run's own are those of its training.
+
+    Raises:
+        EvaluationError: no such split, films that can't be loaded, or training films that can't be told or left out.
     """
     first = together[0]
     checkpoint, config = first.predictor.checkpoint, first.config
     if data_dir is not None and not first.trained_in(data_dir):
         cohort = load_unseen(data_dir, checkpoint.preprocessing, checkpoint.info, policy)
         for subject in together:
-            cohort = without_trained_on(cohort, subject)
+            cohort = without_trained_on(cohort, subject, allow_training_films)
+        if not len(cohort.table):
+            raise EvaluationError(
+                f"--data-dir {data_dir}: the runs were trained on all of its films; none is left to audit"
+            )
         return cohort
     assert config is not None
     splits = split_names(split)
@@ -142,23 +194,63 @@ def films_of(together: list[Subject], data_dir: Path | None, split: str, policy:
     kept = np.flatnonzero(cohort.table["split"].isin(splits))
     if not len(kept):
         raise EvaluationError(f"{first.name}: none of its films is in split {split}")
-    return cohort.part(kept.tolist())
+    cohort = cohort.part(kept.tolist())
+    if not set(splits) & {Split.TRAIN, Split.VALIDATION}:
+        for subject in together:
+            require_unseen(cohort, subject)
+    return cohort
 
 
-def without_trained_on(cohort: Cohort, subject: Subject) -> Cohort:
-    """Leave out films that the run trained or was calibrated on, known by the hashes of path and patient in its folder."""
-    seen = subject.predictions((Split.TRAIN, Split.VALIDATION))
-    key_file = run_key(subject)
-    if seen is None or not key_file.is_file() or "patient_id" not in cohort.table:
-        return cohort
-    key, table = hash_key(subject.folder.parent, key_file), cohort.table
-    pairs = set(zip(seen["file"], seen["patient"], strict=True))
-    reasons = {
-        position: f"{subject.name} was trained on it"
-        for position, (path, patient) in enumerate(zip(table["path"], table["patient"], strict=True))
-        if (keyed_hash(key, path), keyed_hash(key, patient)) in pairs
-    }
+def without_trained_on(cohort: Cohort, subject: Subject, allowed: bool = False) -> Cohort:
+    """Leave out films that the run trained or was calibrated on, known by the hashes of path and patient in its folder.
+
+    A cohort without patient_id has paths alone, and one that is also a training film's need not be the same film.
+
+    Raises:
+        EvaluationError: these films can't be told, unless that is `allowed`; the cohort has a note then.
+    """
+    try:
+        key, seen = key_of_training(subject)
+    except EvaluationError as error:
+        return with_note(cohort, or_allowed(subject, str(error), allowed))
+    shared = shares_films(cohort, key, seen)
+    if "patient_id" not in cohort.table:
+        named = set(seen["file"])
+        alike = sum(keyed_hash(key, path) in named for path in cohort.table["path"])
+        if not alike:
+            return cohort
+        why = f"{alike} of the films have the path of a training film of {subject.name}, and metadata.csv has no patient_id"
+        return with_note(cohort, or_allowed(subject, why, allowed))
+    reasons = dict.fromkeys(shared, f"{subject.name} was trained on it")
     return cohort.without(reasons) if reasons else cohort
+
+
+def require_unseen(cohort: Cohort, subject: Subject) -> None:
+    """Refuse test films of a run that it was trained on, as they are where metadata.csv was changed since."""
+    try:
+        key, seen = key_of_training(subject)
+    except EvaluationError:
+        return  # the splits are those of the run's own settings; nothing says that they have changed
+    if shared := shares_films(cohort, key, seen):
+        raise EvaluationError(
+            f"{subject.name} was trained on {len(shared)} of the {len(cohort.table)} films that are now in its test splits: "
+            "its films have changed since; train it again, or give the films that it never saw as --data-dir"
+        )
+
+
+def shares_films(cohort: Cohort, key: bytes, seen: pd.DataFrame) -> list[int]:
+    """Positions of the films whose hashes of both file and patient are among those seen."""
+    pairs, table = set(zip(seen["file"], seen["patient"], strict=True)), cohort.table
+    return [
+        position
+        for position, (name, patient) in enumerate(zip(film_names(cohort), table["patient"], strict=True))
+        if (keyed_hash(key, name), keyed_hash(key, patient)) in pairs
+    ]
+
+
+def with_note(cohort: Cohort, note: str) -> Cohort:
+    """The cohort with one note more."""
+    return dataclasses.replace(cohort, notes=(*cohort.notes, note))
 
 
 def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
@@ -191,7 +283,16 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
             perturbed[name] = read_logits(logits, info.positive, calibration).score
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
     training = subject.predictions((Split.TRAIN,))
-    return Evidence(subject.name, about, info.positive_name, predictions, scored.features, perturbed, training)
+    notes = (*cohort.notes, *notes_of(subject))
+    return Evidence(
+        subject.name, about, info.positive_name, predictions, scored.features, perturbed, training, notes=notes
+    )
+
+
+def notes_of(subject: Subject) -> tuple[str, ...]:
+    """What is missing or wrong in the run's folder, as sentences."""
+    table, why = subject.own_predictions
+    return () if table is not None else (f"{why}: what needs the run's own training films is left out.",)
 
 
 def about_report(options: argparse.Namespace, subjects: list[Subject], films: str) -> dict[str, Any]:

@@ -377,6 +377,35 @@ def test_mistakes_get_a_sentence(
     assert sorted(film_folder.rglob("*")) == before
 
 
+def test_patients_of_training_that_can_not_be_told_are_refused_with_labels(
+    film_folder: Path,
+    folder_runs: tuple[Path, Path],
+    folder_key: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder_runs[0], run, ignore=shutil.ignore_patterns("predictions.parquet"))
+    labels = ["--labels", film_folder / "labels.csv", "--no-shortcuts"]
+    arguments = ["--dicom-dir", film_folder, "--output", tmp_path / "out", *labels]
+    assert evaluate(run, *arguments) == 2
+    assert "run holds no predictions.parquet, so that films it was trained on" in capsys.readouterr().err
+    assert evaluate(folder_runs[0], *arguments, "--hash-key", run / "config.yaml") == 2
+    other = tmp_path / "key"
+    other.write_text("cd" * 32)
+    assert evaluate(folder_runs[0], *arguments, "--hash-key", other) == 2
+    assert (
+        f"hashes by another key than {folder_runs[0].name}, whose key is --hash-key {folder_key}"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+    assert evaluate(run, *arguments, "--allow-training-films") == 0
+    (audited,) = json.loads((tmp_path / "out" / "report.json").read_text())["runs"]
+    warning = "Some of these films may be films that the run was trained on: run holds no predictions.parquet"
+    assert audited["headline"].startswith(warning) and audited["notes"][0].startswith(warning)
+    assert warning in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_an_output_must_be_named(film_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate("run", "--dicom-dir", film_folder) == 2
     assert "--dicom-dir needs --output" in capsys.readouterr().err
@@ -403,7 +432,7 @@ def test_a_model_of_digits_scores_no_radiograph(
     from datasets.sample import DatasetInfo
     from training.run.checkpoint import load_checkpoint, save_checkpoint
 
-    digits = DatasetInfo("biased-mnist", tuple("0123456789"), ("a", "b"), "colour", None, False)
+    digits = DatasetInfo("biased-mnist", tuple("01"), ("a", "b"), "colour", None, False)
     run = tmp_path / "digits"
     run.mkdir()
     checkpoint = load_checkpoint(folder_runs[0])

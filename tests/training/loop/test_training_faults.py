@@ -91,10 +91,10 @@ def test_a_loss_that_is_no_number_names_step_films_and_state(
 ) -> None:
     poison(monkeypatch, 6)  # of 4 steps an epoch: the second of epoch 2
     said = refused(capsys, *PHANTOM, "--method", "erm", "--save-minutes", minutes, "--keep", "9")
-    assert "ce is not finite at step 2 of epoch 2, on the films of rows " in said
+    assert "ce is not finite at step 2 of epoch 2, on the films of lines " in said
     (folder,) = Path("runs").glob("phantom-*")
     last = {"10": 4, "0": 5}[minutes]
-    assert f"the last good state is {folder.name}/resume-{last:09d}.pt" in said
+    assert f"the last good state is {folder}/resume-{last:09d}.pt" in said
     for file in folder.glob("resume-*.pt"):  # not one of them is poisoned
         assert all(value.isfinite().all() for value in torch.load(file, weights_only=True)["joint"].values())
     record = json.loads((folder / "diverged.json").read_text())
@@ -135,7 +135,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
     monkeypatch.setattr(Assembly, "update", update)
     said = refused(capsys, *PHANTOM, "--method", "erm", "--save-minutes", "0")
     (folder,) = Path("runs").glob("phantom-*")
-    assert "a weight is not finite at step 2 of epoch 2, on the films of rows " in said
+    assert "a weight is not finite at step 2 of epoch 2, on the films of lines " in said
     assert finite_states(folder) == ["resume-000000005.pt"] and f"{folder.name}/resume-000000005.pt" in said
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from training.console.commandline import option_fields
 from training.methods import METHODS
-from training.run.config import PRESETS, TrainConfig, as_settings, parse
+from training.run.config import PRESETS, TrainConfig, as_settings, configure, parse
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +163,13 @@ def test_a_recipes_run_is_made_again_by_its_recipe(tmp_path: Path, capsys: pytes
     (tmp_path / "config.yaml").write_text("dataset: phantom\nmethod: erm\nrecipe: jtt\nparent: run\n")
     for arguments in (["--resume", str(tmp_path)], ["--config", str(tmp_path / "config.yaml")]):
         assert "python -m training.recipe jtt RUN makes it again" in refused(capsys, *arguments)
+
+
+def test_json_is_a_flag_of_the_command_and_no_setting() -> None:
+    assert parse(["--dataset", "phantom", "--json"]) == parse(["--dataset", "phantom"])
+    assert "json" not in as_settings(parse(["--dataset", "phantom", "--json"]))
+
+
+def test_more_workers_than_a_machine_can_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="--workers 1000: processes from 0 to 256"):
+        configure({"dataset": "phantom", "workers": 1000})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from training.run.checkpoint_header import CheckpointError
+from training.run.checkpoint_header import HEAD, CheckpointError
 from training.run.reference import FILMS, NAME, K, Reference, load_reference, on_unit_sphere, save_reference
 
 
@@ -150,3 +150,17 @@ def test_a_broken_file_is_a_sentence(change: str, expected: str, tmp_path: Path)
         (tmp_path / NAME).write_bytes((tmp_path / NAME).read_bytes()[:-20])
     with pytest.raises(CheckpointError, match=expected):
         load_reference(tmp_path)
+
+
+def test_a_reference_of_another_run_is_refused(tmp_path: Path) -> None:
+    reference = Reference.of(np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), 0)
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / name).mkdir()
+        save_file({HEAD: np.full((2, 4), value, np.float32)}, tmp_path / name / "model.safetensors")
+        save_reference(reference, tmp_path / name)
+    assert load_reference(tmp_path / "a") is not None
+    (tmp_path / "a" / NAME).write_bytes((tmp_path / "b" / NAME).read_bytes())
+    with pytest.raises(CheckpointError, match=f"{NAME} is of another run"):
+        load_reference(tmp_path / "a")
+    (tmp_path / "a" / "model.safetensors").unlink()
+    assert load_reference(tmp_path / "a") is not None  # nothing to compare it with

@@ -1,7 +1,9 @@
 """Reports: undefined is null in JSON and "cannot conclude" on the terminal, names of users are shown as they are."""
 
+import io
 import json
 import math
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ from datasets.cohort.films import Cohort, left_out
 from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from training.loop.tables import show_cohort, show_results
-from training.run.report import RunResult, difference, result_json, write_report
+from training.run.report import RunResult, difference, result_json, write_report, write_result
 
 INFO = DatasetInfo("covid", ("not covid", "covid"), ("a", "b"), "source", 1, synthetic=False)
 NAMES = ("accuracy", "auroc", "aligned_accuracy", "conflicting_accuracy", "worst_group_accuracy", "leak", "leak_chance")
@@ -83,3 +85,19 @@ def test_a_long_folder_is_not_broken(width: int) -> None:
     run = result("erm", 0.5)
     show_results(console, [RunResult(Path("x" * 150), "erm", "m", 0, False, run.metrics)], INFO)
     assert "x" * 150 in console.export_text()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "asked", "written"), [(Terminal, False, False), (Terminal, True, True), (io.StringIO, False, True)]
+)
+def test_json_is_for_programs(
+    stream: type[io.StringIO], asked: bool, written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", stream())
+    write_result([result("erm", 0.5)], asked)
+    assert sys.stdout.getvalue().startswith("--result\n{") == written  # type: ignore[attr-defined]

@@ -1,20 +1,31 @@
 """Films through several models at once, and which films a model may be judged on."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 
+from datasets.film.identity import KEY_FILE
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from models.classifier import ModelConfig, build_classifier
 from training.run.checkpoint import Checkpoint
 from training.scoring.predict import Predictor, infer
-from training.scoring.score import score
-from training.scoring.subjects import EvaluationError, films_of, find_key, load_subject, lung_masks, same_films
+from training.scoring.score import Scored, score
+from training.scoring.subjects import (
+    EvaluationError,
+    evidence_of,
+    films_of,
+    find_key,
+    load_subject,
+    lung_masks,
+    same_films,
+)
 from training.train import main as train
 
 pytestmark = pytest.mark.trains
@@ -121,3 +132,99 @@ def test_a_run_without_settings_needs_films_named(runs: list[Path], tmp_path: Pa
     with pytest.raises(EvaluationError, match=r"has no config\.yaml"):
         same_films([subject], None)
     assert same_films([subject], tmp_path) == [[subject]]
+
+
+@pytest.fixture
+def copies(cohort: Path, runs: list[Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the first run with its key, and one of its cohort, which is then another folder of the same films."""
+    root, films = tmp_path / "runs", tmp_path / "films"
+    shutil.copytree(runs[0], root / "run")
+    shutil.copy(runs[0].parent / KEY_FILE, root / KEY_FILE)
+    shutil.copytree(cohort, films)
+    settings = yaml.safe_load((root / "run/config.yaml").read_text())
+    (root / "run/config.yaml").write_text(yaml.safe_dump(settings | {"hash_key": None}))
+    return root / "run", films
+
+
+def damage(run: Path, how: str, other: Path) -> None:
+    table = run / "predictions.parquet"
+    if how == "gone":
+        table.unlink()
+    elif how == "damaged":
+        table.write_bytes(table.read_bytes()[:500])
+    elif how == "of another run":
+        shutil.copy(other / "predictions.parquet", table)
+    elif how == "without a column":
+        pd.read_parquet(table).drop(columns="patient").to_parquet(table)
+    elif how == "key gone":
+        (run.parent / KEY_FILE).unlink()
+    else:
+        (run.parent / KEY_FILE).write_text("ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("gone", "run holds no predictions.parquet"),
+        ("damaged", "predictions.parquet of run is damaged"),
+        (
+            "of another run",
+            r"predictions.parquet of run is of another run: \w+ of its \w+ films is \S+, in the checkpoint",
+        ),
+        ("without a column", "predictions.parquet of run lacks the column patient"),
+        ("key gone", r"the key \S+ of the hashes in predictions.parquet of run is gone"),
+        ("another key", r"\S+ is not the key of the hashes in predictions.parquet of run"),
+    ],
+)
+def test_films_of_which_training_can_not_be_told_are_refused_unless_the_user_knows(
+    copies: tuple[Path, Path], runs: list[Path], how: str, expected: str
+) -> None:
+    run, films = copies
+    assert len(films_of([load_subject(run, "cpu")], films, "test").table) < 160  # as long as all is there
+    damage(run, how, runs[1])
+    with pytest.raises(EvaluationError, match=expected + ".*or pass --allow-training-films if you know"):
+        films_of([load_subject(run, "cpu")], films, "test")
+    subject = load_subject(run, "cpu")
+    cohort = films_of([subject], films, "test", allow_training_films=True)
+    assert len(cohort.table) == 160
+    assert any(
+        note.startswith("Some of these films may be films that the run was trained on: ") for note in cohort.notes
+    )
+    scored = Scored(np.zeros((160, 3)), np.zeros((160, 2)), {})
+    evidence = evidence_of(subject, cohort, scored, bytes(32), ())
+    assert evidence.warning in cohort.notes
+    if "key" not in how:
+        assert evidence.training is None and any("run's own training films is left out" in n for n in evidence.notes)
+
+
+def test_without_patients_a_path_of_a_training_film_is_refused(copies: tuple[Path, Path]) -> None:
+    run, films = copies
+    table = pd.read_csv(films / "metadata.csv").drop(columns="patient_id")
+    table.to_csv(films / "metadata.csv", index=False)
+    with pytest.raises(EvaluationError, match=r"of the films have the path of a training film .* no patient_id"):
+        films_of([load_subject(run, "cpu")], films, "test")
+    (films / "b").mkdir()
+    for name in table["path"]:
+        (films / name).rename(films / "b" / name)
+    table.assign(path="b/" + table["path"]).to_csv(films / "metadata.csv", index=False)
+    assert len(films_of([load_subject(run, "cpu")], films, "test").table) == 160
+
+
+def test_test_films_that_were_training_films_once_are_refused(copies: tuple[Path, Path]) -> None:
+    run, films = copies
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(settings | {"data_dir": str(films)}))
+    assert len(films_of([load_subject(run, "cpu")], None, "test").table)
+    table = pd.read_csv(films / "metadata.csv")
+    table.iloc[::-1].head(100).to_csv(films / "metadata.csv", index=False)  # other patients are drawn for each split
+    with pytest.raises(
+        EvaluationError, match=r"run was trained on \d+ of the \d+ films that are now in its test splits"
+    ):
+        films_of([load_subject(run, "cpu")], None, "test")
+
+
+def test_results_without_a_key_of_their_own_take_that_of_the_run(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    run, _ = copies
+    subject = load_subject(run, "cpu")
+    assert find_key(tmp_path / "out", None, [subject]) == bytes.fromhex((run.parent / KEY_FILE).read_text())
+    assert not (tmp_path / "out").exists()

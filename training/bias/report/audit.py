@@ -109,7 +109,7 @@ def audit_run(evidence: Evidence, by: Sequence[str] = (), resamples: int = 2000,
         abstention=outliers,
     )  # fmt: skip
     checks = check_run(run)
-    return dataclasses.replace(run, checks=checks, headline=headline(checks))
+    return dataclasses.replace(run, checks=checks, headline=f"{evidence.warning} {headline(checks)}".lstrip())
 
 
 def majority(evidence: Evidence) -> dict[str, str]:
@@ -200,7 +200,7 @@ def _stacked(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _notes(evidence: Evidence, groups: dict[str, GroupMetrics]) -> tuple[str, ...]:
-    notes = dict.fromkeys(note for metrics in groups.values() for note in metrics.notes)
+    notes = dict.fromkeys([*evidence.notes, *(note for metrics in groups.values() for note in metrics.notes)])
     if evidence.training is None:
         notes["The run's training films are not known here, so neither is the usual label of each source."] = None
     return tuple(notes)
