@@ -23,7 +23,7 @@ Record = dict[str, str]
 
 def png(value: int = 0) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.full((2, 2), value, np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.arange(value, value + 36, dtype=np.uint8).reshape(6, 6)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -99,7 +99,7 @@ def test_good_table(tmp_path: Path) -> None:
 
 def test_the_film_of_a_position_is_the_file_of_its_row(tmp_path: Path) -> None:
     root = write(tmp_path, edited(2, label=""))
-    (root / "films/7.png").write_bytes(png(255))
+    (root / "films/7.png").write_bytes(png(220))
     cohort = load(root)
     assert cohort.films is not None
     bright = [row for at, row in enumerate(cohort.table["row"]) if cohort.films.read(at).pixels.max() == 1]

@@ -11,10 +11,10 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from datasets.film.dicom import DicomPolicy, read_dicom
+from datasets.film.dicom import DicomPolicy, DicomRefusedError, read_dicom
 from datasets.film.radiograph import Radiograph
 
-SHAPE = (7, 5)  # not square: an exchange of the axes would show
+SHAPE = (14, 11)  # not square: an exchange of the axes would show
 BITS_AND_SIGN = [(bits, signed) for bits in (8, 12, 16) for signed in (False, True)]
 
 
@@ -73,8 +73,8 @@ def modality_case(name: str, bits: int, signed: bool) -> tuple[dict[str, Any], C
         slope, intercept = (0.5, -100.0) if name == "rescale" else (-2.0, 30.0)
         return {"RescaleSlope": slope, "RescaleIntercept": intercept}, lambda x: slope * x + intercept
     if name == "modality LUT":
-        count = min(200, highest - lowest - 20)
-        entries, start = [(7 * i) % 1000 for i in range(count)], lowest + 10
+        count = min(30_000, highest - lowest - 20)
+        entries, start = [1000 * i // count for i in range(count)], lowest + 10
         tags = {"ModalityLUTSequence": lut(entries, start, 10, signed)}
         return tags, lambda x: entries[min(max(x - start, 0), count - 1)]
     return {}, lambda x: x
@@ -84,10 +84,11 @@ def voi_case(name: str, values: np.ndarray) -> tuple[dict[str, Any], Callable[[f
     """The same for PS3.3 C.11.2, output range [0, 1]; None where percentiles decide."""
     low, high = float(values.min()), float(values.max())
     if name == "VOI LUT":
-        start, entries = math.floor(low + (high - low) / 4), [4095 - 13 * i for i in range(300)]
+        count = min(30_000, int(high - low) // 2)
+        start, entries = math.floor(low + (high - low) / 4), [4095 - 4000 * i // count for i in range(count)]
         start = max(start, -(2**15))
         tags = {"VOILUTSequence": lut(entries, start, 12, low < 0)}
-        return tags, lambda x: entries[min(max(round(x) - start, 0), 299)] / 4095
+        return tags, lambda x: entries[min(max(round(x) - start, 0), count - 1)] / 4095
     if name == "none":
         return {}, None
     c, w = round(low + (high - low) * 0.4, 1), max(2.0, round((high - low) * 0.5, 1))
@@ -145,9 +146,10 @@ def test_monochrome1_equals_its_monochrome2_twin(bits: int, signed: bool, voi: s
     centre, width = ends / 2 + 20, 2 ** (bits - 1)
     one, two = {}, {}
     if voi == "VOI LUT":
-        start, entries = stored_range(bits, signed)[0] + 50, [5 * i for i in range(200)]
+        count = min(30_000, 2 ** (bits - 1))
+        start, entries = stored_range(bits, signed)[0] + 50, [1023 * i // count for i in range(count)]
         one = {"VOILUTSequence": lut(entries, start, 10, signed)}
-        two = {"VOILUTSequence": lut([1023 - y for y in reversed(entries)], ends - start - 199, 10, signed)}
+        two = {"VOILUTSequence": lut([1023 - y for y in reversed(entries)], ends - start - count + 1, 10, signed)}
     elif voi != "none":
         one = {"WindowCenter": centre, "WindowWidth": width, "VOILUTFunction": voi}
         two = one | {"WindowCenter": ends - centre + (1 if voi == "LINEAR" else 0)}
@@ -186,7 +188,7 @@ def test_jpeg_baseline() -> None:
 
 
 def test_lossy_overshoot_stays_bright() -> None:
-    values = np.tile(np.array([0, 2000, 4095, 4100]), (32, 8))
+    values = np.tile(np.array([0, 2000, 4095, 4100, *range(100, 3000, 100)]), (33, 3))
     dataset = film(values, 16, WindowCenter=2048, WindowWidth=4096)
     dataset.compress(uid.JPEG2000Lossless, encoding_plugin="pylibjpeg")
     dataset.BitsStored, dataset.HighBit = 12, 11
@@ -198,7 +200,7 @@ def test_lossy_overshoot_stays_bright() -> None:
 def test_frames_beyond_the_declared_one_are_not_decoded() -> None:
     dataset = film(stored_values(12, False))
     expected = read(dataset).pixels
-    dataset.PixelData = dataset.PixelData[:70] * 3
+    dataset.PixelData = dataset.PixelData[: 2 * SHAPE[0] * SHAPE[1]] * 3
     np.testing.assert_array_equal(read(dataset).pixels, expected)
 
 
@@ -275,17 +277,38 @@ def test_one_inversion_at_most() -> None:
         assert result.facts["inverted"] is inverted
 
 
-def test_blank_films_give_no_nan() -> None:
-    for value in (0, 700):
-        assert (read(film(np.full(SHAPE, value))).pixels == 0).all()
-    assert (read(film(np.full(SHAPE, 700), PixelPaddingValue=700)).pixels == 0).all()
-    marker = np.full((50, 50), 700)
-    marker[20, 20] = 900
-    assert read(film(marker)).pixels[20, 20] == 1
+def few_levels(levels: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, levels, (60, 40)) * (4095 // levels)
+
+
+@pytest.mark.parametrize(
+    ("stored", "tags"),
+    [
+        *[(np.full(SHAPE, value), {}) for value in (0, 700, 4095)],
+        (np.full(SHAPE, 700), {"PixelPaddingValue": 700}),  # nothing but padding
+        (np.where(np.eye(50) * (np.arange(50) == 20), 900, 700), {}),  # a marker on a blank film
+        (np.where(np.arange(200) % 100 == 0, 3, 2)[None].repeat(200, 0), {}),
+        (few_levels(2), {}),
+        (few_levels(13), {}),
+        (few_levels(13), {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 2048, "WindowWidth": 4096}),
+    ],
+)
+def test_films_that_are_empty_in_themselves(stored: np.ndarray, tags: dict[str, Any]) -> None:
+    with pytest.raises(DicomRefusedError, match="next to no different greys") as caught:
+        read(film(stored, **tags))
+    assert caught.value.reason == "no picture"
+
+
+def test_a_dark_film_is_a_picture() -> None:
+    """Underexposed, collimated to a tenth and with a bright marker, but there is something to see."""
+    stored = np.zeros((100, 100), int)
+    stored[30:70, 30:70] = np.random.default_rng(0).integers(40, 90, (40, 40))
+    stored[2:5, 2:5] = 4095
+    assert len(np.unique(read(film(stored)).pixels)) > 16
 
 
 def test_rows_and_columns_stay() -> None:
-    stored = np.arange(35).reshape(SHAPE)
+    stored = np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     pixels = read(film(stored)).pixels
     assert (np.diff(pixels, axis=1) > 0)[1:-1].all()
     assert (np.diff(pixels, axis=0) > 0).all()

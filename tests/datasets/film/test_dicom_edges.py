@@ -56,8 +56,8 @@ def refused(dataset: Dataset | bytes) -> RadiographError:
 
 
 LUT = Dataset()
-LUT.add_new("LUTDescriptor", "US", [4, 100, 12])
-LUT.add_new("LUTData", "OW", np.array([0, 9, 99, 4095], "<u2").tobytes())
+LUT.add_new("LUTDescriptor", "US", [3072, 0, 12])
+LUT.add_new("LUTData", "OW", np.linspace(0, 64, 3072).__pow__(2).astype("<u2").clip(0, 4095).tobytes())
 WINDOW = {"WindowCenter": 1000, "WindowWidth": 500}
 
 
@@ -151,7 +151,24 @@ def test_what_no_check_foresees_is_corrupt(native: bool, monkeypatch: pytest.Mon
 
 def test_three_samples_are_colour_whatever_the_tag_says() -> None:
     assert refused(film(SamplesPerPixel=3)).reason == "colour"
-    assert refused(film(SamplesPerPixel=None)).reason != "colour"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"SamplesPerPixel": None},
+        {"PhotometricInterpretation": "monochrome2"},
+        {"PhotometricInterpretation": "MONOCHROME 2"},
+        {"PhotometricInterpretation": "Monochrome_2 ", "SamplesPerPixel": None},
+        {"NumberOfFrames": "1 "},
+    ],
+)
+@pytest.mark.parametrize("syntax", [None, uid.RLELossless, uid.JPEG2000Lossless])
+def test_what_is_admitted_in_other_words_is_decoded(tags: dict[str, Any], syntax: uid.UID | None) -> None:
+    dataset = film() if syntax is None else compressed(syntax, "pylibjpeg")
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    np.testing.assert_array_equal(read_dicom(written(dataset)).pixels, read_dicom(written(film())).pixels)
 
 
 def test_only_the_shape_that_inverts_inverts() -> None:

@@ -9,8 +9,10 @@ KEY = bytes(range(32))
 @pytest.mark.parametrize(
     ("age", "band"),
     [
-        *[("000Y", "0-9"), ("018M", "0-9"), ("011D", "0-9"), ("040W", "0-9"), ("010Y", "10-19"), ("045Y", "40-49")],
+        *[("000Y", None), ("018M", "0-9"), ("011D", "0-9"), ("040W", "0-9"), ("010Y", "10-19"), ("045Y", "40-49")],
         *[("089Y", "80-89"), ("090Y", "90+"), ("119Y", "90+"), ("", None), ("45", None), ("0450Y", None)],
+        *[("411Y", None), ("121Y", None), ("120Y", "90+"), ("999D", "0-9"), ("000D", None), ("000M", None), ("999M", "80-89")],
+        *[("001W", "0-9"), ("O45Y", None), ("-45Y", None), ("045", None), ("045Y ", None), ("045J", None)],
     ],
 )
 def test_age_band(age: str, band: str | None) -> None:
@@ -20,14 +22,14 @@ def test_age_band(age: str, band: str | None) -> None:
 @pytest.mark.parametrize(
     ("position", "coded", "view"),
     [
-        *[("PA", "", "PA"), (" ap ", "", "AP"), ("RL", "", "LATERAL"), ("LLD", "", "DECUBITUS"), ("Doe", "", "OTHER")],
+        *[("PA", "", "PA"), (" ap ", "", "AP"), ("RL", "", "LATERAL"), ("LLD", "", "DECUBITUS"), ("Doe", "", "UNKNOWN")],
         *[
             ("", "399173006", "LATERAL"),
             ("", "R-10232", "LATERAL"),
             ("", "399348003", "AP"),
             ("", "R-10202", "FRONTAL"),
         ],
-        *[("", "1", "OTHER"), ("", "", "UNKNOWN"), ("PA", "399173006", "PA"), (["AP", "Doe"], "", "AP")],
+        *[("", "1", "UNKNOWN"), ("", "", "UNKNOWN"), ("PA", "399173006", "PA"), (["AP", "Doe"], "", "AP")],
     ],
 )
 def test_view(position: str | list[str], coded: str, view: str) -> None:
@@ -40,7 +42,7 @@ def test_view(position: str | list[str], coded: str, view: str) -> None:
     [
         *[("CHEST", "", "CHEST"), ("chest pa", "", "CHEST"), ("THORAX", "", "CHEST"), ("HAND", "", "OTHER")],
         *[("", "51185008", "CHEST"), ("", "T-D3000", "CHEST"), ("", "T-D8700", "OTHER"), ("", "", "UNKNOWN")],
-        *[("Doe", "51185008", "OTHER")],
+        *[("Doe", "51185008", "CHEST"), ("Doe", "", "UNKNOWN"), ("HAND", "51185008", "CHEST")],
     ],
 )
 def test_body_part(part: str, region: str, found: str) -> None:
@@ -50,7 +52,7 @@ def test_body_part(part: str, region: str, found: str) -> None:
 
 def test_nothing_stated_is_none() -> None:
     facts = film_facts({"PatientSex": "Doe", "Modality": "", "LossyImageCompression": "02", "Manufacturer": "  "})
-    assert facts.pop("view_position") == facts.pop("body_part") == "UNKNOWN"
+    assert facts.pop("view_position") == facts.pop("body_part") == facts.pop("modality") == "UNKNOWN"
     assert set(facts.values()) == {None}
 
 

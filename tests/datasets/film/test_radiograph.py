@@ -19,6 +19,7 @@ from datasets.film.radiograph import MAX_PIXELS, RadiographError, silenced
 from datasets.film.read import read_radiograph
 
 GREY_8 = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
+NOISE = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
 GREY_16 = (np.arange(24, dtype=np.uint16) * 2849).reshape(4, 6)  # the last is 65527
 
 
@@ -44,20 +45,24 @@ def test_full_range_not_own_extremes(kind: str) -> None:
     film = read_radiograph(saved(GREY_8, kind))
     np.testing.assert_array_equal(film.pixels, GREY_8.astype(np.float32) / 255)
     assert film.pixels.dtype == np.float32
-    assert film.facts == {"format": kind, "bits": 8, "colour": False, "alpha": False}
+    assert film.facts == {"format": kind, "bits": 8, "colour": False, "alpha": False} | {
+        "looks_inverted": False,
+        "damaged": False,
+    }
     film = read_radiograph(saved(GREY_16, kind))
     np.testing.assert_array_equal(film.pixels, GREY_16.astype(np.float32) / 65535)
     assert film.facts["bits"] == 16
 
 
 def test_twelve_bits_in_sixteen_are_not_guessed() -> None:
-    assert read_radiograph(saved(np.full((4, 4), 4095, np.uint16))).pixels.max() == pytest.approx(4095 / 65535)
+    assert read_radiograph(saved(GREY_16 // 16)).pixels.max() == pytest.approx(4095 / 65535)
 
 
 def test_jpeg() -> None:
-    film = read_radiograph(saved(np.full((16, 24), 100, np.uint8), "JPEG"))
+    grey = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (16, 1))
+    film = read_radiograph(saved(grey, "JPEG", quality=100))
     assert film.pixels.shape == (16, 24)
-    np.testing.assert_allclose(film.pixels, 100 / 255, atol=1 / 255)
+    np.testing.assert_allclose(film.pixels, grey / 255, atol=2 / 255)
 
 
 def test_big_endian_and_white_is_zero_tiff() -> None:
@@ -83,16 +88,16 @@ def test_colour_is_reduced_to_luminance() -> None:
     np.testing.assert_array_equal(same.pixels, grey)
     assert same.facts["colour"]
     np.testing.assert_array_equal(read_radiograph(saved(Image.fromarray(GREY_8).convert("P"))).pixels, grey)
-    red = read_radiograph(saved(np.full((2, 2, 3), [255, 0, 0], np.uint8))).pixels
-    np.testing.assert_allclose(red, 0.299, atol=1 / 255)
-    one_bit = read_radiograph(saved(Image.fromarray(np.eye(3, dtype=np.uint8) * 255).convert("1")))
-    np.testing.assert_array_equal(one_bit.pixels, np.eye(3, dtype=np.float32))
-    assert one_bit.facts["bits"] == 1
+    red = read_radiograph(saved(GREY_8[..., None] * np.array([1, 0, 0], np.uint8))).pixels
+    np.testing.assert_allclose(red, 0.299 * grey, atol=1 / 255)
+    with pytest.raises(RadiographError, match="next to no different greys"):
+        read_radiograph(saved(Image.fromarray(np.eye(9, dtype=np.uint8) * 255).convert("1")))
 
 
 def test_alpha_is_composited_on_black() -> None:
-    grey_alpha = np.stack([np.full((2, 2), 200), np.array([[0, 255], [51, 255]])], axis=-1).astype(np.uint8)
-    expected = np.array([[0, 200 / 255], [200 / 255 * 0.2, 200 / 255]], np.float32)
+    alpha = np.where(GREY_8 < 30, 0, np.where(GREY_8 < 60, 51, 255))
+    grey_alpha = np.stack([GREY_8, alpha], axis=-1).astype(np.uint8)
+    expected = (GREY_8 / 255 * alpha / 255).astype(np.float32)
     rgba = np.concatenate([np.repeat(grey_alpha[..., :1], 3, axis=-1), grey_alpha[..., 1:]], axis=-1)
     for array in (grey_alpha, rgba):
         film = read_radiograph(saved(array))
@@ -130,8 +135,9 @@ def test_told_by_content_and_error_shows_no_path(tmp_path: Path) -> None:
         (b"x", "not a film"),
         (b"GIF89a" + bytes(200), "not a film"),
         (saved(GREY_8)[:60], "truncated"),
-        (saved(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[:-200], "truncated"),
-        (saved(np.zeros((64, 64), np.uint8), "JPEG")[:-30], "truncated"),
+        (saved(NOISE)[:-200], "truncated"),
+        (saved(NOISE, "JPEG")[:-30], "damaged"),
+        (saved(NOISE, "JPEG")[:1500], "damaged"),
         (saved(GREY_8, "TIFF")[:-30], "truncated"),
         (saved(GREY_8)[:40] + b"\xff" * 30, "undecodable"),
         (saved(GREY_8, "TIFF", save_all=True, append_images=[Image.fromarray(GREY_8)]), "multi-frame"),

@@ -54,12 +54,12 @@ def test_the_positive_set(tmp_path: Path) -> None:
     films, left_out = read("bimcv", tmp_path)
     assert [(film.label, film.patient_id, film.view, film.sex, film.age, film.finding) for film in films] == [
         ("covid", "bimcv_sub-S1", "PA", "M", "60-69", "covid 19|infiltrates"),
+        ("covid", "bimcv_sub-S1", "", "M", "60-69", ""),
         ("covid", "bimcv_sub-S1", "AP", "M", "60-69", ""),
     ]
     assert films[0].manufacturer == "KONICA" and films[0].sidecar.endswith("vp-pa_dx.json")
     assert {name.split("run-1_")[0] + name.split("run-1_")[1]: reason for name, reason in left_out.items()} == {
         "sub-S1_ses-E2_bp-chest_vp-ll_dx.png": "lateral view",
-        "sub-S1_ses-E2_bp-chest_dx.png": "view not stated",
         "sub-S1_ses-E2_bp-abdomen_vp-ap_dx.png": "another part of the body",
         "sub-S2_ses-E3_bp-chest_vp-ap_dx.png": "no JSON file that says what its greys are",
         "sub-S3_ses-E4_bp-chest_ct.nii": "CT, not a radiograph",

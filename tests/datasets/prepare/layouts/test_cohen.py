@@ -105,7 +105,6 @@ def test_what_is_no_frontal_film_with_a_finding_is_left_out(tmp_path: Path) -> N
         {"finding": "todo"},
         {"finding": "Unknown"},
         {"finding": ""},
-        {"view": ""},
         {"filename": ""},
         {"patientid": ""},
     )
@@ -116,10 +115,16 @@ def test_what_is_no_frontal_film_with_a_finding_is_left_out(tmp_path: Path) -> N
         "CT, not a radiograph",
         "CT, not a radiograph",
         *["finding not filled in"] * 3,
-        "view not stated",
         "no file is named",
         "no patient is named",
     ]
+
+
+@pytest.mark.parametrize(("view", "said"), [("", ""), ("W STD", "view W STD"), ("unknown", ""), ("=1", "view '=1")])
+def test_a_view_that_is_not_understood_leaves_no_film_out(tmp_path: Path, view: str, said: str) -> None:
+    write(tmp_path, {"view": view})
+    (film,), left_out = read("cohen", tmp_path)
+    assert not left_out and (film.view, film.not_understood) == ("", said)
 
 
 def test_texts_of_the_table_are_no_formulas(tmp_path: Path) -> None:

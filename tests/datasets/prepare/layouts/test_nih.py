@@ -33,7 +33,7 @@ def test_films_in_twelve_folders(tmp_path: Path) -> None:
         ("images/00000001_001.png", "pneumonia", "nih_1", "58", "M", "train"),  # said to be missing when it is placed
         ("images_012/images/00000002_000.png", "normal", "nih_2", "", "F", "test"),
     ]
-    assert left_out == {"00000003_000.png": "finding not filled in", "00000004_000.png": "view LL"}
+    assert left_out == {"00000003_000.png": "finding not filled in", "00000004_000.png": "lateral view"}
     assert films[1].finding == "Infiltration|Pneumonia" and "no restrictions" in films[0].licence
 
 
