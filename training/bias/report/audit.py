@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from training.bias.numbers.groups import GroupMetrics, alignment, group_metrics,
 from training.bias.numbers.metrics import PredictionsError, reliability_curve, roc_points, shortfall
 from training.bias.numbers.uncertainty import NO_INTERVAL
 from training.bias.questions.fields import field_risk
-from training.bias.questions.leakage import Probe, leak_difference, probe
+from training.bias.questions.leakage import KIND, Probe, leak_difference, probe
 from training.bias.questions.shortcut_evidence import findings, shortcut_table
 from training.bias.questions.unlabelled import abstention, describe_run
 from training.bias.report.values import BiasReport, Comparison, RunAudit
@@ -31,8 +31,6 @@ GROUPINGS = (
 )
 PROBED = ("source", "view", "sex", "manufacturer")
 FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
-# Refits of each probe on permuted attributes; the MLP is dearer and reads the source alone.
-REFITS: dict[Literal["linear", "mlp"], int] = {"linear": 99, "mlp": 39}
 MAP_FILMS = 2000  # films drawn in the feature map
 
 
@@ -166,13 +164,11 @@ def _curves(table: pd.DataFrame, positive: str) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _leaks(table: pd.DataFrame, features: np.ndarray, resamples: int, seed: int) -> pd.DataFrame:
-    """A row for each attribute and probe: the fields of `Probe` but for its tables."""
+    """A row for each attribute: the fields of `Probe` but for its tables."""
     target, patient = (table[name].to_numpy() for name in ("target", "patient"))
     probes = [
-        probe(features, table[name].to_numpy(dtype=object), target, patient, name, kind, refits, resamples, seed)
+        probe(features, table[name].to_numpy(dtype=object), target, patient, name, resamples=resamples, seed=seed)
         for name in _probed(table)
-        for kind, refits in REFITS.items()
-        if kind == "linear" or name == "source"
     ]
     return pd.DataFrame(probes, columns=Probe._fields).drop(columns=["classes", "values"]) if probes else pd.DataFrame()
 
@@ -182,15 +178,16 @@ def _probed(table: pd.DataFrame) -> list[str]:
 
 
 def _leak_differences(first: Evidence, other: Evidence, resamples: int, seed: int) -> pd.DataFrame:
-    order = other.predictions.set_index("file").index.get_indexer(pd.Index(first.predictions["file"]))
-    table, rows = first.predictions, []
+    known = first.predictions["target"].notna().to_numpy()
+    table, rows = first.predictions[known], []
+    order = other.predictions.set_index("file").index.get_indexer(pd.Index(table["file"]))
     for name in _probed(table):
         attribute, target, patient = (table[c].to_numpy(dtype=object) for c in (name, "target", "patient"))
         gap, detectable = leak_difference(
-            first.features, other.features[order], attribute, target, patient, resamples, seed
+            first.features[known], other.features[order], attribute, target, patient, resamples, seed
         )
         bounds = {"difference": gap.estimate, "low": gap.low, "high": gap.high, "detectable": detectable}
-        rows.append({"attribute": name, "kind": "linear"} | bounds)
+        rows.append({"attribute": name, "kind": KIND} | bounds)
     return pd.DataFrame(rows)
 
 
