@@ -15,7 +15,7 @@ from training.bias.numbers.metrics import MINIMUM_PATIENTS
 
 FOLDS = 5
 # Of the standardised features: leading principal components that are kept, and the ridge in units of their mean variance.
-COMPONENTS, RIDGE = 128, 1.0
+COMPONENTS, RIDGE = 128, 3.0
 # Numbers that one block of probes holds at a time.
 BLOCK = 2**24
 
