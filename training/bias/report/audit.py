@@ -33,7 +33,7 @@ PROBED = ("source", "view", "sex", "manufacturer")
 FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
 MAP_FILMS = 2000  # films drawn in the feature map
 # What is measured of each run, and of each run but the first against the first; a step is told before it begins.
-STEPS = ("groups", "leak", "perturbed films", "metadata", "drift and maps")
+STEPS = ("groups", "leak", "perturbed films", "metadata", "outliers and map")
 COMPARED = ("differences", "difference of leaks")
 Tell = Callable[[str], object]
 
