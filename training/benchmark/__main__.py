@@ -1,10 +1,9 @@
 """Regenerate the tables of the documentation: `python -m training.benchmark COMMAND`.
 
 `cost` times EnD's terms against a Gram-matrix version and a training step; `throughput` training with and without them;
-`audit` where the time of an audit goes;
 `train` training against timm's own; `epoch` an epoch of Biased MNIST against the released code's way; `dicom` the batch
-evaluation of DICOM folders. `paired` sets a method beside ERM over seeds, with intervals of the differences; `biased-mnist`
-compares every method on Biased MNIST.
+evaluation of DICOM folders; `audit` the stages of an audit. `paired` sets a method beside ERM over seeds, with intervals of the
+differences; `biased-mnist` compares every method on Biased MNIST.
 """
 
 import argparse
