@@ -16,18 +16,25 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import IO, NamedTuple
 
+from training.console.stages import last_stage
+
 RUNNING, DONE, FAILED, STOPPED = "running", "done", "failed", "stopped"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
 class AuditJob(NamedTuple):
-    """An audit that was started: `running`, `done`, `failed` (for a reason without paths) or `stopped`."""
+    """An audit that was started: `running`, `done`, `failed` (for a reason without paths) or `stopped`.
+
+    Attributes:
+        stage: what it does, how far it is and the time left, while it is running.
+    """
 
     names: tuple[str, ...]
     output: Path
     state: str = RUNNING
     seconds: float = 0.0
     reason: str = ""
+    stage: str = ""
 
 
 def command(runs: Sequence[Path]) -> str:
@@ -88,7 +95,7 @@ class AuditDesk:
         if self._process is not None and self._job is not None:
             code = self._process.poll()
             if code is None:
-                self._job = self._job._replace(seconds=time.monotonic() - self._began)
+                self._job = self._job._replace(seconds=time.monotonic() - self._began, stage=last_stage(self._said()))
             elif code == 0:
                 self._end(DONE)
             else:
@@ -96,18 +103,21 @@ class AuditDesk:
         return self._job
 
     def _why(self, code: int) -> str:
-        assert self._stderr is not None
-        self._stderr.seek(0)
-        for line in reversed(self._stderr.read().decode(errors="replace").splitlines()):
+        for line in reversed(self._said().splitlines()):
             if line.startswith("error: "):
                 return without_paths(line.removeprefix("error: "))
         if code < 0:
             return "the system killed it, perhaps for lack of memory"
         return "it crashed; the same command in a terminal shows where"
 
+    def _said(self) -> str:
+        assert self._stderr is not None
+        size = os.fstat(self._stderr.fileno()).st_size  # the process writes at the place that both share: none may seek
+        return os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")
+
     def _end(self, state: str, reason: str = "") -> None:
         assert self._job is not None and self._stderr is not None
-        self._job = self._job._replace(state=state, seconds=time.monotonic() - self._began, reason=reason)
+        self._job = self._job._replace(state=state, seconds=time.monotonic() - self._began, reason=reason, stage="")
         self._stderr.close()
         self._process = self._stderr = None
         atexit.unregister(self.stop)

@@ -11,6 +11,7 @@ from app.numbers.audit import PAGE, REPORT
 from app.numbers.pairs import JUDGED
 from app.services import audits, models
 from app.services.runs import require_runs
+from training.bias.questions.shortcuts import FILMS
 from training.run.index import RunEntry, audit_folder
 
 WHAT = (
@@ -18,8 +19,9 @@ WHAT = (
     "its features, and how it scores films whose lungs, or all but the border, are blanked. Each answer has an interval."
 )
 COST = (
-    "It scores {films:,} test and external films about {times} times and resamples their patients: minutes, up to half an "
-    "hour for thousands of films on a computer without a graphics card. The films must still be where the runs found them."
+    "It scores {films:,} test and external films, {perturbed:,} of them about {times} times, and resamples their patients: a "
+    "minute or two for a thousand films on a computer without a graphics card. The films must still be where the runs found "
+    "them."
 )
 POLL = 2.0  # seconds between two looks at an audit that is running
 TIMES = 7  # that each film is scored: as it is, and with each part taken away
@@ -53,7 +55,7 @@ def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     tables = [models.predictions(entry) for entry in entries]
     films = max((int(t["split"].isin(JUDGED).sum()) for t in tables if t is not None), default=0)
     if films:
-        st.write(COST.format(times=TIMES, films=films))
+        st.write(COST.format(times=TIMES, films=films, perturbed=min(films, FILMS)))
     st.write("This command makes it, and so does the button:")
     st.code(audit_job.command([entry.folder for entry in entries]), language=None, wrap_lines=True)
     start_button("Audit these runs", entries, output, running)
@@ -75,7 +77,7 @@ def watch() -> None:
         st.rerun()
     names = " and ".join(job.names)
     box = st.status(f"Auditing {names}: {job.seconds:.0f} s", state="running", expanded=True)
-    box.write("Films are scored, then patients are resampled. You can look at other pages meanwhile.")
+    box.write(f"{job.stage.capitalize() or 'Starting'}. You can look at other pages meanwhile.")
     if box.button("Stop it", icon=":material/stop_circle:", key="stop_audit"):
         audits.audit_desk().stop()
         st.rerun()

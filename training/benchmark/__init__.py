@@ -5,6 +5,7 @@ paired.py      a method beside ERM over seeds
 epoch.py       an epoch of Biased MNIST against the released code's way
 training.py    training against timm's own recipe
 dicom.py       films a second of a DICOM folder
+audit.py       where the time of an audit goes
 timing.py      medians of several timings
 biased_mnist/  every method on Biased MNIST
 __main__.py    the command

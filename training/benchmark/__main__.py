@@ -2,8 +2,8 @@
 
 `cost` times EnD's terms against a Gram-matrix version and a training step; `throughput` training with and without them;
 `train` training against timm's own; `epoch` an epoch of Biased MNIST against the released code's way; `dicom` the batch
-evaluation of DICOM folders. `paired` sets a method beside ERM over seeds, with intervals of the differences; `biased-mnist`
-compares every method on Biased MNIST.
+evaluation of DICOM folders; `audit` the stages of an audit. `paired` sets a method beside ERM over seeds, with intervals of the
+differences; `biased-mnist` compares every method on Biased MNIST.
 """
 
 import argparse
@@ -24,6 +24,7 @@ FUNCTIONS = {
     "epoch": ("epoch", "epoch"),
     "paired": ("paired", "paired"),
     "dicom": ("dicom", "dicom"),
+    "audit": ("audit", "audit"),
     "biased-mnist": ("biased_mnist.command", "biased_mnist"),
 }
 
@@ -60,6 +61,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_command("dicom", help).add_argument
     add("--repeats", type=int, default=5, help="timings of each part; the median is reported")
     add("--workers", type=int, default=2, help="decoding processes")
+    add = parser.add_command("audit", "where the time of an audit goes, against the bare models' scoring").add_argument
+    add("runs", nargs="*", type=Path, metavar="RUN", help="judged on all their films (default: two untrained models)")
+    add("--films", type=int, default=1600, help="phantom films, or films of --from-scores")
+    add("--from-scores", action="store_true", help="begin with simulated features and scores")
+    add("--resamples", type=int, default=2000, help="of each bootstrap over patients")
+    add("--seed", type=int, default=0, help="of films and resampling")
     add_arguments(
         parser.add_command("biased-mnist", "every method on Biased MNIST: tuning, seeds, the literature's table")
     )

@@ -17,7 +17,8 @@ class Evidence:
         about: facts of the run for the report: method, model, seed, threshold, temperature and so on; plain values.
         predictions: the films to audit, columns of predictions.parquet.
         features: films x width, in the order of `predictions`.
-        perturbed: score of the positive class of each film under each perturbation, by its name.
+        perturbed: score of the positive class of each film under each perturbation, by its name; NaN for films that were not
+            perturbed.
         training: predictions of the run's training films, or None where they are not known.
         validation: predictions of its validation films, or None: films like the training films that it was not fitted to.
         distances: of each film in `predictions` to its k-th nearest training film (`training.run.reference`), or None.

@@ -1,7 +1,8 @@
-"""Are the intervals and p-values calibrated? `python -m training.bias.simulation {coverage,comparison,speed}`.
+"""Are the intervals and p-values calibrated? `python -m training.bias.simulation {coverage,comparison,leak,speed}`.
 
 `coverage` counts how often the 95 % intervals of AUROC contain the true value, `comparison` how often two equally good models
-are called different, `speed` times all metrics by source. Cohorts are clustered binormal: a film's score is delta x label
+are called different, `leak` how often the probe finds a source that is or is not in the features, and whether its intervals
+hold, `speed` times all metrics by source. Cohorts are clustered binormal: a film's score is delta x label
 + a normal term of its patient + a normal term of the film, with a total variance of 1. Labels belong to patients, who are the
 sampling unit, and a patient's number of films is independent of their scores. So every pair of a positive and a negative
 film is of two independent patients, and the AUROC over films is Phi(delta / sqrt 2) exactly.
@@ -25,6 +26,7 @@ from scipy.stats import binomtest, norm
 from training.bias.numbers.auroc import auroc_difference, auroc_permutation_p, stratified_auroc
 from training.bias.numbers.groups import group_metrics
 from training.bias.numbers.uncertainty import Interval, intervals, percentile_interval, resampling_strata
+from training.bias.questions.leakage import leak_difference, probe
 from training.console.commandline import Parser
 
 TRUE_AUROC = 0.8
@@ -106,6 +108,74 @@ def false_positives(
     return different
 
 
+class SimulatedFeatures(NamedTuple):
+    """Features of two models over the same films, and what the probe is asked of them; columns of one entry a film."""
+
+    reference: np.ndarray
+    other: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    patient: np.ndarray
+
+
+def simulate_features(
+    rng: np.random.Generator,
+    strength: float,
+    patients: int = 200,
+    width: int = 64,
+    sources: int = 2,
+    within_patient: float = 0.6,
+) -> SimulatedFeatures:
+    """Draw patients with one to five films each, a label and a source by chance, and features of correlated columns.
+
+    Args:
+        strength: how far each source's mean lies from the middle, in a direction of its own; both models leak alike.
+        within_patient: share of a feature's variance that a patient's films have in common.
+    """
+    patient = np.arange(patients).repeat(rng.integers(1, 6, patients))
+    target, source = rng.integers(2, size=patients)[patient], rng.integers(sources, size=patients)[patient]
+    world = np.random.default_rng(0)  # directions and mixtures are the same in all cohorts, so that the leak is
+    directions = world.normal(size=(sources, width))
+    directions *= strength / np.linalg.norm(directions, axis=1, keepdims=True)
+
+    def noise() -> np.ndarray:
+        shared, separate = rng.normal(size=(patients, width)), rng.normal(size=(len(patient), width))
+        return np.sqrt(within_patient) * shared[patient] + np.sqrt(1 - within_patient) * separate
+
+    common = noise()
+    models = []
+    for _ in range(2):
+        mixing = np.eye(width) + 0.3 * world.normal(size=(width, width)) / np.sqrt(width)
+        models.append(((common + noise()) / np.sqrt(2) + directions[source]) @ mixing)
+    names = np.array([f"source {number}" for number in range(sources)])
+    reference, other = models
+    return SimulatedFeatures(reference, other, names[source], target, patient)
+
+
+def leak_calibration(
+    simulations: int = 300, permutations: int = 199, patients: int = 200, strength: float = 0.0, seed: int = 0
+) -> dict[str, int]:
+    """In how many cohorts the probe finds the source (p of 0.05 or less), and in how many its two intervals hold.
+
+    The interval of a leak holds where it contains the mean leak over all cohorts, that of the difference of two models where
+    it contains the mean difference.
+    """
+    leaks, gaps, found = list[Interval](), list[Interval](), 0
+    for number in range(simulations):
+        films = simulate_features(np.random.default_rng([seed, number]), strength, patients)
+        groups = films.source, films.target, films.patient
+        one = probe(films.reference, *groups, permutations=permutations, seed=number)
+        leaks.append(Interval(one.leak, one.low, one.high))
+        gaps.append(leak_difference(films.reference, films.other, *groups, seed=number)[0])
+        found += one.p <= 0.05
+    true_leak, true_gap = (float(np.mean([interval.estimate for interval in all_of])) for all_of in (leaks, gaps))
+    return {
+        "source found": found,
+        "leak in its interval": sum(_contains(interval, true_leak) for interval in leaks),
+        "difference in its interval": sum(_contains(interval, true_gap) for interval in gaps),
+    }
+
+
 def simulated_predictions(rows: int, sources: int = 6, seed: int = 0) -> pd.DataFrame:
     """A predictions table of about `rows` films, two of a patient on average, from sources of equal size."""
     rng = np.random.default_rng(seed)
@@ -146,10 +216,16 @@ def main(options: argparse.Namespace) -> None:
         if options.command == "coverage":
             title = f"95 % intervals that contain the true AUROC of {TRUE_AUROC}"
             counts = coverage(options.simulations, options.resamples, options.patients, options.seed)
+        elif options.command == "leak":
+            title = f"Sources that lie {options.strength:g} from the middle of 64 features"
+            counts = leak_calibration(
+                options.simulations, options.permutations, options.patients, options.strength, options.seed
+            )
         else:
             title = f"Pairs of models of the same true AUROC, {TRUE_AUROC}, called different at 0.05"
             counts = false_positives(options.simulations, options.resamples, options.patients, options.seed)
-        title += f": {options.simulations} cohorts of {options.patients} patients, {options.resamples} resamples"
+        kind = "permutations" if options.command == "leak" else "resamples"
+        title += f": {options.simulations} cohorts of {options.patients} patients, {getattr(options, kind)} {kind}"
         table = Table("by", "share", "95 % (Wilson)")
         for name, count in counts.items():
             low, high = binomtest(count, options.simulations).proportion_ci(method="wilson")
@@ -175,11 +251,17 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
         command = commands.add_parser(name, help=text)
         command.add_argument("--simulations", type=int, default=2000, help="cohorts")
         command.add_argument("--patients", type=int, default=200, help="of each cohort")
+    command = commands.add_parser("leak", help="how often the probe finds a source, and whether its intervals hold")
+    command.add_argument("--simulations", type=int, default=300, help="cohorts")
+    command.add_argument("--patients", type=int, default=200, help="of each cohort")
+    command.add_argument("--strength", type=float, default=0.0, help="of the source in the features; 0 for none")
+    command.add_argument("--permutations", type=int, default=199, help="of each probe")
     commands.add_parser("speed", help="time and memory of all metrics by source").add_argument(
         "--rows", type=int, default=100_000, help="films"
     )
     for command in commands.choices.values():
-        command.add_argument("--resamples", type=int, default=2000, help="of the bootstrap, and permutations")
+        if command is not commands.choices["leak"]:
+            command.add_argument("--resamples", type=int, default=2000, help="of the bootstrap, and permutations")
         command.add_argument("--seed", type=int, default=0, help="of the cohorts and the resampling")
     return parser.parse_args(arguments)
 

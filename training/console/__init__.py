@@ -2,5 +2,6 @@
 
 commandline.py   dataclass fields as flags, YAML files of them
 messages.py      notices, mistakes as one sentence, a bar of progress
+stages.py        how far a long command is
 interruption.py  Ctrl-C and SIGTERM
 """

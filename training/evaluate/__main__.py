@@ -38,6 +38,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
     add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
     add("--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too")
+    sample = "films to perturb, drawn by patient within label and source, or all (default: %(default)s)"
+    add("--shortcut-films", type=film_count, default="500", metavar="N|all", help=sample)
     add("--resamples", type=int, default=2000, help="of each bootstrap over patients (default: 2000)")
     add("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
     add("--seed", type=int, default=0, help="of all resampling (default: 0)")
@@ -69,6 +71,15 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if options.junit and not options.fail_on:
         parser.error("--junit writes the outcome of --fail-on: give both")
     return options
+
+
+def film_count(text: str) -> int | None:
+    """A number of films, None for all."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number of films of 1 or more, or all")
+    return int(text)
 
 
 FOLDER_ONLY = (

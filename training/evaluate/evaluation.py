@@ -4,6 +4,7 @@ import argparse
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -13,15 +14,16 @@ from datasets.files import write_aside, write_text
 from datasets.film.admission import policy_of
 from training.bias.evidence import Evidence
 from training.bias.numbers.uncertainty import Interval
-from training.bias.questions.shortcuts import SHORTCUTS
+from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.questions.unlabelled import Unlabelled
-from training.bias.report.audit import audit
+from training.bias.report.audit import audit, step_count
 from training.bias.report.gate import Outcome, check_conditions, parse_conditions, write_junit
 from training.bias.report.interchange import faircare_layout, fmm_layout
 from training.bias.report.page import metric_name, write_page
 from training.bias.report.values import BiasReport, RunAudit
 from training.cards.model_card import write_card
-from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences, progress_bar
+from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
+from training.console.stages import Stages
 from training.run.index import audit_folder
 from training.scoring.score import score
 from training.scoring.subjects import (
@@ -78,10 +80,12 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
                 known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
                 raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
         perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
-        with progress_bar() as progress:
-            advance = partial(progress.advance, progress.add_task("films", total=len(cohort.table)))
-            predictors = [subject.predictor for subject in together]
-            scored, unreadable = score(predictors, cohort, perturbations, lung_masks(cohort, root), advance)
+        target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))
+        chosen = sample_by_patient(target, source, patient, options.shortcut_films, options.seed).tolist()
+        predictors = [subject.predictor for subject in together]
+        with Stages() as stages:
+            advance = stages.begin("scoring films", len(cohort.table))
+            scored, unreadable = score(predictors, cohort, perturbations, lung_masks(cohort, root), advance, chosen)
         if unreadable:
             console.print(f"{len(unreadable)} film(s) can't be read and are left out:", style="yellow")
             for position, reason in list(unreadable.items())[:5]:
@@ -95,9 +99,23 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         console.print(note, style="yellow", markup=False, highlight=False)
     films = "another cohort" if options.data_dir else f"splits {options.split} of the runs' own films"
     about = about_report(options, subjects, films)
-    with console.status("measuring"):
-        report = audit(ordered, about, options.by, options.resamples, options.permutations, options.seed)
-    return report, ordered, output
+    return measured(options, ordered, about), ordered, output
+
+
+def measured(options: argparse.Namespace, evidence: list[Evidence], about: dict[str, Any]) -> BiasReport:
+    """The audit, with its steps shown."""
+    steps = step_count(len(evidence))
+    with Stages() as stages:
+        advance, begun = stages.begin("measuring", steps), 0
+
+        def tell(step: str) -> None:
+            nonlocal begun
+            advance(min(begun, 1), step)
+            begun += 1
+
+        report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed, tell)
+        advance(steps - begun + 1)  # a comparison that can't be made has one step less
+    return report
 
 
 def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:

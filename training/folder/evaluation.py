@@ -5,6 +5,7 @@ folder -> shards (scored by every checkpoint, kept) -> files.parquet, prediction
 
 import argparse
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,11 @@ from rich.table import Table
 
 from datasets.files import write_aside
 from datasets.film.admission import policy_of
-from datasets.film.folder import Folder, LocalFolder, open_folder
-from datasets.film.identity import key_id
+from datasets.film.folder import Entry, Folder, LocalFolder, open_folder
+from datasets.film.identity import key_id, keyed_hash
 from datasets.sample import Split
 from training.bias.evidence import Evidence
-from training.bias.questions.shortcuts import SHORTCUTS
+from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.report.audit import audit, describe
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
@@ -30,7 +31,7 @@ from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
 from training.folder.engines import ENGINES
 from training.folder.labels import Labels, read_labels
-from training.folder.merge import NOT_RECORDED, Merge, Survey, source_names, survey
+from training.folder.merge import NOT_RECORDED, Merge, Survey, sampled_scores, source_names, survey
 from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
@@ -72,12 +73,13 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         for draft in output.glob(f".{name}.*"):
             draft.unlink()
 
+    perturbing = labels is not None and options.shortcuts
     job = FolderJob(
         folder,
         tuple(run.resolve() for run in options.runs),
         key,
         policy_of(vars(options)),
-        tuple(SHORTCUTS) if labels is not None and options.shortcuts else (),
+        tuple(SHORTCUTS) if perturbing and options.shortcut_films is None else (),
         options.workers,
         options.time_limit,
         str(subjects[0].predictor.device),
@@ -86,8 +88,6 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     store = ShardStore(str(options.shards or output / "shards"))
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     shards = score_shards(job, store, options.engine, options.retry)
-    if options.shards is None:
-        store.keep_only(set(shards))
     surveyed = survey(store, shards, labels, trained)
     show_files(surveyed, console)
     if options.fail_on and not surveyed.labelled:
@@ -117,6 +117,12 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     evidence = [evidence_of_folder(merge, number, unknown) for number in range(len(subjects))]
     for note in dict.fromkeys(note for run in evidence for note in run.notes):
         console.print(note, style="yellow", markup=False, highlight=False)
+    kept = set(shards)
+    if perturbing and surveyed.labelled and options.shortcut_films is not None:
+        evidence, sampled = perturb_sample(merge, evidence, options)
+        kept |= set(sampled)
+    if options.shards is None:
+        store.keep_only(kept)
     with console.status("measuring"):
         if surveyed.labelled:
             report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed)
@@ -154,22 +160,45 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
 
 
-def score_shards(job: FolderJob, store: ShardStore, engine: str, retry: bool = False) -> list[str]:
+def perturb_sample(
+    merge: Merge, evidence: list[Evidence], options: argparse.Namespace
+) -> tuple[list[Evidence], list[str]]:
+    """Read and perturb a sample of the audited films; the evidence with their scores, and the names of their shards.
+
+    Which films tell is known only when all are scored and matched with their labels.
+    """
+    films = evidence[0].predictions
+    target, source, patient = (films[name].astype(str).to_numpy() for name in ("target", "source", "patient"))
+    at = sample_by_patient(target, source, patient, options.shortcut_films, options.seed)
+    job = replace(merge.job, perturbations=tuple(SHORTCUTS))
+    shards = score_shards(job, merge.store, options.engine, options.retry, set(films["file"].iloc[at]))
+    scores = sampled_scores(job, merge.store, shards, merge.subjects, films["file"])
+    return [replace(run, perturbed=perturbed) for run, perturbed in zip(evidence, scores, strict=True)], shards
+
+
+def score_shards(
+    job: FolderJob, store: ShardStore, engine: str, retry: bool = False, files: set[str] | None = None
+) -> list[str]:
     """Score the shards that the store lacks; returns the names of all, in the folder's order.
 
     Args:
         engine: a key of `ENGINES`.
+        files: hashes of the files to score; None for all.
         retry: also score those again with files that failed for a reason that may have passed.
     """
     names: list[str] = []
+
+    def entries() -> Iterator[Entry]:
+        return (entry for entry in job.folder.entries() if files is None or keyed_hash(job.key, entry.name) in files)
+
     with ERRORS.status("listing the folder"):
-        total = sum(1 for _ in job.folder.entries())
+        total = sum(1 for _ in entries())
     with progress_bar() as progress:
-        task = progress.add_task("files", total=total)
+        task = progress.add_task("files" if files is None else "files, perturbed", total=total)
         advance = partial(progress.advance, task)
 
         def missing() -> Iterator[Shard]:
-            for shard in shards_of(job, job.folder.entries()):
+            for shard in shards_of(job, entries()):
                 names.append(shard.name)
                 if store.has(shard) and not (retry and store.may_pass(shard)):
                     advance(len(shard.entries))

@@ -181,11 +181,7 @@ class Merge:
                 perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
         if not tables:
             return Audited(pd.DataFrame(), np.empty((0, 0), np.float32), {})
-        checkpoint, names, scores = self.subjects[number].predictor.checkpoint, self.job.perturbations, {}
-        if names and checkpoint.info.positive is not None:
-            logits = np.concatenate(perturbed).reshape(-1, len(names), len(checkpoint.info.targets))
-            for i, name in enumerate(names):
-                scores[name] = read_logits(logits[:, i], checkpoint.info.positive, checkpoint.calibration).score
+        scores = _perturbed_scores(np.concatenate(perturbed), self.job.perturbations, self.subjects[number])
         return Audited(pd.concat(tables, ignore_index=True), np.concatenate(features), scores)
 
     def _parts(self, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -231,6 +227,40 @@ class Merge:
             return np.array([value or None for value in values], dtype=object)
         column = rows[name] if name in NAMED else table[name]
         return np.array([None if pd.isna(value) else str(value) for value in column], dtype=object)
+
+
+def sampled_scores(
+    job: FolderJob, store: ShardStore, shards: Sequence[str], subjects: Sequence[Subject], files: pd.Series
+) -> list[dict[str, np.ndarray]]:
+    """Scores of each checkpoint under each perturbation, an entry for each of `files`, NaN for those not in the shards.
+
+    Args:
+        job: of these shards, which hold a sample of the folder.
+    """
+    columns = ["file", "status", *(model_columns(number)[2] for number in range(len(subjects)))]
+    tables = [store.read(shard, columns).to_pandas() for shard in shards]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    table = table[table["status"] == "scored"]
+    at = pd.Index(table["file"]).get_indexer(pd.Index(files))
+    found = []
+    for number, subject in enumerate(subjects):
+        scores = _perturbed_scores(_stacked(table[model_columns(number)[2]]), job.perturbations, subject)
+        found.append(
+            {name: np.where(at >= 0, np.append(values, np.nan)[at], np.nan) for name, values in scores.items()}
+        )
+    return found
+
+
+def _perturbed_scores(logits: np.ndarray, names: Sequence[str], subject: Subject) -> dict[str, np.ndarray]:
+    """Scores by perturbation, from films x (perturbations x classes); none where no class is positive."""
+    checkpoint = subject.predictor.checkpoint
+    if not names or checkpoint.info.positive is None:
+        return {}
+    by_name = logits.reshape(-1, len(names), len(checkpoint.info.targets)).transpose(1, 0, 2)
+    return {
+        name: read_logits(of_name, checkpoint.info.positive, checkpoint.calibration).score
+        for name, of_name in zip(names, by_name, strict=True)
+    }
 
 
 def _mark_copies(files: pd.DataFrame, instances: set[str]) -> None:

@@ -4,7 +4,6 @@ A shard's name is a hash of the files (name, size, time of change) and of all th
 finds its finished shards, and a changed file or another checkpoint gives a new shard; no other state is kept.
 """
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from training.folder.reading import FLAGS, HASHES, NUMBERS, TEXTS, Read, ReadFil
 from training.parallel.worker_pool import Lost, WorkerPool
 from training.run.checkpoint_header import NAME
 from training.scoring.predict import Predictor
-from training.scoring.score import outputs
+from training.scoring.score import geometry, outputs
 
 LAYOUT = 2  # of the tables below: a change makes all shards anew
 FILES = 512  # files of one shard at most; half as many on average
@@ -117,7 +116,7 @@ class ShardScorer:
     def __init__(self, job: FolderJob) -> None:
         self.job = job
         self.predictors = [Predictor.load(run, job.device) for run in job.runs]
-        self.geometries = tuple(dict.fromkeys(_geometry(p.checkpoint.preprocessing) for p in self.predictors))
+        self.geometries = tuple(dict.fromkeys(geometry(p.checkpoint.preprocessing) for p in self.predictors))
         self.read = ReadFilm(job.folder, job.key, job.policy, self.geometries)
         self.pool: WorkerPool[Entry, Read] = WorkerPool(self.read, job.workers, job.time_limit, ahead=BATCH + 4)
 
@@ -172,21 +171,22 @@ class ShardScorer:
         seeds = [int(read.facts["file"], 16) >> 1 for read in batch]
         columns = zip(*(read.pixels for read in batch), strict=True)
         pixels = {g: torch.from_numpy(np.stack(c))[:, None] for g, c in zip(self.geometries, columns, strict=True)}
+        images: dict[Preprocessing, torch.Tensor] = {}
         for number, predictor in enumerate(self.predictors):
             preprocessing = predictor.checkpoint.preprocessing
-            films = FilmBatch(pixels[_geometry(preprocessing)], seeds)
-            images = [films.pixels, *(SHORTCUTS[name](films) for name in self.job.perturbations)]
-            features, logits, *perturbed = outputs(predictor, [preprocessing.normalise(image) for image in images])
-            others = np.stack(perturbed, axis=1).reshape(len(batch), -1) if perturbed else np.empty((len(batch), 0))
-            for read, *values in zip(batch, features, logits, others, strict=True):
+            shape = geometry(preprocessing)
+            films = FilmBatch(pixels[shape], seeds)
+            if shape not in images:
+                perturbed = (SHORTCUTS[name](films) for name in self.job.perturbations)
+                images[shape] = torch.cat([films.pixels, *perturbed])
+            features, both = outputs(predictor, preprocessing.normalise(images[shape]))
+            # Perturbations x films x classes, after the films as they are.
+            logits, others = both[: len(batch)], both[len(batch) :].reshape(-1, len(batch), both.shape[1])
+            flat = others.transpose(1, 0, 2).reshape(len(batch), -1)
+            for read, *values in zip(batch, features[: len(batch)], logits, flat, strict=True):
                 read.facts.update(zip(model_columns(number), values, strict=True))
 
 
 def model_columns(number: int) -> tuple[str, str, str]:
     """Columns of a checkpoint in a shard: features, logits, and logits under each perturbation, one after the other."""
     return f"features {number}", f"logits {number}", f"perturbed {number}"
-
-
-def _geometry(preprocessing: Preprocessing) -> Preprocessing:
-    """What decides the pixels before normalisation: checkpoints that agree in it share them."""
-    return dataclasses.replace(preprocessing, channels=1, mean=(0.5,), std=(0.25,))

@@ -1,7 +1,8 @@
 """Films through several checkpoints in one pass: a film is decoded once, however many models and perturbations read it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,18 @@ from training.bias.questions.shortcuts import FilmBatch, Perturbation
 from training.scoring.predict import Predictor
 
 BATCH = 64
+FORWARD = 128  # images of a forward pass; a batch with its perturbed films has more
 READERS = 2  # decoding threads
 
 
 class Scored(NamedTuple):
-    """Features (films x width) and logits (films x classes) of one model, float32, for the films that could be read."""
+    """What one model makes of the films that could be read; all float32.
+
+    Attributes:
+        features: films x width.
+        logits: films x classes.
+        perturbed: logits by perturbation, films x classes; NaN for films that were not perturbed.
+    """
 
     features: np.ndarray
     logits: np.ndarray
@@ -33,54 +41,79 @@ def score(
     perturbations: Mapping[str, Perturbation] | None = None,
     masks: FilmReader | None = None,
     advance: Callable[[int], object] = lambda films: None,
+    chosen: Collection[int] | None = None,
 ) -> tuple[list[Scored], dict[int, str]]:
     """Score every film of a cohort with every model, each through its own preprocessing.
+
+    Models that read films alike share their pixels, perturbed or not.
 
     Args:
         perturbations: by name, see `training.bias.questions.shortcuts`; a film's seed is its position in the cohort.
         masks: lungs by position, white on black, for perturbations that need to know them.
         advance: called with the number of films done since the last call.
+        chosen: positions of the films to perturb; None for all.
 
     Returns:
         One `Scored` a model, and for each position that could not be read the reason; those films are left out.
     """
     perturbations = perturbations or {}
-    batches: list[list[list[np.ndarray]]] = [[] for _ in predictors]
+    wanted = (set(range(len(cohort.table))) if chosen is None else set(chosen)) if perturbations else set()
+    batches: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in predictors]
     unreadable: dict[int, str] = {}
-    for positions, films, lungs in _read(cohort, masks, unreadable):
-        ready: dict[Preprocessing, tuple[Tensor, Tensor | None]] = {}
+    for positions, films, lungs in _read(cohort, masks, wanted, unreadable):
+        perturbed_at = [at for at, position in enumerate(positions) if position in wanted]
+        pixels_of: dict[Preprocessing, list[Tensor]] = {}
+        ready: dict[Preprocessing, Tensor] = {}
         for predictor, outputs_so_far in zip(predictors, batches, strict=True):
             preprocessing = predictor.checkpoint.preprocessing
+            shape = geometry(preprocessing)
+            if shape not in pixels_of:
+                pixels = films if isinstance(films, Tensor) else torch.stack([shape.pixels(film) for film in films])
+                part = FilmBatch(
+                    pixels[perturbed_at], [positions[at] for at in perturbed_at], _masks(lungs, perturbed_at, shape)
+                )
+                pixels_of[shape] = [pixels, *(perturb(part) for perturb in perturbations.values() if perturbed_at)]
             if preprocessing not in ready:
-                pixels = films if isinstance(films, Tensor) else torch.stack([preprocessing.pixels(f) for f in films])
-                ready[preprocessing] = pixels, _masks(lungs, preprocessing)
-            pixels, mask = ready[preprocessing]
-            batch = FilmBatch(pixels, positions, mask)
-            images = [pixels, *(perturb(batch) for perturb in perturbations.values())]
-            outputs_so_far.append(outputs(predictor, [preprocessing.normalise(image) for image in images]))
+                ready[preprocessing] = preprocessing.normalise(torch.cat(pixels_of[shape]))
+            features, logits = outputs(predictor, ready[preprocessing])
+            count, classes = len(positions), logits.shape[1]
+            perturbed = np.full((count, len(perturbations), classes), np.nan, np.float32)
+            if perturbed_at:
+                by_name = logits[count:].reshape(len(perturbations), len(perturbed_at), classes)
+                perturbed[perturbed_at] = by_name.transpose(1, 0, 2)
+            outputs_so_far.append((features[:count], logits[:count], perturbed))
         advance(len(positions))
     if not any(batches):
         nothing = np.empty((0, 0), np.float32)
         return [Scored(nothing, nothing, {}) for _ in predictors], unreadable
     scored = []
     for parts_of_model in batches:
-        features, logits, *others = map(np.concatenate, zip(*parts_of_model, strict=True))
-        scored.append(Scored(features, logits, dict(zip(perturbations, others, strict=True))))
+        features, logits, others = map(np.concatenate, zip(*parts_of_model, strict=True))
+        scored.append(Scored(features, logits, dict(zip(perturbations, others.transpose(1, 0, 2), strict=True))))
     return scored, unreadable
 
 
+def geometry(preprocessing: Preprocessing) -> Preprocessing:
+    """What decides the pixels before normalisation: checkpoints that agree in it share them."""
+    return replace(preprocessing, channels=1, mean=(0.5,), std=(0.25,))
+
+
 @torch.inference_mode()
-def outputs(predictor: Predictor, images: list[Tensor]) -> list[np.ndarray]:
-    """Features (films x width) of the first batch of images, then the logits (films x classes) of each."""
-    ready = (image.to(predictor.device).contiguous(memory_format=torch.channels_last) for image in images)  # faster
-    outputs = [predictor.model(image) for image in ready]
-    return [outputs[0].features.float().cpu().numpy(), *(output.logits.float().cpu().numpy() for output in outputs)]
+def outputs(predictor: Predictor, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Features (images x width) and logits (images x classes), so many images at a time as memory has room for."""
+    parts = []
+    for first in range(0, len(images), FORWARD):
+        image = images[first : first + FORWARD].to(predictor.device)
+        output = predictor.model(image.contiguous(memory_format=torch.channels_last))  # faster
+        parts.append((output.features.float().cpu().numpy(), output.logits.float().cpu().numpy()))
+    features, logits = map(np.concatenate, zip(*parts, strict=True))
+    return features, logits
 
 
 def _read(
-    cohort: Cohort, masks: FilmReader | None, unreadable: dict[int, str]
-) -> Iterator[tuple[list[int], list[Radiograph] | Tensor, list[Radiograph] | None]]:
-    """Batches of decoded films; the next one is read while the last is scored."""
+    cohort: Cohort, masks: FilmReader | None, perturbed: Collection[int], unreadable: dict[int, str]
+) -> Iterator[tuple[list[int], list[Radiograph] | Tensor, list[Radiograph | None] | None]]:
+    """Batches of decoded films, with masks of those that are perturbed; the next is read while the last is scored."""
     count = len(cohort.table)
     batches = [list(range(first, min(first + BATCH, count))) for first in range(0, count, BATCH)]
     if cohort.films is None:
@@ -91,7 +124,7 @@ def _read(
 
     def read(position: int) -> tuple[int, Radiograph | str, Radiograph | None]:
         try:
-            return position, films.read(position), masks.read(position) if masks else None
+            return position, films.read(position), masks.read(position) if masks and position in perturbed else None
         except RadiographError as error:
             return position, str(error), None
 
@@ -107,9 +140,10 @@ def _read(
                 yield positions, radiographs, lungs if masks else None
 
 
-def _masks(lungs: list[Radiograph] | None, preprocessing: Preprocessing) -> Tensor | None:
-    """Lungs where the preprocessing puts them, as booleans."""
-    if lungs is None:
+def _masks(lungs: list[Radiograph | None] | None, at: list[int], shape: Preprocessing) -> Tensor | None:
+    """Lungs of some films where the geometry puts them, as booleans."""
+    if lungs is None or not at:
         return None
-    geometry = Preprocessing(preprocessing.size, 1, preprocessing.aspect, "none")
-    return torch.stack([geometry.pixels(mask) for mask in lungs]) > 0.5
+    unscaled = Preprocessing(shape.size, 1, shape.aspect, "none")
+    known = [mask for mask in (lungs[position] for position in at) if mask is not None]
+    return torch.stack([unscaled.pixels(mask) for mask in known]) > 0.5

@@ -69,6 +69,22 @@ def test_why_it_failed_is_a_sentence(code: str, reason: str, tmp_path: Path) -> 
     assert job.state == "failed" and reason in job.reason and "/" not in job.reason
 
 
+def test_what_it_does_and_the_time_left_are_known_while_it_runs(tmp_path: Path) -> None:
+    code = "import sys, time; print('progress: scoring films 64 of 128, about 9 s left', file=sys.stderr, flush=True)"
+    one = desk(f"{code}; time.sleep(60)")
+    one.start(["a"], [], tmp_path)
+    for _ in range(300):
+        job = one.job()
+        assert job is not None and job.state == "running"
+        if job.stage:
+            break
+        time.sleep(0.05)
+    assert job.stage == "scoring films 64 of 128, about 9 s left"
+    one.stop()
+    stopped = one.job()
+    assert stopped is not None and stopped.stage == ""
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     one = AuditDesk([str(tmp_path / "nothing")])
     one.start(["a"], [], tmp_path)

@@ -15,7 +15,6 @@ from app.jobs.audit_job import AuditDesk
 from app.services import audits
 from app.services.runs import RESEARCH_ONLY, SYNTHETIC
 from tests.app_pages import NAMES, fine, open_page, texts
-from training.bias.report import audit as report
 from training.evaluate.__main__ import main as evaluate
 from training.run.index import audit_folder
 
@@ -28,9 +27,7 @@ def audited(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("audited") / "runs"
     shutil.copytree(runs, root, ignore=shutil.ignore_patterns("audit*"))
     few = ["--resamples", "100", "--permutations", "100"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "REFITS", {"linear": 19, "mlp": 3})  # seconds in place of minutes
-        evaluate([*(str(root / name) for name in NAMES), *few])
+    evaluate([*(str(root / name) for name in NAMES), *few])
     return root
 
 

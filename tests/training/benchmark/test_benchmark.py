@@ -52,6 +52,17 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
     assert "difference" in capsys.readouterr().out
 
 
+def test_an_audits_time_is_divided_into_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark.main(["audit", "--films", "80", "--resamples", "20"])
+    shown = capsys.readouterr().out
+    for stage in ("decode", "score", "perturbed scoring", "groups", "leak", "differences", "report"):
+        assert f" {stage} " in shown
+    assert "80 phantom films" in shown and "times the CPU time of the bare models' scoring" in shown
+    benchmark.main(["audit", "--films", "300", "--from-scores", "--resamples", "20"])
+    shown = capsys.readouterr().out
+    assert "300 simulated films" in shown and " decode " not in shown
+
+
 def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("END_CXR_DATA", raising=False)
     record = tmp_path / "record.json"

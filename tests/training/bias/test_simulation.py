@@ -8,8 +8,10 @@ from sklearn.metrics import roc_auc_score
 from training.bias.simulation import (
     coverage,
     false_positives,
+    leak_calibration,
     read_arguments,
     simulate_cohort,
+    simulate_features,
     simulated_predictions,
     speed,
 )
@@ -53,6 +55,24 @@ def test_a_hundred_pairs_of_equal_models_are_seldom_called_different() -> None:
     assert all(count <= 13 for count in found.values()), found
 
 
+def test_features_hold_the_source_as_strongly_as_asked() -> None:
+    films = simulate_features(np.random.default_rng(0), 3.0, patients=4000, width=8)
+    first = films.source == "source 0"
+    for features in (films.reference, films.other):
+        assert np.linalg.norm(features[first].mean(axis=0) - features[~first].mean(axis=0)) > 2
+    none = simulate_features(np.random.default_rng(0), 0.0, patients=4000, width=8)
+    assert abs(none.reference[first].mean(axis=0)).max() < 0.1
+    assert np.corrcoef(films.reference[:, 0], films.other[:, 0])[0, 1] > 0.3
+
+
+@pytest.mark.trains
+def test_the_probe_finds_what_is_there_and_seldom_what_is_not() -> None:
+    nothing = leak_calibration(simulations=40, permutations=39, patients=60)
+    assert nothing["source found"] <= 6 and min(nothing.values()) >= 0
+    assert nothing["leak in its interval"] >= 34 and nothing["difference in its interval"] >= 34
+    assert leak_calibration(simulations=10, permutations=39, patients=100, strength=3.0)["source found"] == 10
+
+
 def test_speed_measures_a_table_of_the_rows_asked_for() -> None:
     table = simulated_predictions(3000)
     assert len(table) == 3000 and table["source"].nunique() == 6
@@ -64,6 +84,7 @@ def test_speed_measures_a_table_of_the_rows_asked_for() -> None:
 def test_the_command_line() -> None:
     assert read_arguments(["coverage", "--simulations", "7"]).simulations == 7
     assert read_arguments(["speed", "--rows", "9"]).rows == 9
+    assert read_arguments(["leak", "--strength", "0.5"]).strength == 0.5
     with pytest.raises(SystemExit):
         read_arguments(["speed", "--simulations", "7"])
 

@@ -40,7 +40,7 @@ def test_two_runs_on_their_own_films(
 ) -> None:
     out, junit = runs[0].parent / "both", tmp_path / "junit.xml"  # below the runs, so that their key is used
     conditions = "auroc:external<0.01,gap:sensitivity:moon>0.1"
-    code = evaluate(*runs, "--output", out, "--fail-on", conditions, "--junit", junit)
+    code = evaluate(*runs, "--output", out, "--shortcut-films", "100", "--fail-on", conditions, "--junit", junit)
     shown = capsys.readouterr().out
     assert code == 1, "missing evidence is a failure"
     assert "SYNTHETIC" in shown and "Not a medical device" in shown and " against " in shown
@@ -63,6 +63,8 @@ def test_two_runs_on_their_own_films(
     page = (out / "report.html").read_text()
     assert "<svg" in page and first["headline"].split("'")[0] in page and "not a medical device" in page.lower()
     assert "http" not in page.replace("http://www.w3.org/", ""), "the page must need nothing from a network"
+    notes = " ".join(first["notes"])
+    assert "taken away" in notes and "are a sample" in notes
     for run in runs:
         assert first["headline"] in (runs[0] / "MODEL_CARD.md").read_text() and (run / "MODEL_CARD.md").is_file()
         assert len(pd.read_csv(out / f"{run.name}.faircare.csv")) == len(own)
@@ -100,6 +102,8 @@ def test_another_cohort_with_a_column_of_its_own(
         (["--fail-on", "gap:recall:source>0.1"], "metrics are accuracy"),
         (["--fail-on", "leak:source"], "not understood"),
         (["--junit", "x.xml"], "give both"),
+        (["--shortcut-films", "few"], "a number of films of 1 or more, or all"),
+        (["--shortcut-films", "0"], "a number of films of 1 or more, or all"),
         (["--resamples", "5"], "must be 100 or more"),
         (["--data-dir", "nowhere"], "does not exist"),
         (["--hash-key", "nowhere"], "can't be read"),

@@ -90,6 +90,23 @@ def both(
     return Evaluated(place / "out", printed.getvalue(), linkage)
 
 
+def test_a_sample_of_films_is_perturbed_and_kept(
+    film_folder: Path, folder_runs: tuple[Path, Path], folder_key: Path, tmp_path: Path
+) -> None:
+    labels = ["--labels", film_folder / "labels.csv", "--hash-key", folder_key, "--output", tmp_path / "out"]
+    few = ["--resamples", "100", "--permutations", "100", "--workers", "2", "--shortcut-films", "12"]
+    command = [*map(str, (*folder_runs, "--dicom-dir", film_folder, *labels)), *few]
+    main(command)
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    for run in report["runs"]:
+        assert {row["shortcut"] for row in run["shortcuts"]} >= {"intact", "border_only", "mirrored"}
+        assert all(row["score_change"] > 0 for row in run["shortcuts"] if row["shortcut"] == "border_only")
+        assert any("are a sample: 1" in note for note in run["notes"])
+    before = shard_files(tmp_path / "out")
+    main(command)
+    assert shard_files(tmp_path / "out") == before, "nothing is scored or perturbed again"
+
+
 def test_every_file_has_one_row_and_the_counts_add_up(both: Evaluated, film_folder: Path) -> None:
     files = pd.read_parquet(both.output / "files.parquet")
     there = [path.relative_to(film_folder).as_posix() for path in film_folder.rglob("*") if path.is_file()]

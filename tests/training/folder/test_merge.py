@@ -15,7 +15,7 @@ from datasets.film.folder import Entry, LocalFolder
 from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
 from training.folder.labels import Labels, read_labels
-from training.folder.merge import DUPLICATE, Merge, Survey, csv_safe, source_names, survey
+from training.folder.merge import DUPLICATE, Merge, Survey, csv_safe, sampled_scores, source_names, survey
 from training.folder.shard import FACTS, FILE_SCHEMA, FolderJob, Shard, model_columns
 from training.folder.store import ShardStore
 from training.run.checkpoint import Calibration
@@ -173,6 +173,19 @@ def test_scores_are_those_of_the_checkpoints_calibration(tmp_path: Path) -> None
     assert made.merge().audited(0).perturbed["mirrored"].tolist() == pytest.approx(
         [1 / (1 + np.exp(-1.5)), 1 / (1 + np.exp(-0.75))]
     )
+
+
+def test_a_sample_of_films_has_perturbed_scores_and_the_others_have_none(tmp_path: Path) -> None:
+    made = make(
+        tmp_path, [[film("a", logit=2.0), refused("b"), film("c", logit=0.5)]], "file,label\na,covid\nc,normal\n"
+    )
+    merge = made.merge()
+    files = pd.Series([hashed("nowhere"), *made.surveyed.files["file"].iloc[[2, 0]]])
+    (found,) = sampled_scores(merge.job, made.store, made.shards, merge.subjects, files)
+    assert np.isnan(found["mirrored"][0])
+    assert found["mirrored"][1:].tolist() == merge.audited(0).perturbed["mirrored"][::-1].tolist()
+    (none,) = sampled_scores(merge.job, made.store, [], merge.subjects, files)
+    assert np.isnan(none["mirrored"]).all()
 
 
 def test_more_than_two_classes_have_a_score_each(tmp_path: Path) -> None:

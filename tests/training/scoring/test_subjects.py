@@ -14,6 +14,7 @@ from datasets.film.identity import KEY_FILE
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from models.classifier import ModelConfig, build_classifier
+from training.bias.questions.shortcuts import FilmBatch
 from training.run.checkpoint import Checkpoint
 from training.scoring.predict import Predictor, infer
 from training.scoring.score import Scored, score
@@ -56,6 +57,25 @@ def test_one_pass_gives_each_model_what_it_would_get_alone() -> None:
         np.testing.assert_allclose(found.logits, alone.logits, atol=1e-4)
         np.testing.assert_allclose(found.features, alone.features, atol=1e-4)
         assert not np.allclose(found.perturbed["darker"], found.logits)
+
+
+def test_only_the_chosen_films_are_perturbed_and_models_share_their_pixels() -> None:
+    models = [predictor(32, 0), predictor(32, 2), predictor(48, 1)]
+    cohort = load_phantom(Preprocessing(32), films=64).part(list(range(70)))
+    batches: list[tuple[int, list[int]]] = []
+
+    def seen(films: FilmBatch) -> torch.Tensor:
+        batches.append((films.pixels.shape[-1], list(films.seeds)))
+        return films.pixels / 2
+
+    shown = {"darker": seen, "as it is": lambda films: films.pixels}
+    scored, _ = score(models, cohort, shown, chosen=[3, 65, 69])
+    assert batches == [(32, [3]), (48, [3]), (32, [65, 69]), (48, [65, 69])], "once for models of one size"
+    for found in scored:
+        known = ~np.isnan(found.perturbed["darker"]).any(axis=1)
+        assert np.flatnonzero(known).tolist() == [3, 65, 69]
+        np.testing.assert_allclose(found.perturbed["as it is"][known], found.logits[known], atol=1e-4)
+        assert not np.allclose(found.perturbed["darker"][known], found.logits[known], atol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import balanced_accuracy_score
+from scipy.stats import norm
 
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, Statistic, paired_difference, ratio
-from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, detectable_difference, intervals, resampling_strata
-from training.bias.questions.probing import (
-    Kind,
-    ProbedClass,
-    linear_guesses,
-    probed_classes,
-    refitted_leaks,
-    right_guesses,
-)
+from training.bias.numbers.metrics import MINIMUM_PATIENTS
+from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, bootstrap, detectable_difference, resampling_strata
+from training.bias.questions.probing import ProbedClass, permuted, probed_classes, probes, units_of
+
+KIND = "linear"  # in reports; those of 0.1.0 have rows of another probe, "mlp", too
+PERMUTATIONS = 999
+# Enough for a standard error to within 4 %; each refits the probe.
+RESAMPLES = 400
 
 
 class Leak(NamedTuple):
@@ -43,9 +41,10 @@ class Probe(NamedTuple):
 
     Attributes:
         low: lower bound of the leak, 95 % over patients.
-        p: share of all refits, that on the true values included, with a leak as high as that on the true values: at least
-            1 / (permutations + 1).
-        null_mean: mean leak of the refits on permuted values.
+        kind: `linear`.
+        p: share of all probes, that of the true values included, whose distance (see `probing.Probes`) is as high as that of
+            the true values: at least 1 / (permutations + 1).
+        null_mean: mean leak of the probes of permuted values.
         null_high: 95th percentile of the same.
         note: films and values left out, or why nothing can be concluded; else empty.
         classes: a row for each target class that was probed: target, values, films, patients, leak, chance.
@@ -78,7 +77,7 @@ def source_leak(features: np.ndarray, source: np.ndarray, target: np.ndarray, pa
     classes = probed_classes(source, target, patient)
     if not classes:
         return Leak(float("nan"), float("nan"), float("nan"))
-    leak = float(np.mean([balanced_accuracy_score(c.value, linear_guesses(features, c)) for c in classes]))
+    leak = float(np.mean([probes(features, probed).recall.mean() for probed in classes]))
     chance = float(np.mean([1 / len(np.unique(c.value)) for c in classes]))
     return Leak(leak, chance, (leak - chance) / (1 - chance))
 
@@ -89,61 +88,61 @@ def probe(
     target: np.ndarray,
     patient: np.ndarray,
     name: str = "attribute",
-    kind: Kind = "linear",
-    permutations: int = 99,
-    resamples: int = 2000,
+    permutations: int = PERMUTATIONS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Probe:
     """Probe any attribute from features, out of fold, within each target class, with an interval and a test.
 
-    The linear probe is that of `source_leak`, with the same leak. The MLP has one hidden layer of 64 units on the 64
-    leading principal components, stopped early; it also reads what is not linear in the features.
+    The probe is that of `source_leak`, with the same leak (`training.bias.questions.probing`). It reads what is linear in the
+    features.
 
-    The interval resamples patients and keeps the out-of-fold guesses. It ignores that other patients would have trained
-    another probe, and is too narrow where the probe reads little: of simulated features without any leak, about one interval
-    in six misses chance. So p answers whether there is a leak, the interval how large it is.
+    The interval is the leak +- 1.96 standard errors. They come from resampled patients, and each resample fits the probe
+    anew: other patients would have trained another probe.
 
     The null hypothesis: within a target class, features and attribute are independent. The folds stay. Within a class and a
     fold, patients with one value exchange their values whole; for a patient with several values (two views, say) they are
     shuffled among that patient's films. So serial films stay together and every fold keeps its patients of each value. The
-    probe is fitted anew for each permutation, because the guesses of one fold depend on the films of the others: permuting
-    against fixed guesses rejected a true null at 5 % in one simulation of ten (the refits: 5 %). For speed all refits, that
-    on the true values too, use the principal components and a looser tolerance, so p belongs to a slightly weaker linear
-    probe than `leak`. Limits: patients of many films exchange with patients of few, so a number of films that depends on the
-    attribute is tested along with the features; a patient in two target classes is permuted in each separately; patients
-    with several values count against the null only by differences between their own films.
+    probe is fitted anew for each permutation, because the guesses of one fold depend on the films of the others. The test
+    reads the distance, not the leak: it has no threshold, and more power. Limits: patients of many films exchange with
+    patients of few, so a number of films that depends on the attribute is tested along with the features; a patient in two
+    target classes is permuted in each separately; patients with several values count against the null only by differences
+    between their own films.
 
     Args:
         features: films x width.
         attribute: of each film; missing values (None, NaN, empty) are left out, and so are, within a class, values of fewer
             than ten patients.
-        permutations: refits under the null; 99 take about 10 s for 1,000 films, of the MLP 15 s.
-        seed: of folds, permutations, resamples and the MLP's first weights.
+        permutations: probes under the null; 999 take about a second for 1,000 films.
+        resamples: of the interval, at most `RESAMPLES`.
+        seed: of folds, permutations and resamples.
 
     Raises:
-        ValueError: an unknown kind, or less than one permutation.
+        ValueError: less than one permutation.
     """
-    if kind not in ("linear", "mlp") or permutations < 1:
-        raise ValueError(f"kind {kind!r} with {permutations} permutations: linear or mlp, with at least one")
+    if permutations < 1:
+        raise ValueError(f"{permutations} permutations: must be at least one")
     recorded, value = _recorded(attribute)
     features, target, patient = features[recorded], target[recorded], patient[recorded]
     classes = probed_classes(value, target, patient, seed)
-    right = right_guesses(features, classes, kind, seed)
-    values = _value_table(value, target, patient, right, classes)
+    # The true values come first in each class.
+    found = [probes(features, probed, permuted(units_of(probed), permutations, seed)) for probed in classes]
+    values = _value_table(value, target, patient, [one.right for one in found], classes)
     table = _class_table(values, classes)
     note = _note(name, values, int((~recorded).sum()), classes)
     if not classes:
         nan = float("nan")
-        return Probe(name, kind, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values)
-    (interval,), _, _ = intervals(_leak(right, classes), _resampling(classes), resamples, seed)
+        return Probe(name, KIND, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values)
+    leaks = np.mean([one.recall.mean(axis=1) for one in found], axis=0)
+    distances = np.mean([one.distance for one in found], axis=0)
+    interval = _interval(leaks[0], _resampled_leaks(features, classes, resamples, seed), (0, 1))
     chance = float(table["chance"].mean())
-    refits = refitted_leaks(features, classes, kind, permutations, seed)
     return Probe(
-        name, kind, *interval, chance,
+        name, KIND, *interval, chance,
         normalised=(interval.estimate - chance) / (1 - chance),
-        p=float(np.mean(refits >= refits[0])),
-        null_mean=float(refits[1:].mean()),
-        null_high=float(np.percentile(refits[1:], 95)),
+        p=float(np.mean(distances >= distances[0] - 1e-6 * abs(distances[0]))),
+        null_mean=float(leaks[1:].mean()),
+        null_high=float(np.percentile(leaks[1:], 95)),
         note=note, classes=table, values=values,
     )  # fmt: skip
 
@@ -154,15 +153,14 @@ def leak_difference(
     attribute: np.ndarray,
     target: np.ndarray,
     patient: np.ndarray,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[Interval, float]:
-    """Linear leak of the features `other` minus that of `reference`, and the smallest difference detectable here.
+    """Leak of the features `other` minus that of `reference`, and the smallest difference detectable here.
 
-    Both are probed in the same folds and resampled with the same patients, and their guesses are kept: the interval ignores
-    that the probes would vary (see `probe`). Of simulated pairs without any leak, about one interval in seven misses 0, so a
-    difference near the bound is weak evidence. The detectable difference is 2.80 standard errors (power 0.8 at a two-sided
-    level of 0.05). All NaN where no class has two values of enough patients.
+    Both are probed in the same folds, and their probes are fitted anew to the same resampled patients (see `probe`). The
+    detectable difference is 2.80 standard errors (power 0.8 at a two-sided level of 0.05). All NaN where no class has two
+    values of enough patients.
 
     Args:
         reference: films x width; `other` has the same films in the same order, their width may differ.
@@ -172,22 +170,30 @@ def leak_difference(
     classes = probed_classes(value, target[recorded], patient[recorded], seed)
     if not classes:
         return NO_INTERVAL, float("nan")
-    before, after = (
-        _leak(right_guesses(features[recorded], classes, "linear", seed), classes) for features in (reference, other)
-    )
-    (interval,), _, drawn = intervals(paired_difference(after, before), _resampling(classes), resamples, seed)
-    return interval, detectable_difference(drawn[0])
+    both = [features[recorded] for features in (reference, other)]
+    before, after = (np.mean([probes(features, one).recall.mean() for one in classes]) for features in both)
+    drawn = np.subtract(*(_resampled_leaks(features, classes, resamples, seed) for features in reversed(both)))
+    return _interval(after - before, drawn, (-1, 1)), detectable_difference(drawn)
 
 
-def _leak(right: list[np.ndarray], classes: list[ProbedClass]) -> Statistic:
-    """The leak, from whether the probe calls each film of each class right."""
-    patient, cell = _patients_and_cells(classes)
-    sums = np.zeros((2, cell.max() + 1, patient.max() + 1))
-    np.add.at(sums, (slice(None), cell, patient), np.stack([np.concatenate(right), np.ones(len(cell))]))  # type: ignore[arg-type]
-    hits, films = sums
-    sizes = [len(np.unique(c.value)) for c in classes]
-    share = np.repeat([1 / (size * len(classes)) for size in sizes], sizes)
-    return lambda weights: (share @ ratio(hits @ weights, films @ weights))[None]
+def _resampled_leaks(features: np.ndarray, classes: list[ProbedClass], resamples: int, seed: int) -> np.ndarray:
+    """The leak of probes that are fitted to and tested on resampled patients; the same patients for all features."""
+    stratum = _resampling(classes)
+    weights = bootstrap(lambda drawn: drawn, stratum, min(resamples, RESAMPLES), seed)
+    names = np.unique(np.concatenate([c.patient for c in classes]))
+    leaks = []
+    for probed in classes:
+        of_class = np.searchsorted(names, np.unique(probed.patient))
+        recall = probes(features, probed, weights=weights[of_class[units_of(probed).patient]].T).recall
+        leaks.append(np.nanmean(recall, axis=1))  # without values that a resample lacks
+    return np.mean(leaks, axis=0)
+
+
+def _interval(estimate: float, drawn: np.ndarray, bounds: tuple[float, float]) -> Interval:
+    """The estimate +- 1.96 standard deviations of the resamples. They are too low: fewer patients trained them."""
+    half = norm.ppf(0.975) * np.std(drawn, ddof=1)
+    low, high = np.clip([estimate - half, estimate + half], *bounds)
+    return Interval(float(estimate), float(low), float(high))
 
 
 def _resampling(classes: list[ProbedClass]) -> np.ndarray:

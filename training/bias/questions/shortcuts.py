@@ -21,6 +21,9 @@ CORNER_WIDTH, CORNER_HEIGHT, CORNER_FRAME = 0.20, 0.30, 0.05
 FILL = 0.5
 # Each lung's ellipse: centre (from the midline, from the middle downwards) and half-axes; a film reaches from -1 to 1.
 LUNG_CENTRE, LUNG_AXES = (0.41, -0.06), (0.40, 0.80)
+FILMS = 500  # that are perturbed, unless asked otherwise
+# Patients of each label and source who are drawn first: rare ones say most about what is usual.
+FIRST = 30
 
 
 class FilmBatch(NamedTuple):
@@ -35,6 +38,29 @@ class FilmBatch(NamedTuple):
     pixels: Float[Tensor, "films 1 size size"]
     seeds: Sequence[int]
     lungs: Bool[Tensor, "films 1 size size"] | None = None
+
+
+def sample_by_patient(
+    target: np.ndarray, source: np.ndarray, patient: np.ndarray, films: int | None, seed: int = 0
+) -> np.ndarray:
+    """Positions of about so many films, in order, all of a patient or none; None for all.
+
+    Thirty patients of each label and source come first, in turn, then patients of all in proportion to their number. A
+    patient belongs to the label and source of their first film.
+    """
+    if films is None or films >= len(patient):
+        return np.arange(len(patient))
+    names, first, index = np.unique(patient.astype(str), return_index=True, return_inverse=True)
+    cell = np.array([f"{target[at]}\x1f{source[at]}" for at in first])
+    drawn = np.random.default_rng(seed).permutation(len(names))
+    turn, share = np.empty(len(names)), np.empty(len(names))
+    for name in np.unique(cell):
+        members = drawn[cell[drawn] == name]
+        turn[members] = np.minimum(np.arange(len(members)), FIRST)
+        share[members] = np.arange(len(members)) / len(members)
+    order = np.lexsort((share, turn))
+    enough = int(np.searchsorted(np.cumsum(np.bincount(index)[order]), films)) + 1
+    return np.flatnonzero(np.isin(index, order[:enough]))
 
 
 Perturbation = Callable[[FilmBatch], Tensor]

@@ -4,8 +4,8 @@
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from training.bias.numbers.groups import GroupMetrics, alignment, group_metrics,
 from training.bias.numbers.metrics import PredictionsError, reliability_curve, roc_points, shortfall
 from training.bias.numbers.uncertainty import NO_INTERVAL
 from training.bias.questions.fields import field_risk
-from training.bias.questions.leakage import Probe, leak_difference, probe
+from training.bias.questions.leakage import KIND, Probe, leak_difference, probe
 from training.bias.questions.shortcut_evidence import findings, shortcut_table
 from training.bias.questions.unlabelled import abstention, describe_run
 from training.bias.report.values import BiasReport, Comparison, RunAudit
@@ -31,9 +31,16 @@ GROUPINGS = (
 )
 PROBED = ("source", "view", "sex", "manufacturer")
 FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
-# Refits of each probe on permuted attributes; the MLP is dearer and reads the source alone.
-REFITS: dict[Literal["linear", "mlp"], int] = {"linear": 99, "mlp": 39}
 MAP_FILMS = 2000  # films drawn in the feature map
+# What is measured of each run, and of each run but the first against the first; a step is told before it begins.
+STEPS = ("groups", "leak", "perturbed films", "metadata", "outliers and map")
+COMPARED = ("differences", "difference of leaks")
+Tell = Callable[[str], object]
+
+
+def step_count(runs: int) -> int:
+    """How often `audit` tells what it does, of so many runs."""
+    return len(STEPS) * runs + len(COMPARED) * (runs - 1)
 
 
 def audit(
@@ -43,24 +50,28 @@ def audit(
     resamples: int = 2000,
     permutations: int = 2000,
     seed: int = 0,
+    tell: Tell = lambda step: None,
 ) -> BiasReport:
     """Audit every checkpoint, and compare each but the first with the first.
 
     Args:
         about: facts of the whole report, plain values.
         by: columns to group by beside `GROUPINGS`.
+        tell: called with each of `STEPS` for each run, then with each of `COMPARED` for each comparison.
 
     Raises:
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
     """
-    runs = tuple(audit_run(checkpoint, by, resamples, seed) for checkpoint in evidence)
+    runs = tuple(audit_run(checkpoint, by, resamples, seed, tell) for checkpoint in evidence)
     first, comparisons, usual = evidence[0], [], majority(evidence[0])
     for other in evidence[1:]:
+        tell(COMPARED[0])
         try:
             rows = compare(first.predictions, other.predictions, first.positive, usual, resamples, permutations, seed)
         except CompareError as error:
             comparisons.append(Comparison(first.name, other.name, pd.DataFrame(), pd.DataFrame(), str(error)))
             continue
+        tell(COMPARED[1])
         comparisons.append(Comparison(first.name, other.name, rows, _leak_differences(first, other, resamples, seed)))
     return BiasReport(runs, tuple(comparisons), about)
 
@@ -77,7 +88,13 @@ def describe(
     return BiasReport((), (), about, described)
 
 
-def audit_run(evidence: Evidence, by: Sequence[str] = (), resamples: int = 2000, seed: int = 0) -> RunAudit:
+def audit_run(
+    evidence: Evidence,
+    by: Sequence[str] = (),
+    resamples: int = 2000,
+    seed: int = 0,
+    tell: Tell = lambda step: None,
+) -> RunAudit:
     """Every question to one checkpoint; raises as `audit` does."""
     positive, usual = evidence.positive, majority(evidence)
     known = evidence.predictions["target"].notna().to_numpy()
@@ -85,19 +102,28 @@ def audit_run(evidence: Evidence, by: Sequence[str] = (), resamples: int = 2000,
         raise PredictionsError(f"{evidence.name}: no film has a target, so nothing can be measured")
     labelled = evidence.predictions[known].reset_index(drop=True)
     features = evidence.features[known]
+    tell(STEPS[0])
     groups = _by_group(labelled, positive, usual, by, resamples, seed)
+    tell(STEPS[1])
     leakage = _leaks(labelled, features, resamples, seed)
     roc, reliability, shortcuts, fields, outliers = (pd.DataFrame() for _ in range(5))
     within_sources, sentences = NO_INTERVAL, list[str]()
+    tell(STEPS[2])
     if positive is not None:
         roc, reliability = _curves(labelled, positive)
         within_sources = within_source_auroc(labelled, positive, resamples, seed)
         if evidence.perturbed:
             perturbed = {name: score[known] for name, score in evidence.perturbed.items()}
-            shortcuts = shortcut_table(labelled, perturbed, positive, usual, resamples, seed)
+            sample = ~np.isnan(next(iter(perturbed.values())))
+            sampled = labelled[sample].reset_index(drop=True)
+            perturbed = {name: score[sample] for name, score in perturbed.items()}
+            shortcuts = shortcut_table(sampled, perturbed, positive, usual, resamples, seed)
             sentences = findings(shortcuts)
+    tell(STEPS[3])
+    if positive is not None:
         training = evidence.training if evidence.training is not None else labelled
         fields = field_risk(training, positive, [n for n in (*FIELDS, *by) if n in training], resamples, seed)
+    tell(STEPS[4])
     if evidence.distances is not None:
         distances = evidence.distances[known]
         outliers = abstention(labelled, distances, evidence.distance_limit, resamples=resamples, seed=seed)
@@ -166,13 +192,11 @@ def _curves(table: pd.DataFrame, positive: str) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _leaks(table: pd.DataFrame, features: np.ndarray, resamples: int, seed: int) -> pd.DataFrame:
-    """A row for each attribute and probe: the fields of `Probe` but for its tables."""
+    """A row for each attribute: the fields of `Probe` but for its tables."""
     target, patient = (table[name].to_numpy() for name in ("target", "patient"))
     probes = [
-        probe(features, table[name].to_numpy(dtype=object), target, patient, name, kind, refits, resamples, seed)
+        probe(features, table[name].to_numpy(dtype=object), target, patient, name, resamples=resamples, seed=seed)
         for name in _probed(table)
-        for kind, refits in REFITS.items()
-        if kind == "linear" or name == "source"
     ]
     return pd.DataFrame(probes, columns=Probe._fields).drop(columns=["classes", "values"]) if probes else pd.DataFrame()
 
@@ -182,15 +206,16 @@ def _probed(table: pd.DataFrame) -> list[str]:
 
 
 def _leak_differences(first: Evidence, other: Evidence, resamples: int, seed: int) -> pd.DataFrame:
-    order = other.predictions.set_index("file").index.get_indexer(pd.Index(first.predictions["file"]))
-    table, rows = first.predictions, []
+    known = first.predictions["target"].notna().to_numpy()
+    table, rows = first.predictions[known], []
+    order = other.predictions.set_index("file").index.get_indexer(pd.Index(table["file"]))
     for name in _probed(table):
         attribute, target, patient = (table[c].to_numpy(dtype=object) for c in (name, "target", "patient"))
         gap, detectable = leak_difference(
-            first.features, other.features[order], attribute, target, patient, resamples, seed
+            first.features[known], other.features[order], attribute, target, patient, resamples, seed
         )
         bounds = {"difference": gap.estimate, "low": gap.low, "high": gap.high, "detectable": detectable}
-        rows.append({"attribute": name, "kind": "linear"} | bounds)
+        rows.append({"attribute": name, "kind": KIND} | bounds)
     return pd.DataFrame(rows)
 
 
@@ -201,6 +226,11 @@ def _stacked(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _notes(evidence: Evidence, groups: dict[str, GroupMetrics]) -> tuple[str, ...]:
     notes = dict.fromkeys([*evidence.notes, *(note for metrics in groups.values() for note in metrics.notes)])
+    if evidence.perturbed:
+        sample = evidence.predictions[~np.isnan(next(iter(evidence.perturbed.values())))]
+        if len(sample) < len(evidence.predictions):
+            people = f"{len(sample):,} films of {sample['patient'].nunique():,} patients, drawn within label and source"
+            notes[f"Films with parts taken away, and the intact films beside them, are a sample: {people}."] = None
     if evidence.training is None:
         notes["The run's training films are not known here, so neither is the usual label of each source."] = None
     return tuple(notes)

@@ -7,7 +7,7 @@ A condition names what must not be true. Missing evidence fails too: a model isn
 | `gap:METRIC:COLUMN>X` | best and worst group of COLUMN are further apart than X |
 | `worst:METRIC:COLUMN<X` | the worst group of COLUMN is below X |
 | `METRIC:SPLIT<X`, `METRIC<X` | the metric on a split, or on all films, is below X |
-| `leak:ATTRIBUTE>X` | the better of both probes reads the attribute with a balanced accuracy above X |
+| `leak:ATTRIBUTE>X` | the probe reads the attribute with a balanced accuracy above X |
 | `shortcut:NAME>X` | under that perturbation the score's AUROC for the source's usual label is above X |
 | `equalised_odds:COLUMN>X` | the equalised-odds difference between groups of COLUMN is above X |
 """
@@ -138,7 +138,7 @@ def _leak(run: RunAudit, attribute: str) -> tuple[float, str]:
     rows = rows[(rows["attribute"] == attribute) & rows["leak"].notna()] if len(rows) else rows
     if rows.empty:
         return math.nan, f"no class has ten patients in each of two values of {attribute}"
-    row = rows.iloc[int(rows["leak"].argmax())]
+    row = rows.iloc[0]
     leak = Interval.of(row, "leak")
     return float(leak.estimate), f"{row['kind']} probe of {attribute}: {leak:.3f}, chance {row['chance']:.3f}"
 

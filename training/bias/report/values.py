@@ -31,7 +31,7 @@ class RunAudit:
         within_sources: AUROC over pairs of films of one source (estimate, low, high).
         roc: columns group, false_positive_rate, sensitivity, threshold; all films and each source of enough patients.
         reliability: columns group, score, share_positive, films; all films and each source of both classes.
-        leakage: a row for each attribute and probe, see `leakage.Probe`.
+        leakage: a row for each attribute, see `leakage.Probe`.
         shortcuts: from `shortcut_table`.
         findings: a sentence on the intact films, then one for each perturbation.
         fields: from `field_risk`, of the training films (of the audited films where those are not known).

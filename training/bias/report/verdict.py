@@ -69,11 +69,10 @@ def _leak(run: RunAudit) -> Check | None:
     rows = run.leakage[(run.leakage["attribute"] == "source") & run.leakage["leak"].notna()]
     if rows.empty:
         return Check(name, UNKNOWN, "No class has ten patients in each of two sources.")
-    row = rows.iloc[int(rows["leak"].argmax())]
-    probe = "An MLP" if row["kind"] == "mlp" else "A linear probe"
+    row = rows.iloc[0]
     p = f"p = {row['p']:.3f}" if row["p"] >= 0.001 else "p < 0.001"
     sentence = (
-        f"{probe} reads the source from the features within a class with balanced accuracy "
+        "A linear probe reads the source from the features within a class with balanced accuracy "
         f"{row['leak']:.2f} ({row['low']:.2f} to {row['high']:.2f}; chance {row['chance']:.2f}; {p})."
     )
     if row["p"] >= 0.05:

@@ -22,6 +22,7 @@ from training.bias.questions.shortcuts import (
     lungs_removed,
     mirrored,
     pixel_shuffled,
+    sample_by_patient,
 )
 
 MAJORITY = {"north": "covid", "south": "not covid"}
@@ -340,3 +341,23 @@ def test_scores_that_do_not_fit_are_refused() -> None:
         shortcut_table(films, {"border_only": np.zeros(29)}, "covid", MAJORITY)
     with pytest.raises(ValueError, match="unknown shortcut 'frame'; known are border_only"):
         shortcut_table(films, {"frame": np.zeros(30)}, "covid", MAJORITY)
+
+
+def test_a_sample_has_whole_patients_and_first_the_rare_cells() -> None:
+    rng = np.random.default_rng(0)
+    patient = np.arange(2000).repeat(rng.integers(1, 4, 2000))
+    rare = np.arange(2000) < 25
+    target, source = np.where(rare, "covid", "normal")[patient], np.where(np.arange(2000) % 4 == 0, "b", "a")[patient]
+    at = sample_by_patient(target, source, patient, 500)
+    assert 500 <= len(at) <= 502 and (np.diff(at) > 0).all()
+    drawn = set(patient[at])
+    assert np.isin(patient, list(drawn)).sum() == len(at), "all films of a patient or none"
+    assert set(np.flatnonzero(rare)) <= drawn
+    others = np.array(sorted(drawn - set(range(25))))
+    assert (others % 4 == 0).mean() == pytest.approx(0.25, abs=0.06), "in proportion"
+    order = rng.permutation(len(patient))
+    again = sample_by_patient(target[order], source[order], patient[order], 500)
+    assert set(patient[order][again]) == drawn, "the same patients in any order"
+    assert set(patient[sample_by_patient(target, source, patient, 500, seed=1)]) != drawn
+    for all_films in (None, len(patient)):
+        assert (sample_by_patient(target, source, patient, all_films) == np.arange(len(patient))).all()
