@@ -5,7 +5,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; also for the programs that tests start
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
 import pytest
 import torch
@@ -34,13 +34,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.get_closest_marker(name) for name in ("slow", "gate", "browser")):
             item.add_marker("process")
-
-
-@pytest.fixture(scope="module")
-def one_refit() -> Iterator[None]:
-    """An audit refits each probe once under the null: enough for all but its p, and seconds in place of a minute."""
-    from training.bias.report import audit
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit, "REFITS", {"linear": 1, "mlp": 1})
-        yield

@@ -119,10 +119,10 @@ class Cohort:
             raise CohortError(str(error)) from None
         cohort = dataclasses.replace(self, images=decoded.images, places=decoded.places)
         cohort = cohort.without(decoded.unreadable) if decoded.unreadable else cohort
-        notes = (*self._text_notes(), *cohort._inverted_notes())
+        notes = (*self.text_notes(), *cohort._cached_inversion_notes())
         return dataclasses.replace(cohort, notes=(*cohort.notes, *notes))
 
-    def _text_notes(self) -> list[str]:
+    def text_notes(self) -> list[str]:
         """Texts of tags that count as unknown because no word fits, in the films decoded here; nothing without any."""
         texts = self.films.not_understood() if self.films is not None else {}
         if not texts:
@@ -134,19 +134,28 @@ class Cohort:
             f"one means."
         ]
 
-    def _inverted_notes(self) -> list[str]:
-        """How many cached chest films look inverted, with their lines and sources; nothing where none does."""
+    def _cached_inversion_notes(self) -> list[str]:
         if self.images is None or self.places is None or self.info.name != "covid" or "row" not in self.table:
             return []
         # Of very many films some tell.
         looked = np.unique(np.linspace(0, len(self.table) - 1, min(len(self.table), INVERSION_SAMPLE)).astype(int))
         found = [i for i in looked.tolist() if looks_inverted(self.images[self.places[i]][0].numpy())]
-        if not found:
+        return self.inversion_notes(found, len(looked))
+
+    def inversion_notes(self, inverted: Sequence[int], looked: int) -> list[str]:
+        """How many films look inverted, with their lines and sources; nothing where none does.
+
+        Args:
+            inverted: positions of those that do.
+            looked: how many were looked at.
+        """
+        if not inverted:
             return []
+        found = sorted(inverted)
         rows = self.table.iloc[found]
         lines = ", ".join(str(int(row) + 2) for row in rows["row"].head(5)) + (", ..." if len(found) > 5 else "")
         sources = ", ".join(f"{source} {count}" for source, count in rows["source"].value_counts().head(5).items())
-        of = "" if len(looked) == len(self.table) else f" of {len(looked)} looked at"
+        of = "" if looked == len(self.table) else f" of {looked} looked at"
         return [
             f"{len(found)} film(s){of} look inverted, air bright (lines {lines} of metadata.csv; by source: {sources}): "
             f"look at them, and invert or leave them out."

@@ -1,17 +1,20 @@
 """What `training.evaluate` does: films through checkpoints, the audit of what came out, files and tables of it."""
 
 import argparse
+import dataclasses
 import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from datasets.files import write_aside, write_text
 from datasets.film.admission import policy_of
+from datasets.film.radiograph import Radiograph
 from training.bias.evidence import Evidence
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
@@ -83,9 +86,20 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))
         chosen = sample_by_patient(target, source, patient, options.shortcut_films, options.seed).tolist()
         predictors = [subject.predictor for subject in together]
+        inverted: list[int] = []
+
+        def seen(position: int, film: Radiograph, inverted: list[int] = inverted) -> None:
+            if film.facts.get("looks_inverted"):
+                inverted.append(position)
+
         with Stages() as stages:
             advance = stages.begin("scoring films", len(cohort.table))
-            scored, unreadable = score(predictors, cohort, perturbations, lung_masks(cohort, root), advance, chosen)
+            masks = lung_masks(cohort, root)
+            scored, unreadable = score(predictors, cohort, perturbations, masks, advance, chosen, seen)
+        if cohort.info.name == "covid":
+            notes = (*cohort.notes, *cohort.text_notes(), *cohort.inversion_notes(inverted, len(cohort.table)))
+            marked = cohort.table.assign(looks_inverted=np.isin(np.arange(len(cohort.table)), inverted))
+            cohort = dataclasses.replace(cohort, table=marked, notes=notes)
         if unreadable:
             console.print(f"{len(unreadable)} film(s) can't be read and are left out:", style="yellow")
             for position, reason in list(unreadable.items())[:5]:

@@ -19,7 +19,7 @@ from training.parallel.ranks import gather_rows, rank, ranks
 from training.run.checkpoint import Calibration, Checkpoint, load_checkpoint
 
 # Columns of a cohort that travel into the predictions table where they exist; nothing else does.
-ATTRIBUTES = ("view", "sex", "age_band", "manufacturer")
+ATTRIBUTES = ("view", "sex", "age_band", "manufacturer", "looks_inverted")
 BATCH_SIZE = 128  # films a forward pass of `infer`
 
 

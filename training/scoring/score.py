@@ -42,6 +42,7 @@ def score(
     masks: FilmReader | None = None,
     advance: Callable[[int], object] = lambda films: None,
     chosen: Collection[int] | None = None,
+    seen: Callable[[int, Radiograph], object] = lambda position, film: None,
 ) -> tuple[list[Scored], dict[int, str]]:
     """Score every film of a cohort with every model, each through its own preprocessing.
 
@@ -52,6 +53,7 @@ def score(
         masks: lungs by position, white on black, for perturbations that need to know them.
         advance: called with the number of films done since the last call.
         chosen: positions of the films to perturb; None for all.
+        seen: called with the position of each decoded film and the film, for what its facts tell.
 
     Returns:
         One `Scored` a model, and for each position that could not be read the reason; those films are left out.
@@ -62,6 +64,9 @@ def score(
     unreadable: dict[int, str] = {}
     for positions, films, lungs in _read(cohort, masks, wanted, unreadable):
         perturbed_at = [at for at, position in enumerate(positions) if position in wanted]
+        if not isinstance(films, Tensor):
+            for position, film in zip(positions, films, strict=True):
+                seen(position, film)
         pixels_of: dict[Preprocessing, list[Tensor]] = {}
         ready: dict[Preprocessing, Tensor] = {}
         for predictor, outputs_so_far in zip(predictors, batches, strict=True):

@@ -14,7 +14,7 @@ from datasets.phantom.cohort import load_phantom
 from training.evaluate.__main__ import main
 from training.train import main as train
 
-pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("one_refit")]
+pytestmark = pytest.mark.trains
 
 QUICK = ["--resamples", "100", "--permutations", "100"]
 

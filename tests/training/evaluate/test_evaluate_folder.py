@@ -20,7 +20,7 @@ import pytest
 from training.evaluate.__main__ import main
 from training.scoring.predict import Predictor
 
-pytestmark = [pytest.mark.process, pytest.mark.usefixtures("one_refit")]
+pytestmark = pytest.mark.process
 
 QUICK = ["--resamples", "100", "--permutations", "100", "--workers", "2", "--no-shortcuts"]
 REASONS = {

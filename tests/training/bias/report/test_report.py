@@ -13,15 +13,12 @@ from training.bias.evidence import Evidence
 from training.bias.numbers.metrics import PredictionsError
 from training.bias.questions.fields import field_risk
 from training.bias.questions.shortcut_evidence import CUES
-from training.bias.report import audit as audits
 from training.bias.report.audit import audit
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.page import write_page
 from training.bias.report.plain import plain
 from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, BiasReport, Check
 from training.bias.report.verdict import headline
-
-pytestmark = pytest.mark.usefixtures("one_refit")
 
 NAMES = np.array(["not covid", "covid"], dtype=object)
 
@@ -69,7 +66,7 @@ def report(*runs: Evidence, by: tuple[str, ...] = ()) -> BiasReport:
 
 
 @pytest.fixture(scope="module")
-def biased_and_fair(one_refit: None) -> BiasReport:
+def biased_and_fair() -> BiasReport:
     return report(evidence(4.0, name="biased"), evidence(0.0, name="fair"))
 
 
@@ -78,8 +75,7 @@ def answers(found: BiasReport, name: str) -> dict[str, str]:
 
 
 @pytest.mark.trains
-def test_a_model_that_uses_the_source_is_told_from_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "REFITS", {"linear": 39, "mlp": 3})  # p of the linear probe may be 0.025
+def test_a_model_that_uses_the_source_is_told_from_one_that_does_not() -> None:
     found = report(evidence(4.0, name="biased"), evidence(0.0, name="fair"))
     biased, fair = answers(found, "biased"), answers(found, "fair")
     for name in ("conflicting films", "shortcuts", "source in the features", "differences by source"):
