@@ -98,7 +98,9 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     evidence = [evidence_of_folder(merge, number) for number in range(len(subjects))]
     with console.status("measuring"):
         if surveyed.labelled:
-            report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed)
+            report = audit(
+                evidence, about, options.by, options.resamples, options.permutations, options.seed, options.reference
+            )
         else:
             report = describe(evidence, about, options.resamples, options.permutations, options.seed)
     return report, evidence

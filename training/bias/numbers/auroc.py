@@ -8,6 +8,7 @@ weighted films: else a patient with many films would set the ranks of all others
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from training.bias.numbers.metrics import (
     Ranking,
@@ -83,15 +84,23 @@ def mixed_strata(is_positive: np.ndarray, stratum: np.ndarray) -> list[np.ndarra
     return [r for r in rows if is_positive[r].any() and not is_positive[r].all()]
 
 
-def auroc_interval(
+class MeasuredAuroc(NamedTuple):
+    """AUROC with its interval, two-sided p of 0.5, and effective patients of the rarer class; NaN below ten of these."""
+
+    interval: Interval
+    p: float
+    patients: float
+
+
+def measured_auroc(
     is_positive: np.ndarray,
     scores: np.ndarray,
     patient: np.ndarray,
     resamples: int = 2000,
     seed: int = 0,
     stratum: np.ndarray | None = None,
-) -> Interval:
-    """AUROC with its interval over patients (Wilson, see `proportions`); NaN below ten patients in either class.
+) -> MeasuredAuroc:
+    """AUROC with its interval over patients (Wilson, see `proportions`) and test.
 
     Args:
         scores: films x seeds (averaged in each resample), or films.
@@ -100,9 +109,24 @@ def auroc_interval(
     """
     films = _PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
-        return NO_INTERVAL
+        return MeasuredAuroc(NO_INTERVAL, float("nan"), films.fewest)
     (found,), _, drawn = intervals(films.auroc(scores), films.resampling, resamples, seed)
-    return films.interval(found.estimate, drawn[0])
+    trials = films.trials(found.estimate, drawn[0])
+    low, high = wilson(np.array(found.estimate), np.array(trials))
+    p = float(2 * norm.sf(abs(found.estimate - 0.5) * 2 * np.sqrt(trials)))
+    return MeasuredAuroc(Interval(found.estimate, float(low), float(high)), p, films.fewest)
+
+
+def auroc_interval(
+    is_positive: np.ndarray,
+    scores: np.ndarray,
+    patient: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+    stratum: np.ndarray | None = None,
+) -> Interval:
+    """The interval of `measured_auroc`."""
+    return measured_auroc(is_positive, scores, patient, resamples, seed, stratum).interval
 
 
 def auroc_difference(
@@ -181,9 +205,12 @@ class _PairFilms(NamedTuple):
 
     @property
     def enough(self) -> bool:
+        return self.fewest >= MINIMUM_PATIENTS - 1e-6
+
+    @property
+    def fewest(self) -> float:
         weight, by_class = self.weight, (self.is_positive, ~self.is_positive)
-        fewest = min(effective_patients(self.patient[side], weight[side]) for side in by_class)
-        return fewest >= MINIMUM_PATIENTS - 1e-6
+        return min(effective_patients(self.patient[side], weight[side]) for side in by_class)
 
     @property
     def resampling(self) -> np.ndarray:
@@ -197,9 +224,12 @@ class _PairFilms(NamedTuple):
         return stratified_auroc(self.is_positive, self.columns(scores), self.patient, self.stratum)
 
     def interval(self, estimate: float, drawn: np.ndarray) -> Interval:
-        trials = pair_trials(self.is_positive, self.patient, self.stratum, self.weight)
-        low, high = wilson(np.array(estimate), np.array(trials.of(estimate, float(np.nanvar(drawn, ddof=1)))))
+        low, high = wilson(np.array(estimate), np.array(self.trials(estimate, drawn)))
         return Interval(estimate, float(low), float(high))
+
+    def trials(self, estimate: float, drawn: np.ndarray) -> float:
+        trials = pair_trials(self.is_positive, self.patient, self.stratum, self.weight)
+        return trials.of(estimate, float(np.nanvar(drawn, ddof=1)))
 
     def ranks(self, scores: np.ndarray) -> np.ndarray:
         columns, weight = self.columns(scores), self.weight

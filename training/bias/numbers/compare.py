@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from training.bias.numbers.alignment import alignment
 from training.bias.numbers.auroc import NEARLY_ALL, mixed_strata, pair_trials, stratum_weights
-from training.bias.numbers.groups import SHARES, alignment, group_names, worth_of
+from training.bias.numbers.groups import SHARES, group_names, worth_of
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
     FilmColumns,

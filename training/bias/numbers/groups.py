@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.bias.numbers.alignment import alignment
 from training.bias.numbers.auroc import auroc_interval
+from training.bias.numbers.contrast import point_contrast
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
     FilmColumns,
@@ -216,25 +218,10 @@ def patients(table: pd.DataFrame) -> int:
     return int(table["patient"].nunique())
 
 
-def majority_targets(target: pd.Series, source: pd.Series) -> dict[str, str]:
-    """Each source's most frequent target among training films; sources whose top targets tie are left out."""
-    majority = {}
-    for name, counts in target.groupby(source).value_counts().groupby(level=0):
-        top = counts.droplevel(0)
-        if (top == top.max()).sum() == 1:
-            majority[str(name)] = str(top.idxmax())
-    return majority
-
-
-def alignment(target: pd.Series, source: pd.Series, majority: dict[str, str]) -> pd.Series:
-    """`aligned` where a film's target is its source's majority in training, `conflicting` where not, else empty."""
-    usual = source.map(majority)
-    side = pd.Series(np.where(usual == target, "aligned", "conflicting"), index=target.index, dtype=object)
-    return side.where(usual.notna(), "")
-
-
 def split_metrics(table: pd.DataFrame, positive: str | None, majority: dict[str, str]) -> dict[str, float]:
-    """The headline metrics of one split's films.
+    """The headline metrics of one split's films; each film counts once.
+
+    `conflicting_gap` alone says whether the source is used: the other accuracies compare films of different labels.
 
     Args:
         positive: None where there is no positive class (AUROC is NaN then).
@@ -246,6 +233,7 @@ def split_metrics(table: pd.DataFrame, positive: str | None, majority: dict[str,
         "auroc": auroc(table, positive) if positive is not None else float("nan"),
         "aligned_accuracy": accuracy(table[side == "aligned"]),
         "conflicting_accuracy": accuracy(table[side == "conflicting"]),
+        "conflicting_gap": point_contrast(table, majority),
         "worst_group_accuracy": worst_group_accuracy(table),
         "n": len(table),
         "patients": patients(table),
