@@ -20,6 +20,7 @@ from training.methods import METHODS
 from training.parallel.device import choose_device
 from training.run.config import TrainConfig, from_settings
 from training.run.films import cohort_of, split_names
+from training.run.reference import load_reference
 from training.run.report import versions
 from training.scoring.predict import Predictor, predictions_table, read_logits
 from training.scoring.score import Scored
@@ -186,8 +187,12 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
         for name, logits in scored.perturbed.items():
             perturbed[name] = read_logits(logits, info.positive, calibration).score
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
-    training = subject.predictions((Split.TRAIN,))
-    return Evidence(subject.name, about, info.positive_name, predictions, scored.features, perturbed, training)
+    training, reference = subject.predictions((Split.TRAIN,)), load_reference(subject.folder)
+    return Evidence(
+        subject.name, about, info.positive_name, predictions, scored.features, perturbed, training,
+        distances=reference.distances(scored.features) if reference is not None else None,
+        distance_limit=reference.limit if reference is not None else None,
+    )  # fmt: skip
 
 
 def about_report(options: argparse.Namespace, subjects: list[Subject], films: str) -> dict[str, Any]:

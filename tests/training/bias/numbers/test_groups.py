@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
+from training.bias.numbers.alignment import alignment, majority_targets
 from training.bias.numbers.groups import (
     accuracy,
-    alignment,
     auroc,
     group_metrics,
-    majority_targets,
     split_metrics,
     within_source_auroc,
     worst_group_accuracy,
