@@ -58,7 +58,7 @@ def question_differences(
             verdict = "better" if (gap.interval.estimate > 0) != question.lower_is_better else "worse"
         else:
             verdict = NO_DIFFERENCE
-        detectable = gap.detectable * larger
+        detectable = float(gap.detectable * larger)
         found.append(
             Difference(question.key, first.name, other.name, *gap.interval, gap.p, float(p_holm), detectable, verdict)
         )
