@@ -140,7 +140,10 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
 def write_cards(report: BiasReport, runs: list[Path]) -> None:
     """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
     for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
-        sentences = [run.headline, *(f"{check.name}: {check.answer}. {check.evidence}" for check in run.checks)]
+        sentences = [
+            run.headline,
+            *(f"{check.name.rstrip('?')}: {check.answer}. {check.evidence}" for check in run.checks),
+        ]
         try:
             write_card(path if path.is_dir() else path.parent, sentences)
         except (ValueError, OSError) as error:
