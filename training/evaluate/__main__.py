@@ -35,6 +35,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     known = "audit films of which it can't be told whether RUN was trained on them; for who knows that it was not"
     add("--allow-training-films", action="store_true", help=known)
     add("--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable")
+    compared = "compare other groups of a column with this one, as source=nih; repeatable (default: all pairs)"
+    add("--reference", action="append", default=[], metavar="COLUMN=GROUP", help=compared)
     add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
     add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
     add("--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too")
@@ -49,6 +51,10 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add_arguments(parser)
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
+    for text in options.reference:
+        if not all(text.partition("=")):
+            parser.error(f"--reference {text}: write COLUMN=GROUP, for example source=nih")
+    options.reference = dict(text.split("=", 1) for text in options.reference)
     if options.dicom_dir is not None and options.output is None:
         parser.error("--dicom-dir needs --output: a folder for the results, outside of the films")
     try:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from datasets.files import write_aside, write_text
@@ -19,7 +21,9 @@ from training.bias.evidence import Evidence
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.questions.unlabelled import Unlabelled
+from training.bias.report.answers import BAD, BY_KEY, GOOD, OPEN
 from training.bias.report.audit import audit, step_count
+from training.bias.report.differences import NOT_TESTED
 from training.bias.report.gate import Outcome, check_conditions, parse_conditions, write_junit
 from training.bias.report.interchange import faircare_layout, fmm_layout
 from training.bias.report.page import metric_name, write_page
@@ -82,6 +86,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
             if name not in cohort.table:
                 known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
                 raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
+        require_references(options.reference, cohort.table)
         perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
         target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))
         chosen = sample_by_patient(target, source, patient, options.shortcut_films, options.seed).tolist()
@@ -127,9 +132,22 @@ def measured(options: argparse.Namespace, evidence: list[Evidence], about: dict[
             advance(min(begun, 1), step)
             begun += 1
 
-        report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed, tell)
+        report = audit(
+            evidence, about, options.by, options.resamples, options.permutations, options.seed, tell, options.reference
+        )
         advance(steps - begun + 1)  # a comparison that can't be made has one step less
     return report
+
+
+def require_references(reference: dict[str, str], films: pd.DataFrame) -> None:
+    """Raise EvaluationError for a --reference whose column or group the films don't have."""
+    for column, group in reference.items():
+        if column not in films:
+            raise EvaluationError(f"--reference {column}={group}: the films have no column {column}")
+        known = sorted(films[column].dropna().astype(str).unique())
+        if group not in known:
+            some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
+            raise EvaluationError(f"--reference {column}={group}: no film has this {column}; they have {some}")
 
 
 def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
@@ -158,7 +176,10 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
 def write_cards(report: BiasReport, runs: list[Path]) -> None:
     """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
     for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
-        sentences = [run.headline, *(f"{check.name}: {check.answer}. {check.evidence}" for check in run.checks)]
+        sentences = [
+            run.headline,
+            *(f"{check.name.rstrip('?')}: {check.answer}. {check.evidence}" for check in run.checks),
+        ]
         try:
             write_card(path if path.is_dir() else path.parent, sentences)
         except (ValueError, OSError) as error:
@@ -171,10 +192,13 @@ def show(report: BiasReport, output: Path, console: Console) -> None:
         show_headline(run, console)
         table = Table(box=None, header_style="bold", pad_edge=False)
         for heading in ("question", "answer", "evidence"):
-            table.add_column(heading, no_wrap=heading != "evidence")
-        colour = {"found": "red", "not found": "green", "cannot conclude": "yellow"}
-        for check in run.checks:
-            table.add_row(check.name, f"[{colour[check.answer]}]{check.answer}[/]", check.evidence)
+            table.add_column(heading, no_wrap=heading == "answer")
+        colour = {BAD: "red", GOOD: "green", OPEN: "yellow"}
+        for found in run.answers:
+            answer = f"[{colour[found.tone]}]{found.answer}[/]"
+            table.add_row(BY_KEY[found.question].text, answer, escape(found.evidence))
+        for check in run.checks[len(run.answers) :]:
+            table.add_row(check.name, check.answer, escape(check.evidence))
         console.print(table, highlight=False)
     for films in report.unlabelled:
         show_headline(films, console)
@@ -183,6 +207,7 @@ def show(report: BiasReport, output: Path, console: Console) -> None:
         if comparison.problem:
             console.print(comparison.problem, style="yellow", markup=False)
             continue
+        show_differences(report, comparison.other, console)
         show_comparison(comparison.rows, console)
     if report.about["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
@@ -195,6 +220,18 @@ def show_headline(run: RunAudit | Unlabelled, console: Console) -> None:
     people = f"{run.patients} patient{'s' if run.patients != 1 else ''}"
     console.print(f"\n[bold]{run.name}[/bold]: {run.films} films of {people}", highlight=False)
     console.print(run.headline, style="bold", markup=False, highlight=False)
+
+
+def show_differences(report: BiasReport, other: str, console: Console) -> None:
+    """Print the differences of the questions, corrected for the questions."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("question", "difference (95 %)", "p (Holm)", "verdict"):
+        table.add_column(heading, justify="right" if heading not in ("question", "verdict") else "left")
+    for row in report.verdict.differences if report.verdict is not None else ():
+        if row.other == other and row.verdict != NOT_TESTED:
+            difference, p = Interval(row.estimate, row.low, row.high), "" if math.isnan(row.p) else f"{row.p_holm:.3f}"
+            table.add_row(BY_KEY[row.question].text, f"{difference:+.3f}", p, row.verdict)
+    console.print(table, highlight=False)
 
 
 def show_comparison(rows: pd.DataFrame, console: Console) -> None:

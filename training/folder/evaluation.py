@@ -125,7 +125,9 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         store.keep_only(kept)
     with console.status("measuring"):
         if surveyed.labelled:
-            report = audit(evidence, about, options.by, options.resamples, options.permutations, options.seed)
+            report = audit(
+                evidence, about, options.by, options.resamples, options.permutations, options.seed, options.reference
+            )
         else:
             report = describe(evidence, about, options.resamples, options.permutations, options.seed)
     return report, evidence

@@ -14,8 +14,9 @@ from datasets.files import write_aside
 from datasets.film.identity import hash_key, key_id
 from datasets.sample import Split
 from models.classifier import Classifier
+from training.bias.numbers.alignment import majority_targets
 from training.bias.numbers.calibration import fit_temperature, fit_threshold
-from training.bias.numbers.groups import majority_targets, split_metrics
+from training.bias.numbers.groups import split_metrics
 from training.bias.questions.leakage import source_leak
 from training.bias.report.plain import plain
 from training.console.messages import ERRORS

@@ -62,7 +62,7 @@ def show_results(console: Console, runs: list[RunResult], info: DatasetInfo) -> 
         headings = [*(run.method for run in runs), *["difference"] * bool(gaps)]
         table = Table("", *(Column(heading, justify="right") for heading in headings), header_style="bold")
         for name, heading in HEADLINE:
-            if name in ("n", "patients") or not _applies(name, split, info):
+            if name in ("n", "patients") or name not in counts or not _applies(name, split, info):
                 continue
             cells = [_number(run.metrics[split][name], ".3f", "cannot conclude") for run in runs]
             table.add_row(heading, *cells, *([_number(gaps.get(name, math.nan), "+.3f", "")] if gaps else []))
@@ -77,7 +77,7 @@ def _applies(name: str, split: str, info: DatasetInfo) -> bool:
     """Whether a metric means anything there, however many patients there are."""
     if name == "auroc":
         return info.positive is not None
-    return split != Split.EXTERNAL or name not in ("aligned_accuracy", "conflicting_accuracy")
+    return split != Split.EXTERNAL or name not in ("aligned_accuracy", "conflicting_accuracy", "conflicting_gap")
 
 
 def _number(value: float, form: str, undefined: str) -> str:

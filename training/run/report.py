@@ -23,6 +23,7 @@ HEADLINE = (
     ("auroc", "AUROC"),
     ("aligned_accuracy", "aligned acc."),
     ("conflicting_accuracy", "conflicting acc."),
+    ("conflicting_gap", "conflicting gap"),
     ("worst_group_accuracy", "worst group acc."),
     ("leak", "leak"),
     ("leak_chance", "leak chance"),

@@ -24,6 +24,7 @@ from training.methods import METHODS
 from training.parallel.device import choose_device
 from training.run.config import TrainConfig, from_settings
 from training.run.films import cohort_of, split_names
+from training.run.reference import load_reference
 from training.run.report import versions
 from training.scoring.own_predictions import KEY, read_own_predictions
 from training.scoring.own_predictions import NAME as PREDICTIONS
@@ -282,11 +283,13 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
         for name, logits in scored.perturbed.items():
             perturbed[name] = read_logits(logits, info.positive, calibration).score
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
-    training = subject.predictions((Split.TRAIN,))
-    notes = (*cohort.notes, *notes_of(subject))
+    training, reference = subject.predictions((Split.TRAIN,)), load_reference(subject.folder)
     return Evidence(
-        subject.name, about, info.positive_name, predictions, scored.features, perturbed, training, notes=notes
-    )
+        subject.name, about, info.positive_name, predictions, scored.features, perturbed, training,
+        distances=reference.distances(scored.features) if reference is not None else None,
+        distance_limit=reference.limit if reference is not None else None,
+        notes=(*cohort.notes, *notes_of(subject)),
+    )  # fmt: skip
 
 
 def notes_of(subject: Subject) -> tuple[str, ...]:

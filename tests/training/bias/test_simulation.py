@@ -6,14 +6,20 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from training.bias.simulation import (
+    SCENARIOS,
+    answered_yes,
+    calibration_gaps,
     coverage,
     false_positives,
     leak_calibration,
+    one_patient_with_many,
     read_arguments,
     simulate_cohort,
     simulate_features,
     simulated_predictions,
+    small_coverage,
     speed,
+    two_hospitals,
 )
 
 
@@ -45,7 +51,7 @@ def test_films_of_a_patient_taken_for_independent_would_under_cover(monkeypatch:
         return films._replace(patient=np.arange(len(films.patient)))
 
     monkeypatch.setattr("training.bias.simulation.simulate_cohort", by_film)
-    assert coverage(simulations=60, resamples=200)["percentile"] < 51
+    assert coverage(simulations=60, resamples=200)["Wilson"] < 54
 
 
 @pytest.mark.trains
@@ -73,6 +79,44 @@ def test_the_probe_finds_what_is_there_and_seldom_what_is_not() -> None:
     assert leak_calibration(simulations=10, permutations=39, patients=100, strength=3.0)["source found"] == 10
 
 
+def test_the_model_of_two_hospitals_is_as_good_at_both_unless_it_reads_the_source() -> None:
+    blind, reads = (two_hospitals(SCENARIOS[f"{word}, 90 % and 10 %"], 0, 7) for word in ("blind", "reads the source"))
+    assert len(blind) == 406 and blind["patient"].nunique() == 400
+    odds = [np.log(films["score"] / (1 - films["score"])) for films in (blind, reads)]
+    gap = (odds[1] - odds[0]).groupby(blind["source"]).mean()
+    assert gap["A"] == pytest.approx(0.4) and gap["B"] == pytest.approx(-0.4)
+
+
+@pytest.mark.trains
+def test_a_blind_model_is_seldom_told_that_it_uses_the_source_and_one_that_does_is() -> None:
+    blind = answered_yes(SCENARIOS["blind, 80 % of 100 and 10 % of 400"], 15, 100).set_index("question")
+    reads = answered_yes(SCENARIOS["reads the source, 80 % of 100 and 10 % of 400"], 15, 100).set_index("question")
+    for name in ("follows", "contradicting", "groups"):
+        assert blind.loc[name, "yes"] <= 3, name
+    assert blind.loc["works", "yes"] == blind.loc["works", "concluded"] == 15
+    for name in ("follows", "contradicting"):
+        assert reads.loc[name, "yes"] >= 10, name
+
+
+@pytest.mark.trains
+def test_a_calibrated_model_has_no_gap_in_calibration() -> None:
+    assert calibration_gaps((20, 400), 40, 100) <= 5
+
+
+@pytest.mark.trains
+def test_one_patient_with_many_films_decides_nothing() -> None:
+    found = one_patient_with_many(100, 59, 40, 100)
+    assert found["different"] <= 6 and found["covered"] >= 34
+
+
+@pytest.mark.trains
+def test_shares_and_auroc_are_covered_with_few_patients_and_near_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.bias.simulation.COUNTS", (10, 20))
+    monkeypatch.setattr("training.bias.simulation.TRUTHS", (0.5, 0.95))
+    found = small_coverage(40, 100)
+    assert (found["share"] >= 0.93).all() and (found["auroc"] >= 0.87).all() and len(found) == 4
+
+
 def test_speed_measures_a_table_of_the_rows_asked_for() -> None:
     table = simulated_predictions(3000)
     assert len(table) == 3000 and table["source"].nunique() == 6
@@ -91,7 +135,7 @@ def test_the_command_line() -> None:
 
 @pytest.mark.slow
 def test_95_percent_intervals_hold_the_truth_in_93_to_97_percent() -> None:
-    held = coverage(simulations=2000)["BCa"]
+    held = coverage(simulations=2000)["Wilson"]
     assert 0.93 <= held / 2000 <= 0.97, binomtest(held, 2000).proportion_ci(method="wilson")
 
 

@@ -18,7 +18,18 @@ from training.loop.tables import show_cohort, show_results
 from training.run.report import RunResult, difference, result_json, write_report, write_result
 
 INFO = DatasetInfo("covid", ("not covid", "covid"), ("a", "b"), "source", 1, synthetic=False)
-NAMES = ("accuracy", "auroc", "aligned_accuracy", "conflicting_accuracy", "worst_group_accuracy", "leak", "leak_chance")
+NAMES = (
+    *(
+        "accuracy",
+        "auroc",
+        "aligned_accuracy",
+        "conflicting_accuracy",
+        "conflicting_gap",
+        "worst_group_accuracy",
+        "leak",
+    ),
+    "leak_chance",
+)
 
 
 def result(method: str, value: float) -> RunResult:

@@ -9,11 +9,15 @@ of the audit is one statistic and a choice of weights, patients x resamples in, 
     1 where a patient's models are swapped   permutations: the p-value of a comparison
     1 where a patient is on one side         permutations: the p-value of drift
 
+weighting.py    how much a film counts, and how many patients films are worth
 metrics.py      metrics of a predictions table
 auroc.py        AUROC: interval, difference, permutation test
+alignment.py    usual labels of sources, aligned and conflicting films
+contrast.py     accuracy on conflicting films, within a label
 groups.py       metrics by group, and gaps between groups
+proportions.py  intervals that hold near 0 and 1, and gaps between groups
 uncertainty.py  intervals that resample patients
 compare.py      two checkpoints on the same films
-calibration.py  temperature and threshold, from validation
+calibration.py  temperature and threshold, from validation; slope, and observed over expected
 drift.py        how far films are from those of the training
 """

@@ -1,9 +1,9 @@
 """Two checkpoints on the same films: paired differences, intervals, p-values and the smallest detectable difference.
 
 Both models meet the same resamples of patients. The p-value comes from swapping the models' predictions patient by patient;
-for AUROC and AUPRC the scores are first replaced by mid-ranks within each model (Bandos, Rockette and Gur, Statistics in
-Medicine 2005), so that models on different scales stay exchangeable. Family-wise error over the rows: Holm, Scandinavian
-Journal of Statistics 1979.
+for AUROC and AUPRC the scores are first replaced by mid-ranks of weighted films within each model (after Bandos, Rockette and
+Gur, Statistics in Medicine 2005), so that models on different scales stay exchangeable. Family-wise error over the rows:
+Holm, Scandinavian Journal of Statistics 1979.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
-from training.bias.numbers.auroc import mixed_strata
-from training.bias.numbers.groups import alignment, group_names
+from training.bias.numbers.alignment import alignment
+from training.bias.numbers.auroc import NEARLY_ALL, mixed_strata, pair_trials, stratum_weights
+from training.bias.numbers.groups import SHARES, group_names, worth_of
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
     FilmColumns,
@@ -24,7 +24,6 @@ from training.bias.numbers.metrics import (
     Statistic,
     film_metrics,
     metric_names,
-    paired_difference,
     pooled_auroc,
     read_films,
     require_columns,
@@ -32,7 +31,9 @@ from training.bias.numbers.metrics import (
     stacked,
     swapped_difference,
 )
+from training.bias.numbers.proportions import AurocTrials, Bounds, Trials, correlation, newcombe
 from training.bias.numbers.uncertainty import (
+    Interval,
     detectable_difference,
     intervals,
     percentile_interval,
@@ -40,6 +41,7 @@ from training.bias.numbers.uncertainty import (
     permutation_p,
     resampling_strata,
 )
+from training.bias.numbers.weighting import film_weights, weighted_ranks
 
 LEVEL = 0.05
 WITHIN_SOURCES, WORST_GROUP = "within sources", "worst group"
@@ -74,9 +76,10 @@ def compare(
     Returns:
         part (`all films`, `aligned`, `conflicting`, `within SOURCE`, `within sources`: AUROC over pairs of films of one
         source, `worst group`: target x source), metric, films, patients, reference, other, difference, low, high (95 %),
-        method of the interval, p, p_holm (over all rows that have one), detectable (2.80 standard errors: the difference
-        found with power 0.8), verdict (`better` or `worse` where p_holm is below 0.05 and the interval excludes 0, else
-        `cannot conclude`; ECE and Brier are better when lower) and note, why a row is NaN.
+        method of the interval, p, p_holm (over all rows that have one), detectable (the difference that the verdict finds
+        with power 0.8, were it the only one among the rows), verdict (`better` or `worse` where p_holm is below 0.05 and
+        the interval excludes 0, else `cannot conclude`; ECE and Brier are better when lower) and note, why a row is NaN.
+        Where a model is right for nearly all films the interval is Newcombe's, from both models' own.
 
     Raises:
         CompareError: the tables don't hold the same films with the same targets, or hold one twice.
@@ -93,24 +96,30 @@ def compare(
     ]
     known = [i for i, row in enumerate(rows) if not row.note]
     if known:
+        weights = {i: [film_weights(first.patient[at], first.target[at]) for at in rows[i].blocks] for i in known}
 
-        def statistic(block: Callable[[np.ndarray], FilmColumns]) -> Statistic:
-            return stacked([rows[i].statistic([block(at) for at in rows[i].blocks]) for i in known])
+        def statistic(block: Callable[[np.ndarray], FilmColumns], copies: int = 1) -> Statistic:
+            parts = [(rows[i], [np.tile(weight, copies) for weight in weights[i]]) for i in known]
+            return stacked([row.statistic([block(at) for at in row.blocks], weight) for row, weight in parts])
 
         models = statistic(first.__getitem__), statistic(second.__getitem__)
-        both = statistic(lambda at: _as_one_sample(first[at], second[at], count))
+        both = statistic(lambda at: _as_one_sample(first[at], second[at], count), copies=2)
         stratum = resampling_strata(first.patient, pd.factorize(reference["source"])[0], first.target)
-        gaps, methods, drawn = intervals(paired_difference(models[1], models[0]), stratum, resamples, seed)
+        found, methods, drawn = intervals(_models_and_difference(*models), stratum, resamples, seed)
         permuted = permutation(swapped_difference(both), count, permutations, seed)
-        points = np.hstack([model(np.ones((count, 1))) for model in models])
         for number, i in enumerate(known):
-            gap, method = gaps[number], methods[number]
-            if rows[i].part == WORST_GROUP:  # the jackknife of a minimum says nothing
-                gap, method = percentile_interval(gap.estimate, drawn[number]), "percentile"
-            records[i] |= {"reference": points[number, 0], "other": points[number, 1], "difference": gap.estimate}
+            row, own = rows[i], [number, len(known) + number]
+            at = 2 * len(known) + number
+            gap, method, points = found[at], methods[at], [found[model].estimate for model in own]
+            if row.part == WORST_GROUP:  # the jackknife of a minimum says nothing
+                gap, method = percentile_interval(gap.estimate, drawn[at]), "percentile"
+            elif row.metric in (*SHARES, "auroc") and not 1 - NEARLY_ALL <= min(points) <= max(points) <= NEARLY_ALL:
+                trials = [row.trials(films[row.films]) for films in (first, second)]
+                gap, method = _from_both(points, drawn[own], trials, row.metric in SHARES), "Newcombe"
+            records[i] |= {"reference": points[0], "other": points[1], "difference": gap.estimate}
             records[i] |= {"low": gap.low, "high": gap.high, "method": method}
-            p, detectable = permutation_p(gap.estimate, permuted[number]), detectable_difference(drawn[number])
-            records[i] |= {"p": p, "detectable": detectable}
+            p = permutation_p(gap.estimate, permuted[number])
+            records[i] |= {"p": p, "detectable": detectable_difference(drawn[at], LEVEL / len(known))}
     frame = pd.DataFrame(records).reindex(columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
     frame["p_holm"] = holm(frame["p"].to_numpy())
     frame["verdict"] = [_verdict(row) for _, row in frame.iterrows()]
@@ -173,12 +182,39 @@ class _Row(NamedTuple):
     def films(self) -> np.ndarray:
         return np.concatenate([np.empty(0, int), *self.blocks])
 
-    def statistic(self, blocks: list[FilmColumns]) -> Statistic:
-        """The metric, from a model's films in each block."""
+    def trials(self, films: FilmColumns) -> Trials | AurocTrials:
+        """What a model's metric is worth, from its films."""
         if self.part == WITHIN_SOURCES:
-            return pooled_auroc([Ranking(films.is_positive, films.ranking, films.patient) for films in blocks])
-        metric = stacked([film_metrics(films, (self.metric,)) for films in blocks])
+            stratum = np.repeat(np.arange(len(self.blocks)), [len(at) for at in self.blocks])
+            weight = stratum_weights(films.is_positive, films.patient, stratum)
+            return pair_trials(films.is_positive, films.patient, stratum, weight)
+        found = worth_of(films, self.metric)[1]
+        assert found is not None
+        return found
+
+    def statistic(self, blocks: list[FilmColumns], weights: list[np.ndarray]) -> Statistic:
+        """The metric, from a model's films in each block, with the weights of these films."""
+        pairs = list(zip(blocks, weights, strict=True))
+        if self.part == WITHIN_SOURCES:
+            return pooled_auroc([Ranking(f.is_positive, f.ranking, f.patient, weight) for f, weight in pairs])
+        metric = stacked([film_metrics(films, (self.metric,), weight) for films, weight in pairs])
         return (lambda weights: metric(weights).min(axis=0, keepdims=True)) if self.part == WORST_GROUP else metric
+
+
+def _models_and_difference(first: Statistic, second: Statistic) -> Statistic:
+    def values(weights: np.ndarray) -> np.ndarray:
+        a, b = first(weights), second(weights)
+        return np.concatenate([a, b, b - a])
+
+    return values
+
+
+def _from_both(points: list[float], drawn: np.ndarray, trials: list[Trials | AurocTrials], wide: bool) -> Interval:
+    """Second minus first, from the interval of each."""
+    worth = [of.of(point, float(np.nanvar(d, ddof=1))) for of, point, d in zip(trials, points, drawn, strict=True)]
+    low, high = Bounds(np.array(points), np.array(worth), np.full(2, np.nan), wide).at()
+    own = [(point, float(low[model]), float(high[model])) for model, point in enumerate(points)]
+    return Interval(*newcombe(own[1], own[0], correlation(drawn[0], drawn[1])))
 
 
 def _rows(table: pd.DataFrame, films: FilmColumns, positive: str | None, majority: dict[str, str]) -> list[_Row]:
@@ -204,6 +240,7 @@ def _rows(table: pd.DataFrame, films: FilmColumns, positive: str | None, majorit
 
 def _as_one_sample(first: FilmColumns, second: FilmColumns, patients: int) -> FilmColumns:
     """Both models' films as films of different patients, their order taken from mid-ranks within each model."""
-    first = replace(first, ranking=rankdata(first.ranking))
-    second = replace(second, ranking=rankdata(second.ranking), patient=second.patient + patients)
+    weight = film_weights(first.patient, first.target)
+    first = replace(first, ranking=weighted_ranks(first.ranking, weight))
+    second = replace(second, ranking=weighted_ranks(second.ranking, weight), patient=second.patient + patients)
     return FilmColumns(*map(np.concatenate, zip(vars(first).values(), vars(second).values(), strict=True)))

@@ -2,7 +2,8 @@
 
 The table has the columns of predictions.parquet. Fewer than `MINIMUM_PATIENTS` patients (in either class, for metrics that
 need both) is too few to conclude from, and NaN. Equalised odds difference: Hardt, Price and Srebro, NeurIPS 2016, as in
-fairlearn. All groups are measured in the same resamples of patients, so that their gaps have intervals too.
+fairlearn. Intervals of shares and of AUROC are those of `proportions`; of ECE an interval of two standard errors, of the
+Brier score BCa, both from resamples of patients.
 """
 
 import functools
@@ -13,9 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.bias.numbers.alignment import alignment
 from training.bias.numbers.auroc import auroc_interval
+from training.bias.numbers.contrast import point_contrast
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
+    FilmColumns,
     film_metrics,
     metric_names,
     point_metric,
@@ -24,11 +28,24 @@ from training.bias.numbers.metrics import (
     shortfall,
     stacked,
 )
-from training.bias.numbers.uncertainty import Interval, gap_interval, intervals, lowest_interval, resampling_strata
+from training.bias.numbers.proportions import (
+    LEAST_TRIALS,
+    MOST_TRIALS,
+    AurocTrials,
+    Bounds,
+    Trials,
+    gap_p,
+    lowest,
+    reference_gaps,
+    widest_gap,
+)
+from training.bias.numbers.uncertainty import Interval, intervals, resampling_strata
+from training.bias.numbers.weighting import effective, effective_patients, film_weights
 
 ALL_FILMS = "all films"
 NOT_RECORDED = "not recorded"
 EQUALISED_ODDS = "equalised_odds"
+SHARES = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity"})
 
 
 @dataclass(frozen=True)
@@ -37,11 +54,14 @@ class GroupMetrics:
 
     Attributes:
         values: a row for each group and metric: group (the first is `all films`), metric, estimate, low, high (95 % over
-            patients), method (`BCa` or `percentile`), films, patients, note (why there is no estimate).
+            patients), method (`Wilson`, `Agresti-Coull`, `normal`, `BCa` or `percentile`), films, patients, effective (what
+            the patients are worth, see `weighting`; the fewer of both classes where a metric needs both), note (why there
+            is no estimate).
         gaps: a row a metric and one for `equalised_odds` (the larger of the gaps in sensitivity and specificity): metric,
-            difference between the best and the worst measured group, low, high; worst_group, its value worst, worst_low,
-            worst_high; best_group, best; groups_measured, groups; note. The bounds allow for the choice of the groups
-            among all, see `uncertainty.gap_interval`: a low of 0 means that no two groups differ demonstrably.
+            difference between the best and the worst measured group, low, high, p; worst_group, its value worst, worst_low,
+            worst_high; best_group, best; groups_measured, groups; note. `not recorded` is no group here. The bounds and p
+            allow for the choice of the groups among all, see `proportions.widest_gap`: a low of 0 means that no two groups
+            differ demonstrably. With a reference group the differences are those from it.
     """
 
     values: pd.DataFrame
@@ -50,7 +70,12 @@ class GroupMetrics:
 
 
 def group_metrics(
-    table: pd.DataFrame, positive: str | None, by: Sequence[str], resamples: int = 2000, seed: int = 0
+    table: pd.DataFrame,
+    positive: str | None,
+    by: Sequence[str],
+    resamples: int = 2000,
+    seed: int = 0,
+    reference: str | None = None,
 ) -> GroupMetrics:
     """Every metric for each group of films, with intervals over patients.
 
@@ -58,6 +83,7 @@ def group_metrics(
         table: predictions; films without a target are left out.
         positive: None where there is no positive class (only the accuracies then).
         by: columns whose values, joined by ` · `, name the groups; a missing value is `not recorded`.
+        reference: the group that the others are compared with; None compares all pairs.
 
     Raises:
         PredictionsError: a missing column, no film with a target, a score outside 0 to 1.
@@ -75,17 +101,64 @@ def group_metrics(
     measurable = known.groupby("group", sort=False)["metric"].agg(tuple)
     of_groups = [film_metrics(films[rows[str(name)]], chosen) for name, chosen in measurable.items()]
     stratum = resampling_strata(films.patient, pd.factorize(labelled["source"])[0], films.target)
-    known_intervals, methods, drawn = list[Interval](), list[str](), np.empty((0, resamples))
+    measured, methods, drawn = list[Interval](), list[str](), np.empty((0, resamples))
     if of_groups:
-        known_intervals, methods, drawn = intervals(stacked(of_groups), stratum, resamples, seed)
-    values = with_intervals(values, known.index, known_intervals, methods)
-    values = values[["group", "metric", *Interval._fields, "method", "films", "patients", "note"]]
+        measured, methods, drawn = intervals(stacked(of_groups), stratum, resamples, seed)
+    trials, spread, worth = (np.full(len(known), np.nan) for _ in range(3))
+    for number, row in enumerate(known.itertuples()):
+        of_group, metric, found = films[rows[str(row.group)]], str(row.metric), measured[number]
+        error = float(np.nanstd(drawn[number], ddof=1))
+        worth[number], within = worth_of(of_group, metric)
+        if within is not None:
+            trials[number] = within.of(found.estimate, error**2)
+            bounds = Bounds(np.array([found.estimate]), trials[[number]], spread[[number]], metric in SHARES).at()
+            methods[number] = "Agresti-Coull" if metric in SHARES else "Wilson"
+            measured[number] = Interval(found.estimate, *(float(bound[0]) for bound in bounds))
+        else:
+            spread[number] = error
+        if metric == "ece":
+            away = 1.96 * error
+            ends = [max(0.0, found.estimate + step) for step in (0, -away, away)]
+            measured[number], methods[number] = Interval(*ends), "normal"
+    estimates = np.array([found.estimate for found in measured])
+    values = with_intervals(values, known.index, measured, methods)
+    values["effective"] = pd.Series(worth, index=known.index).reindex(values.index)
+    values = values[["group", "metric", *Interval._fields, "method", "films", "patients", "effective", "note"]]
     notes = []
     if len(table) > len(labelled):
         notes.append(f"{len(table) - len(labelled)} of {len(table)} films have no target and are left out")
     if stratum.any():
         notes.append("patients were drawn within source and target, because some cells are small")
-    return GroupMetrics(values, _gaps(values, drawn, len(rows) - 1), tuple(notes))
+    if (film_weights(films.patient, films.target) < 1).any():
+        notes.append("some patients have so many films that these count less, so that no patient decides a number")
+    groups = sum(name != ALL_FILMS and NOT_RECORDED not in name for name in rows)
+    gaps = _gaps(values, Bounds(estimates, trials, spread), groups, reference)
+    return GroupMetrics(values, gaps, tuple(notes))
+
+
+def worth_of(films: FilmColumns, metric: str) -> tuple[float, Trials | AurocTrials | None]:
+    """Effective patients of a metric, the fewer of both classes where it needs both, and its trials (ECE and Brier: None)."""
+    weight = film_weights(films.patient, films.target)
+    if metric == "balanced_accuracy":
+        classes = [films.target == value for value in range(films.target.max() + 1)]
+        classes = [rows for rows in classes if rows.any()]
+    elif metric in ("auroc", "auprc"):
+        classes = [films.is_positive, ~films.is_positive]
+    elif metric in ("sensitivity", "specificity"):
+        classes = [films.is_positive == (metric == "sensitivity")]
+    else:
+        classes = [np.ones(len(films), bool)]
+    by_patient = np.array([effective_patients(films.patient[rows], weight[rows]) for rows in classes])
+    by_film = np.array([effective(weight[rows]) for rows in classes])
+    worth = float(by_patient.min())
+    if metric in SHARES:  # of the mean of two shares, each with its own trials
+        least, most = (len(count) ** 2 / (1 / count).sum() for count in (by_patient, by_film))
+        return worth, Trials(float(least), float(max(least, most)))
+    if metric == "auroc":
+        return worth, AurocTrials(by_patient[:1], by_patient[1:], by_film[:1], by_film[1:])
+    if metric == "auprc":
+        return worth, Trials(LEAST_TRIALS * by_patient[0], MOST_TRIALS * by_film[0], by_patient[0])
+    return worth, None
 
 
 def group_names(table: pd.DataFrame, by: Sequence[str]) -> np.ndarray:
@@ -145,25 +218,10 @@ def patients(table: pd.DataFrame) -> int:
     return int(table["patient"].nunique())
 
 
-def majority_targets(target: pd.Series, source: pd.Series) -> dict[str, str]:
-    """Each source's most frequent target among training films; sources whose top targets tie are left out."""
-    majority = {}
-    for name, counts in target.groupby(source).value_counts().groupby(level=0):
-        top = counts.droplevel(0)
-        if (top == top.max()).sum() == 1:
-            majority[str(name)] = str(top.idxmax())
-    return majority
-
-
-def alignment(target: pd.Series, source: pd.Series, majority: dict[str, str]) -> pd.Series:
-    """`aligned` where a film's target is its source's majority in training, `conflicting` where not, else empty."""
-    usual = source.map(majority)
-    side = pd.Series(np.where(usual == target, "aligned", "conflicting"), index=target.index, dtype=object)
-    return side.where(usual.notna(), "")
-
-
 def split_metrics(table: pd.DataFrame, positive: str | None, majority: dict[str, str]) -> dict[str, float]:
-    """The headline metrics of one split's films.
+    """The headline metrics of one split's films; each film counts once.
+
+    `conflicting_gap` alone says whether the source is used: the other accuracies compare films of different labels.
 
     Args:
         positive: None where there is no positive class (AUROC is NaN then).
@@ -175,53 +233,85 @@ def split_metrics(table: pd.DataFrame, positive: str | None, majority: dict[str,
         "auroc": auroc(table, positive) if positive is not None else float("nan"),
         "aligned_accuracy": accuracy(table[side == "aligned"]),
         "conflicting_accuracy": accuracy(table[side == "conflicting"]),
+        "conflicting_gap": point_contrast(table, majority),
         "worst_group_accuracy": worst_group_accuracy(table),
         "n": len(table),
         "patients": patients(table),
     }
 
 
-def _gaps(values: pd.DataFrame, drawn: np.ndarray, groups: int) -> pd.DataFrame:
-    """The frame of gaps; `drawn` has the resamples of the values that have no note."""
+def _gaps(values: pd.DataFrame, bounds: Bounds, groups: int, reference: str | None) -> pd.DataFrame:
+    """The frame of gaps; `bounds` has an entry for each of the values that have no note."""
     known = values[values["note"] == ""].reset_index(drop=True)
-    families: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    families: dict[str, Bounds] = {}
     records: list[dict[str, Any]] = []
     for metric in values["metric"].unique():
-        measured = known[(known["metric"] == metric) & (known["group"] != ALL_FILMS)]
+        is_group = (known["group"] != ALL_FILMS) & ~known["group"].str.contains(NOT_RECORDED, regex=False)
+        measured = known[(known["metric"] == metric) & is_group]
         record: dict[str, Any] = {"metric": metric, "groups_measured": len(measured), "groups": groups}
-        if len(measured) > 1:
-            families[metric] = measured["estimate"].to_numpy(), drawn[measured.index]
-            ranked = measured.sort_values("estimate", ascending=metric not in LOWER_IS_BETTER, kind="stable")
-            worst = _worst_interval(metric, *families[metric])
-            record |= {"worst_group": ranked["group"].iloc[0], "best_group": ranked["group"].iloc[-1]}
-            record |= {"worst": worst.estimate, "worst_low": worst.low, "worst_high": worst.high}
-            record |= {"best": ranked["estimate"].iloc[-1]} | _difference(gap_interval(families[metric]))
-        else:
+        names = measured["group"].tolist()
+        if len(measured) < 2:
             record["note"] = f"cannot conclude: {len(measured)} of {groups} groups measured, two are needed"
+        elif reference is not None and reference not in names:
+            record["note"] = f"cannot conclude: the reference {reference} was not measured"
+        else:
+            at = measured.index
+            families[metric] = family = Bounds(
+                bounds.estimate[at], bounds.trials[at], bounds.spread[at], metric in SHARES
+            )
+            lower, sign = metric in LOWER_IS_BETTER, -1 if metric in LOWER_IS_BETTER else 1
+            order = np.argsort(sign * family.estimate, kind="stable")
+            worst_at, best_at = int(order[0]), int(order[-1])
+            if reference is None:
+                record |= _difference(widest_gap(family)) | {"p": gap_p(family)}
+            else:
+                base = names.index(reference)
+                difference, low, high, p = reference_gaps(family, base)
+                other = int(np.nanargmin(p))
+                if difference[other] < 0:
+                    low, high = -high, -low
+                record |= _difference((abs(difference[other]), max(0.0, low[other]), high[other]))
+                record |= {"p": min(1.0, p[other])}
+                behind = sign * difference[other] < 0
+                worst_at, best_at = (other, base) if behind else (base, other)
+            worst = _worst(family, lower) if reference is None else _one(family, worst_at)
+            record |= {"worst_group": names[worst_at], "best_group": names[best_at]}
+            record |= {"worst": worst[0], "worst_low": worst[1], "worst_high": worst[2]}
+            record |= {"best": family.estimate[best_at]}
         records.append(record)
     rates = ("sensitivity", "specificity")
     counts = [record["groups_measured"] for record in records if record["metric"] in rates]
     if counts:
         record = {"metric": EQUALISED_ODDS, "groups_measured": min(counts), "groups": groups}
-        if all(rate in families for rate in rates):
-            record |= _difference(gap_interval(*(families[rate] for rate in rates)))
+        if all(rate in families for rate in rates) and reference is None:
+            record |= _difference(widest_gap(*(families[rate] for rate in rates)))
+            record |= {"p": min(1.0, 2 * min(gap_p(families[rate]) for rate in rates))}
+        elif all(rate in families for rate in rates):
+            larger = max((r for r in records if r["metric"] in rates), key=lambda r: r["difference"])
+            record |= {name: larger[name] for name in ("difference", "low", "high")}
+            record |= {"p": min(1.0, 2 * min(r["p"] for r in records if r["metric"] in rates))}
         else:
             record["note"] = "cannot conclude: the gap in sensitivity or in specificity is not known"
         records.append(record)
     words = {"worst_group": "", "best_group": "", "note": ""}
     columns = [
-        "metric", "difference", "low", "high", "worst_group", "worst", "worst_low", "worst_high", "best_group", "best",
+        "metric", "difference", "low", "high", "p", "worst_group", "worst", "worst_low", "worst_high", "best_group", "best",
         "groups_measured", "groups", "note",
     ]  # fmt: skip
     return pd.DataFrame([words | record for record in records]).reindex(columns=columns)
 
 
-def _worst_interval(metric: str, estimate: np.ndarray, drawn: np.ndarray) -> Interval:
-    if metric not in LOWER_IS_BETTER:
-        return lowest_interval(estimate, drawn)
-    mirrored = lowest_interval(1 - estimate, 1 - drawn)
-    return Interval(1 - mirrored.estimate, 1 - mirrored.high, 1 - mirrored.low)
+def _worst(family: Bounds, lower_is_better: bool) -> tuple[float, float, float]:
+    if not lower_is_better:
+        return lowest(family)
+    value, low, high = lowest(Bounds(-family.estimate, family.trials, family.spread))
+    return -value, -high, -low
 
 
-def _difference(gap: Interval) -> dict[str, float]:
-    return {"difference": gap.estimate, "low": gap.low, "high": gap.high}
+def _one(family: Bounds, at: int) -> tuple[float, float, float]:
+    low, high = family.at()
+    return float(family.estimate[at]), float(low[at]), float(high[at])
+
+
+def _difference(gap: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip(("difference", "low", "high"), gap, strict=True))

@@ -3,7 +3,10 @@
 Metrics that are ratios of sums over films come from a matrix product with sums by patient. AUROC and AUPRC sort the films
 once, then take time linear in the films for each resample. Every value is defined as in scikit-learn, with weighted films;
 an undefined metric is NaN, never 0. Expected calibration error: Naeini, Cooper and Hauskrecht, AAAI 2015, with ten bins of
-equal width, closed on the left (scores of 1 are in the last), and the score of the positive class instead of the confidence.
+equal width, closed on the left (scores of 1 are in the last), and the score of the positive class instead of the confidence;
+less what chance alone gives a calibrated model, which grows as films get fewer, so it can fall a little below 0.
+
+Films are weighted so that no patient dominates (`weighting.film_weights`); in `point_metric` each film counts once.
 """
 
 import difflib
@@ -15,7 +18,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-MINIMUM_PATIENTS = 10
+from training.bias.numbers.weighting import MINIMUM_PATIENTS, effective_patients, film_weights
+
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "auprc", "sensitivity", "specificity", "ece", "brier")
 LOWER_IS_BETTER = frozenset({"ece", "brier"})
 BINS = 10
@@ -105,39 +109,52 @@ def metric_names(positive: str | None) -> tuple[str, ...]:
 
 
 def shortfall(table: pd.DataFrame, metric: str, positive: str | None) -> str:
-    """Why a metric can't be concluded from the films of a table, as a sentence; empty where it can."""
-    patient, is_positive = table["patient"], table["target"] == positive
+    """Why a metric can't be concluded from the films of a table, as a sentence; empty where it can.
+
+    Ten patients are needed, or as many effective ones, in each class that the metric reads.
+    """
+    patient, target = pd.factorize(table["patient"])[0], table["target"].astype(str).to_numpy()
+    is_positive = target == positive
     if metric == "balanced_accuracy":
-        needed = {f" with {name}": films for name, films in patient.groupby(table["target"].astype(str))}
+        needed = {f" with {name}": target == name for name in np.unique(target)}
         if len(needed) < 2:
             return "cannot conclude: films of one class, two are needed"
     elif metric in ("auroc", "auprc"):
-        needed = {f" with {positive}": patient[is_positive], f" without {positive}": patient[~is_positive]}
+        needed = {f" with {positive}": is_positive, f" without {positive}": ~is_positive}
     elif metric == "sensitivity":
-        needed = {f" with {positive}": patient[is_positive]}
+        needed = {f" with {positive}": is_positive}
     elif metric == "specificity":
-        needed = {f" without {positive}": patient[~is_positive]}
+        needed = {f" without {positive}": ~is_positive}
     else:
-        needed = {"": patient}
-    patients = {whose: int(films.nunique()) for whose, films in needed.items()}
+        needed = {"": np.ones(len(table), bool)}
+    weight = film_weights(patient, pd.factorize(target)[0])
+    patients = {whose: effective_patients(patient[films], weight[films]) for whose, films in needed.items()}
     whose, fewest = min(patients.items(), key=lambda item: item[1])
-    if fewest >= MINIMUM_PATIENTS:
+    if fewest >= MINIMUM_PATIENTS - 1e-6:
         return ""
-    return f"cannot conclude: {fewest} patient{'s' if fewest != 1 else ''}{whose}, {MINIMUM_PATIENTS} are needed"
+    count = len(np.unique(patient[needed[whose]]))
+    worth = f", worth {fewest:.1f} since some have many films" if count >= MINIMUM_PATIENTS else ""
+    return f"cannot conclude: {count} patient{'s' if count != 1 else ''}{whose}{worth}, {MINIMUM_PATIENTS} are needed"
 
 
-def film_metrics(films: FilmColumns, metrics: Sequence[str]) -> Statistic:
+def film_metrics(films: FilmColumns, metrics: Sequence[str], weight: np.ndarray | None = None) -> Statistic:
     """Metrics of some films in the order asked for, NaN where a class has no weight.
 
     Args:
         metrics: names from `METRICS`; `shortfall` says whether there are enough patients.
+        weight: of each film; None for `film_weights`.
     """
+    weight = film_weights(films.patient, films.target) if weight is None else weight
     patients, patient = np.unique(films.patient, return_inverse=True)
-    columns = {name: _RATIOS[name].columns(films) for name in metrics if name in _RATIOS}
+    columns = {
+        name: _sum_by(patient, _RATIOS[name].columns(films) * weight[:, None]) for name in metrics if name in _RATIOS
+    }
+    if "ece" in columns:
+        columns["ece"][:, BINS : 2 * BINS] **= 2
     names, cuts = list(columns), np.cumsum([block.shape[1] for block in columns.values()])[:-1]
-    sums_by_patient = _sum_by(patient, np.hstack(list(columns.values()))) if columns else None
+    sums_by_patient = np.hstack(list(columns.values())) if columns else None
     ranked = "auroc" in metrics or "auprc" in metrics
-    ranking = Ranking(films.is_positive, films.ranking, films.patient) if ranked else None
+    ranking = Ranking(films.is_positive, films.ranking, films.patient, weight) if ranked else None
 
     def values(weights: np.ndarray) -> np.ndarray:
         result = {}
@@ -203,10 +220,14 @@ class Ranked(NamedTuple):
 class Ranking:
     """Films in order of falling score, to be weighted: one sort, then linear in the films for each resample."""
 
-    def __init__(self, is_positive: np.ndarray, score: np.ndarray, patient: np.ndarray) -> None:
+    def __init__(
+        self, is_positive: np.ndarray, score: np.ndarray, patient: np.ndarray, weight: np.ndarray | None = None
+    ) -> None:
+        weight = np.ones(len(score)) if weight is None else weight
         order = np.argsort(-score, kind="stable")
         positive, negative = order[is_positive[order]], order[~is_positive[order]]
         self._positive_patient, self._negative_patient = patient[positive], patient[negative]
+        self._positive_weight, self._negative_weight = weight[positive, None], weight[negative, None]
         # For each positive film: negative films above it, those and its ties, and positive films down to its ties.
         levels, others = -score[positive], -score[negative]
         self._above = np.searchsorted(others, levels, side="left")
@@ -215,9 +236,9 @@ class Ranking:
 
     def weighted(self, weights: np.ndarray) -> Ranked:
         """With weights of patients x resamples."""
-        positive = np.take(weights, self._positive_patient, axis=0)
+        positive = np.take(weights, self._positive_patient, axis=0) * self._positive_weight
         positive_sum = _running_sum(positive)
-        negative_sum = _running_sum(np.take(weights, self._negative_patient, axis=0))
+        negative_sum = _running_sum(np.take(weights, self._negative_patient, axis=0) * self._negative_weight)
         above, through = np.take(negative_sum, self._above, axis=0), np.take(negative_sum, self._through, axis=0)
         positives, pairs = positive_sum[-1], positive_sum[-1] * negative_sum[-1]
         wins = pairs - np.einsum("ij,ij->j", positive, np.add(above, through, out=above)) / 2
@@ -234,11 +255,11 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def point_metric(table: pd.DataFrame, metric: str, positive: str | None) -> float:
-    """A metric of films that all have a target, without an interval; NaN where there are too few patients."""
+    """A metric of films that all have a target, each film counted once; NaN where there are too few patients."""
     if shortfall(table, metric, positive):
         return float("nan")
     films = read_films(table, positive)
-    return float(film_metrics(films, (metric,))(np.ones((films.patient.max() + 1, 1)))[0, 0])
+    return float(film_metrics(films, (metric,), np.ones(len(films)))(np.ones((films.patient.max() + 1, 1)))[0, 0])
 
 
 def reliability_curve(table: pd.DataFrame, positive: str) -> pd.DataFrame:
@@ -291,8 +312,21 @@ def _mean_recall(sums: np.ndarray) -> np.ndarray:
 
 
 def _calibration_columns(films: FilmColumns) -> np.ndarray:
-    excess = (films.score - films.is_positive)[:, None]
-    return np.hstack([_one_hot(_bin(films.score), BINS) * excess, np.ones_like(excess)])
+    """By bin the excess of the score, and the standard deviation of a calibrated film's; then the number of films."""
+    excess, spread = (films.score - films.is_positive)[:, None], np.sqrt(films.score * (1 - films.score))[:, None]
+    bins = _one_hot(_bin(films.score), BINS)
+    return np.hstack([bins * excess, bins * spread, np.ones_like(excess)])
+
+
+def _calibration_error(sums: np.ndarray) -> np.ndarray:
+    """Within a bin, count x |mean score - share positive| is |sum of (score - is positive)|.
+
+    Were the model calibrated, that sum would be nearly normal about 0, with the variance that the squared sums by patient
+    give; the mean of its size is sqrt(2 / pi) standard deviations.
+    """
+    excess, variance, films = sums[:BINS], sums[BINS : 2 * BINS], sums[-1]
+    chance = np.sqrt(2 / np.pi) * np.sqrt(variance).sum(axis=0)
+    return ratio(np.abs(excess).sum(axis=0) - chance, films)
 
 
 _RATIOS = {
@@ -304,8 +338,7 @@ _RATIOS = {
     "specificity": _Ratio(
         lambda f: np.c_[~f.is_positive & ~f.called_positive, ~f.is_positive].astype(float), lambda s: ratio(s[0], s[1])
     ),
-    # Within a bin, count x |mean score - share positive| is |sum of (score - is positive)|.
-    "ece": _Ratio(_calibration_columns, lambda s: ratio(np.abs(s[:-1]).sum(axis=0), s[-1])),
+    "ece": _Ratio(_calibration_columns, _calibration_error),
     "brier": _Ratio(lambda f: np.c_[(f.score - f.is_positive) ** 2, np.ones(len(f))], lambda s: ratio(s[0], s[1])),
 }
 

@@ -6,7 +6,7 @@ Bootstrap Methods and their Application, 1997, section 5.3.2.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from joblib import cpu_count
 from scipy.stats import norm, t
 from threadpoolctl import threadpool_limits
 
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, Statistic, ratio
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, Statistic
 
 # Below this many patients, a cell could lose so many in a resample that it is hardly measured: cells are strata then.
 FEW_PATIENTS = 30
@@ -179,39 +179,15 @@ def percentile_interval(estimate: float, drawn: np.ndarray) -> Interval:
     return Interval(float(estimate), float(low), float(high))
 
 
-def gap_interval(*families: tuple[np.ndarray, np.ndarray]) -> Interval:
-    """Largest difference between two groups, with bounds that hold for all pairs of groups at once.
-
-    The plain bootstrap of a maximum is biased upwards, most where groups are alike; so each pair gets the bounds
-    difference +- c x its standard error, where c is the 95 % quantile of the largest such deviation among the resamples
-    (as Tukey's range test, resampled), and the largest lower and upper bound are those of the largest difference. The
-    lower bound is above 0 only where some pair of groups differs.
-
-    Args:
-        families: estimates of groups (0 to 1) and resamples, groups x resamples; pairs are within a family.
-    """
-    difference, margin = _simultaneous(pair for family in families for pair in _pairs(*family))
-    size = np.abs(difference)
-    return Interval(float(size.max()), max(0.0, float((size - margin).max())), min(1.0, float((size + margin).max())))
-
-
-def lowest_interval(estimate: np.ndarray, drawn: np.ndarray) -> Interval:
-    """Lowest of several groups' values in 0 to 1, with bounds that hold for all groups at once (see `gap_interval`)."""
-    value, margin = _simultaneous([(estimate, drawn)])
-    return Interval(
-        float(value.min()), max(0.0, float((value - margin).min())), min(1.0, float((value + margin).min()))
-    )
-
-
 def permutation_p(observed: float, permuted: np.ndarray) -> float:
     """Two-sided p: share of permutations at least as far from 0, the observed one counted among them."""
     # A relative margin, so that rounding doesn't decide about permutations that equal the observed difference.
     return float((1 + (np.abs(permuted) >= abs(observed) * (1 - 1e-9)).sum()) / (1 + len(permuted)))
 
 
-def detectable_difference(drawn: np.ndarray) -> float:
-    """Smallest difference found with power 0.8 at a two-sided level of 0.05: 2.80 standard errors of resampled ones."""
-    return float((norm.ppf(0.975) + norm.ppf(0.8)) * np.nanstd(drawn, ddof=1))
+def detectable_difference(drawn: np.ndarray, level: float = 0.05) -> float:
+    """Smallest difference found with power 0.8 at a two-sided level: 2.80 standard errors of resampled ones at 0.05."""
+    return float((norm.isf(level / 2) + norm.ppf(0.8)) * np.nanstd(drawn, ddof=1))
 
 
 def seed_interval(differences: np.ndarray) -> Interval:
@@ -221,22 +197,3 @@ def seed_interval(differences: np.ndarray) -> Interval:
         return Interval(mean, float("nan"), float("nan"))
     half = float(t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half)
-
-
-def _pairs(estimate: np.ndarray, drawn: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for first in range(len(estimate) - 1):
-        yield estimate[first + 1 :] - estimate[first], drawn[first + 1 :] - drawn[first]
-
-
-def _simultaneous(contrasts: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Values, and the half widths of intervals that together hold with 95 %, from blocks of values and their resamples."""
-    values, spreads, extremes = [], [], []
-    for value, drawn in contrasts:
-        spread = np.nanstd(drawn, axis=1)
-        deviation = ratio(np.abs(drawn - value[:, None]), np.broadcast_to(spread[:, None], drawn.shape))
-        values.append(value)
-        spreads.append(spread)
-        extremes.append(np.fmax.reduce(deviation, axis=0))
-    extreme = np.fmax.reduce(extremes)
-    extreme = extreme[~np.isnan(extreme)]
-    return np.concatenate(values), (np.quantile(extreme, 0.95) if len(extreme) else 0.0) * np.concatenate(spreads)

@@ -1,9 +1,11 @@
 """The answers of an audit: values, verdict, page, gate.
 
+answers.py      the verdict as a value: questions, answers, differences
 values.py       the results: frames, numbers, sentences
 plain.py        values as JSON knows them
 audit.py        evidence to values
-verdict.py      a question, an answer, its evidence in words
+verdict.py      the numbers of a run to answers, and its headline
+differences.py  two runs, question by question
 figures.py      charts, for the page and for the app
 page.py         report.html
 gate.py         --fail-on

@@ -3,8 +3,7 @@
 `BiasReport.as_json` is the content of report.json; the HTML page, the app and a notebook read the same value.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,19 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from training.bias.evidence import Evidence as Evidence
+from training.bias.numbers.alignment import alignment, majority_targets
+from training.bias.numbers.calibration import calibration_by_group
 from training.bias.numbers.compare import CompareError, compare
-from training.bias.numbers.groups import GroupMetrics, alignment, group_metrics, majority_targets, within_source_auroc
-from training.bias.numbers.metrics import PredictionsError, reliability_curve, roc_points, shortfall
-from training.bias.numbers.uncertainty import NO_INTERVAL
+from training.bias.numbers.groups import GroupMetrics, group_metrics, group_rows
+from training.bias.numbers.metrics import PredictionsError, read_films, reliability_curve, roc_points, shortfall
 from training.bias.questions.fields import field_risk
 from training.bias.questions.leakage import KIND, Probe, leak_difference, probe
 from training.bias.questions.shortcut_evidence import findings, shortcut_table
 from training.bias.questions.unlabelled import abstention, describe_run
-from training.bias.report.values import BiasReport, Comparison, RunAudit
-from training.bias.report.verdict import check_run, headline
+from training.bias.report.answers import BY_KEY, NO, NOT_SHOWN, QUESTIONS, TOO_FEW, YES, Answer, Difference, Verdict
+from training.bias.report.differences import question_differences
+from training.bias.report.values import BiasReport, Check, Comparison, RunAudit
+from training.bias.report.verdict import Measured, answers, cautions, headline, headline_of_all
 
 # Columns that are compared and probed where the predictions have them.
 GROUPINGS = (
@@ -31,6 +33,7 @@ GROUPINGS = (
 )
 PROBED = ("source", "view", "sex", "manufacturer")
 FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
+METADATA = "label from metadata alone"  # a question to the training films, not to the model
 MAP_FILMS = 2000  # films drawn in the feature map
 # What is measured of each run, and of each run but the first against the first; a step is told before it begins.
 STEPS = ("groups", "leak", "perturbed films", "metadata", "outliers and map")
@@ -51,6 +54,7 @@ def audit(
     permutations: int = 2000,
     seed: int = 0,
     tell: Tell = lambda step: None,
+    reference: Mapping[str, str] | None = None,
 ) -> BiasReport:
     """Audit every checkpoint, and compare each but the first with the first.
 
@@ -58,12 +62,14 @@ def audit(
         about: facts of the whole report, plain values.
         by: columns to group by beside `GROUPINGS`.
         tell: called with each of `STEPS` for each run, then with each of `COMPARED` for each comparison.
+        reference: the group that others are compared with, by column; all pairs are compared in other columns.
 
     Raises:
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
     """
-    runs = tuple(audit_run(checkpoint, by, resamples, seed, tell) for checkpoint in evidence)
+    runs = tuple(audit_run(checkpoint, by, resamples, seed, tell, reference) for checkpoint in evidence)
     first, comparisons, usual = evidence[0], [], majority(evidence[0])
+    differences: list[Difference] = []
     for other in evidence[1:]:
         tell(COMPARED[0])
         try:
@@ -72,8 +78,15 @@ def audit(
             comparisons.append(Comparison(first.name, other.name, pd.DataFrame(), pd.DataFrame(), str(error)))
             continue
         tell(COMPARED[1])
-        comparisons.append(Comparison(first.name, other.name, rows, _leak_differences(first, other, resamples, seed)))
-    return BiasReport(runs, tuple(comparisons), about)
+        leakage = _leak_differences(first, other, resamples, seed)
+        comparisons.append(Comparison(first.name, other.name, rows, leakage))
+        differences += question_differences(first, other, usual, leakage, resamples, permutations, seed)
+    verdict = Verdict(
+        headline_of_all([run.name for run in runs], [run.answers for run in runs]), QUESTIONS,
+        tuple(answer for run in runs for answer in run.answers), tuple(differences),
+        tuple(f"{run.name}: {caution}" for run in runs for caution in run.cautions),
+    )  # fmt: skip
+    return BiasReport(runs, tuple(comparisons), about, verdict=verdict)
 
 
 def describe(
@@ -94,6 +107,7 @@ def audit_run(
     resamples: int = 2000,
     seed: int = 0,
     tell: Tell = lambda step: None,
+    reference: Mapping[str, str] | None = None,
 ) -> RunAudit:
     """Every question to one checkpoint; raises as `audit` does."""
     positive, usual = evidence.positive, majority(evidence)
@@ -103,15 +117,15 @@ def audit_run(
     labelled = evidence.predictions[known].reset_index(drop=True)
     features = evidence.features[known]
     tell(STEPS[0])
-    groups = _by_group(labelled, positive, usual, by, resamples, seed)
+    groups = _by_group(labelled, positive, usual, by, resamples, seed, reference or {})
     tell(STEPS[1])
     leakage = _leaks(labelled, features, resamples, seed)
-    roc, reliability, shortcuts, fields, outliers = (pd.DataFrame() for _ in range(5))
-    within_sources, sentences = NO_INTERVAL, list[str]()
+    roc, reliability, shortcuts, fields, outliers, calibration = (pd.DataFrame() for _ in range(6))
+    sentences = list[str]()
     tell(STEPS[2])
     if positive is not None:
         roc, reliability = _curves(labelled, positive)
-        within_sources = within_source_auroc(labelled, positive, resamples, seed)
+        calibration = calibration_by_group(read_films(labelled, positive), group_rows(labelled, ["source"]))
         if evidence.perturbed:
             perturbed = {name: score[known] for name, score in evidence.perturbed.items()}
             sample = ~np.isnan(next(iter(perturbed.values())))
@@ -127,15 +141,22 @@ def audit_run(
     if evidence.distances is not None:
         distances = evidence.distances[known]
         outliers = abstention(labelled, distances, evidence.distance_limit, resamples=resamples, seed=seed)
-    run = RunAudit(
-        name=evidence.name, about=evidence.about, films=len(labelled), patients=int(labelled["patient"].nunique()),
-        headline="", checks=(), cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups,
-        within_sources=within_sources._asdict(), roc=roc, reliability=reliability, leakage=leakage, shortcuts=shortcuts,
-        findings=tuple(sentences), fields=fields, map=feature_map(features, labelled, seed), notes=_notes(evidence, groups),
-        abstention=outliers,
+    measured = Measured(
+        evidence, labelled, usual, groups, leakage, shortcuts, outliers, tuple(by), resamples, seed
     )  # fmt: skip
-    checks = check_run(run)
-    return dataclasses.replace(run, checks=checks, headline=f"{evidence.warning} {headline(checks)}".lstrip())
+    found, warnings = answers(measured), cautions(measured)
+    within = next(answer for answer in found if answer.question == "within")
+    sentence = f"{evidence.warning} {headline(found)}".lstrip() + "".join(
+        f" Caution: {caution}." for caution in warnings
+    )
+    return RunAudit(
+        name=evidence.name, about=evidence.about, films=len(labelled), patients=int(labelled["patient"].nunique()),
+        headline=sentence, checks=_checks(found, fields), answers=found, cautions=warnings, calibration=calibration,
+        cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups,
+        within_sources={name: getattr(within, name) for name in ("estimate", "low", "high")}, roc=roc,
+        reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=tuple(sentences), fields=fields,
+        map=feature_map(features, labelled, seed), notes=_notes(evidence, groups), abstention=outliers,
+    )  # fmt: skip
 
 
 def majority(evidence: Evidence) -> dict[str, str]:
@@ -156,12 +177,18 @@ def feature_map(features: np.ndarray, table: pd.DataFrame, seed: int) -> pd.Data
 
 
 def _by_group(
-    table: pd.DataFrame, positive: str | None, usual: dict[str, str], by: Sequence[str], resamples: int, seed: int
+    table: pd.DataFrame,
+    positive: str | None,
+    usual: dict[str, str],
+    by: Sequence[str],
+    resamples: int,
+    seed: int,
+    reference: Mapping[str, str],
 ) -> dict[str, GroupMetrics]:
     """Metrics for each grouping of the films, and for aligned against conflicting films where these are known."""
     groupings = dict.fromkeys((*GROUPINGS, *((name,) for name in by)))
     groups = {
-        " x ".join(names): group_metrics(table, positive, names, resamples, seed)
+        " x ".join(names): group_metrics(table, positive, names, resamples, seed, reference.get(" x ".join(names)))
         for names in groupings
         if _can_group(table, names)
     }
@@ -169,6 +196,18 @@ def _by_group(
     if len(sided):
         groups["alignment"] = group_metrics(sided, positive, ("alignment",), resamples, seed)
     return groups
+
+
+def _checks(found: Sequence[Answer], fields: pd.DataFrame) -> tuple[Check, ...]:
+    """The answers in words, and what the metadata of the training films say of the label."""
+    checks = [Check(BY_KEY[answer.question].text, answer.answer, answer.evidence) for answer in found]
+    if len(fields):
+        confounded = fields[fields["verdict"] == "confounded"]
+        verdicts = set(fields["verdict"])
+        answer = YES if len(confounded) else TOO_FEW if verdicts == {"cannot conclude"} else NOT_SHOWN
+        answer = NO if verdicts == {"clean"} else answer
+        checks.append(Check(METADATA, answer, " ".join((confounded if len(confounded) else fields)["sentence"])))
+    return tuple(checks)
 
 
 def _can_group(table: pd.DataFrame, names: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ from training.bias.numbers.metrics import LOWER_IS_BETTER, METRICS
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.unlabelled import EXPECTED, QUANTILES, Unlabelled
 from training.bias.report import figures
+from training.bias.report.answers import BY_KEY, Difference
 from training.bias.report.values import BiasReport, RunAudit
 
 NAMES = {"auroc": "AUROC", "auprc": "AUPRC", "ece": "ECE", "brier": "Brier", "equalised_odds": "equalised odds"}
@@ -29,6 +30,7 @@ def write_page(report: BiasReport, file: Path) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters |= {"bounds": bounds, "gap": gap}
     environment.filters |= {"span": span, "number": number, "metric": metric_name, "p": p_value, "share": share}
     page = environment.get_template("page.html.j2").render(
         report=report,
@@ -42,6 +44,7 @@ def write_page(report: BiasReport, file: Path) -> None:
         quantiles=("mean", *QUANTILES),
         cut=cut,
         rows=ROWS,
+        by_key=BY_KEY,
     )
     file.write_text(page, encoding="utf-8")
 
@@ -128,6 +131,16 @@ def comparison_rows(rows: pd.DataFrame) -> list[dict[Any, Any]]:
 def span(row: dict[Any, Any] | pd.Series, value: str = "estimate", form: str = ".3f") -> str:
     """`0.814 (0.752 to 0.861)` from the columns `value`, low and high, or `cannot conclude`."""
     return f"{Interval.of(row, value):{form}}"
+
+
+def bounds(row: pd.Series, name: str) -> str:
+    """`1.04 (0.80 to 1.28)` from the columns `name`, `name`_low and `name`_high, or `cannot conclude`."""
+    return f"{Interval(row[name], row[f'{name}_low'], row[f'{name}_high']):.2f}"
+
+
+def gap(row: Difference) -> str:
+    """`+0.031 (-0.014 to +0.075)`, or `cannot conclude`."""
+    return f"{Interval(row.estimate, row.low, row.high):+.3f}"
 
 
 def share(row: dict[Any, Any] | pd.Series) -> str:

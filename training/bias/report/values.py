@@ -7,14 +7,14 @@ import pandas as pd
 
 from training.bias.numbers.groups import GroupMetrics
 from training.bias.questions.unlabelled import Unlabelled
+from training.bias.report.answers import Answer, Verdict
 from training.bias.report.plain import plain
 
 SCHEMA_VERSION = 1
-FOUND, NOT_FOUND, UNKNOWN = "found", "not found", "cannot conclude"
 
 
 class Check(NamedTuple):
-    """One question to a checkpoint, such as `conflicting films`; the answer is `found`, `not found` or `cannot conclude`."""
+    """One question to a checkpoint in words, with its answer as in `answers` and the evidence in a sentence."""
 
     name: str
     answer: str
@@ -26,6 +26,11 @@ class RunAudit:
     """The audit of one checkpoint; every frame has NaN where nothing can be concluded.
 
     Attributes:
+        headline: the worst finding first.
+        checks: the answers in words, then what the metadata alone say of the label.
+        answers: the run's column of the verdict.
+        cautions: what a reader must know before any number.
+        calibration: by source, see `calibration_by_group`; empty without a positive class.
         cells: films by source and target.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
         within_sources: AUROC over pairs of films of one source (estimate, low, high).
@@ -45,6 +50,9 @@ class RunAudit:
     patients: int
     headline: str
     checks: tuple[Check, ...]
+    answers: tuple[Answer, ...]
+    cautions: tuple[str, ...]
+    calibration: pd.DataFrame
     cells: pd.DataFrame
     groups: dict[str, GroupMetrics]
     within_sources: dict[str, float]
@@ -78,18 +86,24 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BiasReport:
-    """The audits of all checkpoints, each compared with the first; or, of films without labels, `unlabelled` alone."""
+    """The audits of all checkpoints, each compared with the first; or, of films without labels, `unlabelled` alone.
+
+    Attributes:
+        verdict: all runs' answers and their paired differences, for the first screen; None without labels.
+    """
 
     runs: tuple[RunAudit, ...]
     comparisons: tuple[Comparison, ...]
     about: dict[str, Any]
     unlabelled: tuple[Unlabelled, ...] = ()
+    verdict: Verdict | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for report.json; NaN is None."""
         return {
             "schema_version": SCHEMA_VERSION,
             **self.about,
+            **({"verdict": plain(self.verdict)} if self.verdict is not None else {}),
             "runs": [plain(run) for run in self.runs],
             "comparisons": [plain(comparison) for comparison in self.comparisons],
             **({"unlabelled": [plain(run) for run in self.unlabelled]} if self.unlabelled else {}),

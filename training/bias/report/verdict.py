@@ -1,148 +1,392 @@
-"""The verdict of an audit: questions, answers and evidence in words, from the numbers of one checkpoint.
-
-Answers are `found`, `not found` and `cannot conclude`. A difference between groups is found where its lower bound,
-which holds for all pairs of groups at once (see `uncertainty.gap_interval`), is above 0. `not found` does not prove absence;
-the intervals show how large an effect is still possible.
-"""
+"""The answers of one checkpoint to the questions of `answers`, and the sentence that states the worst finding first."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
-from training.bias.numbers.uncertainty import Interval
-from training.bias.report.values import FOUND, NOT_FOUND, UNKNOWN, Check, RunAudit
+from training.bias.evidence import Evidence
+from training.bias.numbers.auroc import MeasuredAuroc, measured_auroc
+from training.bias.numbers.calibration import at_its_bound
+from training.bias.numbers.compare import holm
+from training.bias.numbers.contrast import label_contrast
+from training.bias.numbers.groups import ALL_FILMS, GroupMetrics, group_names
+from training.bias.numbers.uncertainty import NO_INTERVAL, Interval
+from training.bias.numbers.weighting import MINIMUM_PATIENTS
+from training.bias.questions.shortcut_evidence import CLEAR_AUROC, CLEAR_LOSS, CUES
+from training.bias.questions.unlabelled import EXPECTED
+from training.bias.report.answers import (
+    BAD,
+    NO,
+    NOT_ASKED,
+    NOT_SHOWN,
+    QUESTIONS,
+    TOO_FEW,
+    YES,
+    Answer,
+)
 
-METADATA = "label from metadata alone"  # a question to the training films, not to the model
-# A leak below this share of the way from chance to certainty is called slight.
-SLIGHT_LEAK = 0.2
-
-
-def check_run(run: RunAudit) -> tuple[Check, ...]:
-    """Every question that the audit's numbers can answer, the most important first."""
-    checks = [_conflicting(run), _shortcuts(run), _leak(run), _unseen(run), *_groups(run), _fields(run)]
-    return tuple(check for check in checks if check is not None)
-
-
-def headline(checks: tuple[Check, ...]) -> str:
-    """The whole in one sentence."""
-    answer = {check.name: check.answer for check in checks if check.name != METADATA}
-    if all(value == UNKNOWN for value in answer.values()):
-        return "Nothing can be concluded of the model from these films: too few patients."
-    if FOUND in (answer.get("conflicting films"), answer.get("shortcuts")):
-        return "The model uses the source: its scores follow what gives the source away, not the disease alone."
-    if answer.get("source in the features") == FOUND:
-        return "The source can be read from the model's features; no check shows that its scores use it."
-    if answer.get("unseen sources") == FOUND:
-        return "The model is worse at sources that it never saw; these films do not show why."
-    if FOUND in answer.values():
-        return "The model's errors differ between groups; no check shows that its scores use the source."
-    return "No check found that the model uses the source; what could not be concluded is listed below."
+LEVEL = 0.05
+# What hardly matters: a difference between groups or sides below it, a leak below this share of the way to certainty.
+SMALL_GAP, SLIGHT_LEAK = 0.1, 0.2
+MANY_OUTLIERS = 0.2
 
 
-def _conflicting(run: RunAudit) -> Check | None:
-    if "alignment" not in run.groups:
-        return None
-    values = _by_group(run.groups["alignment"].values, "accuracy")
-    name = "conflicting films"
-    if not {"aligned", "conflicting"} <= values.keys():
-        return Check(name, UNKNOWN, "All films follow their source's usual label, or none does.")
-    usual, other = _span(values["aligned"]), _span(values["conflicting"])
-    sentence = f"Accuracy is {usual} on films with the usual label of their source and {other} on the others."
-    return Check(name, _worse(run, "alignment", "accuracy", "conflicting"), sentence)
+class Finding(NamedTuple):
+    """What was measured for a question, before the correction for the other questions.
+
+    Attributes:
+        shown: whether the effect is large enough to matter, were it no chance; `absent`: whether it can't be that large.
+        answer: where no number decides, else empty.
+    """
+
+    interval: Interval
+    p: float
+    patients: float
+    evidence: str
+    shown: bool = False
+    absent: bool = False
+    answer: str = ""
 
 
-def _shortcuts(run: RunAudit) -> Check | None:
-    if run.shortcuts.empty:
-        return None
-    table, (intact, *others) = run.shortcuts, run.findings
-    reads = table["found"][(table["against"] == "usual label") & (table["shortcut"] != "intact")].tolist()
-    known = [value for value in reads if value is not None]
-    answer = FOUND if any(known) else NOT_FOUND if known else UNKNOWN
-    named = [sentence for sentence, is_read in zip(others, reads, strict=True) if is_read]
-    return Check("shortcuts", answer, " ".join([intact, *named]))
+class Measured(NamedTuple):
+    """What the answers are read from."""
+
+    evidence: Evidence
+    films: pd.DataFrame
+    usual: dict[str, str]
+    groups: dict[str, GroupMetrics]
+    leakage: pd.DataFrame
+    shortcuts: pd.DataFrame
+    abstention: pd.DataFrame
+    by: Sequence[str]
+    resamples: int
+    seed: int
 
 
-def _leak(run: RunAudit) -> Check | None:
-    name = "source in the features"
-    if run.leakage.empty:
-        return None
-    rows = run.leakage[(run.leakage["attribute"] == "source") & run.leakage["leak"].notna()]
-    if rows.empty:
-        return Check(name, UNKNOWN, "No class has ten patients in each of two sources.")
-    row = rows.iloc[0]
-    p = f"p = {row['p']:.3f}" if row["p"] >= 0.001 else "p < 0.001"
-    sentence = (
-        "A linear probe reads the source from the features within a class with balanced accuracy "
-        f"{row['leak']:.2f} ({row['low']:.2f} to {row['high']:.2f}; chance {row['chance']:.2f}; {p})."
+def answers(measured: Measured) -> tuple[Answer, ...]:
+    """Every question's answer, in the order of `QUESTIONS`; Holm's correction covers those with a p-value."""
+    ask = {
+        "works": _works, "unseen": _unseen, "within": _within, "follows": _follows, "contradicting": _contradicting,
+        "cues": _cues, "readable": _readable, "groups": _groups, "alike": _alike,
+    }  # fmt: skip
+    found = [ask[question.key](measured) for question in QUESTIONS]
+    corrected = holm(np.array([finding.p for finding in found]))
+    run = measured.evidence.name
+    pairs = [(finding, float(p)) for finding, p in zip(found, corrected, strict=True)]
+    return tuple(
+        Answer(q.key, run, _answer(f, p), *f.interval, f.p, p, f.patients, f.evidence)
+        for q, (f, p) in zip(QUESTIONS, pairs, strict=True)
     )
-    if row["p"] >= 0.05:
-        return Check(name, NOT_FOUND, sentence)
-    slight = row["normalised"] < SLIGHT_LEAK
-    return Check(name, NOT_FOUND if slight else FOUND, sentence + (" That is slight." if slight else ""))
 
 
-def _unseen(run: RunAudit) -> Check | None:
-    if "split" not in run.groups:
-        return None
-    metric, word = ("auroc", "AUROC") if run.about.get("positive") else ("accuracy", "Accuracy")
-    values = _by_group(run.groups["split"].values, metric)
-    if not {"test", "external"} <= values.keys():
-        return None
-    known, unseen = _span(values["test"]), _span(values["external"])
-    sentence = f"{word} is {known} on test films of known sources and {unseen} at sources never seen."
-    within = Interval(**run.within_sources)
-    if not math.isnan(within.estimate):
-        sentence += f" Over pairs of films of one source it is {within:.2f}."
-    return Check("unseen sources", _worse(run, "split", metric, "external"), sentence)
+def cautions(measured: Measured) -> tuple[str, ...]:
+    """What a reader must know before any number: sentences."""
+    evidence, found = measured.evidence, []
+    temperature = evidence.about.get("temperature")
+    if temperature is not None and at_its_bound(float(temperature)):
+        found.append(
+            f"the temperature ended at the bound of its range ({temperature:g}): the scores are not calibrated"
+        )
+    if evidence.training is None:
+        found.append(
+            "the run's own predictions are missing or can't be read, so the usual label of a source is not known and "
+            "training films may be among these"
+        )
+    else:
+        known = set(map(str, evidence.about.get("classes") or ()))
+        strange = set(evidence.training["target"].dropna().astype(str)) - known if known else set()
+        if strange:
+            found.append(f"the run's predictions are of another task: they have the label {min(strange)}")
+    share = _outliers(measured)
+    if share is not None and share.estimate > MANY_OUTLIERS:
+        found.append(f"{share.estimate:.0%} of the films are unlike all training films (5 % are expected)")
+    return tuple(found)
 
 
-def _groups(run: RunAudit) -> list[Check]:
-    checks = []
-    for by in ("source", "view", "sex", "age_band"):
-        if by not in run.groups:
-            continue
-        gaps = run.groups[by].gaps.set_index("metric").to_dict("index")
-        answers, sentences = [], []
-        for metric in ("sensitivity", "specificity") if "sensitivity" in gaps else ("accuracy",):
-            gap, values = gaps[metric], _by_group(run.groups[by].values, metric)
-            if math.isnan(gap["difference"]):
-                answers.append(UNKNOWN)
-                sentences.append(f"{metric}: {gap['note'] or 'fewer than two groups of enough patients'}.")
-                continue
-            best, worst = values[gap["best_group"]], values[gap["worst_group"]]
-            answers.append(FOUND if gap["low"] > 0 else NOT_FOUND)
-            measured = f"{gap['groups_measured']:.0f} of {gap['groups']:.0f} groups measured"
-            sentences.append(
-                f"{metric.capitalize()} differs by {gap['difference']:.2f}: {worst:.2f} for {gap['worst_group']}, "
-                f"{best:.2f} for {gap['best_group']} ({measured})."
-            )
-        answer = FOUND if FOUND in answers else NOT_FOUND if NOT_FOUND in answers else UNKNOWN
-        checks.append(Check(f"differences by {by.replace('_', ' ')}", answer, " ".join(sentences)))
-    return checks
+def headline(found: Sequence[Answer]) -> str:
+    """One run in one sentence: the worst finding first."""
+    worst = findings(found)
+    if worst:
+        first, *others = worst[:3]
+        return first[0].upper() + first[1:] + "".join(f"; {other}" for other in others) + "."
+    asked = [a for a in found if a.answer != NOT_ASKED]
+    if all(a.answer == TOO_FEW for a in asked if a.question != "alike"):
+        return "Nothing can be concluded of the model from these films: too few patients."
+    hidden = [a for a in asked if a.answer in (NOT_SHOWN, TOO_FEW)]
+    if not hidden:
+        return "The model works, and no question found that it uses the source."
+    return f"Nothing was found against the model; {len(hidden)} of {len(asked)} questions could not be answered."
 
 
-def _fields(run: RunAudit) -> Check | None:
-    if run.fields.empty:
-        return None
-    confounded = run.fields[run.fields["verdict"] == "confounded"]
-    if len(confounded):
-        return Check(METADATA, FOUND, " ".join(confounded["sentence"]))
-    answer = NOT_FOUND if (run.fields["verdict"] != UNKNOWN).any() else UNKNOWN
-    return Check(METADATA, answer, " ".join(run.fields["sentence"]))
+def findings(found: Sequence[Answer]) -> list[str]:
+    """What speaks against the model, as clauses, the worst first."""
+    by = {a.question: a for a in found}
+    works, unseen, within = by["works"], by["unseen"], by["within"]
+    clauses = []
+    if works.answer == NO:
+        clauses.append(f"the model does not work: {_lower_first(works.evidence)}")
+    elif works.answer == NOT_SHOWN:
+        clauses.append(f"the model is not shown to work at all: AUROC {_interval(works)}")
+    drop = (
+        f"from {works.estimate:.2f} to {unseen.estimate:.2f}" if not math.isnan(works.estimate) else _interval(unseen)
+    )
+    if unseen.answer in (NO, NOT_SHOWN):
+        clauses.append(f"it is not shown to work at a hospital it never saw: AUROC {drop}")
+    elif unseen.answer == YES and unseen.high < works.low:
+        clauses.append(f"it is worse at hospitals it never saw: AUROC {drop}")
+    if by["follows"].answer == YES:
+        clauses.append(f"the score follows the source: AUROC {_interval(by['follows'])}")
+    if within.answer == NO:
+        clauses.append(f"within one hospital it does not tell ill from well: AUROC {_interval(within)}")
+    if by["contradicting"].answer == YES:
+        gap = by["contradicting"]
+        clauses.append(f"it is worse on films that contradict their source: by {_interval(gap)}")
+    if by["cues"].answer == YES:
+        clauses.append(_lower_first(by["cues"].evidence.rstrip(".")))
+    if by["readable"].answer == YES:
+        clauses.append(f"the source can be read from its features: balanced accuracy {_interval(by['readable'])}")
+    if by["groups"].answer == YES:
+        clauses.append(f"its errors differ between groups: {_lower_first(by['groups'].evidence.rstrip('.'))}")
+    if by["alike"].tone == BAD:
+        clauses.append(f"many films are unlike its training films: {by['alike'].estimate:.0%}")
+    return [clause.rstrip(".") for clause in clauses]
 
 
-def _by_group(values: pd.DataFrame, metric: str) -> dict[str, Interval]:
-    rows = values[values["metric"] == metric]
-    return {row["group"]: Interval.of(row) for _, row in rows.iterrows()}
+def headline_of_all(names: Sequence[str], by_run: Sequence[Sequence[Answer]]) -> str:
+    """All runs in a sentence each."""
+    if len(names) == 1:
+        return headline(by_run[0])
+    return " ".join(f"{name}: {headline(found)}" for name, found in zip(names, by_run, strict=True))
 
 
-def _worse(run: RunAudit, by: str, metric: str, group: str) -> str:
-    """Whether this group is demonstrably the worst of a grouping."""
-    gap = {row["metric"]: row for row in run.groups[by].gaps.to_dict("records")}[metric]
-    if math.isnan(gap["difference"]):
-        return UNKNOWN
-    return FOUND if gap["low"] > 0 and gap["worst_group"] == group else NOT_FOUND
+def _answer(finding: Finding, p: float) -> str:
+    if finding.answer:
+        return finding.answer
+    if finding.shown and (math.isnan(p) or p < LEVEL):
+        return YES
+    return NO if finding.absent else NOT_SHOWN
 
 
-def _span(interval: Interval) -> str:
-    return "not known (too few patients)" if math.isnan(interval.estimate) else f"{interval:.2f}"
+def _from_auroc(found: MeasuredAuroc, words: str) -> Finding:
+    """Of an AUROC that matters from 0.6 on."""
+    interval = found.interval
+    if math.isnan(interval.estimate):
+        return _too_few(found.patients, f"{words}: {found.patients:.0f} effective patients of the rarer class")
+    shown = interval.estimate >= CLEAR_AUROC and interval.low > 0.5
+    absent = interval.high < CLEAR_AUROC
+    return Finding(interval, found.p, found.patients, f"{words}: AUROC {interval:.2f}.", shown, absent)
+
+
+def _ranked(measured: Measured, rows: np.ndarray, words: str) -> Finding:
+    table, positive = measured.films[rows], measured.evidence.positive
+    assert positive is not None
+    is_positive, score = (table["target"] == positive).to_numpy(), table["score"].to_numpy(float)
+    found = measured_auroc(is_positive, score, table["patient"].to_numpy(), measured.resamples, measured.seed)
+    finding = _from_auroc(found, words)
+    if finding.answer:
+        return finding
+    if found.interval.high < 0.5:
+        return finding._replace(answer=NO, evidence=finding.evidence[:-1] + ": the order of the scores is inverted.")
+    if np.ptp(score) < 1e-9:
+        return finding._replace(answer=NO, evidence=f"{words}: every film has the same score.")
+    if table["prediction"].nunique() == 1:
+        called = table["prediction"].iloc[0]
+        return finding._replace(answer=NO, evidence=finding.evidence + f" But every film is called {called}.")
+    return finding
+
+
+def _known_and_unseen(measured: Measured) -> tuple[np.ndarray, np.ndarray]:
+    """Which films are of known sources, and which of sources never seen; all are known where splits are not recorded."""
+    films = measured.films
+    unseen = (films["split"] == "external").to_numpy() if "split" in films else np.zeros(len(films), bool)
+    return ~unseen, unseen
+
+
+def _works(measured: Measured) -> Finding:
+    known, _ = _known_and_unseen(measured)
+    if not known.any():
+        return _not_asked("No film is of a known source.")
+    if measured.evidence.positive is None:
+        return _classes(measured)
+    return _ranked(measured, known, "Films of known sources")
+
+
+def _classes(measured: Measured) -> Finding:
+    """Without a positive class: balanced accuracy against guessing."""
+    values = measured.groups["source"].values
+    row = values[(values["group"] == ALL_FILMS) & (values["metric"] == "balanced_accuracy")].iloc[0]
+    if math.isnan(row["estimate"]):
+        return _too_few(0, f"Balanced accuracy: {row['note']}")
+    interval, chance = Interval.of(row), 1 / measured.films["target"].nunique()
+    p = float(2 * norm.sf(abs(interval.estimate - chance) / max((interval.high - interval.low) / 3.92, 1e-9)))
+    words = f"Balanced accuracy {interval:.2f}; {chance:.2f} by guessing."
+    return Finding(
+        interval, p, float(row["effective"]), words, interval.low > chance, interval.high < chance + SMALL_GAP
+    )
+
+
+def _unseen(measured: Measured) -> Finding:
+    _, unseen = _known_and_unseen(measured)
+    if not unseen.any() or measured.evidence.positive is None:
+        return _not_asked("No film is of a source that the model never saw.")
+    return _ranked(measured, unseen, "Films of sources never seen")
+
+
+def _within(measured: Measured) -> Finding:
+    table, positive = measured.films, measured.evidence.positive
+    if positive is None:
+        return _not_asked("No class is positive.")
+    found = measured_auroc(
+        (table["target"] == positive).to_numpy(), table["score"].to_numpy(float), table["patient"].to_numpy(),
+        measured.resamples, measured.seed, group_names(table, ["source"]),
+    )  # fmt: skip
+    return _from_auroc(found, "Pairs of films of one source")
+
+
+def _follows(measured: Measured) -> Finding:
+    table, positive = measured.films, measured.evidence.positive
+    if positive is None or not measured.usual:
+        return _not_asked("The usual label of each source is not known.")
+    usual = table["source"].map(measured.usual)
+    rows = usual.notna().to_numpy()
+    table, is_usual = table[rows], (usual[rows] == positive).to_numpy()
+    target = table["target"].to_numpy(object)
+    found = measured_auroc(
+        is_usual, table["score"].to_numpy(float), table["patient"].to_numpy(), measured.resamples, measured.seed, target
+    )
+    return _from_auroc(found, "For the label that is usual at the film's source, among films of one label")
+
+
+def _contradicting(measured: Measured) -> Finding:
+    if not measured.usual:
+        return _not_asked("The usual label of each source is not known.")
+    found = label_contrast(measured.films, measured.usual)
+    if not found.labels:
+        return _too_few(found.patients, "No label has ten effective patients at its usual sources and ten at others")
+    gap = found.interval
+    labels = " and ".join(found.labels)
+    words = f"Accuracy on {labels} films of sources where that is usual minus others: {gap:.2f}."
+    return Finding(gap, found.p, found.patients, words, gap.low > 0, gap.high < SMALL_GAP)
+
+
+def _cues(measured: Measured) -> Finding:
+    table = measured.shortcuts
+    if table.empty:
+        return _not_asked("No film was perturbed.")
+    rows = table[(table["against"] == "usual label") & (table["shortcut"] != "intact")]
+    rows = rows[rows["estimate"].notna()]
+    if rows.empty:
+        return _too_few(0, "Too few patients of one label at sources with different usual labels")
+    alone, p, shown, absent = [], [], [], []
+    for record in rows.to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
+        cue = CUES[row["shortcut"]]
+        effect = (
+            Interval(-row["change"], -row["change_high"], -row["change_low"])
+            if cue.removed
+            else Interval(row["estimate"] - 0.5, row["low"] - 0.5, row["high"] - 0.5)
+        )
+        alone.append(effect)
+        # From the interval, since no perturbation has a test of its own.
+        error = (effect.estimate - effect.low) / 1.96
+        p.append(float(2 * norm.sf(abs(effect.estimate) / error)) if error > 0 else float(effect.estimate == 0))
+        shown.append(bool(row["found"]))
+        absent.append(effect.high < (CLEAR_LOSS if cue.removed else CLEAR_AUROC - 0.5))
+    corrected = holm(np.array(p))
+    read = [number for number in range(len(rows)) if shown[number] and corrected[number] < LEVEL]
+    best = min(read or range(len(rows)), key=lambda number: (corrected[number], -alone[number].estimate))
+    first = rows.iloc[best]
+    cue = CUES[first["shortcut"]]
+    measure = (
+        Interval(first["change"], first["change_low"], first["change_high"]) if cue.removed else Interval.of(first)
+    )
+    names = list(dict.fromkeys(CUES[rows["shortcut"].iloc[number]].name for number in read))
+    words = f"the score follows {' and '.join(names)}" if read else "No single cue is shown to carry the score"
+    sentence = f"{words[0].upper()}{words[1:]} ({cue.films.lower()}: {measure:.2f})."
+    return Finding(measure, float(corrected[best]) if read else 1.0, math.nan, sentence, bool(read), all(absent))
+
+
+def _readable(measured: Measured) -> Finding:
+    rows = measured.leakage
+    if rows.empty:
+        return _not_asked("All films are of one source.")
+    rows = rows[(rows["attribute"] == "source") & (rows["kind"] == "linear") & rows["leak"].notna()]
+    if rows.empty:
+        return _too_few(0, "No label has ten patients in each of two sources")
+    row = rows.iloc[0]
+    leak, chance = Interval.of(row, "leak"), row["chance"]
+    p = f"p = {row['p']:.3f}" if row["p"] >= 0.001 else "p < 0.001"
+    words = f"A probe reads the source within a label with balanced accuracy {leak:.2f} (chance {chance:.2f}; {p})"
+    slight, most = row["normalised"] < SLIGHT_LEAK, (leak.high - chance) / (1 - chance)
+    if row["p"] < LEVEL and slight:
+        words += ": more than chance, but little"
+    return Finding(leak, float(row["p"]), math.nan, words + ".", not slight, most < SLIGHT_LEAK)
+
+
+def _groups(measured: Measured) -> Finding:
+    names = [n for n in dict.fromkeys(("source", "view", "sex", "age_band", *measured.by)) if n in measured.groups]
+    rows = pd.concat([measured.groups[name].gaps.assign(by=name) for name in names])
+    rates = ("sensitivity", "specificity") if measured.evidence.positive is not None else ("accuracy",)
+    rows = rows[rows["metric"].isin(rates)]
+    known = rows[rows["difference"].notna()].reset_index(drop=True)
+    if known.empty:
+        if not len(rows) or rows["groups"].max() < 2:
+            return _not_asked("The films are of one group.")
+        return _too_few(0, "No two groups have ten effective patients")
+    corrected = holm(known["p"].to_numpy(float))
+    best = int(np.lexsort((-known["difference"], corrected))[0])
+    row = known.iloc[best]
+    gap = Interval.of(row, "difference")
+    words = (
+        f"{row['metric'].capitalize()} by {row['by'].replace('_', ' ')}: {row['worst_group']} {row['worst']:.2f}, "
+        f"{row['best_group']} {row['best']:.2f}."
+    )
+    if corrected[best] >= LEVEL:
+        words += f" The widest interval of a gap ends at {known['high'].max():.2f}."
+    patients = min(
+        _worth(measured.groups[row["by"]], row["metric"], row[side]) for side in ("worst_group", "best_group")
+    )
+    return Finding(gap, float(corrected[best]), patients, words, gap.low > 0, bool(known["high"].max() < SMALL_GAP))
+
+
+def _worth(groups: GroupMetrics, metric: str, group: str) -> float:
+    values = groups.values
+    return float(values[(values["group"] == group) & (values["metric"] == metric)]["effective"].iloc[0])
+
+
+def _alike(measured: Measured) -> Finding:
+    share = _outliers(measured)
+    if share is None:
+        return _not_asked("The distances to the training films are not known.")
+    if math.isnan(share.estimate):
+        return _too_few(0, "Too few patients, or too few validation films to set a limit")
+    words = f"{share.estimate:.0%} of the films ({share.low:.0%} to {share.high:.0%}) are unlike all training films."
+    answer = NO if share.low > MANY_OUTLIERS else YES if share.high < MANY_OUTLIERS else NOT_SHOWN
+    if answer == YES and share.low > 2 * EXPECTED:
+        answer = NOT_SHOWN
+    return Finding(share, math.nan, float(measured.abstention["patients"].iloc[0]), words, answer=answer)
+
+
+def _outliers(measured: Measured) -> Interval | None:
+    return None if measured.abstention.empty else Interval.of(measured.abstention.iloc[0])
+
+
+def _too_few(patients: float, words: str) -> Finding:
+    needed = f"{words.rstrip('.')}; {MINIMUM_PATIENTS} are needed." if patients else f"{words.rstrip('.')}."
+    return Finding(NO_INTERVAL, math.nan, patients, needed, answer=TOO_FEW)
+
+
+def _not_asked(words: str) -> Finding:
+    return Finding(NO_INTERVAL, math.nan, math.nan, words, answer=NOT_ASKED)
+
+
+def _interval(found: Answer) -> str:
+    return f"{Interval(found.estimate, found.low, found.high):.2f}"
+
+
+def _lower_first(sentence: str) -> str:
+    return sentence if sentence[:2].isupper() else sentence[0].lower() + sentence[1:]

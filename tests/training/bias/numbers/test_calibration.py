@@ -1,11 +1,19 @@
 """Temperature and threshold against brute force."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 from sklearn.metrics import roc_curve
 
-from training.bias.numbers.calibration import fit_temperature, fit_threshold, parse_operating_point
+from training.bias.numbers.calibration import (
+    at_its_bound,
+    calibration_by_group,
+    fit_temperature,
+    fit_threshold,
+    parse_operating_point,
+)
+from training.bias.numbers.metrics import FilmColumns, read_films
 
 
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 3.0])
@@ -58,3 +66,42 @@ def test_one_class_and_unknown_points_are_sentences() -> None:
     for text in ("f1", "sensitivity", "sensitivity:0", "sensitivity:x", "youden:0.5"):
         with pytest.raises(ValueError, match="give youden"):
             parse_operating_point(text)
+
+
+def calibrated(factor: float = 1.0, size: int = 4000, each: int = 1) -> FilmColumns:
+    """Films whose log odds are `factor` times those of a calibrated score."""
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0, 1.5, size)
+    positive = rng.random(size) < expit(odds)
+    names = np.array(["well", "ill"], dtype=object)
+    score = expit(factor * odds)
+    table = pd.DataFrame(
+        {"patient": range(size), "target": names[positive.astype(int)], "score": score, "prediction": "ill"}
+    )
+    return read_films(pd.concat([table] * each, ignore_index=True), "ill")
+
+
+def test_slope_and_ratio_of_a_calibrated_score_are_1_and_of_a_sharpened_one_the_slope_falls() -> None:
+    groups = {"all": np.arange(4000), "few": np.arange(12)}
+    found = calibration_by_group(calibrated(), groups).set_index("group")
+    row = found.loc["all"]
+    assert row["slope_low"] < 1 < row["slope_high"] and row["ratio_low"] < 1 < row["ratio_high"]
+    assert np.isnan(found.loc["few", ["slope", "ratio"]].astype(float)).all()
+    sharp = calibration_by_group(calibrated(2.0), groups).iloc[0]
+    assert sharp["slope"] == pytest.approx(row["slope"] / 2, rel=1e-4) and sharp["slope_high"] < 1
+
+
+def test_films_of_a_patient_count_once_in_the_standard_errors_and_separated_scores_have_no_slope() -> None:
+    one, three = (calibration_by_group(calibrated(each=n), {"all": np.arange(4000 * n)}).iloc[0] for n in (1, 3))
+    assert three["slope_low"] == pytest.approx(one["slope_low"], abs=1e-3)
+    assert three["ratio_high"] == pytest.approx(one["ratio_high"], abs=1e-3)
+    names = np.repeat(["well", "ill"], 20)
+    apart = pd.DataFrame(
+        {"patient": range(40), "target": names, "score": np.repeat([0.2, 0.8], 20), "prediction": names}
+    )
+    row = calibration_by_group(read_films(apart, "ill"), {"all": np.arange(40)}).iloc[0]
+    assert np.isnan(row["slope"]) and row["ratio"] == pytest.approx(1)
+
+
+def test_a_temperature_at_its_bound_is_known() -> None:
+    assert at_its_bound(20.0) and at_its_bound(0.05) and not at_its_bound(1.0)

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
+from training.bias.numbers.alignment import alignment, majority_targets
 from training.bias.numbers.groups import (
     accuracy,
-    alignment,
     auroc,
     group_metrics,
-    majority_targets,
     split_metrics,
     within_source_auroc,
     worst_group_accuracy,
 )
 from training.bias.numbers.metrics import METRICS, PredictionsError, point_metric
+from training.bias.numbers.weighting import film_weights
 
 
 def films(seed: int = 0, size: int = 400, per_patient: int = 2) -> pd.DataFrame:
@@ -143,6 +143,7 @@ def test_each_group_is_what_it_is_alone() -> None:
     found = group_metrics(table, "covid", ["source"], resamples=10).values
     for source, part in table.groupby("source"):
         alone = {metric: point_metric(part, metric, "covid") for metric in METRICS}
+        alone["ece"] = max(0, alone["ece"])
         assert {m: value(found, str(source), m)["estimate"] for m in METRICS} == pytest.approx(alone)
         assert (value(found, str(source), "ece")["films"], value(found, str(source), "ece")["patients"]) == (
             len(part),
@@ -158,7 +159,9 @@ def test_the_interval_of_all_films_does_not_depend_on_how_they_are_grouped() -> 
         one[one["group"] == "all films"][columns], other[other["group"] == "all films"][columns]
     )
     assert (one["low"] <= one["estimate"]).all() and (one["estimate"] <= one["high"]).all()
-    assert set(one["method"]) == {"BCa"}
+    shares = {"accuracy", "balanced_accuracy", "sensitivity", "specificity"}
+    methods = dict.fromkeys(shares, "Agresti-Coull") | {"auroc": "Wilson", "auprc": "Wilson", "ece": "normal"}
+    assert (one["method"] == one["metric"].map(methods | {"brier": "BCa"})).all()
 
 
 def test_names_of_patients_and_order_of_films_do_not_matter() -> None:
@@ -233,7 +236,34 @@ def test_small_groups_are_said_to_be_too_small_and_missing_values_are_a_group() 
     assert math.isnan(small["estimate"]) and math.isnan(small["low"]) and small["method"] == ""
     assert small["note"] == "cannot conclude: 4 patients, 10 are needed" and small["films"] == 8
     assert value(found.values, "not recorded", "accuracy")["patients"] == 20
-    assert found.gaps.set_index("metric").loc["accuracy", ["groups_measured", "groups"]].tolist() == [2, 3]
+    assert found.gaps.set_index("metric").loc["accuracy", ["groups_measured", "groups"]].tolist() == [1, 2]
+
+
+def test_one_patient_with_most_films_does_not_decide_and_the_patients_are_counted_as_what_they_are_worth() -> None:
+    table = films()
+    one = table["patient"] == 0
+    many = pd.concat([table, *[table[one].assign(prediction="covid", target="not covid")] * 40], ignore_index=True)
+    found = group_metrics(many, "covid", ["source"], resamples=50)
+    row, before = (
+        value(found.values, "all films", "specificity"),
+        value(group_metrics(table, "covid", ["source"], 50).values, "all films", "specificity"),
+    )
+    assert (
+        abs(row["estimate"] - before["estimate"])
+        < 0.1
+        < abs(point_metric(many, "specificity", "covid") - before["estimate"])
+    )
+    assert row["effective"] < row["patients"] and "count less" in found.notes[-1]
+
+
+def test_with_a_reference_group_the_others_are_compared_with_it() -> None:
+    table = films()
+    table.loc[table["source"] == "c", "prediction"] = "covid"
+    gap = group_metrics(table, "covid", ["source"], 50, reference="a").gaps.set_index("metric").loc["specificity"]
+    assert (gap["best_group"], gap["worst_group"]) == ("a", "c") and gap["low"] > 0 and gap["p"] < 0.001
+    assert gap["worst"] == 0
+    missing = group_metrics(table, "covid", ["source"], 50, reference="z").gaps
+    assert missing["note"].str.contains("the reference z was not measured").sum() >= 8
 
 
 def test_films_without_a_target_are_left_out_and_mentioned() -> None:
@@ -252,7 +282,7 @@ def test_small_cells_are_kept_in_every_resample_and_that_is_mentioned() -> None:
     found = group_metrics(table, "covid", ["source"], resamples=300)
     assert "drawn within source and target" in found.notes[0]
     row = value(found.values, "few", "sensitivity")
-    assert (row["estimate"], row["low"], row["high"]) == (1, 1, 1)
+    assert row["estimate"] == row["high"] == 1 and 0.6 < row["low"] < 0.8 and row["effective"] == pytest.approx(10)
 
 
 def test_no_positive_class_leaves_the_accuracies() -> None:
@@ -263,8 +293,9 @@ def test_no_positive_class_leaves_the_accuracies() -> None:
     assert found.values["metric"].unique().tolist() == ["accuracy", "balanced_accuracy"]
     assert found.gaps["metric"].tolist() == ["accuracy", "balanced_accuracy"]
     part = table[table["source"] == "a"]
+    weight = film_weights(part["patient"].to_numpy(), part["target"].astype(int).to_numpy())
     assert value(found.values, "a", "accuracy")["estimate"] == pytest.approx(
-        accuracy_score(part["target"], part["prediction"])
+        accuracy_score(part["target"], part["prediction"], sample_weight=weight)
     )
 
 

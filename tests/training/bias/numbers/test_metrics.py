@@ -48,6 +48,7 @@ def films(seed: int = 0, patients: int = 60, decimals: int = 2) -> pd.DataFrame:
 
 
 def naive_ece(positive: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
+    """Of films that are each of another patient, less the mean of what a calibrated model shows."""
     total = 0.0
     for low in range(10):
         inside = (score >= low / 10) & ((score < (low + 1) / 10) | (low == 9))
@@ -55,7 +56,8 @@ def naive_ece(positive: np.ndarray, score: np.ndarray, weight: np.ndarray) -> fl
             gap = np.average(score[inside], weights=weight[inside]) - np.average(
                 positive[inside], weights=weight[inside]
             )
-            total += weight[inside].sum() / weight.sum() * abs(gap)
+            chance = np.sqrt(2 / np.pi * np.sum(weight[inside] * score[inside] * (1 - score[inside])))
+            total += (weight[inside].sum() * abs(gap) - chance) / weight.sum()
     return total
 
 
@@ -141,7 +143,21 @@ def test_patient_weights_are_the_weights_of_all_their_films() -> None:
     by_film = film_metrics(read_films(table.assign(patient=np.arange(len(table))), "covid"), METRICS)(
         weights[table["patient"]]
     )
-    np.testing.assert_allclose(by_patient, by_film, rtol=1e-12)
+    ece = METRICS.index("ece")  # chance alone gives more of it where films of a patient share a label
+    assert (by_patient[ece] < by_film[ece]).all()
+    np.testing.assert_allclose(np.delete(by_patient, ece, 0), np.delete(by_film, ece, 0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [20, 400])
+def test_a_calibrated_model_has_no_calibration_error_however_few_the_films(size: int) -> None:
+    found = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        score = rng.random(size)
+        target = np.where(rng.random(size) < score, "covid", "not covid")
+        table = pd.DataFrame({"patient": range(size), "target": target, "score": score, "prediction": "covid"})
+        found.append(film_metrics(read_films(table, "covid"), ["ece"])(np.ones((size, 1)))[0, 0])
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(200)
 
 
 def test_a_part_of_the_films_reads_the_weights_of_its_own_patients() -> None:
@@ -171,7 +187,7 @@ def test_by_hand() -> None:
             "auprc": 0.5 * 1 + 0.5 * 2 / 3,
             "sensitivity": 0.5,
             "specificity": 0.5,
-            "ece": (0.1 + abs(0.8 - 1) + 0.1) / 4,
+            "ece": (0.1 + abs(0.8 - 1) + 0.1 - np.sqrt(2 / np.pi) * (0.3 + np.sqrt(0.48) + 0.3)) / 4,
             "brier": (0.01 + 0.36 + 0.16 + 0.01) / 4,
         }
     )

@@ -15,10 +15,8 @@ from training.bias.numbers.uncertainty import (
     bca,
     bootstrap,
     detectable_difference,
-    gap_interval,
     intervals,
     jackknife,
-    lowest_interval,
     over_chunks,
     permutation,
     permutation_p,
@@ -164,60 +162,6 @@ def test_p_follows_the_exact_permutation_distribution() -> None:
         == 0.6
     )
     assert permutation_p(1.0, np.zeros(99)) == 0.01 and permutation_p(0.0, np.zeros(99)) == 1
-
-
-def test_two_groups_have_the_symmetric_interval_of_their_difference() -> None:
-    rng = np.random.default_rng(0)
-    estimate = np.array([0.7, 0.5])
-    drawn = estimate[:, None] + rng.normal(0, [[0.03], [0.04]], (2, 20_000))
-    found = gap_interval((estimate, drawn))
-    assert found == pytest.approx((0.2, 0.2 - 1.96 * 0.05, 0.2 + 1.96 * 0.05), abs=0.003)
-
-
-def test_the_gap_of_equal_groups_is_not_demonstrable_and_that_of_one_worse_group_is() -> None:
-    rng = np.random.default_rng(1)
-    truth = np.full(8, 0.8)
-    found = []
-    for _ in range(200):
-        estimate = rng.normal(truth, 0.04)
-        found.append(gap_interval((estimate, estimate[:, None] + rng.normal(0, 0.04, (8, 400)))))
-    assert np.mean([interval.low > 0 for interval in found]) < 0.1
-    assert all(interval.low <= interval.estimate <= interval.high for interval in found)
-    truth[3] = 0.5
-    estimate = rng.normal(truth, 0.04)
-    gap = gap_interval((estimate, estimate[:, None] + rng.normal(0, 0.04, (8, 400))))
-    assert gap.low > 0.1
-    lowest = lowest_interval(estimate, estimate[:, None] + rng.normal(0, 0.04, (8, 400)))
-    assert lowest.estimate == estimate[3] and lowest.low < 0.5 < lowest.high < 0.7
-
-
-def test_the_larger_of_two_families_counts_and_constant_groups_have_no_width() -> None:
-    constant = np.array([1.0, 1.0, 0.6])
-    drawn = np.repeat(constant[:, None], 50, axis=1)
-    assert gap_interval((constant, drawn)) == pytest.approx((0.4, 0.4, 0.4))
-    smaller = np.array([0.5, 0.4])
-    assert gap_interval((smaller, np.repeat(smaller[:, None], 50, axis=1)), (constant, drawn)).estimate == 0.4
-
-
-def test_bounds_stay_within_0_and_1() -> None:
-    drawn = np.array([[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 1.0, 0.0]])
-    assert gap_interval((np.array([0.95, 0.05]), drawn)) == pytest.approx((0.9, 0, 1))
-    assert lowest_interval(np.array([0.95, 0.9]), drawn) == pytest.approx((0.9, 0, 1))
-
-
-def test_groups_share_one_margin_in_standard_errors() -> None:
-    """By hand: the largest deviation of each resample in standard errors is 2, so each bound is 2 of its own away."""
-    estimate = np.array([0.5, 0.3])
-    drawn = estimate[:, None] + np.array([[0.02, -0.02] * 20, [0.05, -0.05] * 20])
-    drawn[:, ::4] = estimate[:, None]  # in a quarter of them nothing moves
-    spread = drawn.std(axis=1)
-    margin = np.abs(drawn - estimate[:, None]).max(axis=1) / spread  # the same for both
-    assert margin[0] == pytest.approx(margin[1])
-    low, high = estimate - margin * spread, estimate + margin * spread
-    assert lowest_interval(estimate, drawn) == pytest.approx((0.3, low.min(), high.min()))
-    difference = drawn[1] - drawn[0]
-    away = np.quantile(np.abs(difference + 0.2) / difference.std(), 0.95) * difference.std()
-    assert gap_interval((estimate, drawn)) == pytest.approx((0.2, 0.2 - away, 0.2 + away))
 
 
 def test_seed_interval_is_student_s() -> None:

@@ -1,0 +1,119 @@
+"""Paired differences of two runs for the questions of the verdict, corrected over these questions (Holm)."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from training.bias.evidence import Evidence
+from training.bias.numbers.auroc import auroc_difference, auroc_permutation_p
+from training.bias.numbers.compare import holm, paired
+from training.bias.numbers.contrast import contrast_difference_p, contrast_statistic
+from training.bias.numbers.groups import group_names
+from training.bias.numbers.metrics import paired_difference
+from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, detectable_difference, intervals, resampling_strata
+from training.bias.report.answers import QUESTIONS, TOO_FEW, Difference
+
+LEVEL = 0.05
+NO_DIFFERENCE, NOT_TESTED = "no difference shown", "not tested"
+# The standard error of a difference from the one that it is found with at power 0.8 and a level of 0.05.
+PER_STANDARD_ERROR = float(norm.ppf(0.975) + norm.ppf(0.8))
+
+
+class _Gap(NamedTuple):
+    interval: Interval
+    p: float
+    detectable: float  # at a level of 0.05
+
+
+def question_differences(
+    first: Evidence,
+    other: Evidence,
+    usual: dict[str, str],
+    leakage: pd.DataFrame,
+    resamples: int = 2000,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> tuple[Difference, ...]:
+    """A difference `other` minus `first` for each question; both have the same films, as `compare.paired` checks.
+
+    Args:
+        usual: usual label of each source in training.
+        leakage: differences in leak by attribute, with low, high and detectable.
+    """
+    gaps = _gaps(first, other, usual, leakage, resamples, permutations, seed)
+    p = np.array([gaps[q.key].p if gaps.get(q.key) is not None else np.nan for q in QUESTIONS])
+    corrected, family = holm(p), max(1, int((~np.isnan(p)).sum()))
+    larger = (norm.isf(LEVEL / family / 2) + norm.ppf(0.8)) / PER_STANDARD_ERROR
+    found = []
+    for question, p_holm in zip(QUESTIONS, corrected, strict=True):
+        gap = gaps.get(question.key)
+        if gap is None:
+            gap, verdict = _Gap(NO_INTERVAL, math.nan, math.nan), NOT_TESTED
+        elif math.isnan(gap.interval.estimate):
+            verdict = TOO_FEW
+        elif p_holm < LEVEL and (gap.interval.low > 0 or gap.interval.high < 0):
+            verdict = "better" if (gap.interval.estimate > 0) != question.lower_is_better else "worse"
+        else:
+            verdict = NO_DIFFERENCE
+        detectable = float(gap.detectable * larger)
+        found.append(
+            Difference(question.key, first.name, other.name, *gap.interval, gap.p, float(p_holm), detectable, verdict)
+        )
+    return tuple(found)
+
+
+def _gaps(
+    first: Evidence,
+    other: Evidence,
+    usual: dict[str, str],
+    leakage: pd.DataFrame,
+    resamples: int,
+    permutations: int,
+    seed: int,
+) -> dict[str, _Gap]:
+    a, b = paired(first.predictions, other.predictions)
+    found = {}
+    if first.positive is not None:
+        is_positive = (a["target"] == first.positive).to_numpy()
+        unseen = (a["split"] == "external").to_numpy() if "split" in a else np.zeros(len(a), bool)
+        everything, source = np.ones(len(a), bool), group_names(a, ["source"])
+        questions = {"works": (~unseen, is_positive, None), "within": (everything, is_positive, source)}
+        if unseen.any():
+            questions["unseen"] = (unseen, is_positive, None)
+        if usual:
+            label = a["source"].map(usual)
+            target = a["target"].to_numpy(object)
+            questions["follows"] = (label.notna().to_numpy(), (label == first.positive).to_numpy(), target)
+        patient, scores = a["patient"].to_numpy(), [t["score"].to_numpy(float) for t in (b, a)]
+        for key, (rows, side, stratum) in questions.items():
+            films = (side[rows], scores[0][rows], scores[1][rows], patient[rows])
+            strata = None if stratum is None else stratum[rows]
+            if not rows.any():
+                continue
+            gap, detectable = auroc_difference(*films, resamples, seed, strata)
+            found[key] = _Gap(gap, auroc_permutation_p(*films, strata, permutations, seed), detectable)
+    if usual:
+        found["contradicting"] = _contrast(a, b, usual, resamples, permutations, seed)
+    source_leak = leakage[leakage["attribute"] == "source"] if len(leakage) else leakage
+    if len(source_leak):
+        row = source_leak.iloc[0]
+        gap = Interval.of(row, "difference")
+        error = row["detectable"] / PER_STANDARD_ERROR
+        p = float(2 * norm.sf(abs(gap.estimate) / error)) if error > 0 else math.nan
+        found["readable"] = _Gap(gap, p, float(row["detectable"]))
+    return found
+
+
+def _contrast(
+    a: pd.DataFrame, b: pd.DataFrame, usual: dict[str, str], resamples: int, permutations: int, seed: int
+) -> _Gap:
+    second, first = contrast_statistic(b, usual), contrast_statistic(a, usual)
+    if second is None or first is None:
+        return _Gap(NO_INTERVAL, math.nan, math.nan)
+    patient = pd.factorize(a["patient"])[0]
+    stratum = resampling_strata(patient, pd.factorize(a["source"])[0], pd.factorize(a["target"])[0])
+    (gap,), _, drawn = intervals(paired_difference(second, first), stratum, resamples, seed)
+    return _Gap(gap, contrast_difference_p(a, b, usual, permutations, seed), detectable_difference(drawn[0]))
