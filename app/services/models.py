@@ -11,11 +11,12 @@ import streamlit as st
 
 from app.numbers.feature_maps import FeatureError, Plane, ProbeFilms, neighbour_map, principal_plane, probe_films
 from app.services.runs import BY_CHECKPOINT
-from datasets.cohort.parquet_table import read_parquet
 from training.run.checkpoint_header import CheckpointError
 from training.run.index import RunEntry
 from training.run.probe_file import NAME as PROBE_FILE
 from training.run.probe_file import load_probe_set
+from training.scoring.own_predictions import NAME as PREDICTIONS
+from training.scoring.own_predictions import read_own_predictions
 
 if TYPE_CHECKING:
     from app.numbers.operating_point import OperatingPoint
@@ -50,9 +51,19 @@ def positive(entry: RunEntry) -> str:
 
 @st.cache_data(max_entries=32, show_spinner=False, hash_funcs=BY_CHECKPOINT)
 def predictions(entry: RunEntry) -> pd.DataFrame | None:
-    """The run's predictions of its own films at the end of its training; None where it kept none."""
-    file = entry.folder / "predictions.parquet"
-    return read_parquet(file) if file.is_file() else None
+    """The run's predictions of its own films at the end of its training; None where it kept none.
+
+    Raises:
+        CheckpointError: they are damaged, or of another run.
+    """
+    if not (entry.folder / PREDICTIONS).is_file():
+        return None
+    info = entry.header["info"]
+    name = None if info["positive"] is None else positive(entry)
+    table, why = read_own_predictions(entry.folder, info["targets"], name, entry.header["metrics"])
+    if table is None:
+        raise CheckpointError(why)
+    return table
 
 
 @st.cache_resource(max_entries=16, show_spinner=False, hash_funcs=BY_CHECKPOINT)

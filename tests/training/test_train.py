@@ -207,7 +207,7 @@ def test_mistakes_in_a_cohort_end_in_a_sentence_without_a_traceback(tmp_path: Pa
     ("arguments", "expected"),
     [
         (["--device", "gpu"], "there is no such device here"),
-        (["--opt", "nonsense"], "nonsense not found"),
+        (["--opt", "nonsense"], "--opt nonsense: timm has no such optimiser"),
         (["--hash-key", "nowhere"], "key file nowhere"),
         (["--model", "resnt18"], "did you mean resnet18"),
     ],

@@ -2,8 +2,8 @@
 
 `cost` times EnD's terms against a Gram-matrix version and a training step; `throughput` training with and without them;
 `train` training against timm's own; `epoch` an epoch of Biased MNIST against the released code's way; `dicom` the batch
-evaluation of DICOM folders; `audit` the stages of an audit. `paired` sets a method beside ERM over seeds, with intervals of the
-differences; `biased-mnist` compares every method on Biased MNIST.
+evaluation of DICOM folders; `audit` the stages of an audit. `paired` sets a method beside ERM over seeds, with intervals of
+the differences; `biased-mnist` compares every method on Biased MNIST.
 """
 
 import argparse

@@ -1,13 +1,12 @@
 """What a run predicted for its own films at the end of its training, and which of other films it was trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from datasets.cohort.parquet_table import TableError, read_parquet
-from datasets.sample import DatasetInfo
 from training.bias.numbers.groups import accuracy, auroc
 
 NAME = "predictions.parquet"
@@ -16,11 +15,13 @@ KEY = "hash_key"  # in the attributes of the table: `key_id` of the key of its h
 AGREE = 1e-6  # metrics are computed again from the same numbers
 
 
-def read_own_predictions(run: Path, info: DatasetInfo, metrics: Mapping[str, Any]) -> tuple[pd.DataFrame | None, str]:
+def read_own_predictions(
+    run: Path, targets: Sequence[str], positive: str | None, metrics: Mapping[str, Any]
+) -> tuple[pd.DataFrame | None, str]:
     """The predictions that a run folder keeps, or None and why they can't be used.
 
     Args:
-        info: of the run's checkpoint.
+        targets, positive: names of the classes of the run's checkpoint.
         metrics: of the run's checkpoint: films, accuracy and AUROC of each split tell its predictions from another run's.
     """
     if not (run / NAME).is_file():
@@ -32,13 +33,13 @@ def read_own_predictions(run: Path, info: DatasetInfo, metrics: Mapping[str, Any
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         return None, f"{NAME} of {run.name} lacks the column {missing[0]}"
-    if not set(table["target"]) | set(table["prediction"]) <= set(info.targets):
-        return None, f"{NAME} of {run.name} is of another run: its classes are not {', '.join(info.targets)}"
+    if not set(table["target"]) | set(table["prediction"]) <= set(targets):
+        return None, f"{NAME} of {run.name} is of another run: its classes are not {', '.join(targets)}"
     for split, values in metrics.items():
         films = table[table["split"] == split]
         found: dict[str, float] = {"n": len(films)}
-        if len(films) and info.positive_name is not None:
-            found |= {"accuracy": accuracy(films), "auroc": auroc(films, info.positive_name)}
+        if len(films) and positive is not None:
+            found |= {"accuracy": accuracy(films), "auroc": auroc(films, positive)}
         for name, value in found.items():
             right = values.get(name)
             if right is not None and abs(value - right) > AGREE:

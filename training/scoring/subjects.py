@@ -59,7 +59,8 @@ class Subject:
     def own_predictions(self) -> tuple[pd.DataFrame | None, str]:
         """What `training.scoring.own_predictions` makes of its folder: the table, or None and why."""
         checkpoint = self.predictor.checkpoint
-        return read_own_predictions(self.folder, checkpoint.info, checkpoint.metrics)
+        info = checkpoint.info
+        return read_own_predictions(self.folder, info.targets, info.positive_name, checkpoint.metrics)
 
     def predictions(self, splits: tuple[Split, ...]) -> pd.DataFrame | None:
         """The run's own predictions of these splits, made at the end of its training; None where they can't be used."""

@@ -78,7 +78,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     calls, whole = [0], Erm.forward
 
     def forward(self: Erm, output: Output, batch: Sample) -> dict[str, Tensor]:
-        calls[0] += 1
+        calls[0] += len(batch.row) > 2  # two are the blank films of the rehearsal
         terms = whole(self, output, batch)
         return {name: value * float("nan") for name, value in terms.items()} if calls[0] == call else terms
 
@@ -143,7 +143,7 @@ def test_a_film_that_breaks_after_a_loss_that_is_no_number_saves_nothing(
     films: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forward(self: Erm, output: Output, batch: Sample) -> dict[str, Tensor]:
-        for row in range(120):
+        for row in range(120 if len(batch.row) > 2 else 0):  # two are the blank films of the rehearsal
             break_film(films, row)
         return {"ce": output.logits.sum() * float("nan")}
 
