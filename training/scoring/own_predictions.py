@@ -43,8 +43,6 @@ def read_own_predictions(
         for name, value in found.items():
             right = values.get(name)
             if right is not None and abs(value - right) > AGREE:
-                return None, (
-                    f"{NAME} of {run.name} is of another run: {name} of its {split} films is {value:g}, in the checkpoint "
-                    f"{right:g}"
-                )
+                says = f"{name} of its {split} films is {value:g}, in the checkpoint {right:g}"
+                return None, f"{NAME} of {run.name} is of another run, or not whole: {says}"
     return table, ""

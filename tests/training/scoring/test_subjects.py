@@ -189,7 +189,7 @@ def damage(run: Path, how: str, other: Path) -> None:
         ("damaged", "predictions.parquet of run is damaged"),
         (
             "of another run",
-            r"predictions.parquet of run is of another run: \w+ of its \w+ films is \S+, in the checkpoint",
+            r"predictions.parquet of run is of another run, or not whole: \w+ of its \w+ films is \S+, in the checkpoint",
         ),
         ("without a column", "predictions.parquet of run lacks the column patient"),
         ("key gone", r"the key \S+ of the hashes in predictions.parquet of run is gone"),
