@@ -148,7 +148,6 @@ class Fuzz:
         yield f"{self.seconds:.0f} s, {os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}"
         yield ", ".join(f"{name} {version(name)}" for name in names)
 
-
     def _pixels(self) -> Iterator[str]:
         """What became of the pixels, by the syntax of the film before the damage."""
         films = {**self.folder.films, **self.folder.bombs}

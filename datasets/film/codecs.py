@@ -40,7 +40,7 @@ JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 
 _GUESSED = re.compile(
     rb"Corrupt JPEG data|Premature end of JPEG file|Inconsistent progression"
-    rb"|Unsupported (marker|JPEG)|Bogus (Huffman|DHT|DQT|DAC|marker)|Invalid (JPEG|progressive)"
+    rb"|Unsupported (marker type|JPEG process)|Bogus (Huffman|DHT|DQT|DAC|marker)"
 )
 _stderr = threading.Lock()
 

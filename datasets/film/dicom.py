@@ -164,7 +164,7 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     del dataset.PixelData  # room for the film
     bits, signed = dataset.BitsStored, dataset.PixelRepresentation == 1
     offsets, moved = _offsets(dataset, syntax, decoded.values)
-    outside = padded_cells(dataset, decoded.values, bits)
+    outside = padded_cells(dataset, decoded.values, bits, signed=signed)
     lowest = -(2 ** (bits - 1)) if signed else 0
     stored = np.arange(lowest, lowest + 2**bits, dtype=np.float64)
     padding = padding_values(dataset, stored) if outside is None else np.zeros(len(stored), bool)

@@ -16,7 +16,9 @@ from typing import Any
 from datasets.film.policy import BODY_PARTS, VIEWS
 
 LONGEST_FILE = 1 << 20
-_TITLES = frozenset("DR DRA DOCTOR MR MRS MS MISS HERR FRAU PROF SRA SIG MME MEVR DHR".split())
+_TITLES = frozenset(
+    ["DR", "DRA", "DOCTOR", "MR", "MRS", "MS", "MISS", "HERR", "FRAU", "PROF", "SRA", "SIG", "MME", "DHR"]
+)
 _BARRED = str.maketrans({"Ł": "L", "ł": "l", "Ø": "O", "ø": "o", "Đ": "D", "đ": "d", "Æ": "AE", "æ": "ae", "ı": "i"})
 
 Words = tuple[tuple[str, str], ...]

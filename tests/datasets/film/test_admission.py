@@ -30,7 +30,15 @@ def test_flags_come_back_as_they_were_given(tmp_path: Path) -> None:
     words.write_text("views:\n  AP: [W STD]\n")
     line = [
         *("--views", "PA,LATERAL", "--modalities", "cr, dx", "--body-part", "any", "--presentation", "any"),
-        *("--view-is", "TW=PA,W SEIT=LATERAL", "--body-part-is", "VOET=OTHER", "--words", str(words), "--accept-damaged"),
+        *(
+            "--view-is",
+            "TW=PA,W SEIT=LATERAL",
+            "--body-part-is",
+            "VOET=OTHER",
+            "--words",
+            str(words),
+            "--accept-damaged",
+        ),
     ]
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -140,7 +148,9 @@ def test_admission(tags: dict[str, Any], expected: str) -> None:
 def test_a_word_of_one_s_own_admits_and_refuses() -> None:
     settings = {"view_is": "W SEIT=LATERAL,STEHEND=PA", "body_part_is": "VOETJE=OTHER,PADDELN=CHEST"}
     policy = policy_of(settings)
-    assert outcome({"ViewPosition": "w seit"}) == "read" and outcome({"ViewPosition": "w seit"}, policy) == "lateral view"
+    assert (
+        outcome({"ViewPosition": "w seit"}) == "read" and outcome({"ViewPosition": "w seit"}, policy) == "lateral view"
+    )
     assert outcome({"BodyPartExamined": "VOETJE 2"}, policy) == "body part"
     strict = policy_of({**settings, "views": "PA,AP"})  # films of an unstated view left out
     assert outcome({}, strict) == "view" and outcome({"ViewPosition": "STEHEND"}, strict) == "read"
@@ -167,7 +177,15 @@ def test_contradictions_are_marked(tags: dict[str, Any], contradictory: str | No
 
 
 def test_a_de_identified_header_of_a_few_tags_is_enough() -> None:
-    kept = ("PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData")
+    kept = (
+        "PhotometricInterpretation",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "PixelRepresentation",
+        "PixelData",
+    )
     whole, bare, buffer = film(GREYS), Dataset(), io.BytesIO()
     for keyword in kept:
         bare[keyword] = whole[keyword]

@@ -11,7 +11,15 @@ KEY = bytes(range(32))
     [
         *[("000Y", None), ("018M", "0-9"), ("011D", "0-9"), ("040W", "0-9"), ("010Y", "10-19"), ("045Y", "40-49")],
         *[("089Y", "80-89"), ("090Y", "90+"), ("119Y", "90+"), ("", None), ("45", None), ("0450Y", None)],
-        *[("411Y", None), ("121Y", None), ("120Y", "90+"), ("999D", "0-9"), ("000D", None), ("000M", None), ("999M", "80-89")],
+        *[
+            ("411Y", None),
+            ("121Y", None),
+            ("120Y", "90+"),
+            ("999D", "0-9"),
+            ("000D", None),
+            ("000M", None),
+            ("999M", "80-89"),
+        ],
         *[("001W", "0-9"), ("O45Y", None), ("-45Y", None), ("045", None), ("045Y ", None), ("045J", None)],
     ],
 )
@@ -22,7 +30,13 @@ def test_age_band(age: str, band: str | None) -> None:
 @pytest.mark.parametrize(
     ("position", "coded", "view"),
     [
-        *[("PA", "", "PA"), (" ap ", "", "AP"), ("RL", "", "LATERAL"), ("LLD", "", "DECUBITUS"), ("Doe", "", "UNKNOWN")],
+        *[
+            ("PA", "", "PA"),
+            (" ap ", "", "AP"),
+            ("RL", "", "LATERAL"),
+            ("LLD", "", "DECUBITUS"),
+            ("Doe", "", "UNKNOWN"),
+        ],
         *[
             ("", "399173006", "LATERAL"),
             ("", "R-10232", "LATERAL"),

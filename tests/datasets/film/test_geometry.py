@@ -78,7 +78,9 @@ def test_square_pixels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         (["X", "Y"], "UNKNOWN", None),
     ],
 )
-def test_how_a_film_is_stored_is_marked_and_never_changed(orientation: list[str], view: str, stored: str | None) -> None:
+def test_how_a_film_is_stored_is_marked_and_never_changed(
+    orientation: list[str], view: str, stored: str | None
+) -> None:
     result = read(PatientOrientation=orientation)
     np.testing.assert_array_equal(result.pixels, read().pixels)
     assert (result.facts["view_position"], result.facts["orientation"]) == (view, stored)

@@ -27,7 +27,15 @@ def test_is_picture(of_each: np.ndarray, picture: bool) -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "collapsed"),
-    [(0, 1, False), (0.4, 0.6, False), (0.5, 0.54, True), (-9, 0.04, True), (-30, 1, True), (0, 30, True), (-4, 5, False)],
+    [
+        (0, 1, False),
+        (0.4, 0.6, False),
+        (0.5, 0.54, True),
+        (-9, 0.04, True),
+        (-30, 1, True),
+        (0, 30, True),
+        (-4, 5, False),
+    ],
 )
 def test_is_collapsed(low: float, high: float, collapsed: bool) -> None:
     assert is_collapsed(np.linspace(low, high, 4096), np.ones(4096, int)) is collapsed

@@ -11,9 +11,37 @@ from datasets.film.words import WordsError, body_part_of, may_be_shown, own_word
 @pytest.mark.parametrize(
     "text",
     [
-        *("CHEST PA", "Chest 2 views", "chest_ap", "CHEST^PORTABLE", "PORT CHEST", "PED.CHEST", "CHESTXRAY", "THORAX AP/LAT"),
-        *("Thorax in 2 Ebenen", "TX THORAX", "THX", "Lunge", "Brustkorb", "TÓRAX", "tÃ³rax", "TÃ“RAX", "T\ufffdRAX", "T??RAX"),
-        *("RX TORACE", "Radiografia do tórax", "POUMONS", "Cage thoracique", "ТОРАКС ГРУДНАЯ", "ОГК", "Органы грудной клетки"),
+        *(
+            "CHEST PA",
+            "Chest 2 views",
+            "chest_ap",
+            "CHEST^PORTABLE",
+            "PORT CHEST",
+            "PED.CHEST",
+            "CHESTXRAY",
+            "THORAX AP/LAT",
+        ),
+        *(
+            "Thorax in 2 Ebenen",
+            "TX THORAX",
+            "THX",
+            "Lunge",
+            "Brustkorb",
+            "TÓRAX",
+            "tÃ³rax",
+            "TÃ“RAX",
+            "T\ufffdRAX",
+            "T??RAX",
+        ),
+        *(
+            "RX TORACE",
+            "Radiografia do tórax",
+            "POUMONS",
+            "Cage thoracique",
+            "ТОРАКС ГРУДНАЯ",
+            "ОГК",
+            "Органы грудной клетки",
+        ),
         *("胸部正面", "胸片", "흉부", "צילום חזה", "الصدر", "θώρακας", "GÖĞÜS", "KLATKA PIERSIOWA", "PŁUCA", "MELLKAS"),
         *("CHEST_ABDOMEN", "ABD+CHEST", "RIBS/CHEST", "Thorax und Abdomen", "HRUDNÍK", "BRÖSTKORG", "KEUHKOT", "TÜDŐ"),
     ],
@@ -25,7 +53,19 @@ def test_chests(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("HAND LI", "Knie re.", "RODILLA", "GENOU D", "KOLANO", "Schädel", "CRÂNE", "cráneo", "HÜFTE", "ABDOMEN", "BUIK"),
+        *(
+            "HAND LI",
+            "Knie re.",
+            "RODILLA",
+            "GENOU D",
+            "KOLANO",
+            "Schädel",
+            "CRÂNE",
+            "cráneo",
+            "HÜFTE",
+            "ABDOMEN",
+            "BUIK",
+        ),
         *("PELVIS AP", "C-SPINE", "L SPINE", "HWS", "THORACIC SPINE", "Columna torácica", "T-SPINE", "LWS 2 Ebenen"),
         *("COLONNE LOMBAIRE", "FOOT_L", "Voet", "ЧЕРЕП", "WRIST 3V", "MAMMO", "TEETH", "SHOULDER Y", "RIBS", "FACE"),
     ],
@@ -35,7 +75,8 @@ def test_other_parts(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["W STD", "2 VIEWS", "EXAM", "PORTABLE", "BEDSIDE", "ZZ", "?", "???", "", "---", "RX", "GRID 12", "Doe", "XR"]
+    "text",
+    ["W STD", "2 VIEWS", "EXAM", "PORTABLE", "BEDSIDE", "ZZ", "?", "???", "", "---", "RX", "GRID 12", "Doe", "XR"],
 )
 def test_a_text_that_names_no_part_names_none(text: str) -> None:
     assert body_part_of(text) is None
@@ -44,17 +85,32 @@ def test_a_text_that_names_no_part_names_none(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "view"),
     [
-        *[(text, "PA") for text in ("P.A.", "P A", "pa erect", "PA_STANDING", "Postero-anterior", "POSTERIOR-ANTERIOR")],
+        *[
+            (text, "PA")
+            for text in ("P.A.", "P A", "pa erect", "PA_STANDING", "Postero-anterior", "POSTERIOR-ANTERIOR")
+        ],
         *[(text, "PA") for text in ("postéro-antérieur", "Posteroanteriore", "dorsoventral", "DV", "PA 1", "CHESTPA")],
         *[(text, "PA") for text in ("задне-передняя", "后前位", "後前")],
-        *[(text, "AP") for text in ("A.P.", "AP PORTABLE", "ap supine", "AP LIEGEND", "antéro-postérieur", "Anteroposterior")],
+        *[
+            (text, "AP")
+            for text in ("A.P.", "AP PORTABLE", "ap supine", "AP LIEGEND", "antéro-postérieur", "Anteroposterior")
+        ],
         *[(text, "AP") for text in ("ventrodorsal", "AP-ERECT", "前后位", "AP1", "передне-задняя")],
         *[(text, "FRONTAL") for text in ("PA or AP", "AP/PA", "frontal", "FRENTE", "FACE", "正面", "прямая проекция")],
-        *[(text, "LATERAL") for text in ("LAT", "L LAT", "Left-Lateral", "RIGHT LATERAL", "latéral", "PROFIL", "perfil")],
-        *[(text, "LATERAL") for text in ("Seitlich", "DWARS", "boczne", "LL", "L", "CROSS TABLE LAT", "боковая", "側面", "侧位")],
+        *[
+            (text, "LATERAL")
+            for text in ("LAT", "L LAT", "Left-Lateral", "RIGHT LATERAL", "latéral", "PROFIL", "perfil")
+        ],
+        *[
+            (text, "LATERAL")
+            for text in ("Seitlich", "DWARS", "boczne", "LL", "L", "CROSS TABLE LAT", "боковая", "側面", "侧位")
+        ],
         *[(text, "DECUBITUS") for text in ("LLD", "R DECUB", "Left lateral decubitus", "DECUBITUS AP")],
         *[(text, "OTHER") for text in ("LAO", "oblique", "Lordotic AP", "OBLICUA", "SCHRÄG", "swimmers", "TANGENTIAL")],
-        *[(text, None) for text in ("", "W STD", "PORTABLE", "1", "STEHEND", "EXP", "INSP", "GRID", "??", "PA LAT", "Doe")],
+        *[
+            (text, None)
+            for text in ("", "W STD", "PORTABLE", "1", "STEHEND", "EXP", "INSP", "GRID", "??", "PA LAT", "Doe")
+        ],
     ],
 )
 def test_views(text: str, view: str | None) -> None:
@@ -69,7 +125,9 @@ def test_a_part_of_the_body_is_seldom_a_view() -> None:
     assert view_of("CHEST AP PORT", of_body=True) == "AP"
 
 
-@pytest.mark.parametrize("text", ["", " ", "--", "Unknown", "UNBEKANNT", "n/a", "N.A.", "none", "XXX", "inconnu", "Not Specified"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "--", "Unknown", "UNBEKANNT", "n/a", "N.A.", "none", "XXX", "inconnu", "Not Specified"]
+)
 def test_texts_that_say_nothing(text: str) -> None:
     assert says_nothing(text) and view_of(text) is None and body_part_of(text) is None
 
@@ -77,7 +135,9 @@ def test_texts_that_say_nothing(text: str) -> None:
 def test_own_words_win() -> None:
     words = own_words(["W STD=PA", " lat = frontal", "a=b=AP", "Größe*=OTHER"], "--view-is", VIEWS)
     assert words == (("W STD", "PA"), ("lat", "FRONTAL"), ("a=b", "AP"), ("Größe*", "OTHER"))
-    assert view_of("w std 2", words) == "PA" and view_of("LAT", words) == "FRONTAL" and view_of("groessen", words) is None
+    assert (
+        view_of("w std 2", words) == "PA" and view_of("LAT", words) == "FRONTAL" and view_of("groessen", words) is None
+    )
     assert view_of("GROSSENWAHN", words) == "OTHER" and view_of("AP", words) == "AP"
 
 
