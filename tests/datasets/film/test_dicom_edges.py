@@ -304,7 +304,10 @@ def test_padding_that_the_stored_bits_cannot_hold(padding: int, limit: int | Non
     if limit is not None:
         dataset.add_new("PixelPaddingRangeLimit", "SS" if padding < 0 else "US", limit)
     result = read_dicom(written(dataset))
-    assert (result.pixels[:, :7] == 0).all() and (result.facts["padding"], result.facts["corrected"]) == (True, "padding")
+    assert (result.pixels[:, :7] == 0).all() and (result.facts["padding"], result.facts["corrected"]) == (
+        True,
+        "padding",
+    )
     np.testing.assert_allclose(result.pixels[:, 7:], whole.pixels[:, 7:], atol=0.01)
 
 
