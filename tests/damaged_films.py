@@ -1,10 +1,12 @@
-"""Ways to damage small DICOM films, each damaged film a function of a seed and a number alone, and how one is read."""
+"""Ways to damage small DICOM films, each damaged film a function of a seed and a number alone, how one is read, and
+whether its pixels are still those of the sound film."""
 
 import io
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,18 +15,18 @@ import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from datasets.film.facts import MODALITIES
-from datasets.film.policy import DicomPolicy
+from datasets.film.dicom import LOSSY, MAYBE_LOSSY, PIXEL_TAGS, read_dicom, stored_values
+from datasets.film.policy import BODY_PARTS, MODALITIES, VIEWS, DicomPolicy
 from datasets.film.preprocessing import Preprocessing
-from datasets.film.radiograph import silenced, source_bytes
+from datasets.film.radiograph import RadiographError, silenced, source_bytes
 from tests.small_films import written
 from training.folder.reading import Entry, ReadFilm
 
 KEY = bytes(range(32))
 EVERYTHING = DicomPolicy(
-    modalities=(*sorted(MODALITIES), "OTHER", None),  # None where it isn't stated
-    views=("PA", "AP", "FRONTAL", "LATERAL", "DECUBITUS", "OTHER", "UNKNOWN"),
-    body_parts=("CHEST", "OTHER", "UNKNOWN"),
+    modalities=MODALITIES,
+    views=VIEWS,
+    body_parts=BODY_PARTS,
     for_processing=True,
 )
 """Admits all that is a film at all, so that damage reaches the codecs."""
@@ -269,6 +271,8 @@ class Outcome(NamedTuple):
         message: the same.
         seconds: of the processor that it took; how busy the machine is doesn't count.
         peak: largest resident memory of the process while it was read, MB (10^6 bytes).
+        pixels: see `compared`; "" unless scored.
+        differing: share of pixels with another stored value, where there are as many.
     """
 
     status: str
@@ -276,6 +280,8 @@ class Outcome(NamedTuple):
     message: str
     seconds: float
     peak: float
+    pixels: str = ""
+    differing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -297,7 +303,72 @@ class ReadDamaged:
         for image in pixels:
             assert image.dtype == np.float32 and np.isfinite(image).all() and 0 <= image.min() <= image.max() <= 1
         said = (facts.get(name, "") for name in ("status", "reason", "message"))
-        return Outcome(*said, seconds, resident_peak("self"))
+        outcome = Outcome(*said, seconds, resident_peak("self"))
+        if outcome.status != "scored":
+            return outcome
+        damaged = self.folder.damaged(number)
+        if damaged.film in self.folder.bombs:
+            return outcome._replace(pixels="no original")
+        sound = self.folder.films[damaged.film]
+        with silenced():
+            pixels, differing = compared(sound, damaged.content, self.policy.reading(geometry.voi))
+        return outcome._replace(pixels=pixels, differing=differing)
+
+
+class Content(NamedTuple):
+    """A film as far as its greys go: the tags that decide them, the encoded pixels, stored values, marks."""
+
+    tags: list[Any]
+    encoded: bytes
+    lossy: bool
+    stored: np.ndarray | None
+    marks: list[object]
+
+
+def compared(sound: bytes, damaged: bytes, policy: DicomPolicy) -> tuple[str, float]:
+    """What the pixels of a damaged film that is scored have to do with those of the sound one.
+
+    Returns:
+        equal (the same stored values, within 2 % of their range for a lossy codec), tags changed (one of those that decide
+        greys), marked (a fact says so), unseen (other bytes of the picture that decode without a complaint, which only a
+        checksum could tell), wrong (the same bytes and tags but other values), or no original (which isn't scored itself).
+        And the share of pixels that differ.
+    """
+    before, after = _sound_content(sound, policy), _content(damaged, policy)
+    if before.stored is None:
+        return "no original", 0.0
+    if after.stored is None or before.tags != after.tags:
+        return "tags changed", 0.0
+    if before.stored.shape != after.stored.shape:
+        return "wrong", 1.0
+    difference = np.abs(before.stored.astype(int) - after.stored)
+    differing = float((difference > (0.02 * np.ptp(before.stored) if before.lossy else 0)).mean())
+    if not differing:
+        return "equal", 0.0
+    if before.marks != after.marks:
+        return "marked", differing
+    return "wrong" if before.encoded == after.encoded else "unseen", differing
+
+
+@lru_cache(512)
+def _sound_content(film: bytes, policy: DicomPolicy) -> Content:
+    return _content(film, policy)
+
+
+def _content(film: bytes, policy: DicomPolicy) -> Content:
+    keywords = [keyword for keyword in PIXEL_TAGS if keyword != "PixelData"]
+    dataset = pydicom.dcmread(io.BytesIO(film), force=True, specific_tags=list(PIXEL_TAGS))
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    elements = [dataset.get_item(keyword) if keyword in dataset else None for keyword in keywords]
+    tags = [element and (element.VR, element.value) for element in elements]
+    encoded = dataset.get_item("PixelData").value if "PixelData" in dataset else b""
+    try:
+        facts = read_dicom(film, policy).facts
+        stored = stored_values(film)
+    except RadiographError:
+        return Content(tags, encoded, False, None, [])
+    marks = [facts[name] for name in ("damaged", "corrected", "voi_fallback", "contradictory")]
+    return Content([syntax, *tags], encoded, syntax in (*LOSSY, *MAYBE_LOSSY), stored, marks)
 
 
 def resident_peak(process: int | str) -> float:

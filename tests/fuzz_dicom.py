@@ -5,11 +5,17 @@ status and, unless it is scored, a reason and a sentence without a name; none ta
 the reader doesn't foresee, and no process grows beyond `MEMORY`. A codec that ends its process
 is counted, and costs that one row.
 
+And a film that is scored must have the stored values of the film before the damage, or a mark among its facts, or other
+tags that decide its greys. What no reader can notice is counted as unseen: the formats have no checksum, so bytes of
+a picture that changed and still decode without a warning are another picture. Values that differ although
+the bytes of the picture don't would be a fault of the reader.
+
 Memory is VmHWM, the largest resident memory, in which a process counts all it shares with its siblings too. The kernel is
 told to count anew before each film; the parent also polls it, for processes that die.
 """
 
 import argparse
+import io
 import os
 import platform
 import sys
@@ -21,6 +27,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import pydicom
+
+from datasets.film.radiograph import silenced
 from tests.damaged_films import BOMB, DAMAGES, DamagedFolder, Outcome, ReadDamaged, resident_peak
 from tests.dicom_bombs import bombs
 from tests.small_films import SECRET, sound_films
@@ -32,6 +41,8 @@ MEMORY = 1000.0
 """MB of a process, of which Python and torch take about half before the first film."""
 
 STATUSES = ("scored", "skipped", "failed")
+PIXELS = ("equal", "marked", "tags changed", "no original", "unseen", "wrong")
+"""See `tests.damaged_films.compared`."""
 
 
 class Row(NamedTuple):
@@ -92,6 +103,8 @@ class Fuzz:
                 yield f"reason and status don't fit: {where}: {outcome}"
             if any(part in outcome.message.upper() for part in SECRET.split("^")):
                 yield f"a name in the message: {where}"
+            if outcome.status == "scored" and outcome.pixels not in PIXELS[:-1]:
+                yield f"other pixels than those of the film: {where}"
             if outcome.seconds > TIME_LIMIT:
                 yield f"{outcome.seconds:.1f} s of CPU: {where}"
             if outcome.peak > self.memory:
@@ -117,6 +130,8 @@ class Fuzz:
             cells += [counts[damage][f"lost {cause}"] for cause in causes]
             yield f"{damage:<12}" + "".join(f"{cell:>10}" for cell in cells)
         yield ""
+        yield from self._pixels()
+        yield ""
         reasons = Counter(outcome.reason for _, _, outcome in self.outcomes if outcome.reason)
         yield "reasons: " + ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
         for (film, damage, signal), count in Counter(
@@ -132,6 +147,33 @@ class Fuzz:
         yield f"memory of a process before a film: {least:.0f} MB; largest seen from outside: {self.polled:.0f} MB"
         yield f"{self.seconds:.0f} s, {os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}"
         yield ", ".join(f"{name} {version(name)}" for name in names)
+
+    def _pixels(self) -> Iterator[str]:
+        """What became of the pixels, by the syntax of the film before the damage."""
+        films = {**self.folder.films, **self.folder.bombs}
+        syntaxes = {name: _syntax(content) for name, content in films.items()}
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for _, row, outcome in self.outcomes:
+            for key in (syntaxes[row.film], "all"):
+                counts[key]["refused" if outcome.status != "scored" else outcome.pixels] += 1
+        titles = ("refused", *PIXELS)
+        yield f"{'syntax of the film':<52}" + "".join(f"{title:>14}" for title in ("files", *titles))
+        for key in [*sorted(set(counts) - {"all"}), "all"]:
+            cells = [counts[key].total(), *(counts[key][title] for title in titles)]
+            yield f"{key[:51]:<52}" + "".join(f"{cell:>14}" for cell in cells)
+        unseen = [outcome.differing for _, _, outcome in self.outcomes if outcome.pixels == "unseen"]
+        if unseen:
+            yield f"unseen: half of them in at most {100 * sorted(unseen)[len(unseen) // 2]:.2g} % of the pixels"
+
+
+def _syntax(film: bytes) -> str:
+    """The name of a film's transfer syntax."""
+    try:
+        with silenced():
+            meta = pydicom.dcmread(io.BytesIO(film), force=True, stop_before_pixels=True).file_meta
+            return str(meta.TransferSyntaxUID.name)
+    except Exception:  # some of pydicom's test files are none
+        return "unstated"
 
 
 def main() -> int:

@@ -38,7 +38,10 @@ NATIVE = (
 JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
 
-_GUESSED = re.compile(rb"Corrupt JPEG data|Premature end of JPEG file")
+_GUESSED = re.compile(
+    rb"Corrupt JPEG data|Premature end of JPEG file|Inconsistent progression"
+    rb"|Unsupported (marker type|JPEG process)|Bogus (Huffman|DHT|DQT|DAC|marker)"
+)
 _stderr = threading.Lock()
 
 
@@ -161,7 +164,7 @@ def _overheard(decode: Callable[[], np.ndarray]) -> Cells:
             os.close(kept)
             heard.seek(0)
             lines = heard.read().splitlines(keepends=True)
-            others = [line for line in lines if not re.search(rb"JPEG|Huffman", line)]
+            others = [line for line in lines if not (re.search(rb"JPEG|Huffman", line) or _GUESSED.search(line))]
             if others:
                 os.write(2, b"".join(others))
     return Cells(cells, any(_GUESSED.search(line) for line in lines))

@@ -13,14 +13,15 @@ References:
 """
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
 
 from datasets.film import codecs, codestream
 from datasets.film.facts import (
@@ -71,12 +72,14 @@ PIXEL_TAGS = (
     "PixelData",
 )
 UNKNOWN_TEXTS, NOT_SHOWN = ("view_text", "body_part_text"), "(not shown)"
-NAME_TAGS = (
-    *("PatientName", "OtherPatientNames", "PatientID", "OtherPatientIDs", "PatientBirthName", "ReferringPhysicianName"),
-    *("PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName", "RequestingPhysician"),
-    *("ResponsiblePerson", "InstitutionName", "AccessionNumber"),
+NAMING_TAGS = frozenset(
+    [
+        *("PatientID", "OtherPatientIDs", "AccessionNumber", "AdmissionID", "StudyID", "IssuerOfPatientID"),
+        *("InstitutionName", "InstitutionalDepartmentName", "StationName", "PatientAddress", "PatientTelephoneNumbers"),
+        *("PatientComments", "AdditionalPatientHistory", "EthnicGroup", "Occupation", "RequestingService"),
+    ]
 )
-"""Compared with a text that isn't understood, and never kept."""
+"""What names someone besides all names of persons: compared with a text that isn't understood, and never kept."""
 
 
 def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: bytes | None = None) -> Radiograph:
@@ -139,8 +142,8 @@ def read_header(file: Path, policy: DicomPolicy = DEFAULT) -> tuple[dict[str, ob
         if head[128:132] != b"DICM":
             raise DicomError("the content is no DICOM data set", reason="not DICOM")
         _check_deflated(head, 132)
-        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=[*FACT_TAGS, *NAME_TAGS])
-        return _shown(film_facts(dataset, policy), dataset), str(dataset.get("PatientID") or "").strip(" \0")
+        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=[*FACT_TAGS, "PatientID"])
+        return _facts(dataset, head, policy), str(dataset.get("PatientID") or "").strip(" \0")
 
 
 def _damaged(_: Exception) -> DicomError:
@@ -161,7 +164,7 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     del dataset.PixelData  # room for the film
     bits, signed = dataset.BitsStored, dataset.PixelRepresentation == 1
     offsets, moved = _offsets(dataset, syntax, decoded.values)
-    outside = padded_cells(dataset, decoded.values, bits)
+    outside = padded_cells(dataset, decoded.values, bits, signed=signed)
     lowest = -(2 ** (bits - 1)) if signed else 0
     stored = np.arange(lowest, lowest + 2**bits, dtype=np.float64)
     padding = padding_values(dataset, stored) if outside is None else np.zeros(len(stored), bool)
@@ -217,15 +220,23 @@ def _facts(dataset: Dataset, data: bytes, policy: DicomPolicy) -> dict[str, obje
     facts = film_facts(dataset, policy)
     if not any(facts[name] for name in UNKNOWN_TEXTS):
         return facts
-    options: dict[str, Any] = {"force": True, "stop_before_pixels": True, "specific_tags": list(NAME_TAGS)}
-    return _shown(facts, pydicom.dcmread(io.BytesIO(data), **options))
-
-
-def _shown(facts: dict[str, object], names: Dataset) -> dict[str, object]:
-    """The facts, in which a text that isn't understood stands only where it can't name anyone."""
-    texts = [str(names.get(keyword) or "") for keyword in NAME_TAGS]
     unknown = [name for name in UNKNOWN_TEXTS if facts[name]]
-    return facts | {name: NOT_SHOWN for name in unknown if not may_be_shown(str(facts[name]), texts)}
+    try:
+        names = list(_names(pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True)))
+    except Exception:  # a damaged name can't be compared
+        return facts | dict.fromkeys(unknown, NOT_SHOWN)
+    return facts | {name: NOT_SHOWN for name in unknown if not may_be_shown(str(facts[name]), names)}
+
+
+def _names(dataset: Dataset) -> Iterator[str]:
+    """Whom a header names, in its sequences too; persons also as their bytes read where no character set holds."""
+    for element in dataset.iterall():
+        if element.VR == "PN" or element.keyword in NAMING_TAGS:
+            values = element.value if isinstance(element.value, MultiValue) else [element.value]
+            for value in values:
+                yield str(value or "")
+                raw = getattr(value, "original_string", b"")
+                yield raw.decode("latin-1") if isinstance(raw, bytes) else str(raw)
 
 
 def _offsets(dataset: Dataset, syntax: uid.UID, cells: np.ndarray) -> tuple[np.ndarray, bool]:

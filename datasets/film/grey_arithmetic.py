@@ -81,14 +81,13 @@ def unused_bits_below(cells: np.ndarray, bits: int, stated: int, *, signed: bool
     if room == 0:
         return 0
     used = int(np.bitwise_or.reduce(unsigned_cells(cells), axis=None))
+    fits = used < 2**bits
+    if signed and not fits:  # the sign goes on above the stored bits
+        values = cells.view(cells.dtype.str.replace("u", "i"))
+        fits = -(2 ** (bits - 1)) <= int(values.min()) and int(values.max()) < 2 ** (bits - 1)
     if stated:
-        if signed:
-            values = cells.view(cells.dtype.str.replace("u", "i"))
-            fits = -(2 ** (bits - 1)) <= int(values.min()) and int(values.max()) < 2 ** (bits - 1)
-        else:
-            fits = used < 2**bits
         return 0 if fits and used & (2**stated - 1) else stated
-    return room if used >= 2**bits and not used & (2**room - 1) else 0
+    return room if not fits and not used & (2**room - 1) else 0
 
 
 def stored_offsets(cells: np.ndarray, bits: int, *, signed: bool, shift: int = 0, numeric: bool = False) -> np.ndarray:

@@ -49,21 +49,28 @@ def padding_values(tags: Tags, stored: np.ndarray) -> np.ndarray:
     ends = padding_range(tags)
     if ends is None:
         return np.zeros(len(stored), bool)
-    low, high = sorted(_wrap(end, stored) for end in ends)
+    low, high = ends
+    if stored[0] >= 0 and low < 0 <= high:  # no stored value is negative: the part from 0 on is left
+        low = 0
+    low, high = sorted(_wrap(end, stored) for end in (low, high))
     return (stored >= low) & (stored <= high)
 
 
-def padded_cells(tags: Tags, cells: np.ndarray, bits: int) -> np.ndarray | None:
+def padded_cells(tags: Tags, cells: np.ndarray, bits: int, *, signed: bool = False) -> np.ndarray | None:
     """Which cells are padding where its value needs more bits than are stored (C.7.5.1.1.2 forbids it, writers do it).
 
     Such a value can be told from the film's own only before the cells are masked. None where it needs no more bits.
     """
-    ends = padding_range(tags)
-    if ends is None or all(-(2 ** (bits - 1)) <= end < 2**bits for end in ends):
+    ends, lowest = padding_range(tags), -(2 ** (bits - 1)) if signed else 0
+    if ends is None or bits == 8 * cells.dtype.itemsize or all(lowest <= end < lowest + 2**bits for end in ends):
         return None
-    low, high = sorted(end & 0xFFFF for end in ends)
-    unsigned = unsigned_cells(cells)
-    padded = (unsigned >= low) & (unsigned <= high)
+    low, high = ends
+    compared = unsigned_cells(cells)
+    if low < 0 <= high < 2**15:
+        compared = compared.view(compared.dtype.str.replace("u", "i"))
+    else:
+        low, high = sorted(end & 0xFFFF for end in ends)
+    padded = (compared >= low) & (compared <= high)
     return padded if padded.any() else None
 
 

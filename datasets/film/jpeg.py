@@ -1,11 +1,15 @@
-"""8-bit JPEG by libjpeg-turbo, which goes on after a gap and only warns: here the warning is heard. Free of pydicom."""
+"""8-bit JPEG by libjpeg-turbo, which goes on after a gap and only warns: here the warning is heard. Free of pydicom.
+
+Asked not to be strict, simplejpeg also returns what there was before an error; so whatever is said is damage, except
+for what some writers do to sound pictures.
+"""
 
 import re
 
 import numpy as np
 import simplejpeg
 
-_GUESSED = re.compile("Corrupt JPEG data|Premature end of JPEG file")
+_HARMLESS = re.compile("Invalid SOS parameters for sequential JPEG|unknown JFIF revision|Unknown Adobe color transform")
 
 
 def decoded(content: bytes, colourspace: str) -> tuple[np.ndarray, bool]:
@@ -23,5 +27,5 @@ def decoded(content: bytes, colourspace: str) -> tuple[np.ndarray, bool]:
     try:
         return simplejpeg.decode_jpeg(content, colourspace, strict=True), False
     except ValueError as warning:
-        guessed = bool(_GUESSED.search(str(warning)))
+        guessed = not _HARMLESS.search(str(warning))
     return simplejpeg.decode_jpeg(content, colourspace, strict=False), guessed

@@ -16,6 +16,10 @@ from typing import Any
 from datasets.film.policy import BODY_PARTS, VIEWS
 
 LONGEST_FILE = 1 << 20
+_TITLES = frozenset(
+    ["DR", "DRA", "DOCTOR", "MR", "MRS", "MS", "MISS", "HERR", "FRAU", "PROF", "SRA", "SIG", "MME", "DHR"]
+)
+_BARRED = str.maketrans({"Ł": "L", "ł": "l", "Ø": "O", "ø": "o", "Đ": "D", "đ": "d", "Æ": "AE", "æ": "ae", "ı": "i"})
 
 Words = tuple[tuple[str, str], ...]
 
@@ -47,12 +51,31 @@ def says_nothing(text: str) -> bool:
 def may_be_shown(text: str, names: Iterable[str]) -> bool:
     """Whether a text of a coded tag may stand in a table, so that a user can say what it means.
 
-    People type anything into any field: a text that is long, has a number like a date or an ID, or a word of one of the
-    film's own names isn't shown.
+    People type anything into any field: a text that is long, has the digits of a date or an ID, a comma as between two
+    names, a title, or something of one of the film's own names isn't shown.
     """
-    plain = re.fullmatch(r"[\w .,;:/?()&+*'-]{1,32}", text) and not re.search(r"\d{4}", text)
-    of_names = {part for name in names for part in _parts(name) if len(part) > 2}
-    return bool(plain) and not of_names & set(_parts(text))
+    parts = _parts(text)
+    if not re.fullmatch(r"[\w .;:/?()&+*'-]{1,32}", text) or sum(map(str.isdigit, text)) > 3 or _TITLES & set(parts):
+        return False
+    words = [_without_umlauts(part) for part in parts]
+    return not any(_has_of_name(words, _without_umlauts(part)) for name in names for part in _parts(name))
+
+
+def _has_of_name(words: list[str], name: str) -> bool:
+    """Whether words have a part of a name in them: as a word, run together with others, cut, or with lost letters."""
+    if len(name) == 1 and name.isascii():
+        return False
+    long = len(name) > 2 or not name.isascii()  # two letters are in many words; two signs of Chinese are a whole name
+    return (
+        name in words
+        or (long and name in "".join(words))
+        or any((len(word) > 2 and word in name) or _spells(word, (name,)) for word in words)
+    )
+
+
+def _without_umlauts(word: str) -> str:
+    """MUELLER and MULLER are one name."""
+    return re.sub("([AOU])E", r"\1", word)
 
 
 def own_words(pairs: Iterable[str], flag: str, known: tuple[str, ...]) -> Words:
@@ -196,9 +219,11 @@ def _parts(text: str) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    """Capitals without accents; UTF-8 that was read as Latin-1 is put right first."""
-    with contextlib.suppress(UnicodeError):
-        text = text.encode("latin-1").decode("utf-8")
-    parts = unicodedata.normalize("NFKD", text.replace("\ufffd", "?"))
+    """Capitals without accents; UTF-8 that was read as Latin-1 or by Windows is put right first."""
+    for codec in ("latin-1", "cp1252"):
+        with contextlib.suppress(UnicodeError):
+            text = text.encode(codec).decode("utf-8")
+            break
+    parts = unicodedata.normalize("NFKD", text.replace("\ufffd", "?").translate(_BARRED))
     bare = "".join(sign for sign in parts if not unicodedata.combining(sign))
     return unicodedata.normalize("NFC", bare).upper()

@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate, get_frame
 
 from datasets.film.dicom import DicomError, read_dicom, read_header, stored_values
 from datasets.film.policy import DicomPolicy, Voi
-from datasets.film.radiograph import RadiographError
+from datasets.film.radiograph import Radiograph, RadiographError
 
 SHAPE = (64, 48)  # JPEG 2000 halves it five times
 GREYS = np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE)
@@ -237,3 +237,85 @@ def test_a_header_is_inflated_within_bounds(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("datasets.film.dicom.MAX_BYTES", 1_000_000)
     with pytest.raises(DicomError, match="larger than the 1000000 bytes allowed"):
         read_header(tmp_path / "film")
+
+
+def read_cells(cells: np.ndarray, *, signed: bool = False, big: bool = False, **tags: Any) -> Radiograph:
+    dataset = film(signed=signed, **tags)
+    dataset.PixelData = cells.astype(">u2" if big else "<u2").tobytes()
+    if big:
+        dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRBigEndian
+    return read_dicom(written(dataset))
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("cells", "signed", "high_bit", "corrected"),
+    [
+        (GREYS, False, 11, False),
+        (GREYS, False, 15, True),  # right-aligned, whatever HighBit says
+        (GREYS, False, 13, True),
+        (GREYS << 4, False, 15, False),
+        (GREYS << 4, False, 11, True),  # left-aligned
+        (GREYS - 1500, True, 11, False),
+        (GREYS - 1500, True, 15, True),
+        ((GREYS - 1500) & 0xFFF, True, 15, True),  # without the sign above
+        ((GREYS - 1500) & 0xFFF, True, 11, False),
+        ((GREYS - 1500) << 4, True, 15, False),
+        ((GREYS - 1500) << 4, True, 11, True),
+    ],
+)
+def test_where_the_bits_are_the_cells_tell(
+    cells: np.ndarray, signed: bool, high_bit: int, corrected: bool, big: bool
+) -> None:
+    result = read_cells(cells & 0xFFFF, signed=signed, big=big, HighBit=high_bit)
+    np.testing.assert_allclose(result.pixels, read_dicom(written(film())).pixels, atol=1e-6)
+    assert result.facts["corrected"] == ("high bit" if corrected else None)
+
+
+def test_a_film_of_even_greys_stays_where_it_is() -> None:
+    """Made of 8 bits, so that the low bits of each cell are 0: it isn't left-aligned for that."""
+    greys = (GREYS // 16) * 16
+    for signed in (False, True):
+        shifted = greys - 1600 if signed else greys
+        assert read_cells(shifted & 0xFFFF, signed=signed).facts["corrected"] is None
+
+
+@pytest.mark.parametrize(
+    ("padding", "limit", "cell", "signed"),
+    [
+        (63536, None, 63536, False),
+        (-2000, None, 63536, False),
+        (0x8000, None, 0x8000, True),
+        (-32768, None, 0x8000, True),
+        (3000, None, 3000, True),  # beyond the 11 bits of a signed film
+        (62000, 64000, 63000, False),
+        (-2000, 0, 65000, False),
+        (4200, 4100, 4196, False),
+    ],
+)
+def test_padding_that_the_stored_bits_cannot_hold(padding: int, limit: int | None, cell: int, signed: bool) -> None:
+    cells = GREYS + 1 - (1500 if signed else 0)
+    whole = read_cells(cells & 0xFFFF, signed=signed)
+    cells = cells & 0xFFFF
+    cells[:, :7] = cell
+    dataset = film(signed=signed)
+    dataset.PixelData = cells.astype("<u2").tobytes()
+    dataset.add_new("PixelPaddingValue", "SS" if padding < 0 else "US", padding)
+    if limit is not None:
+        dataset.add_new("PixelPaddingRangeLimit", "SS" if padding < 0 else "US", limit)
+    result = read_dicom(written(dataset))
+    assert (result.pixels[:, :7] == 0).all() and (result.facts["padding"], result.facts["corrected"]) == (
+        True,
+        "padding",
+    )
+    np.testing.assert_allclose(result.pixels[:, 7:], whole.pixels[:, 7:], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("centre", "width"), [("-3000", "500"), ("127", "255"), ("60000", "10"), ("1500", "1"), ("1500", "4000000")]
+)
+def test_a_window_that_blanks_the_film_is_left_out(centre: str, width: str) -> None:
+    greys = GREYS // 2 + 1500
+    result = read_dicom(written(film(greys, WindowCenter=centre, WindowWidth=width)))
+    np.testing.assert_array_equal(result.pixels, read_dicom(written(film(greys))).pixels)
+    assert (result.facts["voi"], result.facts["voi_fallback"]) == ("none", True)

@@ -84,7 +84,9 @@ def test_broken_promises_are_told(fuzz: Fuzz) -> None:
         (Outcome("failed", "", "", 0, 0), "reason and status"),
         (Outcome("scored", "x", "y", 0, 0), "reason and status"),
         (Outcome("failed", "x", f"the value {SECRET}", 0, 0), "a name"),
-        (Outcome("scored", "", "", 0, 2000), "2000 MB"),
+        (Outcome("scored", "", "", 0, 2000, "equal"), "2000 MB"),
+        (Outcome("scored", "", "", 0, 0, "wrong"), "other pixels"),
+        (Outcome("scored", "", "", 0, 0), "other pixels"),
         (Outcome("scored", "", "", 7, 0), "7.0 s"),
     ):
         fuzz.rows[0] = good._replace(result=result)

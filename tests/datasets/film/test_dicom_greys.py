@@ -196,7 +196,7 @@ def test_no_padding() -> None:
     assert not padding_values({"PixelPaddingRangeLimit": 7}, STORED_12).any()  # means nothing without a value
 
 
-@pytest.mark.parametrize("value", [61440, 0xFFFF, -4096, 0x8000])
+@pytest.mark.parametrize("value", [61440, 0xFFFF, -4096, 0x8000, -2000, -1])
 def test_padding_that_needs_more_bits_than_are_stored(value: int) -> None:
     """Such a value is told apart before the cells are masked, whichever sign it was written with."""
     cells = np.arange(200, 300, dtype="<u2").reshape(10, 10)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.film.policy import DicomPolicy
 from datasets.film.radiograph import MAX_PIXELS, RadiographError, silenced
 from datasets.film.read import read_radiograph
 
@@ -242,3 +243,105 @@ def test_pydicom_says_nothing_inside_and_all_again_after(caplog: pytest.LogCaptu
     finally:
         own.removeHandler(heard)
     assert [record.getMessage() for record in caplog.records] == ["outside"] * 4  # by its own handler, and the root's
+
+
+FILM = np.add.outer(np.arange(96), np.arange(80) * 2).astype(np.uint8)
+COLOURS = {
+    "grey": FILM,
+    "16 bits": FILM.astype(np.uint16) * 257,
+    "colour": np.stack([FILM, FILM, FILM], -1),
+    "transparency": np.stack([FILM, FILM, FILM, np.full_like(FILM, 255)], -1),
+    "grey and transparency": np.stack([FILM, np.full_like(FILM, 255)], -1),
+    "palette": Image.fromarray(FILM).convert("P"),
+}
+
+
+def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
+    """The chunks of a PNG: kind and content."""
+    found, position = [], 8
+    while position < len(png):
+        length, kind = struct.unpack_from(">I4s", png, position)
+        found.append((kind, png[position + 8 : position + 8 + length]))
+        position += 12 + length
+    return found
+
+
+def with_data(png: bytes, change: Any) -> bytes:
+    """The PNG whose inflated data a function has changed; checksums fit."""
+    parts, whole = chunks(png), b"".join(content for kind, content in chunks(png) if kind == b"IDAT")
+    data = zlib.compress(change(zlib.decompress(whole)))
+    kept = [part for part in parts if part[0] not in (b"IDAT", b"IEND")] + [(b"IDAT", data), (b"IEND", b"")]
+    return png[:8] + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in kept
+    )
+
+
+def interlaced(greys: np.ndarray) -> bytes:
+    """An 8-bit PNG in the seven passes of Adam7, which Pillow doesn't write."""
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    data = b"".join(
+        b"\0" + row.tobytes() for left, top, across, down in passes for row in greys[top::down, left::across]
+    )
+    plain = bytearray(with_data(saved(greys), lambda _: data))
+    plain[28] = 1
+    plain[29:33] = struct.pack(">I", zlib.crc32(plain[12:29]))
+    return bytes(plain)
+
+
+@pytest.mark.parametrize("kind", COLOURS)
+@pytest.mark.parametrize("keep", [0.2, 0.7, 0.99])
+def test_a_png_whose_rows_are_missing_is_damaged(kind: str, keep: float) -> None:
+    whole = saved(COLOURS[kind])
+    assert read_radiograph(with_data(whole, lambda data: data)).facts["damaged"] is False
+    short = with_data(whole, lambda data: data[: int(len(data) * keep)])
+    with pytest.raises(RadiographError) as caught:
+        read_radiograph(short)
+    assert caught.value.reason in ("damaged", "truncated")
+    if caught.value.reason == "damaged":
+        film = read_radiograph(short, policy=DicomPolicy(accept_damaged=True))
+        assert film.facts["damaged"] is True and film.pixels.shape == FILM.shape
+
+
+def test_an_interlaced_png() -> None:
+    whole = interlaced(FILM)
+    np.testing.assert_array_equal(read_radiograph(whole).pixels, FILM.astype(np.float32) / 255)
+    for keep in (0.3, 0.6, 0.95):
+        with pytest.raises(RadiographError) as caught:
+            read_radiograph(with_data(whole, lambda data, keep=keep: data[: int(len(data) * keep)]))
+        assert caught.value.reason in ("damaged", "truncated")
+
+
+def test_a_film_whose_last_rows_are_black_is_whole() -> None:
+    black = FILM.copy()
+    black[-30:] = 0
+    for image in (black, black.astype(np.uint16) * 257, Image.fromarray(black).convert("P")):
+        assert read_radiograph(saved(image)).facts["damaged"] is False
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
+def test_a_png_with_a_wrong_checksum(at: float) -> None:
+    data = bytearray(saved(NOISE))
+    data[int(len(data) * at)] ^= 0x10
+    with pytest.raises(RadiographError):
+        read_radiograph(bytes(data))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+def test_an_inverted_film_is_marked_in_every_format(kind: str) -> None:
+    rows, columns = np.mgrid[0:1:240j, 0:1:200j]
+    chest = 0.25 + 0.6 * np.exp(-(((columns - 0.5) / 0.08) ** 2)) + 0.1 * rows
+    for film, inverted in ((chest, False), (1 - chest, True)):
+        for greys in (255 * film, 65535 * film) if kind != "JPEG" else (255 * film,):
+            stored = np.rint(greys).astype(np.uint8 if greys.max() < 256 else np.uint16)
+            assert read_radiograph(saved(stored, kind)).facts["looks_inverted"] is inverted
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+@pytest.mark.parametrize("value", [0, 117, 255])
+def test_a_film_of_one_grey_is_none(kind: str, value: int) -> None:
+    blank = np.full((64, 64), value, np.uint8)
+    blank[30, 30] ^= 0x40
+    with pytest.raises(RadiographError, match="next to no different greys") as caught:
+        read_radiograph(saved(blank, kind))
+    assert caught.value.reason == "no picture"

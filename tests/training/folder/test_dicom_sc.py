@@ -26,13 +26,13 @@ ROWS, COLUMNS = 600, 480
 
 
 def film(**tags: Any) -> bytes:
-    """A film of mid-grey with a bright square; None takes a tag away."""
+    """A film of mid-grey, a little brighter downwards, with a bright square; None takes a tag away."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
     dataset.file_meta.MediaStorageSOPClassUID = uid.DigitalXRayImageStorageForPresentation
     dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
-    stored = np.full((ROWS, COLUMNS), 100, np.uint8)
+    stored = np.linspace(80, 120, ROWS).astype(np.uint8)[:, None].repeat(COLUMNS, 1)
     stored[60:120, 300:360] = 200
     known = {
         "SOPClassUID": uid.DigitalXRayImageStorageForPresentation,
@@ -89,7 +89,8 @@ def test_the_heat_lies_on_the_place_it_is_about(aspect: str, tmp_path: Path) -> 
     assert abs(rows.mean() - 89.5) < 6 and abs(columns.mean() - 329.5) < 6
     assert orange[70:110, 310:350].all()
     assert not orange[140:].any() and not orange[:, :280].any()
-    assert (picture[300:ROWS] == 100).all()  # the film, untouched
+    stored = np.linspace(80, 120, ROWS).astype(np.uint8)  # the film, untouched
+    assert (picture[300:ROWS] == stored[300:, None, None]).all()
     assert picture[ROWS:].max() == 255  # the line of text
 
 
