@@ -69,7 +69,7 @@ def test_missing_is_a_value_of_its_own(films: pd.DataFrame) -> None:
 @pytest.mark.trains
 def test_a_constant_or_unrelated_field_does_not_fall_below_a_half(films: pd.DataFrame) -> None:
     row = field_risk(films, "covid", ["nothing"], resamples=100).iloc[0]
-    assert (row["auroc"], row["low"], row["high"]) == (0.5, 0.5, 0.5) and math.isnan(row["cramers_v"])
+    assert row["low"] < row["auroc"] == 0.5 < row["high"] and math.isnan(row["cramers_v"])
     found = []
     for seed in range(40):
         field = np.random.default_rng(seed).integers(0, 3, PATIENTS).astype(str)[films["patient"]]
