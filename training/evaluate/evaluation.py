@@ -133,8 +133,9 @@ def measured(options: argparse.Namespace, evidence: list[Evidence], about: dict[
             begun += 1
 
         report = audit(
-            evidence, about, options.by, options.resamples, options.permutations, options.seed, tell, options.reference
-        )
+            evidence, about, options.by, options.resamples, options.permutations, options.seed,
+            tell=tell, reference=options.reference,
+        )  # fmt: skip
         advance(steps - begun + 1)  # a comparison that can't be made has one step less
     return report
 

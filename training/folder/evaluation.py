@@ -126,8 +126,9 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     with console.status("measuring"):
         if surveyed.labelled:
             report = audit(
-                evidence, about, options.by, options.resamples, options.permutations, options.seed, options.reference
-            )
+                evidence, about, options.by, options.resamples, options.permutations, options.seed,
+                reference=options.reference,
+            )  # fmt: skip
         else:
             report = describe(evidence, about, options.resamples, options.permutations, options.seed)
     return report, evidence
