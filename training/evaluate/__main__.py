@@ -35,6 +35,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--reference", action="append", default=[], metavar="COLUMN=GROUP", help=compared)
     add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
     add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
+    add(
+        "--pdf", action="store_true", help="also print report.html to report.pdf, where Chromium or Chrome is installed"
+    )
     add("--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too")
     add("--resamples", type=int, default=2000, help="of each bootstrap over patients (default: 2000)")
     add("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
