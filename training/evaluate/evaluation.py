@@ -11,7 +11,8 @@ from rich.console import Console
 from datasets.files import write_aside, write_text
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS
-from training.bias.report.audit import audit
+from training.bias.report.audit import audit, verdict_of
+from training.bias.report.first_screen import first_screen
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.interchange import faircare_layout, fmm_layout
 from training.bias.report.page import write_page
@@ -142,8 +143,7 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
 def write_cards(report: BiasReport, runs: list[Path]) -> None:
     """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
     for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
-        sentences = [run.headline, *(f"{check.name}: {check.answer}. {check.evidence}" for check in run.checks)]
         try:
-            write_card(path if path.is_dir() else path.parent, sentences)
+            write_card(path if path.is_dir() else path.parent, first_screen(verdict_of((run,))))
         except (ValueError, OSError) as error:
             ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)

@@ -76,7 +76,7 @@ def audit(
     return BiasReport(runs, tuple(comparisons), about, verdict=verdict)
 
 
-def verdict_of(runs: Sequence[RunAudit], differences: Sequence[Difference]) -> Verdict:
+def verdict_of(runs: Sequence[RunAudit], differences: Sequence[Difference] = ()) -> Verdict:
     """The first screen of these runs; what holds for several is said once."""
     by_run = {run.name: run.answers for run in runs}
     told = _said_once({run.name: [what_sources_cannot_tell(run.cohort)] for run in runs})
