@@ -10,25 +10,38 @@ from app.drawing import audit_charts
 from app.drawing.audit_charts import NOT_KNOWN
 from app.drawing.markdown import escaped
 from app.drawing.tables import decimals
-from app.numbers.audit import ALL_FILMS, METRICS, Audit, answers, by_group, differences, gaps_of, leak_changes, leaks
+from app.numbers.audit import ALL_FILMS, METRICS, Audit, by_group, differences, gaps_of, leak_changes, leaks, table
 from training.bias.report import figures
+from training.bias.report.first_screen import first_screen
 
-WORDS = {"found": "● found", "not found": "○ not found", NOT_KNOWN: f"? {NOT_KNOWN}"}
+# Read on white and on black.
+TINTS = {
+    "good": "background-color: rgba(26, 127, 55, 0.15)",
+    "bad": "background-color: rgba(179, 38, 30, 0.17)",
+    "open": "background-color: rgba(217, 164, 0, 0.18)",
+    "": "",
+}
 NO_BREAK = "\N{NO-BREAK SPACE}"
 INTERVAL = ("difference", "low", "high")
 WHY = {"note": st.column_config.TextColumn("why there is no number", width="large")}
 
 
 def verdict(audit: Audit) -> None:
-    """A sentence for each run, and a table of all answers."""
+    """The worst finding in a sentence, and the table of all answers and differences."""
     st.subheader("Verdict")
-    for run in audit.runs:
-        st.markdown(f"**{escaped(run.name)}**  \n{escaped(run.headline)}")
-    st.table(answers(audit).replace(WORDS), hide_index=True)
-    st.caption(
-        "Found: the data show it. Not found: they don't, which does not prove that it isn't there; the intervals say how "
-        "much could be missed. Cannot conclude: too few patients to say either."
-    )
+    if audit.verdict is None:
+        for run in audit.runs:
+            st.markdown(f"**{escaped(run.name)}**  \n{escaped(run.headline)}")
+        return
+    screen = first_screen(audit.verdict)
+    st.markdown(" ".join([f"**{escaped(screen.headline)}**", *(escaped(sentence) for sentence in screen.others)]))
+    for caution in screen.cautions:
+        st.warning(escaped(caution), icon=":material/warning:")
+    words, tones = table(screen)
+    colours = tones.apply(lambda column: column.map(TINTS))
+    st.table(words.map(escaped).style.apply(lambda _: colours, axis=None))
+    for note in screen.notes:
+        st.caption(escaped(note))
 
 
 def evidence(audit: Audit) -> None:
@@ -39,7 +52,7 @@ def evidence(audit: Audit) -> None:
         name = st.segmented_control("Run", names, default=names[0], key="evidence_of", required=True)
         run = next((run for run in audit.runs if run.name == name), run)
     lines = ["| question | answer | evidence |", "|---|---|---|"]
-    for name, answer, words in run.checks[["name", "answer", "evidence"]].replace({"answer": WORDS}).to_numpy():
+    for name, answer, words in run.checks[["name", "answer", "evidence"]].to_numpy():
         lines.append(f"| {escaped(name)} | {answer.replace(' ', NO_BREAK)} | {escaped(words)} |")
     st.markdown("\n".join(lines))
     for note in run.notes:

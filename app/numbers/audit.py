@@ -1,6 +1,7 @@
 """An audit that `training.evaluate` wrote, read back from its report.json: frames and sentences, without torch."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from training.bias.report.answers import Answer, Difference, Question, Verdict
+from training.bias.report.first_screen import FirstScreen
+from training.bias.report.headline import after_headline, headline_of_all
 from training.run.index import audit_folder
 
 SCHEMA_VERSION = 1  # as `training.bias.report.values` has it
@@ -80,6 +84,7 @@ class Audit:
     about: dict[str, Any]
     runs: tuple[AuditedRun, ...]
     comparisons: tuple[Compared, ...]
+    verdict: Verdict | None = None  # where the report has one
 
     def covers(self, names: Sequence[str]) -> bool:
         """Whether each of these runs was audited."""
@@ -89,7 +94,8 @@ class Audit:
         """The part about these runs, in this order; comparisons where both sides are among them."""
         runs = {run.name: run for run in self.runs}
         kept = [c for c in self.comparisons if c.reference in names and c.other in names]
-        return replace(self, runs=tuple(runs[name] for name in names), comparisons=tuple(kept))
+        verdict = self.verdict and _about(self.verdict, names)
+        return replace(self, runs=tuple(runs[name] for name in names), comparisons=tuple(kept), verdict=verdict)
 
 
 def places(folders: Sequence[Path]) -> list[Path]:
@@ -108,9 +114,14 @@ def read_audit(text: str) -> Audit:
         values = json.loads(text)
         if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
             raise AuditError("it was written by another version of this package")
-        about = {name: value for name, value in values.items() if name not in ("runs", "comparisons", "unlabelled")}
+        about = {
+            name: value
+            for name, value in values.items()
+            if name not in ("runs", "comparisons", "unlabelled", "verdict")
+        }
         runs = tuple(_run(run) for run in values["runs"])
-        return Audit(about, runs, tuple(_compared(pair) for pair in values["comparisons"]))
+        verdict = _verdict(values["verdict"]) if values.get("verdict") else None
+        return Audit(about, runs, tuple(_compared(pair) for pair in values["comparisons"]), verdict)
     except AuditError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -138,11 +149,14 @@ def gaps_of(audit: Audit, by: str, metric: str) -> pd.DataFrame:
     return _stacked([gaps[gaps["metric"] == metric] for gaps in parts])
 
 
-def answers(audit: Audit) -> pd.DataFrame:
-    """The checks of all runs beside each other: a row a question, a column a run."""
-    columns = {run.name: run.checks.set_index("name")["answer"] for run in audit.runs if len(run.checks)}
-    questions = dict.fromkeys(name for column in columns.values() for name in column.index)
-    return pd.DataFrame(columns, list(questions)).fillna("not asked").rename_axis("question").reset_index()
+def table(screen: FirstScreen) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The verdict as a table of words: a row a question, a column a run and a difference; and its tones alike."""
+    columns = [*screen.runs, *(f"{other} minus {reference}" for other, reference in screen.pairs)]
+    cells = [[*line.answers, *line.differences] for line in screen.lines]
+    words = [[f"{cell.words} ({cell.detail})" if cell.detail else cell.words for cell in row] for row in cells]
+    questions = pd.Index([f"{line.question} {line.measure}" for line in screen.lines], name="question")
+    tones = pd.DataFrame([[cell.tone for cell in row] for row in cells], questions, columns)
+    return pd.DataFrame(words, questions, columns), tones
 
 
 def leaks(audit: Audit) -> pd.DataFrame:
@@ -189,3 +203,26 @@ def _run(values: dict[str, Any]) -> AuditedRun:
 def _compared(values: dict[str, Any]) -> Compared:
     rows, leakage = frame(values["rows"]), frame(values["leakage"])
     return Compared(values["reference"], values["other"], rows, leakage, values["problem"])
+
+
+def _verdict(values: dict[str, Any]) -> Verdict:
+    """The value that the report was written from: null is NaN again."""
+    parts: dict[str, Any] = {"questions": Question, "answers": Answer, "differences": Difference}
+    found: dict[str, Any] = {
+        name: tuple(kind(**{key: math.nan if one is None else one for key, one in row.items()}) for row in values[name])
+        for name, kind in parts.items()
+    }
+    found |= {name: tuple(values[name]) for name in ("cautions", "others", "notes")}
+    return Verdict(headline=values["headline"], **found)
+
+
+def _about(verdict: Verdict, names: Sequence[str]) -> Verdict:
+    """The part about these runs, in this order."""
+    by_run = {name: [answer for answer in verdict.answers if answer.run == name] for name in names}
+    if {answer.run for answer in verdict.answers} == set(names):
+        return verdict
+    gaps = tuple(gap for gap in verdict.differences if gap.reference in names and gap.other in names)
+    return replace(
+        verdict, headline=headline_of_all(by_run), others=after_headline(by_run, gaps), differences=gaps,
+        answers=tuple(answer for found in by_run.values() for answer in found),
+    )  # fmt: skip

@@ -17,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from datasets.files import write_text
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
+from training.bias.report.first_screen import FirstScreen
 from training.methods import METHODS
 from training.run.checkpoint import Checkpoint, load_checkpoint
 from training.run.config import SELECTION_RULES
@@ -27,7 +28,7 @@ NAME = "MODEL_CARD.md"
 HEADINGS = dict(HEADLINE) | {"n": "images"}
 
 
-def write_card(folder: Path, verdict: list[str] | None = None) -> Path:
+def write_card(folder: Path, verdict: FirstScreen | None = None) -> Path:
     """Write MODEL_CARD.md into a finished run's folder, over an earlier one, and return where.
 
     Raises ValueError where the folder has no checkpoint or no report, or they are of two runs.
@@ -40,12 +41,12 @@ def write_card(folder: Path, verdict: list[str] | None = None) -> Path:
     return folder / NAME
 
 
-def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: list[str] | None = None) -> str:
+def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: FirstScreen | None = None) -> str:
     """The card as Markdown with YAML front matter.
 
     Args:
         report: contents of the run's report.json; the last of its runs is the run, one before it is the twin.
-        verdict: the audit's sentences; None where no audit was made, and the card then says how to make one.
+        verdict: the audit of this run alone; None where no audit was made, and the card then says how to make one.
     """
     c, runs = checkpoint, report["runs"]
     if runs[-1]["metrics"] != c.metrics:

@@ -39,6 +39,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--reference", action="append", default=[], metavar="COLUMN=GROUP", help=compared)
     add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
     add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
+    add(
+        "--pdf", action="store_true", help="also print report.html to report.pdf, where Chromium or Chrome is installed"
+    )
     add("--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too")
     sample = "films to perturb, drawn by patient within label and source, or all (default: %(default)s)"
     add("--shortcut-films", type=film_count, default="500", metavar="N|all", help=sample)

@@ -1,9 +1,8 @@
-"""What `training.evaluate` does: films through checkpoints, the audit of what came out, files and tables of it."""
+"""What `training.evaluate` does: films through checkpoints, the audit of what came out, its files."""
 
 import argparse
 import dataclasses
 import json
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from datasets.files import write_aside, write_text
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
 from training.bias.evidence import Evidence
-from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
-from training.bias.questions.unlabelled import Unlabelled
-from training.bias.report.answers import BAD, BY_KEY, GOOD, OPEN
-from training.bias.report.audit import audit, step_count
-from training.bias.report.differences import NOT_TESTED
-from training.bias.report.gate import Outcome, check_conditions, parse_conditions, write_junit
+from training.bias.report.audit import audit, step_count, verdict_of
+from training.bias.report.first_screen import first_screen
+from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.interchange import faircare_layout, fmm_layout
-from training.bias.report.page import metric_name, write_page
-from training.bias.report.values import BiasReport, RunAudit
+from training.bias.report.page import write_page
+from training.bias.report.values import BiasReport
 from training.cards.model_card import write_card
-from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC, mistakes_as_sentences
+from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
 from training.console.stages import Stages
+from training.evaluate.pdf import PdfError, print_page
+from training.evaluate.terminal import show, show_outcomes
 from training.run.index import audit_folder
 from training.scoring.score import score
 from training.scoring.subjects import (
@@ -65,7 +61,14 @@ def run(options: argparse.Namespace) -> None:
         if options.junit:
             options.junit.parent.mkdir(parents=True, exist_ok=True)
             write_junit(outcomes, options.junit)
-    show(report, output, console)
+    files = ["report.html", "report.json", "predictions.parquet"]
+    if options.pdf:
+        try:
+            print_page(output / "report.html", output / "report.pdf")
+            files.insert(1, "report.pdf")
+        except PdfError as error:
+            ERRORS.print(f"no report.pdf: {error}", style="yellow", highlight=False, markup=False)
+    show(report, output, files, console)
     show_outcomes(outcomes, console)
     if any(outcome.failed for outcome in outcomes):
         raise SystemExit(1)
@@ -177,84 +180,7 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
 def write_cards(report: BiasReport, runs: list[Path]) -> None:
     """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
     for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
-        sentences = [
-            run.headline,
-            *(f"{check.name.rstrip('?')}: {check.answer}. {check.evidence}" for check in run.checks),
-        ]
         try:
-            write_card(path if path.is_dir() else path.parent, sentences)
+            write_card(path if path.is_dir() else path.parent, first_screen(verdict_of((run,))))
         except (ValueError, OSError) as error:
             ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)
-
-
-def show(report: BiasReport, output: Path, console: Console) -> None:
-    """Print each checkpoint's verdict with its evidence, then the comparisons."""
-    for run in report.runs:
-        show_headline(run, console)
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("question", "answer", "evidence"):
-            table.add_column(heading, no_wrap=heading == "answer")
-        colour = {BAD: "red", GOOD: "green", OPEN: "yellow"}
-        for found in run.answers:
-            answer = f"[{colour[found.tone]}]{found.answer}[/]"
-            table.add_row(BY_KEY[found.question].text, answer, escape(found.evidence))
-        for check in run.checks[len(run.answers) :]:
-            table.add_row(check.name, check.answer, escape(check.evidence))
-        console.print(table, highlight=False)
-    for films in report.unlabelled:
-        show_headline(films, console)
-    for comparison in report.comparisons:
-        console.print(f"\n[bold]{comparison.other}[/bold] against [bold]{comparison.reference}[/bold]", highlight=False)
-        if comparison.problem:
-            console.print(comparison.problem, style="yellow", markup=False)
-            continue
-        show_differences(report, comparison.other, console)
-        show_comparison(comparison.rows, console)
-    if report.about["synthetic"]:
-        console.print(SYNTHETIC, style="bold black on yellow")
-    written = f"\nwritten to {output}: report.html, report.json, predictions.parquet"
-    console.print(written, markup=False, highlight=False)
-
-
-def show_headline(run: RunAudit | Unlabelled, console: Console) -> None:
-    """Print how many films of how many patients, and the verdict in one sentence."""
-    people = f"{run.patients} patient{'s' if run.patients != 1 else ''}"
-    console.print(f"\n[bold]{run.name}[/bold]: {run.films} films of {people}", highlight=False)
-    console.print(run.headline, style="bold", markup=False, highlight=False)
-
-
-def show_differences(report: BiasReport, other: str, console: Console) -> None:
-    """Print the differences of the questions, corrected for the questions."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("question", "difference (95 %)", "p (Holm)", "verdict"):
-        table.add_column(heading, justify="right" if heading not in ("question", "verdict") else "left")
-    for row in report.verdict.differences if report.verdict is not None else ():
-        if row.other == other and row.verdict != NOT_TESTED:
-            difference, p = Interval(row.estimate, row.low, row.high), "" if math.isnan(row.p) else f"{row.p_holm:.3f}"
-            table.add_row(BY_KEY[row.question].text, f"{difference:+.3f}", p, row.verdict)
-    console.print(table, highlight=False)
-
-
-def show_comparison(rows: pd.DataFrame, console: Console) -> None:
-    """Print the paired differences that could be measured."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("films, metric", "reference", "this", "difference (95 %)", "p (Holm)", "verdict"):
-        number = heading not in ("films, metric", "verdict")
-        table.add_column(heading, justify="right" if number else "left", no_wrap=number)
-    known = rows[rows["difference"].notna()]
-    for _, row in known.iterrows():
-        difference = Interval.of(row, "difference")
-        name = f"{row['part']}, {metric_name(row['metric'])}"
-        numbers = (f"{row['reference']:.3f}", f"{row['other']:.3f}", f"{difference:+.3f}", f"{row['p_holm']:.3f}")
-        table.add_row(name, *numbers, row["verdict"])
-    console.print(table, highlight=False)
-    if len(rows) > len(known):
-        others = f"{len(rows) - len(known)} more can't be concluded from (too few patients)."
-        console.print(others, style="dim", highlight=False)
-
-
-def show_outcomes(outcomes: list[Outcome], console: Console) -> None:
-    """Print what became of each condition of --fail-on."""
-    for outcome in outcomes:
-        word, style = ("failed", "red") if outcome.failed else ("passed", "green")
-        console.print(f"{word}: {outcome.condition} · {outcome.run}: {outcome.sentence}", style=style, markup=False)

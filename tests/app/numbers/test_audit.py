@@ -1,16 +1,20 @@
 """Audits read back from report.json: frames, gaps for numbers that are not there, where audits are looked for."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.numbers import audit
-from app.numbers.audit import AuditError, answers, differences, frame, leak_changes, leaks, places, read_audit
+from app.numbers.audit import AuditError, differences, frame, leak_changes, leaks, places, read_audit, table
 from training.bias.numbers.groups import EQUALISED_ODDS
 from training.bias.numbers.metrics import METRICS
+from training.bias.report.answers import BY_KEY, NO, NOT_ASKED, YES, Answer, Difference, Verdict
+from training.bias.report.first_screen import first_screen
 from training.bias.report.page import metric_name
+from training.bias.report.plain import plain
 from training.bias.report.values import SCHEMA_VERSION
 from training.run.index import audit_folder
 
@@ -51,14 +55,45 @@ def test_missing_numbers_are_nan_and_words_stay() -> None:
 
 
 def test_runs_are_put_beside_each_other() -> None:
-    found = read_audit(text(run("a"), run("b", checks=[{"name": "source", "answer": "not found", "evidence": ""}])))
-    assert answers(found).to_dict("list") == {
-        "question": ["shortcuts", "source"], "a": ["found", "not asked"], "b": ["not asked", "not found"]
-    }  # fmt: skip
+    found = read_audit(text(run("a"), run("b")))
     assert differences(found)[["reference_run", "run", "difference"]].values.tolist() == [["a", "b", 0.1]]
     assert leak_changes(found)["other"].tolist() == ["b"]
     assert audit.by_group(found, "source", "auroc")["run"].tolist() == ["a", "a", "b", "b"]
     assert audit.by_group(found, "moon", "auroc").empty and len(audit.gaps_of(found, "source", "auroc")) == 2
+
+
+def verdict(*names: str) -> Verdict:
+    """A verdict in which the first run follows the source, and could not be asked for more."""
+    nan, question = math.nan, BY_KEY["follows"]
+    words = dict.fromkeys(BY_KEY, NOT_ASKED)
+    answers = [
+        Answer(key, name, YES if (key, name) == ("follows", names[0]) else NO if key == "follows" else word,
+               *((0.8, 0.7, 0.9, 0.01, 0.02, 40.0) if key == "follows" else [nan] * 6), "")
+        for name in names for key, word in words.items()
+    ]  # fmt: skip
+    gaps = [Difference("follows", names[0], name, -0.2, -0.3, -0.1, 0.01, 0.02, 0.1, "better") for name in names[1:]]
+    return Verdict("A sentence.", (question,), tuple(answers), tuple(gaps), ("A caution.",), (), ("A note.",))
+
+
+def test_the_verdict_is_the_value_of_the_report() -> None:
+    value = verdict("a", "b", "c")
+    found = read_audit(text(run("a"), run("b"), run("c"), verdict=plain(value)))
+    assert repr(found.verdict) == repr(value), "NaN is NaN again"
+    assert "verdict" not in found.about and read_audit(text(run("a"))).verdict is None
+    assert found.verdict is not None
+    words, tones = table(first_screen(found.verdict))
+    assert words.columns.tolist() == ["a", "b", "c", "b minus a", "c minus a"]
+    assert words.iloc[0].tolist()[:2] == ["yes · 0.80 (0.70 to 0.90)", "no · 0.80 (0.70 to 0.90)"]
+    assert tones.iloc[0].tolist() == ["bad", "good", "good", "good", "good"]
+
+
+def test_the_verdict_of_some_runs_is_about_these() -> None:
+    found = read_audit(text(run("a"), run("b"), run("c"), verdict=plain(verdict("a", "b", "c"))))
+    part = found.only(["a", "c"]).verdict
+    assert part is not None and {answer.run for answer in part.answers} == {"a", "c"}
+    assert part.headline.startswith("a: the score follows") and [gap.other for gap in part.differences] == ["c"]
+    alone = found.only(["b"]).verdict
+    assert alone is not None and "score follows" not in alone.headline and alone.differences == ()
 
 
 def test_leaks_are_on_one_scale_with_their_intervals() -> None:

@@ -15,6 +15,7 @@ import torch
 from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
 from models.classifier import ModelConfig
+from training.bias.report.first_screen import Cell, FirstScreen, Line
 from training.cards.model_card import NAME, model_card, write_card
 from training.console.commandline import fields_of
 from training.methods import EndParameters
@@ -197,8 +198,13 @@ def test_an_audit_is_quoted_and_its_absence_is_said(tmp_path: Path) -> None:
     checkpoint, report = finished(tmp_path / "run")
     without = model_card(checkpoint, report)
     assert "**No audit was made of this run.** `python -m training.evaluate RUN` makes one." in without
-    card = model_card(checkpoint, report, ["Leak 0.7 (0.6 to 0.8).", "A | B\nfalls"])
-    assert "- Leak 0.7 (0.6 to 0.8).\n- A \\| B falls\n" in card
+    line = Line("Does it work at all?", "AUROC", (Cell("no · 0.52", "0.45 to 0.59 · a|b", "bad"),), ())
+    audit = FirstScreen(
+        "The model does\nnot work.", (), ("run",), ("run",), (), (line,), ("A *caution*.",), ("A note.",)
+    )
+    card = model_card(checkpoint, report, audit)
+    assert "**The audit:** The model does not work." in card and "Caution: A \\*caution\\*." in card
+    assert "| Does it work at all? (AUROC) | no · 0.52 | 0.45 to 0.59 · a\\|b |\n" in card and "A note." in card
     assert "No audit was made" not in card and "training.evaluate" not in card
 
 

@@ -43,7 +43,7 @@ def test_two_runs_on_their_own_films(
     code = evaluate(*runs, "--output", out, "--shortcut-films", "100", "--fail-on", conditions, "--junit", junit)
     shown = capsys.readouterr().out
     assert code == 1, "missing evidence is a failure"
-    assert "SYNTHETIC" in shown and "Not a medical device" in shown and " against " in shown
+    assert "SYNTHETIC" in shown and "Not a medical device" in shown and "end minus erm" in shown
     assert "not grouped by moon" in shown and shown.count("passed: auroc:external<0.01") == 2
     suites = ElementTree.parse(junit).getroot()
     assert [suite.get("failures") for suite in suites] == ["1", "1"]
@@ -61,12 +61,17 @@ def test_two_runs_on_their_own_films(
     assert overall["estimate"] == pytest.approx((test["prediction"] == test["target"]).mean())
     assert {row["shortcut"] for row in first["shortcuts"]} >= {"border_only", "lungs_removed", "mirrored"}
     page = (out / "report.html").read_text()
-    assert "<svg" in page and first["headline"].split("'")[0] in page and "not a medical device" in page.lower()
+    assert (
+        "<svg" in page
+        and report["verdict"]["headline"].split("'")[0] in page
+        and "not a medical device" in page.lower()
+    )
     assert "http" not in page.replace("http://www.w3.org/", ""), "the page must need nothing from a network"
     notes = " ".join(first["notes"])
     assert "taken away" in notes and "are a sample" in notes
     for run in runs:
-        assert first["headline"] in (runs[0] / "MODEL_CARD.md").read_text() and (run / "MODEL_CARD.md").is_file()
+        card = (run / "MODEL_CARD.md").read_text()
+        assert "**The audit:**" in card and all(question["text"] in card for question in report["verdict"]["questions"])
         assert len(pd.read_csv(out / f"{run.name}.faircare.csv")) == len(own)
 
 

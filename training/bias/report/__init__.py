@@ -4,7 +4,9 @@ answers.py      the verdict as a value: questions, answers, differences
 values.py       the results: frames, numbers, sentences
 plain.py        values as JSON knows them
 audit.py        evidence to values
-verdict.py      the numbers of a run to answers, and its headline
+verdict.py      the numbers of a run to answers
+headline.py     the answers in a sentence, of one run and of several
+first_screen.py the verdict as a table of words
 differences.py  two runs, question by question
 figures.py      charts, for the page and for the app
 page.py         report.html

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 YES, NO, NOT_SHOWN, TOO_FEW, NOT_ASKED = "yes", "no", "not shown", "too few", "not asked"
 GOOD, BAD, OPEN = "good", "bad", "open"
+NO_DIFFERENCE, NOT_TESTED = "no difference shown", "not tested"
 
 
 class Question(NamedTuple):
@@ -65,6 +66,7 @@ class Answer:
         p: two-sided, of no effect; `p_holm` after the correction over the run's questions.
         patients: effective patients, the fewest of those that the number needs.
         evidence: a sentence.
+        about: what the number is of, where the question leaves it open: a cue, two groups.
     """
 
     question: str
@@ -77,6 +79,7 @@ class Answer:
     p_holm: float
     patients: float
     evidence: str
+    about: str = ""
 
     @property
     def tone(self) -> str:
@@ -107,16 +110,30 @@ class Difference:
     detectable: float
     verdict: str
 
+    @property
+    def tone(self) -> str:
+        """`good`, `bad` or `open`."""
+        return {"better": GOOD, "worse": BAD}.get(self.verdict, OPEN)
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The first screen of an audit: one sentence, and a table of questions down and runs across."""
+    """The first screen of an audit: one sentence, and a table of questions down and runs across.
+
+    Attributes:
+        headline: the worst finding of all runs in one sentence.
+        others: what else was found, a sentence for each run.
+        cautions: what a reader must know before any number.
+        notes: what these films can't tell.
+    """
 
     headline: str
     questions: tuple[Question, ...]
     answers: tuple[Answer, ...]
     differences: tuple[Difference, ...]
     cautions: tuple[str, ...]
+    others: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def answer(self, question: str, run: str) -> Answer:
         """A run's answer to a question, by its key."""

@@ -17,14 +17,16 @@ from training.bias.numbers.calibration import calibration_by_group
 from training.bias.numbers.compare import CompareError, compare
 from training.bias.numbers.groups import GroupMetrics, group_metrics, group_rows
 from training.bias.numbers.metrics import PredictionsError, read_films, reliability_curve, roc_points, shortfall
+from training.bias.questions.cohort import cohort_table, what_sources_cannot_tell
 from training.bias.questions.fields import field_risk
 from training.bias.questions.leakage import KIND, Probe, leak_difference, probe
 from training.bias.questions.shortcut_evidence import findings, shortcut_table
 from training.bias.questions.unlabelled import abstention, describe_run
 from training.bias.report.answers import BY_KEY, NO, NOT_SHOWN, QUESTIONS, TOO_FEW, YES, Answer, Difference, Verdict
 from training.bias.report.differences import question_differences
+from training.bias.report.headline import after_headline, headline, headline_of_all, short_names
 from training.bias.report.values import BiasReport, Check, Comparison, RunAudit
-from training.bias.report.verdict import Measured, answers, cautions, headline, headline_of_all
+from training.bias.report.verdict import Measured, answers, cautions
 
 # Columns that are compared and probed where the predictions have them.
 GROUPINGS = (
@@ -81,12 +83,27 @@ def audit(
         leakage = _leak_differences(first, other, resamples, seed)
         comparisons.append(Comparison(first.name, other.name, rows, leakage))
         differences += question_differences(first, other, usual, leakage, resamples, permutations, seed)
-    verdict = Verdict(
-        headline_of_all([run.name for run in runs], [run.answers for run in runs]), QUESTIONS,
-        tuple(answer for run in runs for answer in run.answers), tuple(differences),
-        tuple(f"{run.name}: {caution}" for run in runs for caution in run.cautions),
-    )  # fmt: skip
+    verdict = verdict_of(runs, differences)
     return BiasReport(runs, tuple(comparisons), about, verdict=verdict)
+
+
+def verdict_of(runs: Sequence[RunAudit], differences: Sequence[Difference] = ()) -> Verdict:
+    """The first screen of these runs; what holds for several is said once."""
+    by_run = {run.name: run.answers for run in runs}
+    told = _said_once({run.name: [what_sources_cannot_tell(run.cohort)] for run in runs})
+    warned = _said_once({run.name: [f"{caution[0].upper()}{caution[1:]}." for caution in run.cautions] for run in runs})
+    found = tuple(answer for run in runs for answer in run.answers)
+    sentences = headline_of_all(by_run), after_headline(by_run, differences)
+    return Verdict(sentences[0], QUESTIONS, found, tuple(differences), warned, sentences[1], told)
+
+
+def _said_once(by_run: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Sentences of all runs, each with the names of those that it holds for where these are not all."""
+    names, holds = short_names(list(by_run)), dict[str, list[str]]()
+    for run, sentences in by_run.items():
+        for sentence in filter(None, sentences):
+            holds.setdefault(sentence, []).append(names[run])
+    return tuple(s if len(of) == len(by_run) else f"{', '.join(of)}: {s}" for s, of in holds.items())
 
 
 def describe(
@@ -156,6 +173,7 @@ def audit_run(
         within_sources={name: getattr(within, name) for name in ("estimate", "low", "high")}, roc=roc,
         reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=tuple(sentences), fields=fields,
         map=feature_map(features, labelled, seed), notes=_notes(evidence, groups), abstention=outliers,
+        cohort=cohort_table(labelled),
     )  # fmt: skip
 
 

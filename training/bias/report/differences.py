@@ -14,10 +14,9 @@ from training.bias.numbers.contrast import contrast_difference_p, contrast_stati
 from training.bias.numbers.groups import group_names
 from training.bias.numbers.metrics import paired_difference
 from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, detectable_difference, intervals, resampling_strata
-from training.bias.report.answers import QUESTIONS, TOO_FEW, Difference
+from training.bias.report.answers import NO_DIFFERENCE, NOT_TESTED, QUESTIONS, TOO_FEW, Difference
 
 LEVEL = 0.05
-NO_DIFFERENCE, NOT_TESTED = "no difference shown", "not tested"
 # The standard error of a difference from the one that it is found with at power 0.8 and a level of 0.05.
 PER_STANDARD_ERROR = float(norm.ppf(0.975) + norm.ppf(0.8))
 

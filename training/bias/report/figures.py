@@ -24,6 +24,11 @@ def roc(curves: pd.DataFrame) -> alt.LayerChart:
     return _over_diagonal(steps.encode(x=x, y=y, color=_colour("group"), order=alt.Order("false_positive_rate:Q")))
 
 
+def has_points(bins: pd.DataFrame) -> bool:
+    """Whether a reliability curve of these bins has a point."""
+    return bool(len(bins) and (bins["films"] >= FILMS_OF_A_POINT).any())
+
+
 def reliability(bins: pd.DataFrame) -> alt.LayerChart:
     """Share of positives against the mean score of each bin of ten films or more; a calibrated model lies on the diagonal.
 

@@ -32,6 +32,7 @@ class RunAudit:
         cautions: what a reader must know before any number.
         calibration: by source, see `calibration_by_group`; empty without a positive class.
         cells: films by source and target.
+        cohort: who the patients are, by source, see `cohort_table`.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
         within_sources: AUROC over pairs of films of one source (estimate, low, high).
         roc: columns group, false_positive_rate, sensitivity, threshold; all films and each source of enough patients.
@@ -65,6 +66,7 @@ class RunAudit:
     map: pd.DataFrame
     notes: tuple[str, ...]
     abstention: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cohort: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The answers of one checkpoint to the questions of `answers`, and the sentence that states the worst finding first."""
+"""The answers of one checkpoint to the questions of `answers`, and what a reader must know before them."""
 
 import math
 from collections.abc import Sequence
@@ -18,16 +18,7 @@ from training.bias.numbers.uncertainty import NO_INTERVAL, Interval
 from training.bias.numbers.weighting import MINIMUM_PATIENTS
 from training.bias.questions.shortcut_evidence import CLEAR_AUROC, CLEAR_LOSS, CUES
 from training.bias.questions.unlabelled import EXPECTED
-from training.bias.report.answers import (
-    BAD,
-    NO,
-    NOT_ASKED,
-    NOT_SHOWN,
-    QUESTIONS,
-    TOO_FEW,
-    YES,
-    Answer,
-)
+from training.bias.report.answers import NO, NOT_ASKED, NOT_SHOWN, QUESTIONS, TOO_FEW, YES, Answer
 
 LEVEL = 0.05
 # What hardly matters: a difference between groups or sides below it, a leak below this share of the way to certainty.
@@ -41,6 +32,7 @@ class Finding(NamedTuple):
     Attributes:
         shown: whether the effect is large enough to matter, were it no chance; `absent`: whether it can't be that large.
         answer: where no number decides, else empty.
+        about: see `Answer`.
     """
 
     interval: Interval
@@ -50,6 +42,7 @@ class Finding(NamedTuple):
     shown: bool = False
     absent: bool = False
     answer: str = ""
+    about: str = ""
 
 
 class Measured(NamedTuple):
@@ -78,7 +71,7 @@ def answers(measured: Measured) -> tuple[Answer, ...]:
     run = measured.evidence.name
     pairs = [(finding, float(p)) for finding, p in zip(found, corrected, strict=True)]
     return tuple(
-        Answer(q.key, run, _answer(f, p), *f.interval, f.p, p, f.patients, f.evidence)
+        Answer(q.key, run, _answer(f, p), *f.interval, f.p, p, f.patients, f.evidence, f.about)
         for q, (f, p) in zip(QUESTIONS, pairs, strict=True)
     )
 
@@ -103,64 +96,8 @@ def cautions(measured: Measured) -> tuple[str, ...]:
             found.append(f"the run's predictions are of another task: they have the label {min(strange)}")
     share = _outliers(measured)
     if share is not None and share.estimate > MANY_OUTLIERS:
-        found.append(f"{share.estimate:.0%} of the films are unlike all training films (5 % are expected)")
+        found.append(f"{100 * share.estimate:.0f} % of the films are unlike all training films (5 % are expected)")
     return tuple(found)
-
-
-def headline(found: Sequence[Answer]) -> str:
-    """One run in one sentence: the worst finding first."""
-    worst = findings(found)
-    if worst:
-        first, *others = worst[:3]
-        return first[0].upper() + first[1:] + "".join(f"; {other}" for other in others) + "."
-    asked = [a for a in found if a.answer != NOT_ASKED]
-    if all(a.answer == TOO_FEW for a in asked if a.question != "alike"):
-        return "Nothing can be concluded of the model from these films: too few patients."
-    hidden = [a for a in asked if a.answer in (NOT_SHOWN, TOO_FEW)]
-    if not hidden:
-        return "The model works, and no question found that it uses the source."
-    return f"Nothing was found against the model; {len(hidden)} of {len(asked)} questions could not be answered."
-
-
-def findings(found: Sequence[Answer]) -> list[str]:
-    """What speaks against the model, as clauses, the worst first."""
-    by = {a.question: a for a in found}
-    works, unseen, within = by["works"], by["unseen"], by["within"]
-    clauses = []
-    if works.answer == NO:
-        clauses.append(f"the model does not work: {_lower_first(works.evidence)}")
-    elif works.answer == NOT_SHOWN:
-        clauses.append(f"the model is not shown to work at all: AUROC {_interval(works)}")
-    drop = (
-        f"from {works.estimate:.2f} to {unseen.estimate:.2f}" if not math.isnan(works.estimate) else _interval(unseen)
-    )
-    if unseen.answer in (NO, NOT_SHOWN):
-        clauses.append(f"it is not shown to work at a hospital it never saw: AUROC {drop}")
-    elif unseen.answer == YES and unseen.high < works.low:
-        clauses.append(f"it is worse at hospitals it never saw: AUROC {drop}")
-    if by["follows"].answer == YES:
-        clauses.append(f"the score follows the source: AUROC {_interval(by['follows'])}")
-    if within.answer == NO:
-        clauses.append(f"within one hospital it does not tell ill from well: AUROC {_interval(within)}")
-    if by["contradicting"].answer == YES:
-        gap = by["contradicting"]
-        clauses.append(f"it is worse on films that contradict their source: by {_interval(gap)}")
-    if by["cues"].answer == YES:
-        clauses.append(_lower_first(by["cues"].evidence.rstrip(".")))
-    if by["readable"].answer == YES:
-        clauses.append(f"the source can be read from its features: balanced accuracy {_interval(by['readable'])}")
-    if by["groups"].answer == YES:
-        clauses.append(f"its errors differ between groups: {_lower_first(by['groups'].evidence.rstrip('.'))}")
-    if by["alike"].tone == BAD:
-        clauses.append(f"many films are unlike its training films: {by['alike'].estimate:.0%}")
-    return [clause.rstrip(".") for clause in clauses]
-
-
-def headline_of_all(names: Sequence[str], by_run: Sequence[Sequence[Answer]]) -> str:
-    """All runs in a sentence each."""
-    if len(names) == 1:
-        return headline(by_run[0])
-    return " ".join(f"{name}: {headline(found)}" for name, found in zip(names, by_run, strict=True))
 
 
 def _answer(finding: Finding, p: float) -> str:
@@ -307,7 +244,9 @@ def _cues(measured: Measured) -> Finding:
     names = list(dict.fromkeys(CUES[rows["shortcut"].iloc[number]].name for number in read))
     words = f"the score follows {' and '.join(names)}" if read else "No single cue is shown to carry the score"
     sentence = f"{words[0].upper()}{words[1:]} ({cue.films.lower()}: {measure:.2f})."
-    return Finding(measure, float(corrected[best]) if read else 1.0, math.nan, sentence, bool(read), all(absent))
+    corrected_p = float(corrected[best]) if read else 1.0
+    about = ", ".join(names) if read else f"{cue.films.lower()}, the strongest of {len(rows)}"
+    return Finding(measure, corrected_p, math.nan, sentence, bool(read), all(absent), about=about)
 
 
 def _readable(measured: Measured) -> Finding:
@@ -324,7 +263,8 @@ def _readable(measured: Measured) -> Finding:
     slight, most = row["normalised"] < SLIGHT_LEAK, (leak.high - chance) / (1 - chance)
     if row["p"] < LEVEL and slight:
         words += ": more than chance, but little"
-    return Finding(leak, float(row["p"]), math.nan, words + ".", not slight, most < SLIGHT_LEAK)
+    about = f"chance {chance:.2f}"
+    return Finding(leak, float(row["p"]), math.nan, words + ".", not slight, most < SLIGHT_LEAK, about=about)
 
 
 def _groups(measured: Measured) -> Finding:
@@ -341,16 +281,18 @@ def _groups(measured: Measured) -> Finding:
     best = int(np.lexsort((-known["difference"], corrected))[0])
     row = known.iloc[best]
     gap = Interval.of(row, "difference")
-    words = (
-        f"{row['metric'].capitalize()} by {row['by'].replace('_', ' ')}: {row['worst_group']} {row['worst']:.2f}, "
-        f"{row['best_group']} {row['best']:.2f}."
+    about = (
+        f"{row['metric']} by {row['by'].replace('_', ' ')}: {row['worst_group']} {row['worst']:.2f}, "
+        f"{row['best_group']} {row['best']:.2f}"
     )
+    words = about[0].upper() + about[1:] + "."
     if corrected[best] >= LEVEL:
         words += f" The widest interval of a gap ends at {known['high'].max():.2f}."
     patients = min(
         _worth(measured.groups[row["by"]], row["metric"], row[side]) for side in ("worst_group", "best_group")
     )
-    return Finding(gap, float(corrected[best]), patients, words, gap.low > 0, bool(known["high"].max() < SMALL_GAP))
+    absent = bool(known["high"].max() < SMALL_GAP)
+    return Finding(gap, float(corrected[best]), patients, words, gap.low > 0, absent, about=about)
 
 
 def _worth(groups: GroupMetrics, metric: str, group: str) -> float:
@@ -364,7 +306,8 @@ def _alike(measured: Measured) -> Finding:
         return _not_asked("The distances to the training films are not known.")
     if math.isnan(share.estimate):
         return _too_few(0, "Too few patients, or too few validation films to set a limit")
-    words = f"{share.estimate:.0%} of the films ({share.low:.0%} to {share.high:.0%}) are unlike all training films."
+    percent = (f"{100 * number:.0f} %" for number in share)
+    words = "{} of the films ({} to {}) are unlike all training films.".format(*percent)
     answer = NO if share.low > MANY_OUTLIERS else YES if share.high < MANY_OUTLIERS else NOT_SHOWN
     if answer == YES and share.low > 2 * EXPECTED:
         answer = NOT_SHOWN
@@ -382,11 +325,3 @@ def _too_few(patients: float, words: str) -> Finding:
 
 def _not_asked(words: str) -> Finding:
     return Finding(NO_INTERVAL, math.nan, math.nan, words, answer=NOT_ASKED)
-
-
-def _interval(found: Answer) -> str:
-    return f"{Interval(found.estimate, found.low, found.high):.2f}"
-
-
-def _lower_first(sentence: str) -> str:
-    return sentence if sentence[:2].isupper() else sentence[0].lower() + sentence[1:]
