@@ -49,7 +49,7 @@ def small_run(folder: Path, **options: Any) -> Path:
 
 
 def write_films(folder: Path) -> list[Path]:
-    """Phantom films of several shapes: 8 and 16 bit PNG, JPEG, TIFF, one with transparency and one of a single grey."""
+    """Phantom films of several shapes: 8 and 16 bit PNG, JPEG, TIFF, and one with transparency."""
     folder.mkdir()
     films = []
     for number, (suffix, deep) in enumerate(
@@ -64,5 +64,4 @@ def write_films(folder: Path) -> list[Path]:
         Image.fromarray(grey).save(films[-1])
     grey = Image.fromarray((pixels * 255).astype(np.uint8))
     Image.merge("LA", (grey, grey)).save(folder / "clear.png")
-    Image.new("L", (40, 30), 128).save(folder / "flat.png")
-    return [*films, folder / "clear.png", folder / "flat.png"]
+    return [*films, folder / "clear.png"]

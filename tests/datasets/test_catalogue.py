@@ -6,6 +6,7 @@ import pytest
 from datasets import catalogue
 from datasets.catalogue import load_cohort
 from datasets.cohort.films import CohortError
+from datasets.film.policy import DEFAULT
 from datasets.film.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(32, 3)
@@ -18,7 +19,7 @@ PREPROCESSING = Preprocessing(32, 3)
             "covid", "load_covid",
             {"data_dir": Path("d"), "classes": ("covid", "normal"), "external_sources": ("x",), "split_seed": 3,
              "separate_copies": True},
-            ((Path("d"), PREPROCESSING, ("covid", "normal"), ("x",), 3, True), {}),
+            ((Path("d"), PREPROCESSING, ("covid", "normal"), ("x",), 3, True, DEFAULT), {}),
         ),
         ("phantom", "load_phantom", {}, ((PREPROCESSING,), {"seed": 0, "external_sources": ()})),
         (

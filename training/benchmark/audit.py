@@ -175,7 +175,7 @@ def simulated_evidence(films: int, model: int, seed: int) -> Evidence:
     perturbed = {name: np.full(films, np.nan) for name in SHORTCUTS}
     for scores in perturbed.values():
         scores[chosen] = expit(logit[chosen] + own.normal(size=len(chosen)))
-    about = {"method": "erm", "threshold": 0.5, "temperature": 1.0, "positive": "covid"}
+    about = {"method": "erm", "threshold": 0.5, "temperature": 1.0, "positive": "covid", "model": MODEL, "seed": seed}
     return Evidence(f"model {model}", about, "covid", table, features, perturbed, training=table)
 
 

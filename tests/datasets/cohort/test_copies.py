@@ -8,6 +8,7 @@ from PIL import Image
 
 from datasets.cohort import copies
 from datasets.cohort.copies import HASHES, copies_across_patients, hashed
+from datasets.film.policy import DicomPolicy
 from datasets.film.radiograph import Radiograph, RadiographError
 from tests.datasets.public_films import png
 
@@ -37,7 +38,7 @@ def test_hashes_are_kept_until_a_film_changes(tmp_path: Path, monkeypatch: pytes
     table, read = cohort(tmp_path), []
     paths = table["path"].tolist()
     real = copies.read_radiograph
-    monkeypatch.setattr(copies, "read_radiograph", lambda file: (read.append(file.name), real(file))[1])
+    monkeypatch.setattr(copies, "read_radiograph", lambda file, policy: (read.append(file.name), real(file))[1])
     first, _ = hashed(tmp_path, paths[:4], 1, lambda: None)
     assert read == paths[:4]
     steps: list[int] = []
@@ -80,7 +81,7 @@ def test_a_film_that_is_gone_is_one_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_film_that_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(file: Path) -> Radiograph:
+    def refused(file: Path, policy: DicomPolicy) -> Radiograph:
         raise RadiographError("the file can't be opened: Permission denied", reason="unreadable")
 
     paths = cohort(tmp_path)["path"].tolist()

@@ -80,7 +80,7 @@ def test_what_is_read_is_what_was_drawn(tmp_path: Path, scanner: Scanner) -> Non
 
 @by_station
 def test_the_tags_are_the_scanner_s_and_the_exam_s(tmp_path: Path, scanner: Scanner) -> None:
-    path = written(tmp_path, np.full((32, 32), 0.5), scanner)
+    path = written(tmp_path, np.linspace(0.2, 0.8, 32 * 32).reshape(32, 32), scanner)
     facts, tags = read_dicom(path).facts, pydicom.dcmread(path)
     expected = {
         "modality": scanner.modality,

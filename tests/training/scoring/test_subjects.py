@@ -210,7 +210,8 @@ def test_films_of_which_training_can_not_be_told_are_refused_unless_the_user_kno
     assert any(
         note.startswith("Some of these films may be films that the run was trained on: ") for note in cohort.notes
     )
-    scored = Scored(np.zeros((160, 3)), np.zeros((160, 2)), {})
+    width = subject.predictor.model.head.in_features
+    scored = Scored(np.zeros((160, width), np.float32), np.zeros((160, 2)), {})
     evidence = evidence_of(subject, cohort, scored, bytes(32), ())
     assert evidence.warning in cohort.notes
     if "key" not in how:

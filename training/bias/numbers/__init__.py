@@ -10,6 +10,7 @@ of the audit is one statistic and a choice of weights, patients x resamples in, 
     1 where a patient is on one side         permutations: the p-value of drift
 
 weighting.py    how much a film counts, and how many patients films are worth
+interval.py     an estimate with its bounds
 metrics.py      metrics of a predictions table
 auroc.py        AUROC: interval, difference, permutation test
 alignment.py    usual labels of sources, aligned and conflicting films

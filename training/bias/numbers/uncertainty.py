@@ -5,16 +5,16 @@ Efron and Tibshirani, An Introduction to the Bootstrap, 1993; BCa: Efron, JASA 1
 Bootstrap Methods and their Application, 1997, section 5.3.2.
 """
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import cpu_count
 from scipy.stats import norm, t
 from threadpoolctl import threadpool_limits
 
+from training.bias.numbers.interval import NO_INTERVAL as NO_INTERVAL
+from training.bias.numbers.interval import Interval as Interval
 from training.bias.numbers.metrics import MINIMUM_PATIENTS, Statistic
 
 # Below this many patients, a cell could lose so many in a resample that it is hardly measured: cells are strata then.
@@ -22,32 +22,6 @@ FEW_PATIENTS = 30
 # Patient weights that a thread holds at a time: enough to be worth a call, few enough for the cache.
 CHUNK = 2**19
 TAILS = np.array([0.025, 0.975])
-
-
-class Interval(NamedTuple):
-    """An estimate with its 95 % interval; NaN where there are too few patients to conclude.
-
-    `f"{interval:.2f}"` is `0.81 (0.75 to 0.86)`, `0.81` where only the bounds are NaN, or `cannot conclude`.
-    """
-
-    estimate: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, row: Any, estimate: str = "estimate") -> "Interval":
-        """From the columns `estimate`, low and high of a row of a table."""
-        return cls(row[estimate], row["low"], row["high"])
-
-    def __format__(self, form: str) -> str:
-        if math.isnan(self.estimate):
-            return "cannot conclude"
-        if math.isnan(self.low):
-            return f"{self.estimate:{form}}"
-        return f"{self.estimate:{form}} ({self.low:{form}} to {self.high:{form}})"
-
-
-NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))
 
 
 def resampling_strata(patient: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from training.bias.numbers.uncertainty import Interval
+from training.bias.numbers.interval import Interval
 from training.bias.report.answers import BAD, NO, NOT_ASKED, NOT_SHOWN, OPEN, TOO_FEW, YES, Answer, Difference
 
 # Findings of a run in its headline, and sentences after that of several runs.
