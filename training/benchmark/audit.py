@@ -176,6 +176,7 @@ def simulated_evidence(films: int, model: int, seed: int) -> Evidence:
     for scores in perturbed.values():
         scores[chosen] = expit(logit[chosen] + own.normal(size=len(chosen)))
     about = {"method": "erm", "threshold": 0.5, "temperature": 1.0, "positive": "covid", "model": MODEL, "seed": seed}
+    about |= {"operating_point": "youden", "training_used_source_labels": False, "left_out": 0}
     return Evidence(f"model {model}", about, "covid", table, features, perturbed, training=table)
 
 

@@ -218,7 +218,7 @@ class Merge:
             scored = predictions(films, _stacked(table[logits]), info, checkpoint.calibration)
             for name in dict.fromkeys((*ATTRIBUTES, *self.also)):
                 scored[name] = self._attribute(name, rows, table)
-            scored["looks_inverted"] = table["looks_inverted"].eq(True)
+            scored["looks_inverted"] = table["looks_inverted"].eq(True).to_numpy()
             yield rows, scored, table
 
     def _attribute(self, name: str, rows: pd.DataFrame, table: pd.DataFrame) -> np.ndarray:

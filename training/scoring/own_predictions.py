@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from datasets.cohort.parquet_table import TableError, read_parquet
-from training.bias.numbers.groups import accuracy, auroc
 
 NAME = "predictions.parquet"
 COLUMNS = ("row", "file", "patient", "source", "split", "target", "score", "prediction")
@@ -24,6 +23,8 @@ def read_own_predictions(
         targets, positive: names of the classes of the run's checkpoint.
         metrics: of the run's checkpoint: films, accuracy and AUROC of each split tell its predictions from another run's.
     """
+    from training.bias.numbers.groups import accuracy, auroc  # scikit-learn, for which no page should wait
+
     if not (run / NAME).is_file():
         return None, f"{run.name} holds no {NAME}"
     try:

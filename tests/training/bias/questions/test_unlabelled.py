@@ -257,7 +257,7 @@ def test_a_labelled_audit_has_the_abstention_too_where_distances_are_known(tmp_p
     assert report.runs[0].abstention.loc[0, ["films", "estimate"]].tolist() == [126, pytest.approx(50 / 126)]
     write_page(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "<h3>Outliers</h3>" in page and "that takes labels" not in page
+    assert "An outlier is a film" in page and "that takes labels" not in page
     assert "unlabelled" not in report.as_json()
 
 
