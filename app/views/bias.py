@@ -11,7 +11,7 @@ from app.numbers.audit import PAGE, REPORT
 from app.numbers.pairs import JUDGED
 from app.services import audits, models
 from app.services.runs import require_runs
-from training.bias.questions.shortcuts import FILMS
+from training.bias.evidence import PERTURBED_FILMS
 from training.run.index import RunEntry, audit_folder
 
 WHAT = (
@@ -55,7 +55,7 @@ def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     tables = [models.predictions(entry) for entry in entries]
     films = max((int(t["split"].isin(JUDGED).sum()) for t in tables if t is not None), default=0)
     if films:
-        st.write(COST.format(times=TIMES, films=films, perturbed=min(films, FILMS)))
+        st.write(COST.format(times=TIMES, films=films, perturbed=min(films, PERTURBED_FILMS)))
     st.write("This command makes it, and so does the button:")
     st.code(audit_job.command([entry.folder for entry in entries]), language=None, wrap_lines=True)
     start_button("Audit these runs", entries, output, running)

@@ -22,8 +22,8 @@ from datasets.film.radiograph import RadiographError
 from datasets.phantom.cohort import load_phantom
 from datasets.sample import Split
 from models.classifier import ModelConfig, build_classifier
-from training.bias.evidence import Evidence
-from training.bias.questions.shortcuts import FILMS, SHORTCUTS, sample_by_patient
+from training.bias.evidence import PERTURBED_FILMS, Evidence
+from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.report import audit as report
 from training.bias.report.page import write_page
 from training.run.checkpoint import Checkpoint
@@ -109,7 +109,7 @@ def timed_scores(
             shape.pixels(film)
     cohort = cohort.without(unreadable) if unreadable else cohort
     target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))
-    chosen = sample_by_patient(target, source, patient, FILMS, seed).tolist()
+    chosen = sample_by_patient(target, source, patient, PERTURBED_FILMS, seed).tolist()
     stages.begin("score")
     score(predictors, cohort)
     stages.begin("perturbed scoring")
@@ -171,7 +171,7 @@ def simulated_evidence(films: int, model: int, seed: int) -> Evidence:
             "view": view,
         }
     )
-    chosen = sample_by_patient(table["target"].to_numpy(), table["source"].to_numpy(), patient, FILMS, seed)
+    chosen = sample_by_patient(table["target"].to_numpy(), table["source"].to_numpy(), patient, PERTURBED_FILMS, seed)
     perturbed = {name: np.full(films, np.nan) for name in SHORTCUTS}
     for scores in perturbed.values():
         scores[chosen] = expit(logit[chosen] + own.normal(size=len(chosen)))
@@ -183,7 +183,9 @@ def simulated_evidence(films: int, model: int, seed: int) -> Evidence:
 def show(seconds: dict[str, float], what: str, resamples: int, seed: int) -> None:
     """Print the stages, their sum, and its ratio to the scoring."""
     console, total = Console(), sum(seconds.values())
-    console.print(f"{what}; {FILMS} films perturbed, {resamples} resamples, seed {seed}; {machine()}", soft_wrap=True)
+    console.print(
+        f"{what}; {PERTURBED_FILMS} films perturbed, {resamples} resamples, seed {seed}; {machine()}", soft_wrap=True
+    )
     table = Table("stage", Column("CPU s", justify="right"), Column("share", justify="right"))
     for stage, spent in seconds.items():
         table.add_row(stage, f"{spent:.1f}", f"{spent / total:.0%}")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+PERTURBED_FILMS = 500  # unless asked otherwise
 MAY_BE_TRAINED_ON = "Some of these films may be films that the run was trained on"
 
 

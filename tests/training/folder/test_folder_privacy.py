@@ -150,7 +150,7 @@ def test_nothing_that_identifies_is_written_or_printed(
 
     files = pd.read_parquet(out / "files.parquet")
     assert len(files) == len([path for path in marked_folder.rglob("*") if not path.is_dir() or path.is_symlink()])
-    assert (files["status"] == "scored").sum() == 22 and (files["status"] == "failed").sum() >= 4
+    assert (files["status"] == "scored").sum() == 22 and (files["status"] == "failed").sum() >= 3
     assert {"symbolic link", "no regular file", "not DICOM", "truncated", "undecodable"} <= set(
         files["reason"].dropna()
     )

@@ -21,7 +21,6 @@ CORNER_WIDTH, CORNER_HEIGHT, CORNER_FRAME = 0.20, 0.30, 0.05
 FILL = 0.5
 # Each lung's ellipse: centre (from the midline, from the middle downwards) and half-axes; a film reaches from -1 to 1.
 LUNG_CENTRE, LUNG_AXES = (0.41, -0.06), (0.40, 0.80)
-FILMS = 500  # that are perturbed, unless asked otherwise
 # Patients of each label and source who are drawn first: rare ones say most about what is usual.
 FIRST = 30
 
