@@ -157,12 +157,12 @@ def test_nothing_that_identifies_is_written_or_printed(
     assert pd.read_parquet(out / "predictions.parquet")["target"].notna().all()
     assert {path: path.stat().st_mtime_ns for path in before} == before, "the archive is only read"
 
-    assert stat.S_IMODE((out / ".hash-key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((runs / ".hash-key").stat().st_mode) == 0o600 and not (out / ".hash-key").exists()
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     with private.open(newline="") as file:
         linked = list(csv.DictReader(file))
     assert all("DIR_SECRET" in row["path"] or row["path"] == "labels.csv" for row in linked)
-    assert sum(row["patient_id"].startswith(MARKER) for row in linked) == 21
+    assert sum(row["patient_id"].startswith(MARKER) for row in linked) == 22
     temporary = [path for path in tmp_path.iterdir() if path not in (out, private.parent, runs)]
     assert assert_nothing_identifies(*[path for path in temporary if path.is_dir()]) == 0
 
