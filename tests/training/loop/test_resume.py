@@ -41,9 +41,12 @@ EVERYTHING = ["--model-kwargs", "drop_path_rate=0.3", "--ema", "0.9", "--clip-gr
 
 
 @pytest.fixture(scope="module")
-def cohort() -> Cohort:
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """The same for all methods, as --split-seed makes the phantom."""
-    return prepare(parse(SMALL), Console(quiet=True))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place := tmp_path_factory.mktemp("cohort"))
+        (place / "key").write_text(bytes(range(32)).hex())
+        return prepare(parse(SMALL), Console(quiet=True))
 
 
 @pytest.fixture(scope="module")
