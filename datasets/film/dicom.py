@@ -164,7 +164,8 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     del dataset.PixelData  # room for the film
     bits, signed = dataset.BitsStored, dataset.PixelRepresentation == 1
     offsets, moved = _offsets(dataset, syntax, decoded.values)
-    outside = padded_cells(dataset, decoded.values, bits, signed=signed)
+    outside, damaged = padded_cells(dataset, decoded.values, bits, signed=signed), decoded.damaged
+    del decoded  # room for the film
     lowest = -(2 ** (bits - 1)) if signed else 0
     stored = np.arange(lowest, lowest + 2**bits, dtype=np.float64)
     padding = padding_values(dataset, stored) if outside is None else np.zeros(len(stored), bool)
@@ -209,7 +210,7 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
         "scale": "percentiles 0.5-99.5" if voi.how == "none" else "VOI range",
         "inverted": inverted,
         "looks_inverted": looks_inverted(pixels),
-        "damaged": decoded.damaged,
+        "damaged": damaged,
         "corrected": ", ".join(name for name, done in corrections.items() if done) or None,
     }
     return Radiograph(pixels, facts | (hashed_identities(dataset, key) if key is not None else {}))
