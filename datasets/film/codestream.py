@@ -3,7 +3,8 @@
 The tags of a film are bounded before decoding, but a codec makes room for what the picture inside declares: 50 bytes
 can ask for gigabytes. And gdcm doesn't raise on a header that is wrong, it ends the process.
 
-ITU-T T.81 (JPEG) B.2, T.87 (JPEG-LS) C.2, T.800 (JPEG 2000) A.4 to A.6, B.6; DICOM PS3.5 G.5 (RLE); RFC 1951 (deflate).
+ITU-T T.81 (JPEG) B.2, T.87 (JPEG-LS) C.2, T.800 (JPEG 2000) A.4 to A.6, B.6; DICOM PS3.5 G.5 (RLE); RFC 1950 (zlib), RFC 1951
+(deflate); W3C PNG.
 """
 
 import math
@@ -17,6 +18,9 @@ _COD, _COC, _SOT, _SOD, _EOC = 0x52, 0x53, 0x90, 0x93, 0xD9
 # pixels in precincts of 64 x 64 has 10,000, in blocks of 16 x 16 it has 160,000, and 20 layers of 64 x 64 are 200,000.
 _PRECINCTS, _BLOCKS, _PACKETS = 1 << 14, 1 << 18, 1 << 19
 _LEVELS = 32  # the standard's own limit
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # in a pixel of each colour type of PNG
+# First column and row, and distances of columns and rows, of each pass of an interlaced PNG.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _SCANS = 100  # a progressive grey JPEG has 6 to 10; each goes over the whole picture again
 _RUN = 64  # pixels in a byte of RLE at best: 128 in two
 # The start-of-frame markers of JPEG (C4, C8 and CC in between are something else), and JPEG-LS's F7.
@@ -92,16 +96,40 @@ def rle_is_sound(frame: bytes, segments: int, pixels: int) -> bool:
 
 def inflates_within(deflated: bytes, limit: int) -> bool:
     """Whether a raw deflate stream is sound and gives fewer bytes than the limit."""
-    stream, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    size = _inflated_size(deflated, limit, -zlib.MAX_WBITS)
+    return size is not None and size < limit
+
+
+def png_ends_early(data: bytes) -> bool:
+    """Whether the picture of a PNG gives fewer bytes than the rows that its header declares, or can't be inflated."""
+    width, height, depth, colour, *_, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * _SAMPLES[colour]
+    expected = 0
+    for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        expected += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    parts, position = [], 8
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IDAT":
+            parts.append(data[position + 8 : position + 8 + length])
+        position += 12 + length
+    size = _inflated_size(b"".join(parts), expected, zlib.MAX_WBITS)
+    return size is None or size < expected
+
+
+def _inflated_size(deflated: bytes, limit: int, window: int) -> int | None:
+    """Bytes that a stream gives, looked at up to about the limit; None where it is broken."""
+    stream, total = zlib.decompressobj(window), 0
     try:
         while total < limit:  # piece by piece, and none is kept
             piece = stream.decompress(deflated, 1 << 20)
             total, deflated = total + len(piece), stream.unconsumed_tail
             if not piece:
-                return True
+                break
     except zlib.error:
-        return False
-    return False
+        return None
+    return total
 
 
 def _jpeg_shape(frame: bytes) -> CodedShape | None:

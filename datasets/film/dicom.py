@@ -87,12 +87,14 @@ def read_dicom(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: byte
 
     Args:
         source: with or without the 128 + 4 bytes in front.
-        key: of `datasets.film.identity.hash_key`. Without it the tags that identify aren't even parsed.
+        key: of `datasets.film.identity.hash_key`. Without it the tags that identify aren't even parsed, except where a text
+            on view or body part isn't understood: it is compared with the film's names, which are then forgotten.
 
     Returns:
         The film: rows x columns as stored, padding 0. Its facts are those of `film_facts`, with a key those of
         `hashed_identities`, and format, syntax, photometric, bits, bits_allocated, signed, padding, modality_lut (lut,
-        rescale, none), voi (lut, a window function, none), voi_fallback, scale, inverted and looks_inverted.
+        rescale, none), voi (lut, a window function, none), voi_fallback, scale, inverted, looks_inverted, damaged and
+        corrected (what the data decided against a tag, None for nothing).
 
     Raises:
         DicomRefusedError: the policy doesn't admit it.

@@ -6,8 +6,6 @@ dark, between 0 and 1/16: how many bits were meant is not guessed.
 """
 
 import io
-import struct
-import zlib
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from datasets.film import jpeg
+from datasets.film import codestream, jpeg
 from datasets.film.grey_arithmetic import looks_inverted
 from datasets.film.picture import is_picture, sampled
 from datasets.film.radiograph import MAX_PIXELS, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
@@ -29,8 +27,6 @@ FORMATS = {
     **dict.fromkeys((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"), "TIFF"),
 }
 TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 258, 262
-# First column and row, and distances of columns and rows, of each pass of an interlaced PNG.
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def read_radiograph(
@@ -80,15 +76,8 @@ def _read_image(data: bytes, image_format: str, accept_damaged: bool, may_be_emp
         check_size(image.height, image.width)  # the header only: no pixel is decoded yet
         if getattr(image, "is_animated", False):  # n_frames would follow a chain of a million frames in a TIFF
             raise RadiographError(f"several frames in one {image_format}: one film a file", reason="multi-frame")
-        mode, damaged = image.mode, False
-        pixels, bits = None, 8
-        if image_format == "JPEG" and mode in ("L", "RGB"):
-            samples, damaged = jpeg.decoded(data, {"L": "GRAY"}.get(mode, "RGB"))
-            grey = samples[..., 0] if mode == "L" else np.asarray(Image.fromarray(samples).convert("L"))
-            pixels = grey.astype(np.float32) / 255
-        else:
-            pixels, bits = _grey(image)
-            damaged = image_format == "PNG" and _rows_are_missing(data, image)
+        mode = image.mode
+        pixels, bits, damaged = _decoded(data, image)
         if damaged and not accept_damaged:
             raise RadiographError(f"a part of the {image_format} is missing: copy or export it again", reason="damaged")
         sample = np.rint(65535 * sampled(pixels)).astype(np.uint16)
@@ -105,28 +94,19 @@ def _read_image(data: bytes, image_format: str, accept_damaged: bool, may_be_emp
         return Radiograph(pixels, facts)
 
 
-def _rows_are_missing(data: bytes, image: Image.Image) -> bool:
-    """Whether a PNG's stream ends before its last row: Pillow leaves such rows black and says nothing.
-
-    The stream is inflated for it only where the last row is black, or the rows aren't stored in their order.
-    """
+def _decoded(data: bytes, image: Image.Image) -> tuple[np.ndarray, int, bool]:
+    """Luminance, the bits that its range was made of, and whether a part of it is missing."""
+    if image.format == "JPEG" and image.mode in ("L", "RGB"):
+        samples, damaged = jpeg.decoded(data, "GRAY" if image.mode == "L" else "RGB")
+        grey = samples[..., 0] if image.mode == "L" else np.asarray(Image.fromarray(samples).convert("L"))
+        return grey.astype(np.float32) / 255, 8, damaged
+    pixels, bits = _grey(image)
+    if image.format != "PNG":
+        return pixels, bits, False
+    # Rows beyond the end of a stream stay black and Pillow says nothing: only then the stream is inflated once more.
     last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
-    if last.any() and not image.info.get("interlace"):
-        return False
-    stream, position, inflated = zlib.decompressobj(), 8, 0
-    while position + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        if kind == b"IDAT":
-            inflated += len(stream.decompress(data[position + 8 : position + 8 + length]))
-        position += 12 + length
-    depth, colour_type = data[24], data[25]
-    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour_type]
-    passes = _ADAM7 if data[28] else ((0, 0, 1, 1),)
-    expected = 0
-    for left, top, across, down in passes:
-        columns, rows = -(-(image.width - left) // across), -(-(image.height - top) // down)
-        expected += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
-    return inflated < expected
+    suspect = not last.any() or bool(image.info.get("interlace"))
+    return pixels, bits, suspect and codestream.png_ends_early(data)
 
 
 def _pillow_failure(image_format: str, error: Exception) -> RadiographError:

@@ -116,6 +116,8 @@ def words_of_file(file: Path) -> tuple[Words, Words]:
     for name, table in tables.items():
         if not isinstance(table, dict) or not all(str(word).upper() in known[name] for word in table):
             raise WordsError(f"--words {file}: the words of {name} are {', '.join(known[name])}; {form}")
+        if any(texts is None or isinstance(texts, dict) for texts in table.values()):
+            raise WordsError(f"--words {file}: a word of {name} has no list of texts; {form}")
         found[name] = tuple((text, str(word).upper()) for word, texts in table.items() for text in _flat(texts))
     return found.get("views", ()), found.get("body_parts", ())
 

@@ -6,6 +6,8 @@ cross-entropy of its own. Over several processes its batch norm has the statisti
 `--sync-bn`.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +18,7 @@ from training.methods import Setup
 from training.methods.precision import widen
 
 
-class BiasNetworkMethod(nn.Module):
+class BiasNetworkMethod(nn.Module, ABC):
     """A method whose subclass gives its `terms`; the bias network's own cross-entropy, `bias_ce`, is added to them."""
 
     def __init__(self, setup: Setup) -> None:
@@ -30,6 +32,6 @@ class BiasNetworkMethod(nn.Module):
             terms = self.terms(Output(*map(widen, output)), biased, batch)
             return terms | {"bias_ce": F.cross_entropy(biased.logits, batch.target)}
 
+    @abstractmethod
     def terms(self, output: Output, biased: Output, batch: Sample) -> dict[str, Tensor]:
         """Return the method's own terms, from outputs in float32 or wider; it may want to cut the gradient of `biased`."""
-        raise NotImplementedError

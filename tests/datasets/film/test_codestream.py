@@ -1,5 +1,6 @@
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -12,6 +13,7 @@ from datasets.film.codestream import (
     ends_complete,
     has_bounded_parts,
     inflates_within,
+    png_ends_early,
     rle_is_sound,
     scan_ends,
 )
@@ -165,3 +167,32 @@ def test_rle_header() -> None:
         assert not rle_is_sound(rle(2, *starts), 2, 1280)
     assert not rle_is_sound(rle(15, 64), 2, 10)
     assert not rle_is_sound(rle(2, 64, 84)[:60], 2, 1)
+
+
+def png_of(rows: bytes, width: int = 64, height: int = 64) -> bytes:
+    """A grey 8-bit PNG with this stream of filtered rows."""
+    header, content = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), zlib.compress(rows, 9)
+    png = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", content), (b"IEND", b"")):
+        png += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return png
+
+
+def test_a_png_that_ends_before_its_last_row() -> None:
+    whole = bytes(64 * 65)
+    assert not png_ends_early(png_of(whole))
+    assert png_ends_early(png_of(whole[:-65]))
+    broken = bytearray(png_of(bytes(range(65)) * 64))
+    broken[60] ^= 0xFF
+    assert png_ends_early(bytes(broken))
+
+
+def test_a_png_bomb_is_inflated_no_further_than_its_rows() -> None:
+    bomb = png_of(bytes(300_000_000))
+    assert len(bomb) < 400_000
+    tracemalloc.start()
+    try:
+        assert not png_ends_early(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -190,3 +190,11 @@ def test_words_that_stand_in_both_tables_mean_one_thing() -> None:
 
 def test_names_of_one_letter_hide_nothing() -> None:
     assert may_be_shown("W STD", ["W^"]) and not may_be_shown("W STD", ["Std^"])
+
+
+@pytest.mark.parametrize("table", ["views: {PA: }", "body_parts: {CHEST: {a: b}}", "views: [PA]"])
+def test_a_word_without_a_list_of_texts_is_refused(table: str, tmp_path: Path) -> None:
+    file = tmp_path / "words.yaml"
+    file.write_text(table)
+    with pytest.raises(WordsError, match=r"words\.yaml"):
+        words_of_file(file)
