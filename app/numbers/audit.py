@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from training.bias.report.answers import Answer, Difference, Question, Verdict
-from training.bias.report.first_screen import FirstScreen
+from training.bias.report.first_screen import Cell, FirstScreen
 from training.bias.report.headline import after_headline, headline_of_all
 from training.run.index import audit_folder
 
@@ -153,10 +153,17 @@ def table(screen: FirstScreen) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The verdict as a table of words: a row a question, a column a run and a difference; and its tones alike."""
     columns = [*screen.runs, *(f"{other} minus {reference}" for other, reference in screen.pairs)]
     cells = [[*line.answers, *line.differences] for line in screen.lines]
-    words = [[f"{cell.words} ({cell.detail})" if cell.detail else cell.words for cell in row] for row in cells]
+    words = [[_in_words(cell) for cell in row] for row in cells]
     questions = pd.Index([f"{line.question} {line.measure}" for line in screen.lines], name="question")
     tones = pd.DataFrame([[cell.tone for cell in row] for row in cells], questions, columns)
     return pd.DataFrame(words, questions, columns), tones
+
+
+def _in_words(cell: Cell) -> str:
+    """One line: the interval in brackets, unless it brings its own."""
+    if not cell.detail:
+        return cell.words
+    return f"{cell.words} · {cell.detail}" if "(" in cell.detail else f"{cell.words} ({cell.detail})"
 
 
 def leaks(audit: Audit) -> pd.DataFrame:
