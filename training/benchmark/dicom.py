@@ -36,7 +36,7 @@ def dicom(repeats: int, workers: int) -> None:
     """Print a row a syntax: times of the parts, medians of `repeats`; films a second of the whole; and both ratios."""
     console = Console()
     console.print(f"{SIDE} x {SIDE} films of 12 bits, {MODEL} at {SIZE} px, {workers} decoding processes; {machine()}")
-    headings = ("decode ms", "pixels ms", "forward ms", "allowed /s", "whole /s", "of allowed", "MONAI /s", "ratio")
+    headings = ("decode", "pixels", "forward", "allowed", "whole", "share", "MONAI", "ratio")
     table = Table("films", *(Column(heading, justify="right") for heading in headings))
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
@@ -56,9 +56,9 @@ def dicom(repeats: int, workers: int) -> None:
             table.add_row(name, *rates, f"{100 * whole / allowed:.0f} %", f"{plain:.1f}", f"{whole / plain:.1f}")
     console.print(table)
     console.print(
-        "decode, pixels (the rest of the reading), forward: milliseconds a film, alone. allowed: films a second that these\n"
-        "leave room for. whole: films a second of the batch evaluation. MONAI: LoadImage with PydicomReader,\n"
-        "ScaleIntensity, Resize and one call a film, in one process. ratio: whole / MONAI.",
+        "decode, pixels (the rest of the reading), forward: milliseconds a film, alone. allowed: films a second that these "
+        "leave room for. whole: films a second of the batch evaluation; share: whole / allowed. MONAI: films a second of "
+        "LoadImage with PydicomReader, ScaleIntensity, Resize and one call a film, in one process. ratio: whole / MONAI.",
         highlight=False,
     )
     console.print(f"pydicom {versions()['pydicom']}, monai {versions()['monai']}")
