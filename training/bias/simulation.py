@@ -172,7 +172,7 @@ def leak_calibration(
         groups = films.source, films.target, films.patient
         one = probe(films.reference, *groups, permutations=permutations, seed=number)
         leaks.append(Interval(one.leak, one.low, one.high))
-        gaps.append(leak_difference(films.reference, films.other, *groups, seed=number)[0])
+        gaps.append(leak_difference(one, probe(films.other, *groups, permutations=1, seed=number))[0])
         found += one.p <= 0.05
     true_leak, true_gap = (float(np.mean([interval.estimate for interval in all_of])) for all_of in (leaks, gaps))
     return {

@@ -17,7 +17,7 @@ from training.bias.questions.shortcuts import FilmBatch, Perturbation
 from training.scoring.predict import Predictor
 
 BATCH = 64
-FORWARD = 128  # images of a forward pass; a batch with its perturbed films has more
+FORWARD_CPU, FORWARD = 32, 128  # images of a forward pass; more are slower on a CPU, whose cache they leave
 READERS = 2  # decoding threads
 
 
@@ -106,9 +106,9 @@ def geometry(preprocessing: Preprocessing) -> Preprocessing:
 @torch.inference_mode()
 def outputs(predictor: Predictor, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Features (images x width) and logits (images x classes), so many images at a time as memory has room for."""
-    parts = []
-    for first in range(0, len(images), FORWARD):
-        image = images[first : first + FORWARD].to(predictor.device)
+    parts, size = [], FORWARD_CPU if predictor.device.type == "cpu" else FORWARD
+    for first in range(0, len(images), size):
+        image = images[first : first + size].to(predictor.device)
         output = predictor.model(image.contiguous(memory_format=torch.channels_last))  # faster
         parts.append((output.features.float().cpu().numpy(), output.logits.float().cpu().numpy()))
     features, logits = map(np.concatenate, zip(*parts, strict=True))

@@ -5,13 +5,15 @@ Efron and Tibshirani, An Introduction to the Bootstrap, 1993; BCa: Efron, JASA 1
 Bootstrap Methods and their Application, 1997, section 5.3.2.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from joblib import cpu_count
 from scipy.stats import norm, t
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from training.bias.numbers.interval import NO_INTERVAL as NO_INTERVAL
 from training.bias.numbers.interval import Interval as Interval
@@ -89,6 +91,19 @@ def permutation(statistic: Statistic, patients: int, permutations: int, seed: in
     return over_chunks(statistic, draw, patients, permutations)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """BLAS on one thread while inside: the problems are small, and its threads would wait for one another."""
+    with _libraries().limit(limits=1):
+        yield
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """Finding the loaded libraries takes longer than many a problem."""
+    return ThreadpoolController()
+
+
 def over_chunks(
     statistic: Statistic, draw: Callable[[int, int], np.ndarray], patients: int, columns: int
 ) -> np.ndarray:
@@ -98,8 +113,7 @@ def over_chunks(
         draw: weights of patients x count from the first column and the count.
     """
     size = max(4, min(64, CHUNK // patients))
-    # Our threads take the cores; those of BLAS would only wait for one another.
-    with threadpool_limits(1), ThreadPoolExecutor(cpu_count()) as pool:
+    with one_thread(), ThreadPoolExecutor(cpu_count()) as pool:
         parts = pool.map(lambda first: statistic(draw(first, min(size, columns - first))), range(0, columns, size))
         return np.concatenate(list(parts), axis=1)
 

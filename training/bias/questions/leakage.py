@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, bootstrap, detectable_difference, resampling_strata
-from training.bias.questions.probing import ProbedClass, permuted, probed_classes, probes, units_of
+from training.bias.questions.probing import ProbedClass, permuted, probed_classes, probes, units_of, whitened
 
 KIND = "linear"  # in reports; those of 0.1.0 have rows of another probe, "mlp", too
 PERMUTATIONS = 999
@@ -50,6 +50,7 @@ class Probe(NamedTuple):
         classes: a row for each target class that was probed: target, values, films, patients, leak, chance.
         values: a row for each target class and value: target, value, films, patients, and recall, the share of films that
             the probe calls right, NaN where the value was left out.
+        resampled: the leak of each resample of patients, for `leak_difference`; empty where nothing was probed.
     """
 
     attribute: str
@@ -65,6 +66,7 @@ class Probe(NamedTuple):
     note: str
     classes: pd.DataFrame
     values: pd.DataFrame
+    resampled: np.ndarray
 
 
 def source_leak(features: np.ndarray, source: np.ndarray, target: np.ndarray, patient: np.ndarray) -> Leak:
@@ -77,7 +79,7 @@ def source_leak(features: np.ndarray, source: np.ndarray, target: np.ndarray, pa
     classes = probed_classes(source, target, patient)
     if not classes:
         return Leak(float("nan"), float("nan"), float("nan"))
-    leak = float(np.mean([probes(features, probed).recall.mean() for probed in classes]))
+    leak = float(np.mean([probes(whitened(features, one), one).recall.mean() for one in classes]))
     chance = float(np.mean([1 / len(np.unique(c.value)) for c in classes]))
     return Leak(leak, chance, (leak - chance) / (1 - chance))
 
@@ -125,17 +127,21 @@ def probe(
     recorded, value = _recorded(attribute)
     features, target, patient = features[recorded], target[recorded], patient[recorded]
     classes = probed_classes(value, target, patient, seed)
+    by_fold = [whitened(features, one) for one in classes]
     # The true values come first in each class.
-    found = [probes(features, probed, permuted(units_of(probed), permutations, seed)) for probed in classes]
+    found = [
+        probes(z, one, permuted(units_of(one), permutations, seed)) for z, one in zip(by_fold, classes, strict=True)
+    ]
     values = _value_table(value, target, patient, [one.right for one in found], classes)
     table = _class_table(values, classes)
     note = _note(name, values, int((~recorded).sum()), classes)
     if not classes:
         nan = float("nan")
-        return Probe(name, KIND, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values)
+        return Probe(name, KIND, nan, nan, nan, nan, nan, nan, nan, nan, note, table, values, np.empty(0))
     leaks = np.mean([one.recall.mean(axis=1) for one in found], axis=0)
     distances = np.mean([one.distance for one in found], axis=0)
-    interval = _interval(leaks[0], _resampled_leaks(features, classes, resamples, seed), (0, 1))
+    resampled = _resampled_leaks(by_fold, classes, resamples, seed)
+    interval = _interval(leaks[0], resampled, (0, 1))
     chance = float(table["chance"].mean())
     return Probe(
         name, KIND, *interval, chance,
@@ -143,48 +149,34 @@ def probe(
         p=float(np.mean(distances >= distances[0] - 1e-6 * abs(distances[0]))),
         null_mean=float(leaks[1:].mean()),
         null_high=float(np.percentile(leaks[1:], 95)),
-        note=note, classes=table, values=values,
+        note=note, classes=table, values=values, resampled=resampled,
     )  # fmt: skip
 
 
-def leak_difference(
-    reference: np.ndarray,
-    other: np.ndarray,
-    attribute: np.ndarray,
-    target: np.ndarray,
-    patient: np.ndarray,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[Interval, float]:
-    """Leak of the features `other` minus that of `reference`, and the smallest difference detectable here.
+def leak_difference(reference: Probe, other: Probe) -> tuple[Interval, float]:
+    """Leak of `other` minus that of `reference`, and the smallest difference detectable here.
 
-    Both are probed in the same folds, and their probes are fitted anew to the same resampled patients (see `probe`). The
-    detectable difference is 2.80 standard errors (power 0.8 at a two-sided level of 0.05). All NaN where no class has two
-    values of enough patients.
-
-    Args:
-        reference: films x width; `other` has the same films in the same order, their width may differ.
-        attribute: see `probe`.
+    Both are probes of one attribute of the same films with the same seed and resamples, so that they had the same folds and
+    were fitted anew to the same resampled patients. The detectable difference is 2.80 standard errors (power 0.8 at a
+    two-sided level of 0.05). All NaN where no class has two values of enough patients.
     """
-    recorded, value = _recorded(attribute)
-    classes = probed_classes(value, target[recorded], patient[recorded], seed)
-    if not classes:
+    if not len(reference.resampled):
         return NO_INTERVAL, float("nan")
-    both = [features[recorded] for features in (reference, other)]
-    before, after = (np.mean([probes(features, one).recall.mean() for one in classes]) for features in both)
-    drawn = np.subtract(*(_resampled_leaks(features, classes, resamples, seed) for features in reversed(both)))
-    return _interval(after - before, drawn, (-1, 1)), detectable_difference(drawn)
+    drawn = other.resampled - reference.resampled
+    return _interval(other.leak - reference.leak, drawn, (-1, 1)), detectable_difference(drawn)
 
 
-def _resampled_leaks(features: np.ndarray, classes: list[ProbedClass], resamples: int, seed: int) -> np.ndarray:
+def _resampled_leaks(
+    by_fold: list[list[np.ndarray]], classes: list[ProbedClass], resamples: int, seed: int
+) -> np.ndarray:
     """The leak of probes that are fitted to and tested on resampled patients; the same patients for all features."""
     stratum = _resampling(classes)
     weights = bootstrap(lambda drawn: drawn, stratum, min(resamples, RESAMPLES), seed)
     names = np.unique(np.concatenate([c.patient for c in classes]))
     leaks = []
-    for probed in classes:
+    for z, probed in zip(by_fold, classes, strict=True):
         of_class = np.searchsorted(names, np.unique(probed.patient))
-        recall = probes(features, probed, weights=weights[of_class[units_of(probed).patient]].T).recall
+        recall = probes(z, probed, weights=weights[of_class[units_of(probed).patient]].T).recall
         leaks.append(np.nanmean(recall, axis=1))  # without values that a resample lacks
     return np.mean(leaks, axis=0)
 

@@ -9,9 +9,10 @@ few matrix products. `training.bias.questions.leakage` explains what the guesses
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from scipy.linalg import eigh
 
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
+from training.bias.numbers.uncertainty import one_thread
 
 FOLDS = 5
 # Of the standardised features: leading principal components that are kept, and the ridge in units of their mean variance.
@@ -136,13 +137,24 @@ def permuted(units: Units, permutations: int, seed: int) -> np.ndarray:
     return result
 
 
-def probes(
-    features: np.ndarray, probed: ProbedClass, codes: np.ndarray | None = None, weights: np.ndarray | None = None
-) -> Probes:
-    """Fit and test a probe in every fold for each row of values, or of weights; the whitening is fitted once a fold.
+def whitened(features: np.ndarray, probed: ProbedClass) -> list[np.ndarray]:
+    """The class's films as the probes of each fold read them, films x components: whitened by the fold's training films.
 
     Args:
         features: films x width, of all films.
+    """
+    x = np.asarray(features[probed.films], dtype=np.float32)
+    with one_thread():
+        return [_whitened(x, probed.fold != fold) for fold in np.unique(probed.fold)]
+
+
+def probes(
+    by_fold: list[np.ndarray], probed: ProbedClass, codes: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> Probes:
+    """Fit and test a probe in every fold for each row of values, or of weights.
+
+    Args:
+        by_fold: from `whitened`.
         codes: rows x units, from `permuted`; None for the true values.
         weights: rows x units, of each unit's films; None for 1.
     """
@@ -150,15 +162,13 @@ def probes(
     if codes is None:
         codes = np.broadcast_to(units.code.astype(np.int16), (1 if weights is None else len(weights), len(units.code)))
     rows, values = len(codes), int(units.code.max()) + 1
-    x = np.asarray(features[probed.films], dtype=np.float32)
     films = np.bincount(units.of_film).astype(np.float32)
-    right = np.zeros(len(x), dtype=bool)
+    right = np.zeros(len(probed.films), dtype=bool)
     hits, total = np.zeros((rows, values)), np.zeros((rows, values))
     distance, folds = np.zeros(rows), np.unique(probed.fold)
-    with threadpool_limits(1):  # the problems are small: threads of BLAS would wait for each other
-        for fold in folds:
-            fit, held = probed.fold != fold, probed.fold == fold
-            z = _whitened(x, fit)
+    with one_thread():
+        for fold, z in zip(folds, by_fold, strict=True):
+            held = probed.fold == fold
             sums = _summed(z, units.of_film, len(films))
             fit_units, held_units = units.fold != fold, units.fold == fold
             place = np.cumsum(held_units) - 1
@@ -196,11 +206,9 @@ def _whitened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
     count, width = train.shape
     size = min(COMPONENTS, width, count - 1)
     if width <= count:
-        variance, axes = np.linalg.eigh(train.T @ train / count)
-        variance, axes = variance[-size:], axes[:, -size:]
+        variance, axes = eigh(train.T @ train / count, subset_by_index=(width - size, width - 1))
     else:  # the same by the smaller matrix
-        variance, films = np.linalg.eigh(train @ train.T / count)
-        variance, films = variance[-size:], films[:, -size:]
+        variance, films = eigh(train @ train.T / count, subset_by_index=(count - size, count - 1))
         axes = train.T @ (films / np.sqrt(count * np.maximum(variance, np.finfo(np.float32).eps)))
     variance = np.maximum(variance, 0)
     return z @ (axes / np.sqrt(variance + RIDGE * variance.mean() + np.finfo(np.float32).tiny)).astype(np.float32)

@@ -38,7 +38,7 @@ FIELDS = ("source", "view", "sex", "age_band", "manufacturer")
 METADATA = "label from metadata alone"  # a question to the training films, not to the model
 MAP_FILMS = 2000  # films drawn in the feature map
 # What is measured of each run, and of each run but the first against the first; a step is told before it begins.
-STEPS = ("groups", "leak", "perturbed films", "metadata", "outliers and map")
+STEPS = ("leak", "groups", "perturbed films", "metadata", "outliers and map")
 COMPARED = ("differences", "difference of leaks")
 Tell = Callable[[str], object]
 
@@ -69,10 +69,14 @@ def audit(
     Raises:
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
     """
-    runs = tuple(audit_run(checkpoint, by, resamples, seed, tell, reference) for checkpoint in evidence)
+    runs, leaks = list[RunAudit](), list[dict[str, Probe]]()
+    for checkpoint in evidence:
+        tell(STEPS[0])
+        leaks.append(leaks_of(checkpoint, resamples, seed))
+        runs.append(audit_run(checkpoint, leaks[-1], by, resamples, seed, tell, reference))
     first, comparisons, usual = evidence[0], [], majority(evidence[0])
     differences: list[Difference] = []
-    for other in evidence[1:]:
+    for other, leaks_of_other in zip(evidence[1:], leaks[1:], strict=True):
         tell(COMPARED[0])
         try:
             rows = compare(first.predictions, other.predictions, first.positive, usual, resamples, permutations, seed)
@@ -80,11 +84,11 @@ def audit(
             comparisons.append(Comparison(first.name, other.name, pd.DataFrame(), pd.DataFrame(), str(error)))
             continue
         tell(COMPARED[1])
-        leakage = _leak_differences(first, other, resamples, seed)
+        leakage = _leak_differences(leaks[0], leaks_of_other)
         comparisons.append(Comparison(first.name, other.name, rows, leakage))
         differences += question_differences(first, other, usual, leakage, resamples, permutations, seed)
     verdict = verdict_of(runs, differences)
-    return BiasReport(runs, tuple(comparisons), about, verdict=verdict)
+    return BiasReport(tuple(runs), tuple(comparisons), about, verdict=verdict)
 
 
 def verdict_of(runs: Sequence[RunAudit], differences: Sequence[Difference] = ()) -> Verdict:
@@ -120,23 +124,24 @@ def describe(
 
 def audit_run(
     evidence: Evidence,
+    leaks: Mapping[str, Probe],
     by: Sequence[str] = (),
     resamples: int = 2000,
     seed: int = 0,
     tell: Tell = lambda step: None,
     reference: Mapping[str, str] | None = None,
 ) -> RunAudit:
-    """Every question to one checkpoint; raises as `audit` does."""
+    """Every question to one checkpoint; raises as `audit` does.
+
+    Args:
+        leaks: from `leaks_of`.
+    """
     positive, usual = evidence.positive, majority(evidence)
-    known = evidence.predictions["target"].notna().to_numpy()
-    if not known.any():
-        raise PredictionsError(f"{evidence.name}: no film has a target, so nothing can be measured")
+    known = _with_target(evidence)
     labelled = evidence.predictions[known].reset_index(drop=True)
-    features = evidence.features[known]
-    tell(STEPS[0])
-    groups = _by_group(labelled, positive, usual, by, resamples, seed, reference or {})
     tell(STEPS[1])
-    leakage = _leaks(labelled, features, resamples, seed)
+    groups = _by_group(labelled, positive, usual, by, resamples, seed, reference or {})
+    leakage = pd.DataFrame(leaks.values(), columns=Probe._fields).drop(columns=["classes", "values", "resampled"])
     roc, reliability, shortcuts, fields, outliers, calibration = (pd.DataFrame() for _ in range(6))
     sentences = list[str]()
     tell(STEPS[2])
@@ -172,7 +177,7 @@ def audit_run(
         cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups,
         within_sources={name: getattr(within, name) for name in ("estimate", "low", "high")}, roc=roc,
         reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=tuple(sentences), fields=fields,
-        map=feature_map(features, labelled, seed), notes=_notes(evidence, groups), abstention=outliers,
+        map=feature_map(evidence.features[known], labelled, seed), notes=_notes(evidence, groups), abstention=outliers,
         cohort=cohort_table(labelled),
     )  # fmt: skip
 
@@ -181,6 +186,18 @@ def majority(evidence: Evidence) -> dict[str, str]:
     """Each source's usual target in training; empty where the training films are not known."""
     training = evidence.training
     return {} if training is None else majority_targets(training["target"], training["source"])
+
+
+def leaks_of(evidence: Evidence, resamples: int, seed: int) -> dict[str, Probe]:
+    """The probe of each attribute that the films have; raises as `audit` does."""
+    known = _with_target(evidence)
+    table, features = evidence.predictions[known], evidence.features[known]
+    target, patient = (table[name].to_numpy() for name in ("target", "patient"))
+    return {
+        name: probe(features, table[name].to_numpy(dtype=object), target, patient, name, resamples=resamples, seed=seed)
+        for name in PROBED
+        if name in table and table[name].nunique() > 1
+    }
 
 
 def feature_map(features: np.ndarray, table: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -248,29 +265,18 @@ def _curves(table: pd.DataFrame, positive: str) -> tuple[pd.DataFrame, pd.DataFr
     return roc, _stacked({name: reliability_curve(films, positive) for name, films in parts.items()})
 
 
-def _leaks(table: pd.DataFrame, features: np.ndarray, resamples: int, seed: int) -> pd.DataFrame:
-    """A row for each attribute: the fields of `Probe` but for its tables."""
-    target, patient = (table[name].to_numpy() for name in ("target", "patient"))
-    probes = [
-        probe(features, table[name].to_numpy(dtype=object), target, patient, name, resamples=resamples, seed=seed)
-        for name in _probed(table)
-    ]
-    return pd.DataFrame(probes, columns=Probe._fields).drop(columns=["classes", "values"]) if probes else pd.DataFrame()
+def _with_target(evidence: Evidence) -> np.ndarray:
+    """Whether each film has a target; PredictionsError where none has."""
+    known = evidence.predictions["target"].notna().to_numpy()
+    if not known.any():
+        raise PredictionsError(f"{evidence.name}: no film has a target, so nothing can be measured")
+    return known
 
 
-def _probed(table: pd.DataFrame) -> list[str]:
-    return [name for name in PROBED if name in table and table[name].nunique() > 1]
-
-
-def _leak_differences(first: Evidence, other: Evidence, resamples: int, seed: int) -> pd.DataFrame:
-    known = first.predictions["target"].notna().to_numpy()
-    table, rows = first.predictions[known], []
-    order = other.predictions.set_index("file").index.get_indexer(pd.Index(table["file"]))
-    for name in _probed(table):
-        attribute, target, patient = (table[c].to_numpy(dtype=object) for c in (name, "target", "patient"))
-        gap, detectable = leak_difference(
-            first.features[known], other.features[order], attribute, target, patient, resamples, seed
-        )
+def _leak_differences(first: Mapping[str, Probe], other: Mapping[str, Probe]) -> pd.DataFrame:
+    rows = []
+    for name in (name for name in first if name in other):
+        gap, detectable = leak_difference(first[name], other[name])
         bounds = {"difference": gap.estimate, "low": gap.low, "high": gap.high, "detectable": detectable}
         rows.append({"attribute": name, "kind": KIND} | bounds)
     return pd.DataFrame(rows)

@@ -106,7 +106,7 @@ def test_a_leak_of_a_fixed_probe_is_that_of_discriminant_analysis() -> None:
             directions = np.linalg.solve(within, means.T)
             score = z[held] @ directions - (means.T * directions).sum(axis=0) / 2
             guess[held] = np.array(list("012"))[score.argmax(axis=1)]
-        right = probing.probes(features, probed).right
+        right = probing.probes(probing.whitened(features, probed), probed).right
         assert (right == (guess == probed.value)).all() and right.mean() > 0.5
 
 
@@ -116,12 +116,14 @@ def test_a_resampled_probe_is_the_probe_of_films_listed_as_often() -> None:
     units = probing.units_of(probed)
     weights = np.ones((2, len(units.code)))
     weights[1, ::3] = 2
-    found = probing.probes(features, probed, weights=weights)
+    found = probing.probes(probing.whitened(features, probed), probed, weights=weights)
     at = np.concatenate([np.arange(len(patient)), np.flatnonzero(weights[1][units.of_film] == 2)])
     twice = probed._replace(films=at, value=source[at], patient=patient[at], fold=probed.fold[at])
-    assert found.recall[0] == pytest.approx(probing.probes(features, probed).recall[0])
+    assert found.recall[0] == pytest.approx(probing.probes(probing.whitened(features, probed), probed).recall[0])
     # The whitening knows no weights, so the listed films' probe is near, not equal.
-    assert found.recall[1] == pytest.approx(probing.probes(features, twice).recall[0], abs=0.06)
+    assert found.recall[1] == pytest.approx(
+        probing.probes(probing.whitened(features, twice), twice).recall[0], abs=0.06
+    )
 
 
 def test_folds_keep_patients_whole_and_deal_every_value_round() -> None:
@@ -212,19 +214,21 @@ def test_too_few_patients_are_not_concluded_from() -> None:
         found = probe(*films)
         assert all(math.isnan(value) for value in found[2:10])
         assert "Cannot conclude" in found.note and found.classes.empty
-        gap, detectable = leak_difference(films[0], *films)
+        gap, detectable = leak_difference(found, found)
         assert all(math.isnan(value) for value in (*gap, detectable))
 
 
 def test_a_difference_pairs_the_films() -> None:
     reference, source, target, patient = cohort(2.0)
     clean = np.random.default_rng(9).normal(size=reference.shape)
-    gap, detectable = leak_difference(reference, clean, source, target, patient, resamples=300)
+    groups = source, target, patient
+    before, after = (probe(features, *groups, permutations=1, resamples=300) for features in (reference, clean))
+    gap, detectable = leak_difference(before, after)
     assert gap.high < 0 < detectable < 0.15
     leaks = [source_leak(features, source, target, patient).leak for features in (reference, clean)]
     assert gap.estimate == pytest.approx(leaks[1] - leaks[0])
-    same = leak_difference(reference, reference[:, ::-1] * 2 + 1, source, target, patient, resamples=50)
-    assert same == ((0, 0, 0), 0)
+    turned = probe(reference[:, ::-1] * 2 + 1, *groups, permutations=1, resamples=300)
+    assert leak_difference(before, turned) == ((0, 0, 0), 0)
 
 
 def test_a_test_without_permutations_is_refused() -> None:
