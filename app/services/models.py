@@ -19,7 +19,6 @@ from training.scoring.own_predictions import NAME as PREDICTIONS
 from training.scoring.own_predictions import read_own_predictions
 
 if TYPE_CHECKING:
-    from app.numbers.operating_point import OperatingPoint
     from training.run.reference import Reference
     from training.scoring.predict import Predictor
 
@@ -101,7 +100,7 @@ def neighbours(entry: RunEntry, epoch: int) -> np.ndarray:
 
 
 @st.cache_data(max_entries=400, show_spinner=False, hash_funcs=BY_CHECKPOINT)
-def threshold_effect(entry: RunEntry, threshold: float) -> "OperatingPoint":
+def threshold_effect(entry: RunEntry, threshold: float) -> pd.DataFrame:
     """What a threshold does on validation films, for a run that has predictions of such films; raises PredictionsError."""
     from app.numbers.operating_point import operating_point, validation_films
 

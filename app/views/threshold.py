@@ -62,11 +62,11 @@ def controls(
         for name, value in presets.items():
             title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
             st.button(title, key=f"{key} {name}", on_click=partial(use, key, value))
-    point = models.threshold_effect(entry, threshold)
-    table = numbers.at_prevalence(point, percent / 100)
+    rates = models.threshold_effect(entry, threshold)
+    table = numbers.at_prevalence(rates, percent / 100)
     everything = table.iloc[0]
     left, right = st.columns(2)
-    chart = checkpoint_charts.operating_curve(curve, marks(point))
+    chart = checkpoint_charts.operating_curve(curve, marks(rates))
     left.altair_chart(chart, width="stretch", alt="ROC curve of the validation films with the operating point marked")
     with right:
         for (name, title), place in zip(METRICS.items(), [*st.columns(2), *st.columns(2)], strict=True):
@@ -94,11 +94,10 @@ def use(key: str, value: float) -> None:
     st.session_state[key] = value
 
 
-def marks(point: numbers.OperatingPoint) -> pd.DataFrame:
+def marks(rates: pd.DataFrame) -> pd.DataFrame:
     """Where the threshold lies on the ROC plane: over all films first, then for sources of enough patients."""
-    rates = point.rates.pivot(index="group", columns="metric", values="estimate")
-    rates = rates.reindex(point.rates["group"].unique())
-    measured = rates.assign(false_positive_rate=1 - rates["specificity"]).dropna().reset_index(names="what")
+    table = rates.pivot(index="group", columns="metric", values="estimate").reindex(rates["group"].unique())
+    measured = table.assign(false_positive_rate=1 - table["specificity"]).dropna().reset_index(names="what")
     return measured.replace({"what": {ALL_FILMS: "this threshold"}})
 
 
@@ -112,8 +111,7 @@ def by_source(table: pd.DataFrame, positive: str, percent: float) -> None:
     st.dataframe(rows, hide_index=True)
     st.caption(
         f"Cannot conclude: fewer than {MINIMUM_PATIENTS} patients in the class that the number is about; PPV and NPV need "
-        "both classes. In brackets 95 % intervals from a bootstrap over patients. An interval without width means that there "
-        "are too few films to see an error among them, not that there are no errors."
+        "both classes. In brackets 95 % intervals over patients."
     )
     st.caption(
         f"Sensitivity and specificity are measured; PPV and NPV are computed for a prevalence of {percent:g} % (Bayes' "

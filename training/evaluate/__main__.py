@@ -6,6 +6,7 @@ of DICOM files: with --labels it is audited, without them described.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -34,9 +35,11 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", type=Path, metavar="DIR", help=f"where the results go (default: {place})")
     known = "audit films of which it can't be told whether RUN was trained on them; for who knows that it was not"
     add("--allow-training-films", action="store_true", help=known)
-    add("--by", action="append", default=[], metavar="COLUMN", help="also group by this column; repeatable")
+    crossed = "also group by this column, or by several crossed (source,sex); repeatable"
+    add("--by", action="append", default=[], metavar="COLUMN", help=crossed)
     compared = "compare other groups of a column with this one, as source=nih; repeatable (default: all pairs)"
     add("--reference", action="append", default=[], metavar="COLUMN=GROUP", help=compared)
+    add("--prevalence", type=prevalence, metavar="P", help="also predictive values where this share has the disease")
     add("--fail-on", metavar="CONDITIONS", help="exit with 1 when one holds: gap:sensitivity:source>0.1,...")
     add("--junit", type=Path, metavar="FILE", help="write the outcome of --fail-on as JUnit XML")
     add(
@@ -54,6 +57,10 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add_arguments(parser)
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
+    options.by = [",".join(column.strip() for column in name.split(",")) for name in options.by]
+    for name in options.by:
+        if not all(name.split(",")):
+            parser.error(f"--by {name}: a column, or several joined by commas, for example source,sex")
     for text in options.reference:
         if not all(text.partition("=")):
             parser.error(f"--reference {text}: write COLUMN=GROUP, for example source=nih")
@@ -89,6 +96,17 @@ def film_count(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: a number of films of 1 or more, or all")
     return int(text)
+
+
+def prevalence(text: str) -> float:
+    """A share above 0 and below 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a share above 0 and below 1, for example 0.02 for 2 %")
+    return share
 
 
 FOLDER_ONLY = (

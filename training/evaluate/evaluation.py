@@ -16,7 +16,7 @@ from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
-from training.bias.report.audit import audit, step_count, verdict_of
+from training.bias.report.audit import audit, columns_of, step_count, verdict_of
 from training.bias.report.first_screen import first_screen
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.interchange import faircare_layout, fmm_layout
@@ -85,7 +85,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         policy = policy_of(vars(options))
         cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy)
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
-        for name in options.by:
+        for name in columns_of(options.by):
             if name not in cohort.table:
                 known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
                 raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
@@ -115,7 +115,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
                 console.print(f"  line {line} of metadata.csv: {reason}", highlight=False, markup=False)
             cohort = cohort.without(unreadable)
         for subject, outputs in zip(together, scored, strict=True):
-            evidence[subject.name] = evidence_of(subject, cohort, outputs, key, tuple(options.by))
+            evidence[subject.name] = evidence_of(subject, cohort, outputs, key, tuple(columns_of(options.by)))
     ordered = [evidence[subject.name] for subject in subjects]
     for note in dict.fromkeys(note for run in ordered for note in run.notes):
         console.print(note, style="yellow", markup=False, highlight=False)
@@ -137,7 +137,7 @@ def measured(options: argparse.Namespace, evidence: list[Evidence], about: dict[
 
         report = audit(
             evidence, about, options.by, options.resamples, options.permutations, options.seed,
-            tell=tell, reference=options.reference,
+            tell=tell, reference=options.reference, prevalence=options.prevalence,
         )  # fmt: skip
         advance(steps - begun + 1)  # a comparison that can't be made has one step less
     return report

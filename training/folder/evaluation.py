@@ -22,7 +22,7 @@ from datasets.film.identity import key_id, keyed_hash
 from datasets.sample import Split
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
-from training.bias.report.audit import audit, describe
+from training.bias.report.audit import audit, columns_of, describe
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
 from training.console.commandline import too_many_workers
@@ -92,7 +92,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     show_files(surveyed, console)
     if options.fail_on and not surveyed.labelled:
         raise EvaluationError("--fail-on: no scored film has a label, so that nothing is measured that could fail")
-    merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, tuple(options.by))
+    merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, tuple(columns_of(options.by)))
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
     scored = surveyed.files[surveyed.files["status"] == "scored"]
@@ -127,7 +127,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         if surveyed.labelled:
             report = audit(
                 evidence, about, options.by, options.resamples, options.permutations, options.seed,
-                reference=options.reference,
+                reference=options.reference, prevalence=options.prevalence,
             )  # fmt: skip
         else:
             report = describe(evidence, about, options.resamples, options.permutations, options.seed)
@@ -155,7 +155,7 @@ def check_options(options: argparse.Namespace, subjects: list[Subject], folder: 
 def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
     """Refuse a source or a grouping that no film has, with the names there are."""
     known = source_names(labels)
-    for flag, name in [("--source-tag", options.source_tag), *(("--by", name) for name in options.by)]:
+    for flag, name in [("--source-tag", options.source_tag), *(("--by", name) for name in columns_of(options.by))]:
         if name not in known:
             names = ", ".join(known)
             raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")

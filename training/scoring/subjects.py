@@ -308,6 +308,7 @@ def about_report(options: argparse.Namespace, subjects: list[Subject], films: st
         "resamples": options.resamples,
         "permutations": options.permutations,
         "seed": options.seed,
+        "prevalence": options.prevalence,
         "synthetic": any(subject.predictor.info.synthetic for subject in subjects),
         "versions": versions(),
     }

@@ -13,7 +13,6 @@ from app.numbers.operating_point import (
     flag,
     in_a_thousand,
     operating_point,
-    predictive_values,
     presets,
 )
 from training.bias.numbers.calibration import fit_threshold
@@ -32,7 +31,7 @@ def films() -> pd.DataFrame:
 
 
 def test_rates_are_those_of_scikit_learn(films: pd.DataFrame) -> None:
-    table = at_prevalence(operating_point(films, "covid", 0.5, resamples=100), (films["target"] == "covid").mean())
+    table = at_prevalence(operating_point(films, "covid", 0.5), (films["target"] == "covid").mean())
     everything = table.iloc[0]
     truth, called = films["target"] == "covid", films["score"] >= 0.5
     assert everything["group"] == ALL_FILMS and everything["films"] == 120 and everything["patients"] == 60
@@ -46,21 +45,12 @@ def test_rates_are_those_of_scikit_learn(films: pd.DataFrame) -> None:
 
 
 def test_too_few_patients_of_a_class_allow_no_conclusion(films: pd.DataFrame) -> None:
-    point = operating_point(films, "covid", 0.5, resamples=100)
+    point = operating_point(films, "covid", 0.5)
     few = at_prevalence(point, 0.3).set_index("group").loc["few"]
     assert few["ill"] == 4 and few["well"] == 16
     assert few[["sensitivity", "sensitivity_low", "ppv", "ppv_low", "npv", "npv_high"]].isna().all()
     assert 0 <= few["specificity_low"] <= few["specificity"] <= few["specificity_high"] <= 1
-    assert "4 patients with covid" in point.rates.query("group == 'few' and metric == 'sensitivity'")["note"].iloc[0]
-
-
-def test_predictive_values_by_bayes() -> None:
-    ppv, npv = predictive_values(np.array([0.9]), np.array([0.8]), 0.1)
-    assert ppv[0] == pytest.approx(0.09 / 0.27) and npv[0] == pytest.approx(0.72 / 0.73)
-    nobody = predictive_values(np.array([0.0]), np.array([1.0]), 0.1)
-    assert np.isnan(nobody[0][0]) and nobody[1][0] == pytest.approx(0.9), "nothing is called positive: no PPV"
-    rare, common = (predictive_values(np.array(0.9), np.array(0.9), share)[0] for share in (0.01, 0.5))
-    assert rare < 0.1 < 0.89 < common
+    assert "4 patients with covid" in point.query("group == 'few' and metric == 'sensitivity'")["note"].iloc[0]
 
 
 def test_presets_and_flags_name_what_training_would_set(films: pd.DataFrame) -> None:

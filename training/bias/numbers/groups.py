@@ -19,6 +19,7 @@ from training.bias.numbers.auroc import auroc_interval
 from training.bias.numbers.contrast import point_contrast
 from training.bias.numbers.metrics import (
     LOWER_IS_BETTER,
+    METRICS,
     FilmColumns,
     film_metrics,
     metric_names,
@@ -34,8 +35,11 @@ from training.bias.numbers.proportions import (
     AurocTrials,
     Bounds,
     Trials,
+    Z,
+    critical,
     gap_p,
     lowest,
+    ratio_interval,
     reference_gaps,
     widest_gap,
 )
@@ -59,7 +63,8 @@ class GroupMetrics:
             is no estimate).
         gaps: a row a metric and one for `equalised_odds` (the larger of the gaps in sensitivity and specificity): metric,
             difference between the best and the worst measured group, low, high, p; worst_group, its value worst, worst_low,
-            worst_high; best_group, best; groups_measured, groups; note. `not recorded` is no group here. The bounds and p
+            worst_high; best_group, best; of shares the ratio of worst and best with
+            ratio_low and ratio_high; groups_measured, groups; note. `not recorded` is no group here. The bounds and p
             allow for the choice of the groups among all, see `proportions.widest_gap`: a low of 0 means that no two groups
             differ demonstrably. With a reference group the differences are those from it.
     """
@@ -76,21 +81,23 @@ def group_metrics(
     resamples: int = 2000,
     seed: int = 0,
     reference: str | None = None,
+    metrics: Sequence[str] = METRICS,
 ) -> GroupMetrics:
-    """Every metric for each group of films, with intervals over patients.
+    """Metrics for each group of films, with intervals over patients.
 
     Args:
         table: predictions; films without a target are left out.
         positive: None where there is no positive class (only the accuracies then).
         by: columns whose values, joined by ` · `, name the groups; a missing value is `not recorded`.
         reference: the group that the others are compared with; None compares all pairs.
+        metrics: names from `METRICS`.
 
     Raises:
         PredictionsError: a missing column, no film with a target, a score outside 0 to 1.
     """
     require_columns(table, ("source", "target", *by))
     labelled = table[table["target"].notna()]
-    films, metrics = read_films(labelled, positive), metric_names(positive)
+    films, metrics = read_films(labelled, positive), [name for name in metric_names(positive) if name in metrics]
     rows, records = group_rows(labelled, by), []
     for name, at in rows.items():
         part = labelled.iloc[at]
@@ -122,8 +129,10 @@ def group_metrics(
             measured[number], methods[number] = Interval(*ends), "normal"
     estimates = np.array([found.estimate for found in measured])
     values = with_intervals(values, known.index, measured, methods)
-    values["effective"] = pd.Series(worth, index=known.index).reindex(values.index)
-    values = values[["group", "metric", *Interval._fields, "method", "films", "patients", "effective", "note"]]
+    for name, column in (("effective", worth), ("trials", trials)):
+        values[name] = pd.Series(column, index=known.index).reindex(values.index)
+    counts_of = ["films", "patients", "effective", "trials"]
+    values = values[["group", "metric", *Interval._fields, "method", *counts_of, "note"]]
     notes = []
     if len(table) > len(labelled):
         notes.append(f"{len(table) - len(labelled)} of {len(table)} films have no target and are left out")
@@ -278,6 +287,8 @@ def _gaps(values: pd.DataFrame, bounds: Bounds, groups: int, reference: str | No
             record |= {"worst_group": names[worst_at], "best_group": names[best_at]}
             record |= {"worst": worst[0], "worst_low": worst[1], "worst_high": worst[2]}
             record |= {"best": family.estimate[best_at]}
+            if metric in SHARES:
+                record |= _ratio(family, worst_at, best_at, Z if reference is not None else critical(len(measured)))
         records.append(record)
     rates = ("sensitivity", "specificity")
     counts = [record["groups_measured"] for record in records if record["metric"] in rates]
@@ -296,9 +307,16 @@ def _gaps(values: pd.DataFrame, bounds: Bounds, groups: int, reference: str | No
     words = {"worst_group": "", "best_group": "", "note": ""}
     columns = [
         "metric", "difference", "low", "high", "p", "worst_group", "worst", "worst_low", "worst_high", "best_group", "best",
-        "groups_measured", "groups", "note",
+        "ratio", "ratio_low", "ratio_high", "groups_measured", "groups", "note",
     ]  # fmt: skip
     return pd.DataFrame([words | record for record in records]).reindex(columns=columns)
+
+
+def _ratio(family: Bounds, worst: int, best: int, z: float) -> dict[str, float]:
+    estimate, trials = family.estimate, family.trials
+    low, high = ratio_interval(estimate[[worst]], trials[[worst]], estimate[[best]], trials[[best]], z)
+    value = family.estimate[worst] / family.estimate[best] if family.estimate[best] > 0 else np.nan
+    return {"ratio": float(value), "ratio_low": float(low[0]), "ratio_high": float(high[0])}
 
 
 def _worst(family: Bounds, lower_is_better: bool) -> tuple[float, float, float]:

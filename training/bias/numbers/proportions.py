@@ -4,7 +4,8 @@ Each number is read as the share of successes among so many independent trials, 
 the wider one of Agresti and Coull (The American Statistician 1998). The trials of a share are its effective patients, more
 where films of a patient differ (Korn and Graubard, Survey Methodology 1998: the share's variance says how much). Those of an
 AUROC follow from its variance by Hanley and McNeil (Radiology 1982), as in Newcombe, Statistics in Medicine 2006, method 5.
-Differences: Newcombe, Statistics in Medicine 1998, method 10. All pairs of groups at once: the studentised range (Tukey).
+Differences: Newcombe, Statistics in Medicine 1998, method 10. All pairs of groups at once: the studentised
+range (Tukey). Ratios: Miettinen and Nurminen, Statistics in Medicine 1985.
 """
 
 import functools
@@ -123,6 +124,29 @@ def newcombe(
     )
 
 
+def ratio_interval(
+    first: np.ndarray,
+    first_trials: np.ndarray,
+    second: np.ndarray,
+    second_trials: np.ndarray,
+    z: float = Z,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of the ratio of two independent shares, from 0 to infinity: ratios that the score test at z does not refuse."""
+    bounds = []
+    for upwards in (False, True):
+        # The logarithm of the bound lies between these; the test is monotone on either side of the estimate.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            estimate = np.clip(np.log(first) - np.log(second), -40, 40)
+        inside, outside = estimate, np.full_like(estimate, 40.0 if upwards else -40.0)
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            kept = _score_statistic(first, first_trials, second, second_trials, np.exp(middle)) <= z * z
+            inside, outside = np.where(kept, middle, inside), np.where(kept, outside, middle)
+        bounds.append(np.exp(outside))
+    low, high = bounds
+    return np.where(first > 0, low, 0.0), np.where(second > 0, high, np.inf)
+
+
 def widest_gap(*families: Bounds) -> tuple[float, float, float]:
     """Largest difference between two groups, with bounds that hold at once for all pairs of groups of all families.
 
@@ -201,3 +225,18 @@ def _differs(bounds: Bounds, z: float, group: int, reference: int) -> bool:
 
 def _joined(first: float, second: float, correlation: float) -> float:
     return float(np.sqrt(max(first**2 + second**2 - 2 * correlation * first * second, 0.0)))
+
+
+def _score_statistic(
+    first: np.ndarray, first_trials: np.ndarray, second: np.ndarray, second_trials: np.ndarray, quotient: np.ndarray
+) -> np.ndarray:
+    """Chi squared of `quotient`, with the shares that are likeliest under it (Miettinen and Nurminen, equation 10)."""
+    hits, others = first * first_trials, second * second_trials
+    a = (first_trials + second_trials) * quotient
+    b = first_trials * quotient + hits + second_trials + others * quotient
+    likeliest = (b - np.sqrt(np.maximum(b * b - 4 * a * (hits + others), 0))) / (2 * a)
+    expected = likeliest * quotient
+    variance = expected * (1 - expected) / first_trials + quotient**2 * likeliest * (1 - likeliest) / second_trials
+    total = first_trials + second_trials
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (first - quotient * second) ** 2 / (variance * total / (total - 1))

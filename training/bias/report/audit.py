@@ -17,6 +17,7 @@ from training.bias.numbers.calibration import calibration_by_group
 from training.bias.numbers.compare import CompareError, compare
 from training.bias.numbers.groups import GroupMetrics, group_metrics, group_rows
 from training.bias.numbers.metrics import PredictionsError, read_films, reliability_curve, roc_points, shortfall
+from training.bias.numbers.usefulness import at_prevalence, decision_curve
 from training.bias.questions.cohort import cohort_table, what_sources_cannot_tell
 from training.bias.questions.fields import field_risk
 from training.bias.questions.leakage import KIND, Probe, leak_difference, probe
@@ -57,14 +58,16 @@ def audit(
     seed: int = 0,
     tell: Tell = lambda step: None,
     reference: Mapping[str, str] | None = None,
+    prevalence: float | None = None,
 ) -> BiasReport:
     """Audit every checkpoint, and compare each but the first with the first.
 
     Args:
         about: facts of the whole report, plain values.
-        by: columns to group by beside `GROUPINGS`.
+        by: columns to group by beside `GROUPINGS`; several joined by commas for their crossing.
         tell: called with each of `STEPS` for each run, then with each of `COMPARED` for each comparison.
         reference: the group that others are compared with, by column; all pairs are compared in other columns.
+        prevalence: share of positives where the models are to be used, for predictive values; None leaves these out.
 
     Raises:
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
@@ -73,7 +76,7 @@ def audit(
     for checkpoint in evidence:
         tell(STEPS[0])
         leaks.append(leaks_of(checkpoint, resamples, seed))
-        runs.append(audit_run(checkpoint, leaks[-1], by, resamples, seed, tell, reference))
+        runs.append(audit_run(checkpoint, leaks[-1], by, resamples, seed, tell, reference, prevalence))
     first, comparisons, usual = evidence[0], [], majority(evidence[0])
     differences: list[Difference] = []
     for other, leaks_of_other in zip(evidence[1:], leaks[1:], strict=True):
@@ -130,6 +133,7 @@ def audit_run(
     seed: int = 0,
     tell: Tell = lambda step: None,
     reference: Mapping[str, str] | None = None,
+    prevalence: float | None = None,
 ) -> RunAudit:
     """Every question to one checkpoint; raises as `audit` does.
 
@@ -142,12 +146,19 @@ def audit_run(
     tell(STEPS[1])
     groups = _by_group(labelled, positive, usual, by, resamples, seed, reference or {})
     leakage = pd.DataFrame(leaks.values(), columns=Probe._fields).drop(columns=["classes", "values", "resampled"])
-    roc, reliability, shortcuts, fields, outliers, calibration = (pd.DataFrame() for _ in range(6))
+    roc, reliability, shortcuts, fields, outliers, calibration, predictive, decision = (
+        pd.DataFrame() for _ in range(8)
+    )
     sentences = list[str]()
     tell(STEPS[2])
     if positive is not None:
         roc, reliability = _curves(labelled, positive)
-        calibration = calibration_by_group(read_films(labelled, positive), group_rows(labelled, ["source"]))
+        films = read_films(labelled, positive)
+        calibration = calibration_by_group(films, group_rows(labelled, ["source"]))
+        if not shortfall(labelled, "auroc", positive):
+            decision = decision_curve(films, pd.factorize(labelled["source"])[0], min(resamples, 500), seed)
+        if prevalence is not None:
+            predictive = at_prevalence(groups["source"].values, prevalence)
         if evidence.perturbed:
             perturbed = {name: score[known] for name, score in evidence.perturbed.items()}
             sample = ~np.isnan(next(iter(perturbed.values())))
@@ -158,13 +169,14 @@ def audit_run(
     tell(STEPS[3])
     if positive is not None:
         training = evidence.training if evidence.training is not None else labelled
-        fields = field_risk(training, positive, [n for n in (*FIELDS, *by) if n in training], resamples, seed)
+        names = [name for name in dict.fromkeys((*FIELDS, *columns_of(by))) if name in training]
+        fields = field_risk(training, positive, names, resamples, seed)
     tell(STEPS[4])
     if evidence.distances is not None:
         distances = evidence.distances[known]
         outliers = abstention(labelled, distances, evidence.distance_limit, resamples=resamples, seed=seed)
     measured = Measured(
-        evidence, labelled, usual, groups, leakage, shortcuts, outliers, tuple(by), resamples, seed
+        evidence, labelled, usual, groups, leakage, shortcuts, outliers, tuple(map(_key, by)), resamples, seed
     )  # fmt: skip
     found, warnings = answers(measured), cautions(measured)
     within = next(answer for answer in found if answer.question == "within")
@@ -174,12 +186,18 @@ def audit_run(
     return RunAudit(
         name=evidence.name, about=evidence.about, films=len(labelled), patients=int(labelled["patient"].nunique()),
         headline=sentence, checks=_checks(found, fields), answers=found, cautions=warnings, calibration=calibration,
+        predictive=predictive, decision=decision,
         cells=pd.crosstab(labelled["source"], labelled["target"]), groups=groups,
         within_sources={name: getattr(within, name) for name in ("estimate", "low", "high")}, roc=roc,
         reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=tuple(sentences), fields=fields,
         map=feature_map(evidence.features[known], labelled, seed), notes=_notes(evidence, groups), abstention=outliers,
         cohort=cohort_table(labelled),
     )  # fmt: skip
+
+
+def columns_of(by: Sequence[str]) -> list[str]:
+    """The columns of groupings, each once."""
+    return list(dict.fromkeys(column for name in by for column in name.split(",")))
 
 
 def majority(evidence: Evidence) -> dict[str, str]:
@@ -221,16 +239,20 @@ def _by_group(
     reference: Mapping[str, str],
 ) -> dict[str, GroupMetrics]:
     """Metrics for each grouping of the films, and for aligned against conflicting films where these are known."""
-    groupings = dict.fromkeys((*GROUPINGS, *((name,) for name in by)))
+    groupings = dict.fromkeys((*GROUPINGS, *(tuple(name.split(",")) for name in by)))
     groups = {
-        " x ".join(names): group_metrics(table, positive, names, resamples, seed, reference.get(" x ".join(names)))
-        for names in groupings
+        key: group_metrics(table, positive, names, resamples, seed, reference.get(key))
+        for key, names in ((_key(",".join(names)), names) for names in groupings)
         if _can_group(table, names)
     }
     sided = table.assign(alignment=alignment(table["target"], table["source"], usual)).query("alignment != ''")
     if len(sided):
         groups["alignment"] = group_metrics(sided, positive, ("alignment",), resamples, seed)
     return groups
+
+
+def _key(by: str) -> str:
+    return by.replace(",", " x ")
 
 
 def _checks(found: Sequence[Answer], fields: pd.DataFrame) -> tuple[Check, ...]:

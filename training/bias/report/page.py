@@ -87,6 +87,7 @@ def drawings(runs: Sequence[RunAudit]) -> dict[str, Drawn]:
         "reliability": lambda run: (
             figures.reliability(run.reliability) if figures.has_points(run.reliability) else None
         ),
+        "decision": lambda run: figures.decision(run.decision) if len(run.decision) else None,
         "shortcuts": _shortcuts,
         "map source": lambda run: figures.feature_map(run.map, "source") if len(run.map) else None,
         "map target": lambda run: figures.feature_map(run.map, "target") if len(run.map) else None,
@@ -184,6 +185,9 @@ def group_table(metrics: GroupMetrics) -> list[dict[str, Any]]:
         gaps[row["metric"]] = entry = cell(row, row["difference"])
         if entry["value"] and row["worst_group"]:
             entry["note"] = f"worst: {row['worst_group']}"
+            if not np.isnan(row["ratio"]):
+                span = f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}"
+                entry["note"] += f"; worst / best {row['ratio']:.2f} ({span})"
     rows.append({"group": GAP, "size": "", "cells": gaps})
     return rows
 

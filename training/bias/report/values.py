@@ -31,6 +31,8 @@ class RunAudit:
         answers: the run's column of the verdict.
         cautions: what a reader must know before any number.
         calibration: by source, see `calibration_by_group`; empty without a positive class.
+        predictive: by source, see `usefulness.at_prevalence`; empty where no prevalence was asked for.
+        decision: net benefit by threshold, see `usefulness.decision_curve`; empty where a label has too few patients.
         cells: films by source and target.
         cohort: who the patients are, by source, see `cohort_table`.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
@@ -54,6 +56,8 @@ class RunAudit:
     answers: tuple[Answer, ...]
     cautions: tuple[str, ...]
     calibration: pd.DataFrame
+    predictive: pd.DataFrame
+    decision: pd.DataFrame
     cells: pd.DataFrame
     groups: dict[str, GroupMetrics]
     within_sources: dict[str, float]

@@ -174,6 +174,21 @@ def test_groups_are_compared_with_a_reference_where_one_is_given() -> None:
     assert "north" in gaps.loc["specificity", ["worst_group", "best_group"]].tolist()
 
 
+def test_crossed_groups_predictive_values_and_net_benefit_are_in_report_and_page(tmp_path: Path) -> None:
+    facts = about() | {"prevalence": 0.02}
+    found = audit([evidence(4.0)], facts, ["source,sex"], resamples=200, prevalence=0.02)
+    run = found.runs[0]
+    assert "east · F" in run.groups["source x sex"].values["group"].tolist()
+    gaps = run.groups["source x sex"].gaps.set_index("metric")
+    assert (gaps.loc["specificity", ["ratio_low", "ratio", "ratio_high"]].diff().dropna() > 0).all()
+    ppv = run.predictive.set_index("group").loc["all films"]
+    assert 0 < ppv["ppv_low"] < ppv["ppv"] < ppv["ppv_high"] < 0.5 < ppv["npv"]
+    write_page(found, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Where 2 % of patients have the disease" in page and "Net benefit on these films" in page
+    assert "worst / best" in page
+
+
 @pytest.mark.trains
 def test_calibration_is_measured_by_source() -> None:
     table = report(evidence(0.0)).runs[0].calibration.set_index("group")
