@@ -90,7 +90,7 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
         clauses[key] = Clause(of_one, of_all, measure, f"{found.estimate:{form}}", full)
 
     if works.answer == NO:
-        why = _lower_first(works.evidence.rstrip("."))
+        why = _lower_first(works.evidence.removeprefix("Films of known sources: ").rstrip("."))
         clauses["works"] = Clause("the model does not work", "no model works", "", why, why)
     elif works.answer == NOT_SHOWN:
         say("works", "the model is not shown to work at all", "no model is shown to work at all", "AUROC", works)
