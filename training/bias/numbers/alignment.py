@@ -5,12 +5,18 @@ import pandas as pd
 
 
 def majority_targets(target: pd.Series, source: pd.Series) -> dict[str, str]:
-    """Each source's most frequent target among training films; sources whose top targets tie are left out."""
-    majority = {}
+    """Each source's most frequent target among training films.
+
+    Of targets that are equally frequent, it is the one that is more frequent at the source than in all training films; a
+    source where that does not decide either is left out.
+    """
+    majority, overall = {}, target.value_counts(normalize=True)
     for name, counts in target.groupby(source).value_counts().groupby(level=0):
         top = counts.droplevel(0)
-        if (top == top.max()).sum() == 1:
-            majority[str(name)] = str(top.idxmax())
+        top = top[top == top.max()]
+        rarer = overall[top.index]
+        if len(top) == 1 or (rarer == rarer.min()).sum() == 1:
+            majority[str(name)] = str(rarer.idxmin())
     return majority
 
 

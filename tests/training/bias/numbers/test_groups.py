@@ -78,6 +78,8 @@ def test_aligned_and_conflicting_by_the_majority_of_training() -> None:
 
 def test_a_tied_source_has_no_majority() -> None:
     assert majority_targets(pd.Series(["x", "y"]), pd.Series(["a", "a"])) == {}
+    tied = pd.Series(["x", "y", "y", "y", "z"]), pd.Series(["a", "a", "b", "b", "b"])
+    assert majority_targets(*tied) == {"a": "x", "b": "y"}, "x is rarer elsewhere"
 
 
 def test_split_metrics_divide_the_films() -> None:
