@@ -205,7 +205,7 @@ class _PairFilms(NamedTuple):
 
     @property
     def enough(self) -> bool:
-        return self.fewest >= MINIMUM_PATIENTS - 1e-6
+        return self.fewest >= MINIMUM_PATIENTS
 
     @property
     def fewest(self) -> float:

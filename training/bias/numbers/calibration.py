@@ -99,7 +99,7 @@ def calibration_by_group(films: FilmColumns, groups: Mapping[str, np.ndarray]) -
         sides = (part.is_positive, ~part.is_positive)
         worth = min(effective_patients(part.patient[side], weight[side]) for side in sides)
         numbers = [float("nan")] * 6
-        if worth >= MINIMUM_PATIENTS - 1e-6:
+        if worth >= MINIMUM_PATIENTS:
             numbers = [*_slope(part, weight), *_observed_over_expected(part, weight)]
         records.append((name, len(rows), worth, *numbers))
     columns = ["group", "films", "effective", "slope", "slope_low", "slope_high", "ratio", "ratio_low", "ratio_high"]

@@ -135,7 +135,7 @@ class _Sides:
         for label in pd.unique(table["target"].dropna()):
             pair = tuple(np.flatnonzero((target == label) & (side == name)) for name in ("aligned", "conflicting"))
             fewest = min(effective_patients(patient[at], weight[at]) for at in pair)
-            if fewest < MINIMUM_PATIENTS - 1e-6:
+            if fewest < MINIMUM_PATIENTS:
                 short.append(fewest)
                 continue
             rows.append((pair[0], pair[1]))

@@ -130,7 +130,7 @@ def shortfall(table: pd.DataFrame, metric: str, positive: str | None) -> str:
     weight = film_weights(patient, pd.factorize(target)[0])
     patients = {whose: effective_patients(patient[films], weight[films]) for whose, films in needed.items()}
     whose, fewest = min(patients.items(), key=lambda item: item[1])
-    if fewest >= MINIMUM_PATIENTS - 1e-6:
+    if fewest >= MINIMUM_PATIENTS:
         return ""
     count = len(np.unique(patient[needed[whose]]))
     worth = f", worth {fewest:.1f} since some have many films" if count >= MINIMUM_PATIENTS else ""

@@ -11,13 +11,13 @@ SHARE = 0.8
 
 
 def effective(weight: np.ndarray) -> float:
-    """How many patients of equal weight these are worth; 0 for none.
+    """How many patients of equal weight these are worth, to six decimals, so that ten capped to be worth ten are; 0 for none.
 
     Args:
         weight: of each patient.
     """
     squares = float((weight**2).sum())
-    return float(weight.sum()) ** 2 / squares if squares else 0.0
+    return round(float(weight.sum()) ** 2 / squares, 6) if squares else 0.0
 
 
 def effective_patients(patient: np.ndarray, weight: np.ndarray) -> float:

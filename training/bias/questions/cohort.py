@@ -14,7 +14,7 @@ PRECISE_PATIENTS = 100
 ENOUGH, ROUGH, FEW, ONE_LABEL = "enough", "rough", "too few", "one label"
 DESCRIBED = ("sex", "age_band", "view")
 # Values of an attribute that are named, and sources in a sentence; the rest is counted.
-NAMED = 4
+NAMED, NAMED_SOURCES = 4, 8
 
 
 def cohort_table(films: pd.DataFrame) -> pd.DataFrame:
@@ -76,6 +76,6 @@ def _shares(values: pd.Series) -> str:
 
 
 def _named(names: list[str]) -> str:
-    if len(names) > NAMED + 1:
-        names = [*names[:NAMED], f"{len(names) - NAMED} others"]
+    if len(names) > NAMED_SOURCES + 1:
+        names = [*names[:NAMED_SOURCES], f"{len(names) - NAMED_SOURCES} others"]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -73,12 +73,12 @@ def decision(curve: pd.DataFrame) -> alt.LayerChart:
         curve: columns threshold, model, low, high, all.
     """
     least = min(-0.05, float(curve["low"].min()))
-    y = alt.Scale(domain=[max(least, -0.2), max(0.05, float(curve["high"].max()))], clamp=True)
+    y = alt.Scale(domain=[max(least, -0.2), max(0.05, float(curve["high"].max()))])
     base = alt.Chart(curve).encode(x=_unit("threshold", "score from which one acts"))
-    band = base.mark_area(opacity=0.2, color=PALETTE[0]).encode(
+    band = base.mark_area(opacity=0.2, color=PALETTE[0], clip=True).encode(
         y=alt.Y("low:Q", title="net benefit", scale=y), y2="high:Q"
     )
-    model = base.mark_line(strokeWidth=1.8, color=PALETTE[0]).encode(y=alt.Y("model:Q", scale=y))
+    model = base.mark_line(strokeWidth=1.8, color=PALETTE[0], clip=True).encode(y=alt.Y("model:Q", scale=y))
     everyone = base.mark_line(strokeDash=[5, 3], color=PALETTE[1], clip=True).encode(y=alt.Y("all:Q", scale=y))
     none = alt.Chart(pd.DataFrame({"y": [0.0]})).mark_rule(color="#888").encode(y=alt.Y("y:Q", scale=y))
     return alt.layer(none, band, everyone, model).properties(width=WIDTH, height=HEIGHT)
