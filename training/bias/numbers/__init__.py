@@ -18,6 +18,7 @@ contrast.py     accuracy on conflicting films, within a label
 groups.py       metrics by group, and gaps between groups
 proportions.py  intervals that hold near 0 and 1, and gaps between groups
 uncertainty.py  intervals that resample patients
+usefulness.py   predictive values at a prevalence, net benefit
 compare.py      two checkpoints on the same films
 calibration.py  temperature and threshold, from validation; slope, and observed over expected
 drift.py        how far films are from those of the training
