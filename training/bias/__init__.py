@@ -4,5 +4,5 @@ numbers/       metrics, intervals, comparisons
 evidence.py    what one checkpoint brings to the audit
 questions/     the questions that the audit asks of it
 report/        the answers: values, verdict, page, gate
-simulation.py  are intervals and p-values calibrated? (a command)
+simulation/    are intervals and p-values calibrated? (a command)
 """
