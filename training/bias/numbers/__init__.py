@@ -5,7 +5,7 @@ of the audit is one statistic and a choice of weights, patients x resamples in, 
 
     all ones                                 the estimate
     how often each patient was drawn         bootstrap resamples: the interval
-    ones, but 0 for one patient              jackknife: the acceleration of a BCa interval
+    ones, but 0 for one patient              jackknife: the acceleration of a BCa interval, covariances of seeds
     1 where a patient's models are swapped   permutations: the p-value of a comparison
     1 where a patient is on one side         permutations: the p-value of drift
 
@@ -20,6 +20,7 @@ proportions.py  intervals that hold near 0 and 1, and gaps between groups
 uncertainty.py  intervals that resample patients
 usefulness.py   predictive values at a prevalence, net benefit
 compare.py      two checkpoints on the same films
+two_level.py    several trainings: intervals over patients and seeds
 calibration.py  temperature and threshold, from validation; slope, and observed over expected
 drift.py        how far films are from those of the training
 """

@@ -51,11 +51,18 @@ def stratified_auroc(
     Args:
         scores: films x columns (seeds).
     """
+    columns = aurocs_by_column(is_positive, scores, patient, stratum)
+    return lambda weights: columns(weights).mean(axis=0, keepdims=True)
+
+
+def aurocs_by_column(
+    is_positive: np.ndarray, scores: np.ndarray, patient: np.ndarray, stratum: np.ndarray
+) -> Statistic:
+    """`stratified_auroc` of each column of scores apart: columns x resamples."""
     rows, weight = mixed_strata(is_positive, stratum), stratum_weights(is_positive, patient, stratum)
-    columns = [
-        pooled_auroc([Ranking(is_positive[r], column[r], patient[r], weight[r]) for r in rows]) for column in scores.T
-    ]
-    return lambda weights: np.mean([column(weights) for column in columns], axis=0)
+    return stacked(
+        [pooled_auroc([Ranking(is_positive[r], column[r], patient[r], weight[r]) for r in rows]) for column in scores.T]
+    )
 
 
 def stratum_weights(is_positive: np.ndarray, patient: np.ndarray, stratum: np.ndarray) -> np.ndarray:
@@ -107,7 +114,7 @@ def measured_auroc(
         seed: the same seed and patients give the same resamples, so differences pair.
         stratum: of each film; only pairs of films within a stratum count.
     """
-    films = _PairFilms.read(is_positive, patient, stratum)
+    films = PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return MeasuredAuroc(NO_INTERVAL, float("nan"), films.fewest)
     (found,), _, drawn = intervals(films.auroc(scores), films.resampling, resamples, seed)
@@ -144,7 +151,7 @@ def auroc_difference(
     correlation of their resamples. The smallest detectable difference is 2.80 standard errors: power 0.8 at a two-sided
     level of 0.05.
     """
-    films = _PairFilms.read(is_positive, patient, stratum)
+    films = PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return NO_INTERVAL, float("nan")
     models = films.auroc(scores), films.auroc(reference)
@@ -173,7 +180,7 @@ def auroc_permutation_p(
     Args:
         scores: as in `auroc_interval`; `reference` has the same shape.
     """
-    films = _PairFilms.read(is_positive, patient, stratum)
+    films = PairFilms.read(is_positive, patient, stratum)
     if not films.enough:
         return float("nan")
     both = np.concatenate([films.ranks(reference), films.ranks(scores)])
@@ -184,8 +191,13 @@ def auroc_permutation_p(
     return permutation_p(float(difference(np.zeros((films.patients, 1)))[0, 0]), permuted[0])
 
 
-class _PairFilms(NamedTuple):
-    """Films of the strata that have both classes; `enough` where each class has ten patients among them."""
+class PairFilms(NamedTuple):
+    """Films of the strata that have both classes; `enough` where each class has ten patients among them.
+
+    Attributes:
+        chosen: which of all films these are; the other columns have an entry for each of these.
+        patient: index, 0 to `patients` - 1.
+    """
 
     chosen: np.ndarray
     is_positive: np.ndarray
@@ -193,7 +205,8 @@ class _PairFilms(NamedTuple):
     stratum: np.ndarray
 
     @classmethod
-    def read(cls, is_positive: np.ndarray, patient: np.ndarray, stratum: np.ndarray | None) -> "_PairFilms":
+    def read(cls, is_positive: np.ndarray, patient: np.ndarray, stratum: np.ndarray | None) -> "PairFilms":
+        """Those among all films; without strata all films are one stratum."""
         index = np.zeros(len(patient), int) if stratum is None else np.unique(stratum, return_inverse=True)[1]
         rows = mixed_strata(is_positive, index)
         chosen = np.sort(np.concatenate(rows)) if rows else np.empty(0, int)
@@ -201,37 +214,50 @@ class _PairFilms(NamedTuple):
 
     @property
     def patients(self) -> int:
+        """How many there are."""
         return int(self.patient.max()) + 1
 
     @property
     def enough(self) -> bool:
+        """Whether an AUROC can be concluded."""
         return self.fewest >= MINIMUM_PATIENTS
 
     @property
     def fewest(self) -> float:
+        """Effective patients of the rarer class."""
         weight, by_class = self.weight, (self.is_positive, ~self.is_positive)
         return min(effective_patients(self.patient[side], weight[side]) for side in by_class)
 
     @property
     def resampling(self) -> np.ndarray:
+        """Stratum of each patient, within which patients are drawn."""
         return resampling_strata(self.patient, self.stratum, self.is_positive.astype(int))
 
     @property
     def weight(self) -> np.ndarray:
+        """Of each film."""
         return stratum_weights(self.is_positive, self.patient, self.stratum)
 
     def auroc(self, scores: np.ndarray) -> Statistic:
+        """Mean over columns of scores, which have an entry for each of all films."""
         return stratified_auroc(self.is_positive, self.columns(scores), self.patient, self.stratum)
 
     def interval(self, estimate: float, drawn: np.ndarray) -> Interval:
+        """Wilson's, from resamples."""
         low, high = wilson(np.array(estimate), np.array(self.trials(estimate, drawn)))
         return Interval(estimate, float(low), float(high))
 
     def trials(self, estimate: float, drawn: np.ndarray) -> float:
-        trials = pair_trials(self.is_positive, self.patient, self.stratum, self.weight)
-        return trials.of(estimate, float(np.nanvar(drawn, ddof=1)))
+        """How many an AUROC with these resamples is worth."""
+        return self.worth.of(estimate, float(np.nanvar(drawn, ddof=1)))
+
+    @property
+    def worth(self) -> AurocTrials:
+        """What tells the trials from an AUROC and its variance."""
+        return pair_trials(self.is_positive, self.patient, self.stratum, self.weight)
 
     def ranks(self, scores: np.ndarray) -> np.ndarray:
+        """Weighted mid-ranks within stratum and column."""
         columns, weight = self.columns(scores), self.weight
         ranks = np.empty(columns.shape)
         for value in np.unique(self.stratum):
@@ -240,4 +266,5 @@ class _PairFilms(NamedTuple):
         return ranks
 
     def columns(self, scores: np.ndarray) -> np.ndarray:
+        """Of these films, films x columns."""
         return scores.reshape(len(scores), -1)[self.chosen]
