@@ -2,8 +2,9 @@
 
 `coverage` counts how often the 95 % intervals of AUROC contain the true value, `comparison` how often two equally good models
 are called different, `speed` times all metrics by source, `small` counts the coverage of shares and AUROC by number of
-patients and true value, and `verdict` how often the audit's questions are answered yes where nothing is wrong, and where
-something is, and `leak` how often the probe finds a source that is or is not in the features, and whether its intervals hold.
+patients and true value, `verdict` how often the audit's questions are answered yes where nothing is wrong, and where
+something is, `leak` how often the probe finds a source that is or is not in the features, and whether its intervals hold, and
+`seeds` how often intervals over patients and seeds hold the true difference of two methods.
 """
 
 import argparse
@@ -25,6 +26,7 @@ FUNCTIONS = {
     "leak": ("leak", "leak_table"),
     "small": ("small", "small_table"),
     "verdict": ("verdict", "verdict_table"),
+    "seeds": ("seeds", "seeds_table"),
     "speed": ("speed", "speed_table"),
 }
 
@@ -63,13 +65,14 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     for name, text, cohorts in (
         ("small", "coverage of shares and AUROC by number of patients and true value", 1000),
         ("verdict", "how often the audit's questions are answered yes", 200),
+        ("seeds", "coverage of differences of two methods by number of seeds and patients", 1000),
     ):
         commands.add_parser(name, help=text).add_argument("--simulations", type=int, default=cohorts, help="cohorts")
     commands.add_parser("speed", help="time and memory of all metrics by source").add_argument(
         "--rows", type=int, default=100_000, help="films"
     )
     for command in commands.choices.values():
-        if command is not commands.choices["leak"]:
+        if command not in (commands.choices["leak"], commands.choices["seeds"]):
             command.add_argument("--resamples", type=int, default=2000, help="of the bootstrap, and permutations")
         command.add_argument("--seed", type=int, default=0, help="of the cohorts and the resampling")
     return parser.parse_args(arguments)

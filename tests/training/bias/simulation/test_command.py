@@ -24,9 +24,13 @@ def test_the_command_line() -> None:
 
 @pytest.mark.parametrize("command", [name for name in FUNCTIONS if name != "speed"])
 @pytest.mark.trains
-def test_every_command_prints_its_table(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    few = {"small": ["--simulations", "2"], "verdict": ["--simulations", "1"]}
+def test_every_command_prints_its_table(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.bias.simulation.seeds.PATIENTS", (40,))
+    few = {"seeds": ["--simulations", "1"], "small": ["--simulations", "2"], "verdict": ["--simulations", "1"]}
     arguments = [command, *few.get(command, ["--simulations", "2", "--patients", "60"])]
-    arguments += ["--permutations", "9"] if command == "leak" else ["--resamples", "20"]
+    if command != "seeds":
+        arguments += ["--permutations", "9"] if command == "leak" else ["--resamples", "20"]
     main(read_arguments(arguments))
     assert "seed 0; " in capsys.readouterr().out
