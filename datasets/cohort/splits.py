@@ -1,4 +1,4 @@
-"""Splits by patient: no patient is in two parts, and each part has its share of every (label, source) cell."""
+"""Splits and draws by patient: no patient is in two parts, and each part has its share of every (label, source) cell."""
 
 import math
 
@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from datasets.sample import Split
 
 TEST, VALIDATION = 0.2, 0.15  # shares of the films, rounded to folds
+DRAW = 7  # stream of random numbers, apart from those that a training draws from its seed
 
 
 def split_by_patient(
@@ -74,6 +75,26 @@ def stratified_folds(cells: np.ndarray, groups: np.ndarray, folds: int, seed: in
         films[best] += counts[number].sum()
         fold_of[number] = best
     return fold_of[group]
+
+
+def drawn_by_patient(cells: pd.Series, patient: pd.Series, share: float, seed: int) -> np.ndarray:
+    """Which films a draw of so many of the patients holds: whole patients, without replacement, the share of each stratum.
+
+    Patients are strata by the cells that they have films in, and of each stratum one or more are drawn, so that no cell
+    vanishes.
+
+    Args:
+        cells: text of each film, such as its label and source; `patient` likewise.
+        share: above 0, to 1 for all.
+    """
+    names, of_film = np.unique(patient.to_numpy(), return_inverse=True)
+    cells_of = cells.groupby(of_film).agg(lambda values: "\x1f".join(sorted(set(values))))
+    stratum = np.unique(cells_of.to_numpy(str), return_inverse=True)[1]
+    rng, drawn = np.random.default_rng([seed, DRAW]), np.zeros(len(names), bool)
+    for value in range(stratum.max(initial=-1) + 1):
+        members = rng.permutation(np.flatnonzero(stratum == value))
+        drawn[members[: max(1, round(share * len(members)))]] = True
+    return drawn[of_film]
 
 
 def patients_in_two_splits(patient: pd.Series, split: pd.Series) -> list[str]:

@@ -89,6 +89,7 @@ def start(
         tidy(folder, training, progress)
     else:
         name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
+        name += "" if config.redraw == 1 else f"-redraw{config.redraw:g}"
         folder = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name)
         progress = Progress()
     if is_first():

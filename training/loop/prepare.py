@@ -1,10 +1,11 @@
-"""The films of a training: loaded, checked, printed, decoded."""
+"""The films of a training: loaded, decoded, drawn, checked, printed."""
 
 from rich.console import Console
 
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort
 from datasets.cohort.pixel_checks import alike_films
+from datasets.cohort.splits import drawn_by_patient
 from datasets.sample import Split
 from models.classifier import require_model
 from training.console.commandline import too_many_workers
@@ -19,11 +20,16 @@ from training.run.films import cohort_of, preprocessing_of
 
 
 def prepare(config: TrainConfig, console: Console, trains: bool = True) -> Cohort:
-    """Load and check the films, say what they allow, and decode them, once the settings work on blank films.
+    """Load, decode and check the films, and say what they allow, once the settings work on blank films.
 
     Args:
         trains: whether a network is to be trained, which is rehearsed then.
     """
+    return draw(config, decode(config, console, trains), console)
+
+
+def decode(config: TrainConfig, console: Console, trains: bool = True) -> Cohort:
+    """All films that a run of any seed draws from, decoded; arguments as for `prepare`, whose first part this is."""
     require_model(config.model)
     choose_device(config.device)
     require_tracker(config.tracker)
@@ -44,6 +50,22 @@ def prepare(config: TrainConfig, console: Console, trains: bool = True) -> Cohor
         )
     for note in alike_films(cohort):
         console.print(f" {note} ", style="yellow", highlight=False, markup=False)
+    return cohort
+
+
+def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:
+    """The films of a run with this seed, of those that `decode` gave, with what they allow printed.
+
+    Raises:
+        TrainingError: no class comes from two sources, unless the settings accept that.
+    """
+    at = cohort.positions(Split.TRAIN)
+    if config.redraw < 1:
+        pool = cohort.table.iloc[at]
+        cells = pool["target"].astype(str) + "-" + pool["bias"].astype(str)
+        left_out = at[~drawn_by_patient(cells, pool["patient"], config.redraw, config.seed)]
+        why = f"its patient is not in this run's draw (--redraw {config.redraw:g}, --seed {config.seed})"
+        cohort = cohort.without(dict.fromkeys(left_out.tolist(), why))
     films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
     show_cohort(console, cohort, check)

@@ -37,6 +37,11 @@ def second_config(parent: Parent, seed: int | None, epochs: int | None) -> Train
     config, name = parent.config, parent.folder.name
     if config.method != "erm":
         raise RecipeError(f"{name} was trained with {config.method}: jtt starts from a run of --method erm")
+    if config.redraw < 1 and seed not in (None, config.seed):
+        raise RecipeError(
+            f"{name} drew its training patients by its seed (--redraw {config.redraw:g}): leave --seed out, or give "
+            f"{config.seed}"
+        )
     return with_given(config, {"sampler": "random", "seed": seed, "epochs": epochs})
 
 

@@ -34,6 +34,7 @@ AUTO = Path("auto")  # --resume auto
 # Places on this machine stay out of a checkpoint, which travels.
 LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights", "words")
 SIZE = Limits("must be from 8 to 8192", low=8, high=8192, without_high=False)
+REDRAW = Limits("a share above 0, up to 1", high=1.0, without_low=True, without_high=False)
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
 DATASETS = {
@@ -114,6 +115,11 @@ class TrainConfig:
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
     split_seed: int = option(
         0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set", limits=SEED
+    )
+    redraw: float = option(
+        1.0,
+        "share of the training patients that each --seed draws, within source and label; 1: all of them",
+        limits=REDRAW,
     )
     separate_copies: bool = option(
         False, "keep near-copies of one film (by perceptual hash) in one split, whatever patient they are filed under"

@@ -14,6 +14,8 @@ from training.run.config import TrainConfig, as_settings
 from training.run.recipe import Recipe
 from training.run.report import RunResult
 
+# What runs of versions without these settings did.
+BEFORE = {"redraw": 1.0}
 WITHOUT_EFFECT = ("tracker", "keep", "save_minutes", "workers")
 
 
@@ -55,7 +57,7 @@ def _settings_of(folder: Path) -> dict[str, Any]:
         settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
-    return settings if isinstance(settings, dict) else {}
+    return BEFORE | settings if isinstance(settings, dict) else {}
 
 
 def read_result(report: Path) -> RunResult:

@@ -193,7 +193,10 @@ def films_of(
         cohort = cohort_of(config, checkpoint.preprocessing)
     except CohortError as error:
         raise EvaluationError(f"the films of {first.name} can't be loaded: {error}. --data-dir names others") from None
-    kept = np.flatnonzero(cohort.table["split"].isin(splits))
+    chosen = cohort.table["split"].isin(splits).to_numpy()
+    for subject in together if Split.TRAIN in splits else ():
+        chosen = chosen & ((cohort.table["split"] != str(Split.TRAIN)).to_numpy() | _trained_on(subject, cohort))
+    kept = np.flatnonzero(chosen)
     if not len(kept):
         raise EvaluationError(f"{first.name}: none of its films is in split {split}")
     cohort = cohort.part(kept.tolist())
@@ -248,6 +251,16 @@ def shares_films(cohort: Cohort, key: bytes, seen: pd.DataFrame) -> list[int]:
         for position, (name, patient) in enumerate(zip(film_names(cohort), table["patient"], strict=True))
         if (keyed_hash(key, name), keyed_hash(key, patient)) in pairs
     ]
+
+
+def _trained_on(subject: Subject, cohort: Cohort) -> np.ndarray:
+    """Which training films of the run's own cohort it drew, from its predictions: all, unless --redraw left some out."""
+    if subject.config is None or subject.config.redraw == 1:
+        return np.ones(len(cohort.table), bool)
+    seen = subject.predictions((Split.TRAIN,))
+    if seen is None:
+        raise EvaluationError(f"which training films {subject.name} drew can't be told: {subject.own_predictions[1]}")
+    return cohort.table["row"].isin(seen["row"]).to_numpy()
 
 
 def with_note(cohort: Cohort, note: str) -> Cohort:

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from datasets.cohort.splits import patients_in_two_splits, split_by_patient, stratified_folds
+from datasets.cohort.splits import drawn_by_patient, patients_in_two_splits, split_by_patient, stratified_folds
 
 
 def films(patients: int, most: int, sources: int, seed: int, one_source: bool = True) -> pd.DataFrame:
@@ -95,6 +95,40 @@ def test_names_of_cells_are_not_confused() -> None:
     table = pd.DataFrame({"label": ["ab", "a"] * 100, "source": ["c", "bc"] * 100, "patient": range(200)})
     table["patient"] = table["patient"].astype(str)
     assert (split(table)[table["label"] == "a"] == "test").sum() == 20
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    patients=st.integers(1, 80),
+    sources=st.integers(1, 4),
+    share=st.floats(0.05, 1),
+    seed=st.integers(0, 2**32 - 1),
+    one_source=st.booleans(),
+)
+def test_a_draw_keeps_patients_whole_and_every_cell(
+    patients: int, sources: int, share: float, seed: int, one_source: bool
+) -> None:
+    table = films(patients, 4, sources, seed, one_source)
+    cells = table["label"] + table["source"]
+    drawn = drawn_by_patient(cells, table["patient"], share, seed)
+    assert (pd.Series(drawn, table.index).groupby(table["patient"]).nunique() == 1).all()
+    assert set(cells[drawn]) == set(cells)
+    if one_source:  # a patient has one cell: of each cell, the share of its patients
+        for _, cell in table.assign(drawn=drawn).groupby(cells):
+            members = cell.groupby("patient")["drawn"].first()
+            assert members.sum() == max(1, round(share * len(members)))
+
+
+def test_a_draw_is_decided_by_the_seed_and_not_by_the_order_of_films() -> None:
+    table = films(100, 3, 2, 0)
+    mixed = table.sample(frac=1, random_state=1)
+
+    def patients(rows: pd.DataFrame, seed: int) -> set[str]:
+        return set(rows["patient"][drawn_by_patient(rows["label"] + rows["source"], rows["patient"], 0.8, seed)])
+
+    assert patients(table, 1) == patients(mixed, 1) != patients(table, 2)
+    assert len(patients(table, 1) - patients(table, 2)) > 5
+    assert patients(table.iloc[:0], 1) == set()
 
 
 def test_patients_in_two_splits() -> None:
