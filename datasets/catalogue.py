@@ -23,8 +23,10 @@ def load_cohort(
     split_seed: int = 0,
     separate_copies: bool = False,
     policy: DicomPolicy = DEFAULT,
+    external_column: str = "source",
 ) -> Cohort:
-    """Load `covid`, `phantom` or `biased-mnist`; the last two take `rho` and `films`, the first two `external_sources`.
+    """Load `covid`, `phantom` or `biased-mnist`; the last two take `rho` and `films`, the first two `external_sources`
+    of `external_column`.
 
     DICOM films are those of `covid` alone: they are admitted as the policy says.
 
@@ -34,10 +36,13 @@ def load_cohort(
     if name == "covid":
         if data_dir is None:
             raise CohortError("--dataset covid needs --data-dir, a folder with metadata.csv")
-        return load_covid(data_dir, preprocessing, classes, external_sources, split_seed, separate_copies, policy)
+        return load_covid(
+            data_dir, preprocessing, classes, external_sources, split_seed, separate_copies, policy, external_column
+        )
     given: dict[str, Any] = {key: value for key, value in (("rho", rho), ("films", films)) if value is not None}
     if name == "phantom":
-        return load_phantom(preprocessing, seed=split_seed, external_sources=external_sources, **given)
+        given |= {"external_sources": external_sources, "external_column": external_column}
+        return load_phantom(preprocessing, seed=split_seed, **given)
     if name == "biased-mnist":
         return load_biased_mnist(preprocessing, data_dir=data_dir, seed=split_seed, **given)
     raise CohortError(f"there is no dataset {name!r}")

@@ -17,9 +17,10 @@ import pandas as pd
 
 from datasets.cohort.copies import kept_hashes
 from datasets.cohort.csv_table import read_csv
+from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
-from datasets.cohort.source_names import spelling_key, with_one_spelling
+from datasets.cohort.source_names import with_one_spelling
 from datasets.cohort.splits import patients_in_two_splits, split_by_patient
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.film.preprocessing import Preprocessing
@@ -68,12 +69,14 @@ def load_covid(
     split_seed: int = 0,
     separate_copies: bool = False,
     policy: DicomPolicy = DEFAULT,
+    external_column: str = "source",
 ) -> Cohort:
     """Read and check `data_dir/metadata.csv`; films are not decoded yet, unless copies are looked for.
 
     Args:
         classes: labels to keep as classes of their own, rows with others being left out; empty: `covid` against the rest.
-        external_sources: sources that form the external test set.
+        external_sources: sources, or values of `external_column`, that form the external test set; films of which that
+            column is unknown are left out then.
         separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
             that `datasets.prepare` left no hash of are decoded for it.
         policy: which DICOM films are admitted; their greys are read as the preprocessing says.
@@ -92,27 +95,22 @@ def load_covid(
             f"--classes {','.join(classes)}: " + (f"no row has label {absent[0]!r}" if absent else "name two or more")
         )
     table, of_other_classes = with_targets(table, classes, data_dir)
-    spelled = {spelling_key(name): name for name in table["source"]}
-    external_sources = tuple(spelled.get(spelling_key(name), name) for name in external_sources)
-    missing = sorted(set(external_sources) - set(table["source"]))
-    if missing:
-        raise CohortError(
-            f"--external-sources: no film comes from {missing[0]!r}; sources are {', '.join(sorted(set(table['source'])))}"
-        )
-    if set(external_sources) == set(table["source"]):
-        raise CohortError(
-            f"--external-sources names all {len(spelled)} sources ({', '.join(sorted(set(external_sources)))}): leave one or "
-            "more to train on"
-        )
+    has_splits, outside = _has_splits(table), None
+    if external_sources:
+        outside, unknown = external_films(table, external_column, external_sources)
+        if has_splits:
+            notes.append("metadata.csv has a split column, which wins: --external-sources is not used.")
+        else:
+            reasons |= dict.fromkeys(
+                table["row"][unknown], f"its {external_column} is unknown: neither inside nor outside"
+            )
+            table, outside = table[~unknown].reset_index(drop=True), outside[~unknown].reset_index(drop=True)
     together = table["patient"]
     if separate_copies:
         copies = _copies(table, data_dir, policy.reading(preprocessing.voi))
         together = joined_by_copies(table["patient"], copies)
         notes.append(_describe_copies(table, copies))
-    has_splits = _has_splits(table)
-    if external_sources and has_splits:
-        notes.append("metadata.csv has a split column, which wins: --external-sources is not used.")
-    table, in_no_split = with_splits(table, together, external_sources, split_seed, data_dir)
+    table, in_no_split = with_splits(table, together, outside, split_seed, data_dir)
     if separate_copies and not has_splits:
         in_no_split = {row: f"{why}, or shares a copy of one with it" for row, why in in_no_split.items()}
     targets = classes or BINARY
@@ -184,12 +182,13 @@ def with_targets(table: pd.DataFrame, classes: tuple[str, ...], data_dir: Path) 
 
 
 def with_splits(
-    table: pd.DataFrame, together: pd.Series, external_sources: tuple[str, ...], seed: int, data_dir: Path
+    table: pd.DataFrame, together: pd.Series, outside: pd.Series | None, seed: int, data_dir: Path
 ) -> tuple[pd.DataFrame, dict[int, str]]:
     """Fill the column split: from metadata.csv where it has one, else by patient.
 
     Args:
         together: a name for the films that must stay in one split: their patient, or patients who share a copy.
+        outside: which films form the external split; None for none.
 
     Returns:
         The table without the films that are in no split, and for each of their rows the reason.
@@ -206,8 +205,8 @@ def with_splits(
             raise CohortError(f"{file}, line {line}: split {name!r}; use train, validation, test or external")
         split, why = split.fillna(""), "its split is empty"
     else:
-        split = split_by_patient(table["target_name"], table["source"], together, seed, external_sources)
-        why = "its patient also has films in an external source"
+        split = split_by_patient(table["target_name"], table["source"], together, seed, outside)
+        why = "its patient also has external films"
     table = table.assign(split=split)
     placed = split != ""
     reasons = dict.fromkeys(table["row"][~placed], why)

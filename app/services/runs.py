@@ -57,7 +57,7 @@ def choose_runs() -> None:
 
 def _first_pair(runs: list[RunEntry]) -> list[str]:
     """A plain run and its twin by another method, where there are such; else the first two."""
-    shared = ("dataset", "model", "seed", "split_seed", "external_sources", "redraw")
+    shared = ("dataset", "model", "seed", "split_seed", "external_sources", "external_column", "redraw")
     for plain, twin in itertools.permutations(runs, 2):
         left, right = plain.header["settings"], twin.header["settings"]
         by_method = left.get("method") == "erm" and right.get("method") != "erm"

@@ -4,7 +4,8 @@ films.py            the cohort, and the way from its rows to batches
 csv_table.py        metadata.csv as a table
 parquet_table.py    the same for Parquet
 source_names.py     one spelling for each source
-splits.py           parts by patient
+external.py         films set apart by a column's values
+splits.py           parts and draws by patient
 cache.py            films decoded once, in memory or on disk
 capacity.py         whether they fit into memory or on the disk
 augmentation.py     changes that leave a chest a chest

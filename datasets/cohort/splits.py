@@ -13,19 +13,19 @@ DRAW = 7  # stream of random numbers, apart from those that a training draws fro
 
 
 def split_by_patient(
-    label: pd.Series, source: pd.Series, patient: pd.Series, seed: int, external_sources: tuple[str, ...] = ()
+    label: pd.Series, source: pd.Series, patient: pd.Series, seed: int, outside: pd.Series | None = None
 ) -> pd.Series:
     """Assign each film to a split.
 
-    Sources named external form the external split whole. The rest is cut as by scikit-learn's StratifiedGroupKFold, grouped
+    Films outside form the external split whole. The rest is cut as by scikit-learn's StratifiedGroupKFold, grouped
     by patient and stratified by (label, source), into 20 folds of which test and validation take their share; below 100
     patients into fewer, for folds of one or two patients can't be stratified.
 
     Returns:
-        Series of `Split` values on the index of `label`; empty text for the films of a patient who also has films in an
-        external source: they can be neither inside nor outside.
+        Series of `Split` values on the index of `label`; empty text for the films of a patient who also has films outside:
+        they can be neither inside nor outside.
     """
-    outside = source.isin(external_sources)
+    outside = pd.Series(False, label.index) if outside is None else outside
     split = np.where(outside, str(Split.EXTERNAL), "").astype(object)
     inside = np.flatnonzero(~outside & ~patient.isin(patient[outside]))
     if not len(inside):

@@ -1,5 +1,6 @@
 """The phantom as a cohort: synthetic films of several hospitals whose label follows the hospital with probability rho."""
 
+from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph
@@ -35,6 +36,7 @@ def load_phantom(
     films: int = 1600,
     seed: int = 0,
     external_sources: tuple[str, ...] = (),
+    external_column: str = "source",
 ) -> Cohort:
     """Training and validation films at `rho`, test films at 0.5 (unbiased), and hospitals never seen in training.
 
@@ -42,7 +44,8 @@ def load_phantom(
         rho: probability that a film has its hospital's own label; 0.5 is independence.
         films: training films. Validation has a quarter as many; test and external have as many, at least 120, and at most
             1,000 and 600.
-        external_sources: hospitals whose films form the external split instead, all other external films being dropped.
+        external_sources: hospitals, or values of `external_column` (view, sex, age_band), whose films form the external
+            split instead; all other external films are dropped, and all others of their patients.
 
     Raises:
         CohortError: rho or films out of range, or no such hospital.
@@ -55,14 +58,15 @@ def load_phantom(
     hospitals = [hospital.name for hospital in phantom.HOSPITALS]
     targets = ("not covid", "covid")
     unknown = sorted(set(external_sources) - set(hospitals))
-    if unknown:
+    if unknown and external_column == "source":
         raise CohortError(
             f"--external-sources: the phantom has no hospital {unknown[0]!r}; it has {', '.join(hospitals)}"
         )
     if external_sources:
-        chosen = table["source"].isin(external_sources)
-        table = table[chosen | (table["split"] != "external")].reset_index(drop=True)
-        table.loc[table["source"].isin(external_sources), "split"] = "external"
+        outside, _ = external_films(table, external_column, external_sources)
+        inside = (table["split"] != "external") & ~table["patient"].isin(table["patient"][outside])
+        table.loc[outside, "split"] = "external"
+        table = table[outside | inside].reset_index(drop=True)
     for split in ("train", "validation"):
         if table["label"][table["split"] == split].eq("covid").nunique() < 2:
             raise CohortError(

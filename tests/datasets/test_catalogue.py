@@ -18,13 +18,17 @@ PREPROCESSING = Preprocessing(32, 3)
         (
             "covid", "load_covid",
             {"data_dir": Path("d"), "classes": ("covid", "normal"), "external_sources": ("x",), "split_seed": 3,
-             "separate_copies": True},
-            ((Path("d"), PREPROCESSING, ("covid", "normal"), ("x",), 3, True, DEFAULT), {}),
+             "separate_copies": True, "external_column": "view"},
+            ((Path("d"), PREPROCESSING, ("covid", "normal"), ("x",), 3, True, DEFAULT, "view"), {}),
         ),
-        ("phantom", "load_phantom", {}, ((PREPROCESSING,), {"seed": 0, "external_sources": ()})),
+        (
+            "phantom", "load_phantom", {},
+            ((PREPROCESSING,), {"seed": 0, "external_sources": (), "external_column": "source"}),
+        ),
         (
             "phantom", "load_phantom", {"rho": 0.0, "films": 80, "split_seed": 2, "external_sources": ("hill",)},
-            ((PREPROCESSING,), {"rho": 0.0, "films": 80, "seed": 2, "external_sources": ("hill",)}),
+            ((PREPROCESSING,), {"rho": 0.0, "films": 80, "seed": 2, "external_sources": ("hill",),
+                                "external_column": "source"}),
         ),
         (
             "biased-mnist", "load_biased_mnist", {"data_dir": Path("d"), "rho": 1.0, "split_seed": 2},

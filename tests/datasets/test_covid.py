@@ -416,8 +416,35 @@ def test_films_of_external_patients_elsewhere_are_left_out(tmp_path: Path) -> No
     records = good(60)
     records[0]["patient_id"] = "p2"
     cohort = load(write(tmp_path, records), external_sources=("south",))
-    assert reasons(cohort) == {0: "its patient also has films in an external source"}
+    assert reasons(cohort) == {0: "its patient also has external films"}
     assert cohort.table.loc[cohort.table["patient"] == "p2", "split"].tolist() == ["external"]
+
+
+def test_films_of_a_view_are_external_and_those_of_unknown_view_are_left_out(tmp_path: Path) -> None:
+    records = [record | {"view": ("PA", "AP", "pa ")[i % 3]} for i, record in enumerate(good(60))]
+    records[5]["view"], records[6]["view"] = "", "Unknown"
+    records[0]["patient_id"] = "p1"
+    cohort = load(write(tmp_path, records), external_sources=("ap",), external_column="view")
+    table = cohort.table
+    assert ((table["split"] == "external") == (table["view"] == "AP")).all() and (table["split"] == "external").any()
+    assert set(table["source"][table["split"] == "external"]) == {"north", "south"}
+    unknown = "its view is unknown: neither inside nor outside"
+    assert reasons(cohort) == {0: "its patient also has external films", 5: unknown, 6: unknown}
+    assert set(load(tmp_path).table["row"]) >= {0, 5, 6}, "they are left out only where a view is external"
+
+
+@pytest.mark.parametrize(
+    ("column", "names", "expected"),
+    [
+        ("view", ("lateral",), "--external-sources: no film has view 'lateral'; there are AP, PA"),
+        ("view", ("AP", "PA"), "names all 2 values of view (AP, PA): leave one or more to train on"),
+        ("scanner", ("x",), "column scanner: there is no such column; choose from source, view"),
+        ("label", ("covid",), "column label: its values are no groups of films; choose from"),
+    ],
+)
+def test_a_column_that_can_not_be_set_apart(tmp_path: Path, column: str, names: tuple[str, ...], expected: str) -> None:
+    records = [record | {"view": ("PA", "AP")[i % 2]} for i, record in enumerate(good())]
+    assert expected in complaint(write(tmp_path, records), external_sources=names, external_column=column)
 
 
 def three(count: int = 60) -> list[Record]:

@@ -1,5 +1,6 @@
 """Leaving one source out: which sources, that finished folds stay, what is compared, and mistakes in words."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,15 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
-from training.bias.numbers.uncertainty import Interval
+from training.bias.numbers.compare import holm
 from training.crossval import folds
 from training.crossval.__main__ import main
-from training.crossval.comparison import compare_sources, verdict
-from training.crossval.folds import choose_sources
+from training.crossval.comparison import compare_held_out, show
+from training.crossval.folds import choose_values
 from training.run.config import parse
+from training.run.films import quoted, split_names
 
 pytestmark = pytest.mark.trains
 
@@ -40,24 +43,29 @@ def crossval(output: Path, *arguments: str) -> None:
 
 
 def test_folds_are_trained_once_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--sources", "north", "--method", "erm", "--method", "end", "--alpha", "0.5")
+    arguments = ("--sources", "north", "--method", "erm", "--method", "end", "--alpha", "0.5", "--seeds", "0", "1")
     crossval(tmp_path, *arguments)
     shown = capsys.readouterr().out
     assert "SYNTHETIC" in shown and "not held out: east (not asked for)" in shown
     record = json.loads((tmp_path / "crossval.json").read_text())
     assert [row["part"] for row in record["rows"]] == ["north"] and record["methods"] == ["erm", "end"]
     runs = sorted((tmp_path / "without-north").iterdir())
-    assert [run.name for run in runs] == ["phantom-end-test_resnet-s0", "phantom-erm-test_resnet-s0"]
+    assert [run.name for run in runs] == [
+        f"phantom-{method}-test_resnet-s{seed}-redraw0.8" for method in ("end", "erm") for seed in (0, 1)
+    ]
     settings = yaml.safe_load((runs[0] / "config.yaml").read_text())
     assert settings["external_sources"] == "north" and settings["alpha"] == 0.5
     tables = [pd.read_parquet(run / "predictions.parquet") for run in runs]
-    assert (tables[0]["patient"] == tables[1]["patient"]).all(), "one key for all folds"
+    trained_on = [set(table["patient"][table["split"] == "train"]) for table in tables]
+    assert trained_on[0] == trained_on[2] != trained_on[1], "one key for all folds, and one draw for both methods"
+    held_out = [table[table["split"] == "external"]["patient"].tolist() for table in tables]
+    assert held_out[0] == held_out[1] == held_out[2]
     external = tables[0]["split"] == "external"
     assert set(tables[0]["source"][external]) == {"north"} and "north" not in set(tables[0]["source"][~external])
     assert set(tables[0]["patient"][external]).isdisjoint(tables[0]["patient"][~external])
     row = record["rows"][0]
     assert row["films"] == external.sum() and row["auroc"]["end"]["low"] < row["auroc"]["end"]["estimate"]
-    assert set(row["against"]["end"]) == {"estimate", "low", "high", "p", "detectable", "verdict"}
+    assert set(row["against"]["end"]) == {"estimate", "low", "high", "p", "p_holm", "detectable", "verdict"}
 
     before = {run: (run / "model.safetensors").stat().st_mtime_ns for run in runs}
     crossval(tmp_path, *arguments)
@@ -68,50 +76,118 @@ def test_folds_are_trained_once_and_compared(tmp_path: Path, capsys: pytest.Capt
 
 def test_sources_in_training_with_enough_patients_of_each_class() -> None:
     cohort = load_phantom(Preprocessing(32), rho=0.8, films=300)
-    chosen, skipped = choose_sources(cohort, ())
+    chosen, skipped = choose_values(cohort, "source", ())
     assert chosen == ["east", "north", "west"]
     assert skipped == dict.fromkeys(("harbour", "hill", "south"), "it is not in training anyway")
-    assert choose_sources(cohort, ("hill", "east"))[0] == ["east", "hill"]
+    assert choose_values(cohort, "source", ("hill", "east"))[0] == ["east", "hill"]
     scarce = cohort.without(
         dict.fromkeys(np.flatnonzero((cohort.table["source"] == "east") & (cohort.table["target"] == 1)), "")
     )
-    assert choose_sources(scarce, ())[1]["east"] == "0 patients of class covid, 10 are needed"
-    assert "east" in choose_sources(scarce, ("east",))[0], "what is asked for is done"
+    assert choose_values(scarce, "source", ())[1]["east"] == "0 patients of class covid, 10 are needed"
+    assert "east" in choose_values(scarce, "source", ("east",))[0], "what is asked for is done"
     with pytest.raises(ValueError, match="no film comes from 'moon'; sources are east, harbour"):
-        choose_sources(cohort, ("moon",))
+        choose_values(cohort, "source", ("moon",))
 
 
-def test_pooling_reads_ranks_within_a_source_alone() -> None:
+def scores_of(skills: dict[str, float], seeds: int = 3) -> pd.DataFrame:
+    """Scores of methods of these skills, of two held-out values with films of two sources each."""
     rng = np.random.default_rng(0)
     positive = rng.random(300) < 0.5
-    scores = pd.DataFrame({"source": np.repeat(["a", "b"], 150), "row": range(300), "is_positive": positive})
-    scores["patient"] = scores["row"].astype(str)
-    for method, skill in (("erm", 0.3), ("end", 2.0)):
-        for seed in (0, 1):
+    scores = pd.DataFrame({"held_out": np.repeat(["a", "b"], 150), "row": range(300), "is_positive": positive})
+    scores["source"], scores["patient"] = np.tile(["x", "y"], 150), scores["row"].astype(str)
+    for method, skill in skills.items():
+        for seed in range(seeds):
             scores[f"{method}:{seed}"] = skill * positive + rng.normal(size=300)
-    rows = compare_sources(scores, ["erm", "end"])
+    return scores
+
+
+def test_pooling_reads_ranks_within_a_fold_alone() -> None:
+    scores = scores_of({"erm": 0.3, "end": 2.0})
+    rows = compare_held_out(scores, ["erm", "end"])
     assert [row["part"] for row in rows] == ["a", "b", "pooled within sources"]
     assert all(row["against"]["end"]["verdict"] == "better" for row in rows)
     pairs = [row["auroc"]["end"]["estimate"] for row in rows]
     assert min(pairs[:2]) <= pairs[2] <= max(pairs[:2])
     assert rows[2]["against"]["end"]["detectable"] < min(row["against"]["end"]["detectable"] for row in rows[:2])
     moved = scores.copy()
-    for method in ("erm", "end"):  # one source's models on another scale: only ranks within a source may count
-        moved.loc[moved["source"] == "a", [f"{method}:0", f"{method}:1"]] -= 100
-    again = compare_sources(moved, ["erm", "end"])
-    assert again[2]["auroc"] == rows[2]["auroc"] and again[2]["against"] == rows[2]["against"]
+    for method in ("erm", "end"):  # one fold's models on another scale: only ranks within a fold may count
+        moved.loc[moved["held_out"] == "a", [f"{method}:{seed}" for seed in range(3)]] -= 100
+    again = compare_held_out(moved, ["erm", "end"])
+    assert again[2] == rows[2]
 
 
-def test_too_few_patients_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    scores = pd.DataFrame({"source": "a", "row": range(12), "is_positive": [True, False] * 6, "patient": range(12)})
-    scores["erm:0"], scores["end:0"] = np.linspace(0, 1, 12), np.linspace(1, 0, 12)
-    row = compare_sources(scores, ["erm", "end"])[0]
-    assert row["auroc"]["erm"]["estimate"] is None and row["against"]["end"]["verdict"] == "cannot conclude"
+def test_folds_that_are_no_sources_are_pooled_within_sources_too() -> None:
+    scores = scores_of({"erm": 0.5, "end": 0.5, "group_dro": 0.5})
+    rows = compare_held_out(scores, ["erm", "end", "group_dro"], "view")
+    assert [row["part"] for row in rows] == ["a", "b", "pooled within view", "pooled within view and source"]
+    p = [row["against"][method][name] for row in rows for method in ("end", "group_dro") for name in ("p", "p_holm")]
+    assert p[1::2] == pytest.approx(holm(np.array(p[::2])))
+    moved = scores.copy()
+    seeds = [name for name in scores if ":" in name]
+    moved.loc[moved["source"] == "x", seeds] -= 100
+    again = compare_held_out(moved, ["erm", "end", "group_dro"], "view")
+    assert again[3] == rows[3] and again[2] != rows[2]
 
 
-def test_a_verdict_needs_both_the_interval_and_the_permutation() -> None:
-    assert verdict(Interval(0.1, 0.01, 0.2), 0.01) == "better" and verdict(Interval(-0.1, -0.2, -0.01), 0.01) == "worse"
-    assert verdict(Interval(0.1, 0.01, 0.2), 0.06) == verdict(Interval(0.1, -0.01, 0.2), 0.01) == "cannot conclude"
+@pytest.mark.parametrize(("seeds", "patients"), [(3, 12), (1, 300)])
+def test_too_few_patients_or_seeds_are_said(seeds: int, patients: int, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = scores_of({"erm": 0.3, "end": 2.0}, seeds)
+    scores["patient"] = scores["row"] % patients
+    rows = compare_held_out(scores.head(patients), ["erm", "end"])
+    assert all(row["against"]["end"]["verdict"] == "cannot conclude" for row in rows)
+    record = {"rows": rows, "leave_out": "source", "seeds": list(range(seeds)), "methods": ["erm", "end"]}
+    show(record | {"not_left_out": {}, "failed": {}, "synthetic": False}, Console())
+    shown = capsys.readouterr().out
+    assert "cannot conclude" in shown and ("too few" in shown) == (patients == 12)
+    assert ("Give two or more --seeds" in shown) == (seeds == 1)
+
+
+def test_the_table_fits_80_columns_whatever_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    methods = ["erm", "learned_mixin", "bias_contrastive"]
+    rows = compare_held_out(scores_of(dict.fromkeys(methods, 1.0)), methods)
+    record = {"rows": rows, "leave_out": "source", "seeds": [0, 1, 2], "methods": methods}
+    show(record | {"not_left_out": {}, "failed": {}, "synthetic": True}, Console(width=80))
+    shown = capsys.readouterr().out
+    assert "…" not in shown and "bias_contrastive" in shown and "cannot conclude" in shown
+    assert all(f"{row['against'][method]['estimate']:+.3f}" in shown for row in rows for method in methods[1:])
+
+
+def test_any_column_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crossval(tmp_path, "--leave-out", "view", "--method", "erm", "--seeds", "0", "--redraw", "1")
+    record = json.loads((tmp_path / "crossval.json").read_text())
+    parts = [row["part"] for row in record["rows"]]
+    assert parts[-2:] == ["pooled within view", "pooled within view and source"] and record["leave_out"] == "view"
+    cohort = load_phantom(Preprocessing(32), rho=0.8, films=300).table
+    for view in parts[:-2]:
+        (run,) = (tmp_path / f"without-view-{view}").iterdir()
+        table = pd.read_parquet(run / "predictions.parquet")
+        external = table["split"] == "external"
+        assert set(table["view"][external]) == {view} and view not in set(table["view"][~external])
+        assert set(table["patient"][external]).isdisjoint(table["patient"][~external])
+        assert set(table["row"][external]) == set(cohort["row"][cohort["view"] == view])
+    assert "view never seen" in capsys.readouterr().out
+
+
+def test_values_in_training_with_enough_patients_of_each_class_and_films_without_any() -> None:
+    cohort = load_phantom(Preprocessing(32), rho=0.8, films=300)
+    bands, skipped = choose_values(cohort, "age_band", ())
+    assert bands and set(bands) | set(skipped) == set(cohort.table["age_band"])
+    table = cohort.table.assign(maker=np.where(cohort.table["row"] % 3 == 0, "", "Siemens, Inc."))
+    table.loc[table["row"] % 3 == 1, "maker"] = "unknown"
+    makers, skipped = choose_values(dataclasses.replace(cohort, table=table), "maker", ())
+    assert makers == ["Siemens, Inc."]
+    assert skipped == {"films of unknown maker": f"{(table['row'] % 3 < 2).sum()}, which no fold trains on either"}
+    with pytest.raises(ValueError, match="column scanner: there is no such column; choose from age, age_band, "):
+        choose_values(cohort, "scanner", ())
+    with pytest.raises(ValueError, match="column label: its values are no groups of films"):
+        choose_values(cohort, "label", ())
+    with pytest.raises(ValueError, match="no film has view 'oblique'; there are AP, PA"):
+        choose_values(cohort, "view", ("oblique",))
+
+
+@pytest.mark.parametrize("names", [("a",), ("a b", "c"), ("Siemens, Inc.", 'the "old" one'), ()])
+def test_names_with_commas_survive_a_setting(names: tuple[str, ...]) -> None:
+    assert split_names(", ".join(map(quoted, names))) == names
 
 
 def test_flags_of_one_method_do_not_reach_another(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,10 +218,11 @@ def test_mistakes_get_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_source_that_can_not_be_held_out_makes_the_command_fail_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = pd.DataFrame({"source": ["a", "a", "b"]})
+    scores = pd.DataFrame({"held_out": ["a", "a", "b"]})
     record = {"rows": [], "failed": {"c": "no film"}, "seeds": [0], "not_left_out": {}, "synthetic": False}
+    record |= {"leave_out": "source", "methods": ["erm"]}
     monkeypatch.setattr(folds, "cross_validate", lambda options, console: (scores, dict(record)))
-    monkeypatch.setattr(folds, "compare_sources", lambda scores, methods: [])
+    monkeypatch.setattr(folds, "compare_held_out", lambda *_: [])
     with pytest.raises(SystemExit) as stopped:
         main(["--dataset", "phantom", "--output", str(tmp_path)])
     assert stopped.value.code == 1

@@ -2,6 +2,7 @@
 
 cost.py        EnD's terms alone, and in a training step
 paired.py      a method beside ERM over seeds
+compared.py    what paired compares of the two
 epoch.py       an epoch of Biased MNIST against the released code's way
 training.py    training against timm's own recipe
 dicom.py       films a second of a DICOM folder

@@ -54,7 +54,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--repeats", type=int, default=5, help="timings of each, alternating; the median is reported")
     help = "a method beside ERM over seeds; flags not listed here go to training.train"
     add = parser.add_command("paired", help, forwards=True).add_argument
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="training seeds")
+    add("--seeds", type=int, nargs="+", default=list(range(10)), metavar="N", help="training seeds (default: 0 to 9)")
+    help = "share of the training patients that each seed draws (default: 0.8; 1, all of them, with --resplit)"
+    add("--redraw", type=float, metavar="SHARE", help=help)
     add("--resplit", action="store_true", help="each seed draws its own split (its own phantom cohort)")
     add("--record", type=Path, help="also write the table and all runs to this JSON file")
     help = "films per second of a DICOM folder, against its single steps and MONAI"

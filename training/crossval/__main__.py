@@ -1,8 +1,9 @@
 """Leave one source out: `python -m training.crossval --dataset covid --leave-out source --method erm --method end`.
 
 Holds out each source that has both classes, trains on the rest and scores the held-out films: does a model work at a
-hospital that it never saw? Patients and near-copies of films never lie on both sides. Finished runs are kept, so a second
-call continues where the first one stopped.
+hospital that it never saw? Any other column of metadata.csv will do: a view, a manufacturer. Patients and near-copies of
+films never lie on both sides. Each seed draws its own training patients, and intervals are over patients and seeds.
+Finished runs are kept, so a second call continues where the first one stopped.
 """
 
 import argparse
@@ -10,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.console.commandline import Parser
+from training.console.commandline import Parser, option_fields
 from training.methods import METHODS
+from training.run.config import TrainConfig
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -23,10 +25,16 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         epilog="Flags not listed here go to training.train. For research; not a medical device.",
     )
     add = parser.add_argument
-    add("--leave-out", choices=("source",), default="source", help="what is held out in turn")
-    add("--sources", help="hold out only these, separated by commas")
+    help = (
+        "column of metadata.csv (or age_band) each of whose values is held out in turn; films without one are left out"
+    )
+    add("--leave-out", metavar="COLUMN", default="source", help=help)
+    add("--values", "--sources", help="hold out only these values, separated by commas")
     add("--method", action="append", choices=tuple(METHODS), help="repeat to compare, the first is the reference")
-    add("--seeds", type=int, nargs="+", default=[0], help="training seeds")
+    add("--seeds", type=int, nargs="+", default=list(range(10)), metavar="N", help="training seeds (default: 0 to 9)")
+    add(
+        "--redraw", type=float, default=0.8, metavar="SHARE", help=option_fields(TrainConfig)["redraw"].metadata["help"]
+    )
     add("--output", type=Path, default=Path("runs/crossval"), help="folder of the runs and crossval.json")
     options = parser.parse_strictly(arguments)
     options.method = list(dict.fromkeys(options.method or ["erm", "end"]))

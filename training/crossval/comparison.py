@@ -1,76 +1,79 @@
-"""AUROC on held-out sources, by method, and how far the methods are apart."""
+"""AUROC on held-out films, by method, and how far the methods are apart."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Column, Table
 
-from training.bias.numbers.auroc import auroc_difference, auroc_interval, auroc_permutation_p
-from training.bias.numbers.uncertainty import Interval
+from training.bias.numbers.two_level import SeedDifference, auroc_difference_over_seeds, auroc_over_seeds, judged
 from training.bias.report.plain import plain
+from training.console.differences import Compared, difference_table, said_of_differences
 from training.console.messages import SYNTHETIC
 
+SHOWN = 10  # values that were not held out
 
-def compare_sources(scores: pd.DataFrame, methods: list[str]) -> list[dict[str, Any]]:
-    """AUROC by held-out source and pooled within sources, of each method and of its difference to the first.
 
-    The pooled row counts only pairs of films of one source: it depends on ranks within a source alone, so that scores of
-    different models, one a fold, need not share a scale.
+def compare_held_out(scores: pd.DataFrame, methods: list[str], column: str = "source") -> list[dict[str, Any]]:
+    """AUROC by held-out value and pooled, of each method and of its difference to the first, over patients and seeds.
+
+    A pooled row counts only pairs of films of one fold: it depends on ranks within a fold alone, so that scores of
+    different models, one a fold, need not share a scale. Another counts only pairs of one source too, where the folds are
+    not sources themselves.
+
+    Args:
+        scores: a row a film: held_out (the fold's value), source, patient, is_positive, and a column `method:seed` for each
+            training.
+        column: what was held out, in words.
     """
-    parts = [(name, (scores["source"] == name).to_numpy()) for name in scores["source"].unique()]
+    fold, source = (scores[name].to_numpy(str) for name in ("held_out", "source"))
+    everything = np.ones(len(scores), bool)
+    parts = [(name, fold == name, fold) for name in scores["held_out"].unique()]
     if len(parts) > 1:
-        parts.append(("pooled within sources", np.ones(len(scores), bool)))
-    rows: list[dict[str, Any]] = []
-    for name, chosen in parts:
+        parts.append(
+            (f"pooled within {column}s" if column == "source" else f"pooled within {column}", everything, fold)
+        )
+    if column != "source":
+        within = np.char.add(np.char.add(fold, "\x1f"), source)
+        parts.append((f"pooled within {column} and source", everything, within))
+    rows, differences = list[dict[str, Any]](), list[SeedDifference]()
+    for name, chosen, stratum in parts:
         films = scores[chosen]
-        y, patient, stratum = (films[column].to_numpy() for column in ("is_positive", "patient", "source"))
-        values = {m: films.filter(regex=f"^{m}:").to_numpy() for m in methods}
-        alone = {m: plain(auroc_interval(y, values[m], patient, stratum=stratum)) for m in methods}
-        against = {}
-        for method in methods[1:]:
-            both = y, values[method], values[methods[0]], patient
-            gap, detectable = auroc_difference(*both, stratum=stratum)
-            p = auroc_permutation_p(*both, stratum=stratum)
-            against[method] = plain(gap._asdict() | {"p": p, "detectable": detectable, "verdict": verdict(gap, p)})
+        y, patient = films["is_positive"].to_numpy(bool), films["patient"].to_numpy()
+        values = {m: films[[c for c in films if str(c).rpartition(":")[0] == m]].to_numpy(float) for m in methods}
+        own = {m: plain(auroc_over_seeds(y, values[m], patient, stratum[chosen])) for m in methods}
+        found = {
+            m: auroc_difference_over_seeds(y, values[m], values[methods[0]], patient, stratum[chosen])
+            for m in methods[1:]
+        }
+        differences += found.values()
         counts = {"films": len(films), "patients": len(set(patient))}
-        rows.append({"part": name, **counts, "auroc": alone, "against": against})
+        against = {m: plain(gap.interval._asdict() | {"p": gap.p}) for m, gap in found.items()}
+        rows.append({"part": name, **counts, "auroc": own, "against": against})
+    judgements = iter(judged(differences))
+    for row in rows:
+        for method in row["against"]:
+            row["against"][method] |= plain(next(judgements)._asdict())
     return rows
 
 
-def verdict(gap: Interval, p: float) -> str:
-    """`better` or `worse` where interval and permutation agree, else `cannot conclude`."""
-    if p < 0.05 and gap.low > 0:
-        return "better"
-    return "worse" if p < 0.05 and gap.high < 0 else "cannot conclude"
-
-
-def show(record: dict[str, Any], methods: list[str], console: Console) -> None:
-    """Print the table of held-out sources, then what was not held out and why."""
-    many = f", mean over {len(record['seeds'])} seeds" if len(record["seeds"]) > 1 else ""
-    headings = ["patients", *methods, *["difference", "p", "detectable", "verdict"] * (len(methods) - 1)]
-    table = Table("held out", *(Column(heading, justify="right") for heading in headings), box=None, pad_edge=False)
-    table.title = f"AUROC on sources never seen{many}; 95 % bootstrap over patients"
-    table.title_justify = "left"
-    for row in record["rows"]:
-        cells = [span(row["auroc"][method], ".3f") for method in methods]
-        for method in methods[1:]:
-            gap = row["against"][method]
-            numbers = ["", ""] if gap["p"] is None else [f"{gap['p']:.3f}", f"{gap['detectable']:.2f}"]
-            cells += [span(gap, "+.3f"), *numbers, gap["verdict"]]
-        table.add_row(row["part"], str(row["patients"]), *cells)
-    console.print(table)
-    for name, why in record["not_left_out"].items():
+def show(record: dict[str, Any], console: Console) -> None:
+    """Print the table of held-out films, then what was not held out and why."""
+    seeds = len(record["seeds"])
+    over = f"mean over {seeds} seeds; 95 % over patients and seeds" if seeds > 1 else "one seed; 95 % over patients"
+    rows = [
+        Compared(f"{row['part']}\n{row['patients']} patients", row["auroc"], row["against"]) for row in record["rows"]
+    ]
+    console.print(difference_table(f"AUROC, {record['leave_out']} never seen; {over}", "AUROC", rows))
+    if len(record["methods"]) > 1:
+        console.print(said_of_differences(rows), highlight=False)
+        if seeds == 1:
+            console.print("One seed says nothing of another training: no verdict. Give two or more --seeds.")
+    for name, why in list(record["not_left_out"].items())[:SHOWN]:
         console.print(f"not held out: {name} ({why})", highlight=False, markup=False)
+    if len(record["not_left_out"]) > SHOWN:
+        console.print(f"not held out: {len(record['not_left_out']) - SHOWN} more", highlight=False)
     for name, why in record["failed"].items():
         console.print(f"failed: {name} ({why})", style="red", highlight=False, markup=False)
     if record["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
-
-
-def span(values: dict[str, float | None], form: str) -> str:
-    """`0.71 (0.63 to 0.79)`, or that there is too little to say."""
-    if values["estimate"] is None:
-        return "cannot conclude"
-    return f"{values['estimate']:{form}}\n({values['low']:{form}} to {values['high']:{form}})"

@@ -113,6 +113,9 @@ class TrainConfig:
     )
     classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
+    external_column: str = option(
+        "source", "column of metadata.csv, such as view, whose values --external-sources names in place of sources"
+    )
     split_seed: int = option(
         0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set", limits=SEED
     )
@@ -421,6 +424,8 @@ def _validate(config: TrainConfig) -> None:
     foreign = ["rho", "films"] if config.dataset == "covid" else ["classes", "separate_copies"]
     if config.dataset == "biased-mnist":
         foreign.append("external_sources")
+    if config.external_column != "source" and not config.external_sources:
+        raise ValueError(f"--external-column {config.external_column}: name the values with --external-sources")
     for name in foreign:
         value = getattr(config, name)
         if value is not None and value is not False:

@@ -1,5 +1,7 @@
 """The cohort that a run's settings name."""
 
+import csv
+import io
 from typing import cast
 
 from datasets.catalogue import load_cohort
@@ -26,7 +28,7 @@ def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
         config.dataset, preprocessing, data_dir=config.data_dir, classes=split_names(config.classes),
         external_sources=split_names(config.external_sources), rho=config.rho, films=config.films,
         split_seed=config.split_seed, separate_copies=config.separate_copies,
-        policy=admission_of(config),
+        policy=admission_of(config), external_column=config.external_column,
     )  # fmt: skip
 
 
@@ -36,5 +38,13 @@ def admission_of(config: TrainConfig) -> DicomPolicy:
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
-    """`a, b` as ("a", "b")."""
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+    """`a, b` as ("a", "b"); a name with a comma stands in double quotes, as in a CSV file."""
+    names = next(csv.reader([" ".join(text.split())], skipinitialspace=True)) if text and text.strip() else []
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def quoted(name: str) -> str:
+    """A name as `split_names` reads it back."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([name])
+    return text.getvalue()

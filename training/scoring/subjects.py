@@ -33,8 +33,8 @@ from training.scoring.score import Scored
 
 # Settings that decide which films a run has, and in which splits.
 FILM_SETTINGS = (
-    "dataset", "data_dir", "classes", "external_sources", "rho", "films", "split_seed", "separate_copies", "voi",
-    *ADMISSION_FLAGS,
+    "dataset", "data_dir", "classes", "external_sources", "external_column", "rho", "films", "split_seed",
+    "separate_copies", "voi", *ADMISSION_FLAGS,
 )  # fmt: skip
 
 

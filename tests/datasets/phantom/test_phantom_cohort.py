@@ -112,3 +112,13 @@ def test_impossible_settings(options: dict[str, Any]) -> None:
     (value,) = options.values()
     with pytest.raises(CohortError, match=str(value)):
         load(**options)
+
+
+@pytest.mark.parametrize("column", ["source", "view", "sex", "age_band"])
+def test_any_column_may_be_external_with_whole_patients(column: str) -> None:
+    everything = load(films=400, rho=0.7).table
+    name = everything[column].mode()[0]
+    table = load(films=400, rho=0.7, external_sources=(name,), external_column=column).table
+    assert ((table["split"] == "external") == (table[column] == name)).all()
+    assert (table.groupby("patient")["split"].nunique() == 1).all()
+    assert set(table["row"][table["split"] == "external"]) == set(everything["row"][everything[column] == name])

@@ -32,15 +32,20 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
     benchmark.main(command)
     first = json.loads(record.read_text())
     assert first["seeds"] == [0, 1] and len(first["runs"]) == 4
-    row = next(row for row in first["rows"] if (row["split"], row["metric"]) == ("test", "auroc"))
+    rows = {(row["part"], row["metric"]): row for row in first["rows"]}
+    assert {"erm", "end", "difference", "p", "p_holm", "detectable", "verdict"} <= rows["test", "leak"].keys()
+    found = [run["metrics"]["test"]["leak"] for run in first["runs"]]
+    by_seed = rows["test", "leak"]
+    assert by_seed["over"] == "seeds" and by_seed["by_seed"] == {"erm": found[::2], "end": found[1::2]}
+    everywhere = rows["test, all sources", "auroc"]
     found = [run["metrics"]["test"]["auroc"] for run in first["runs"]]
-    assert row["erm"] == found[::2] and row["end"] == found[1::2]
     gap = ((found[1] - found[0]) + (found[3] - found[2])) / 2
-    assert row["difference"]["estimate"] == pytest.approx(gap)
-    assert row["difference"]["low"] <= gap <= row["difference"]["high"]
-    everywhere = next(part for part in first["patients"] if part["part"] == "test, all sources")
+    assert everywhere["over"] == "patients and seeds"
     assert everywhere["difference"]["estimate"] == pytest.approx(gap, abs=1e-9)
-    assert everywhere["detectable"] > 0
+    assert everywhere["difference"]["low"] <= gap <= everywhere["difference"]["high"] and everywhere["detectable"] > 0
+    assert everywhere["p_holm"] >= everywhere["p"]
+    drawn = [run["folder"] for run in first["runs"]]
+    assert drawn[0] == "phantom-erm-test_resnet-s0-redraw0.8" and first["redraw"] == 0.8
     assert str(tmp_path) not in json.dumps(first["settings"])
 
     def refuse(*_: object) -> None:
@@ -49,7 +54,8 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
     monkeypatch.setattr("training.loop.obtain.train", refuse)
     benchmark.main(command)
     assert json.loads(record.read_text())["rows"] == first["rows"]
-    assert "difference" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "p is corrected for" in shown and max(map(len, shown.splitlines())) <= 80
 
 
 def test_an_audits_time_is_divided_into_stages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +75,8 @@ def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.M
     command = ["paired", "--seeds", "1", "2", "--resplit", "--record", str(record), *FAST, "--output", str(tmp_path)]
     benchmark.main(command)
     found = json.loads(record.read_text())
-    assert "patients" not in found
+    assert {row["over"] for row in found["rows"]} == {"seeds"} and found["redraw"] == 1
+    assert all(row["p_holm"] is None or row["p_holm"] >= row["p"] for row in found["rows"])
     seeds = [(tmp_path / f"phantom-end-test_resnet-s{seed}/config.yaml").read_text() for seed in (1, 2)]
     assert "split_seed: 1" in seeds[0] and "split_seed: 2" in seeds[1]
 

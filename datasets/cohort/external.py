@@ -1,0 +1,48 @@
+"""Films set apart as external: those with certain values in a column, such as a source, a view or a manufacturer."""
+
+import pandas as pd
+
+from datasets.cohort.films import CohortError, age_bands
+from datasets.cohort.source_names import spelling_key, with_one_spelling
+
+# Columns that name single films or patients, or what is predicted.
+NO_GROUPS = ("row", "path", "mask", "patient", "patient_id", "split", "label", "target", "target_name", "bias")
+UNKNOWN = ("", "unknown")
+
+
+def values_of(table: pd.DataFrame, column: str) -> pd.Series:
+    """The value of each film in one spelling, empty where it is unknown; `age_band` also follows from `age`.
+
+    Raises:
+        CohortError: no such column, or one whose values are no groups of films.
+    """
+    if column == "age_band" and column not in table and "age" in table:
+        return age_bands(table["age"])
+    groups = sorted({*table.columns, *(["age_band"] if "age" in table else [])} - set(NO_GROUPS))
+    if column not in groups:
+        wrong = "its values are no groups of films" if column in NO_GROUPS else "there is no such column"
+        raise CohortError(f"column {column}: {wrong}; choose from {', '.join(groups)}")
+    values, _ = with_one_spelling(table[column].fillna("").astype(str))
+    return values.mask(values.str.casefold().isin(UNKNOWN), "")
+
+
+def external_films(table: pd.DataFrame, column: str, names: tuple[str, ...]) -> tuple[pd.Series, pd.Series]:
+    """Which films have one of the values named, however spelled, and of which the value is unknown.
+
+    Raises:
+        CohortError: as `values_of`, or a value that no film has, or nothing but the values named.
+    """
+    values = values_of(table, column)
+    key, wanted = values.map(spelling_key), {spelling_key(name): name for name in names}
+    there = sorted(set(values) - {""})
+    missing = sorted(wanted[name] for name in wanted.keys() - set(key))
+    if missing:
+        what = "comes from" if column == "source" else f"has {column}"
+        whose = "sources" if column == "source" else "there"
+        raise CohortError(f"--external-sources: no film {what} {missing[0]!r}; {whose} are {', '.join(there)}")
+    if len(wanted) == len(there):
+        what = "sources" if column == "source" else f"values of {column}"
+        raise CohortError(
+            f"--external-sources names all {len(there)} {what} ({', '.join(there)}): leave one or more to train on"
+        )
+    return key.isin(list(wanted)), values == ""
