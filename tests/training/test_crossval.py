@@ -139,7 +139,7 @@ def test_too_few_patients_or_seeds_are_said(seeds: int, patients: int, capsys: p
     show(record | {"not_left_out": {}, "failed": {}, "synthetic": False}, Console())
     shown = capsys.readouterr().out
     assert "cannot conclude" in shown and ("too few" in shown) == (patients == 12)
-    assert ("Give two or more --seeds" in shown) == (seeds == 1)
+    assert "No verdict: it takes ten patients of each class, and two or more --seeds." in shown
 
 
 def test_the_table_fits_80_columns_whatever_the_methods(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,8 +45,10 @@ def difference_table(title: str, number: str, rows: Sequence[Compared]) -> Table
 
 
 def said_of_differences(rows: Sequence[Compared]) -> str:
-    """What the columns of the table mean."""
+    """What the columns of the table mean, or why it has no verdict."""
     count = sum(_known(found["p_holm"]) for row in rows for found in row.against.values())
+    if not count:
+        return "No verdict: it takes ten patients of each class, and two or more --seeds."
     return (
         f"p is corrected for {count} comparison{'s' if count != 1 else ''} (Holm); ≥ is the smallest difference that the "
         "first of them would find with power 0.8."

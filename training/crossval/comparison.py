@@ -67,8 +67,6 @@ def show(record: dict[str, Any], console: Console) -> None:
     console.print(difference_table(f"AUROC, {record['leave_out']} never seen; {over}", "AUROC", rows))
     if len(record["methods"]) > 1:
         console.print(said_of_differences(rows), highlight=False)
-        if seeds == 1:
-            console.print("One seed says nothing of another training: no verdict. Give two or more --seeds.")
     for name, why in list(record["not_left_out"].items())[:SHOWN]:
         console.print(f"not held out: {name} ({why})", highlight=False, markup=False)
     if len(record["not_left_out"]) > SHOWN:
