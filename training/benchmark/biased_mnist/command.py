@@ -8,10 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from training.benchmark.biased_mnist.candidates import Candidate
 from training.benchmark.biased_mnist.execution import run_all, settings_of
 from training.benchmark.biased_mnist.protocol import PROTOCOLS, TRIALS, TUNING_SEED, Protocol
-from training.benchmark.biased_mnist.records import Job, append_record, key_of, name_of, pending, read_records
+from training.benchmark.biased_mnist.records import Job, key_of, name_of, pending, read_records
+from training.benchmark.biased_mnist.trials import settings_to_try
+from training.benchmark.candidate import Candidate
+from training.benchmark.record import append_line
 from training.console.commandline import Parser
 from training.methods import METHODS
 
@@ -46,8 +48,6 @@ def biased_mnist(
     recipe, candidates = PROTOCOLS[protocol], [Candidate.parse(text) for text in method]
     rhos = rho or list(recipe.paper)
     path = record or Path("runs") / f"biased_mnist_{protocol}.jsonl"
-    if path.is_dir():
-        raise ValueError(f"--record {path}: this is a folder; name a file in it")
     plan = Plan(recipe, candidates, rhos, range(seeds), trials, read_records(path))
     for job in plan.everything():
         settings_of(job)  # a setting that doesn't exist or is out of range shows before anything is trained
@@ -58,7 +58,7 @@ def biased_mnist(
         note = f"the first of {plan.left} to come" if plan.left else ""
         task = bar.add_task("trainings", total=plan.total, completed=plan.total - plan.left, note=note)
         for line in run_all(plan.ready(), plan.after, data_dir, jobs, device):
-            append_record(path, line)
+            append_line(path, line)
             bar.update(task, completed=plan.total - plan.left, note=_note(line))
     for correlation in rhos:
         console.print(table_of(plan.records, candidates, recipe, correlation))
@@ -127,7 +127,7 @@ class Plan:
         return pending(self._trials(candidate, rho), self.records)
 
     def _trials(self, candidate: Candidate, rho: float) -> list[Job]:
-        settings = candidate.trials()[: self.trials]
+        settings = settings_to_try(candidate)[: self.trials]
         if len(settings) < 2:  # nothing to choose between
             return []
         return [Job(self.protocol.name, candidate, rho, TUNING_SEED, "trial", chosen) for chosen in settings]

@@ -1,13 +1,13 @@
-"""The record of the benchmark: one JSON line for every finished run, written at once, never twice."""
+"""What tells the runs of the benchmark from one another, in its record."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from training.benchmark.biased_mnist.candidates import Candidate
+from training.benchmark.candidate import Candidate
+from training.benchmark.record import read_lines
 from training.methods import METHODS
 
 
@@ -55,33 +55,8 @@ def name_of(record: dict[str, Any]) -> str:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The finished runs; none where the file is not there. A last line that a kill cut short is left out."""
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-            key_of(record)
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines):
-                break
-            raise ValueError(f"{path}, line {number}: no record of the benchmark; give another --record") from None
-        records.append(record)
-    return records
-
-
-def append_record(path: Path, record: dict[str, Any]) -> None:
-    """Add a line, in the place of one that was cut short; only one process writes, the one that hands out the jobs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, allow_nan=False) + "\n")
+    """The finished runs, see `read_lines`."""
+    return read_lines(path, key_of)
 
 
 def pending(jobs: Iterable[Job], records: Iterable[dict[str, Any]]) -> list[Job]:

@@ -7,8 +7,8 @@ import numpy as np
 from rich.table import Table
 from scipy.stats import friedmanchisquare
 
-from training.benchmark.biased_mnist.candidates import Candidate
 from training.benchmark.biased_mnist.protocol import PUBLISHED, Protocol
+from training.benchmark.candidate import Candidate
 from training.bias.numbers.uncertainty import seed_interval
 
 # Name in a record, and heading; accuracies in per cent.

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.benchmark.biased_mnist.candidates import Candidate
 from training.benchmark.biased_mnist.execution import _run
 from training.benchmark.biased_mnist.records import Job
+from training.benchmark.candidate import Candidate
 from training.console.messages import ERRORS
 from training.loop.assembly import Assembly
 

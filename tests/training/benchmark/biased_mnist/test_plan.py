@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from training.benchmark.biased_mnist.candidates import Candidate
 from training.benchmark.biased_mnist.command import Plan
 from training.benchmark.biased_mnist.protocol import PROTOCOLS, TUNING_SEED
 from training.benchmark.biased_mnist.records import Job
+from training.benchmark.candidate import Candidate
 
 SHORT = PROTOCOLS["short"]
 

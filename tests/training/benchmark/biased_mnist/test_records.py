@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from training.benchmark.biased_mnist.candidates import Candidate
-from training.benchmark.biased_mnist.records import Job, append_record, key_of, pending, read_records
+from training.benchmark.biased_mnist.records import Job, key_of, pending, read_records
+from training.benchmark.candidate import Candidate
+from training.benchmark.record import append_line
 
 RESULTS = Path(__file__).parents[4] / "docs" / "results"
 
@@ -30,11 +31,11 @@ def test_pending_jobs_come_once() -> None:
 def test_a_line_cut_by_a_kill_is_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "record.jsonl"
     assert read_records(path) == []
-    append_record(path, job(0).line())
+    append_line(path, job(0).line())
     with path.open("a") as file:
         file.write('{"protocol": "sho')
     assert read_records(path) == [job(0).line()]
-    append_record(path, job(1).line())
+    append_line(path, job(1).line())
     assert read_records(path) == [job(0).line(), job(1).line()]
 
 

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from scipy.stats import rankdata
 
-from training.benchmark.biased_mnist.candidates import Candidate
 from training.benchmark.biased_mnist.protocol import PROTOCOLS
 from training.benchmark.biased_mnist.table import COLUMNS, agreement, difference, mean_and_sd, of_seeds, table_of
+from training.benchmark.candidate import Candidate
 
 SHORT = PROTOCOLS["short"]
 

@@ -1,0 +1,46 @@
+"""A record of runs: one JSON line for every finished run, written at once, never twice."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def read_lines(path: Path, key_of: Callable[[dict[str, Any]], str]) -> list[dict[str, Any]]:
+    """The finished runs; none where the file is not there. A last line that a kill cut short is left out.
+
+    Args:
+        key_of: what tells a run from any other; raises KeyError or TypeError for a line that is of no such run.
+
+    Raises:
+        ValueError: the file is a folder, or holds something else; the message names the line.
+    """
+    if path.is_dir():
+        raise ValueError(f"--record {path}: this is a folder; name a file in it")
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            key_of(record)
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}, line {number}: no record of the benchmark; give another --record") from None
+        records.append(record)
+    return records
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Add a line, in the place of one that was cut short; only one process writes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, allow_nan=False) + "\n")
