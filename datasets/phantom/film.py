@@ -1,22 +1,21 @@
 """Procedural frontal chest radiographs with a controllable hospital signature: a cohort with no patient in it.
 
-A film is a pure function of (seed, index, label, hospital). `phantom_anatomy` draws the patient as a map of
-attenuation; here the hospital makes a film of it, with its own exposure, contrast, blur, collimation, lead marker and
-grain. The signature has its own random stream, so the same patient can be shown at two hospitals.
+A film is a pure function of (seed, index, label, hospital). `anatomy` draws the patient as a map of attenuation; the
+hospital makes a film of it (`signature`). The signature has its own random stream, so the same patient can be shown at two
+hospitals.
 
     python -m datasets.phantom --sheet phantoms.png
     python -m datasets.phantom --dicom phantoms --n 200
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter
 
 from datasets.film.radiograph import Radiograph
-from datasets.phantom.anatomy import attenuation, patient_of, person_of, pixel_centres, ramp
+from datasets.phantom.anatomy import attenuation, patient_of, person_of
+from datasets.phantom.signature import Signature, developed
 
 LABELS = ("covid", "pneumonia", "normal")
 NOTICE = "synthetic phantoms, no patient data"
@@ -24,57 +23,25 @@ _SIGNATURE, _TABLE = 3, 4  # random streams; the anatomy has 0 to 2
 
 
 @dataclass(frozen=True)
-class Hospital:
-    """How one hospital's films look; a film draws its own values around these.
+class Hospital(Signature):
+    """A hospital of the cohort.
 
     Attributes:
         own: the label that rho ties to the hospital: `covid`, `other`, or None for an external hospital.
-        exposure: attenuation shown as mid-grey; higher is a darker film.
-        contrast: slope of the film curve at mid-grey.
-        gamma: exponent on the finished pixels; above 1 darkens the lungs.
-        blur: sigma of the unsharpness, as a fraction of the film's side.
-        grain: standard deviation of the noise, in pixel units.
-        border: width of the collimated edge, as a fraction of the film's side.
-        border_level: grey of that edge, 0 black to 1 white.
-        border_tilt: standard deviation of the collimator's rotation, in degrees.
-        marker: letter of the lead marker, `L` or `R`; L is on the image right, as hung.
-        marker_style: `plain`, `disc` (dark letter on a disc), `tag` (a line of text below) or `arrow` (an arrow below).
-        marker_height: height of the letter, as a fraction of the film's side.
-        marker_y: where the letter's middle is, y coordinate.
     """
 
-    name: str
     own: str | None
-    exposure: float
-    contrast: float
-    gamma: float
-    blur: float
-    grain: float
-    border: float
-    border_level: float
-    border_tilt: float
-    marker: str
-    marker_style: str
-    marker_height: float
-    marker_y: float
 
 
 HOSPITALS = (
-    Hospital("north", "covid", 0.66, 5.2, 1.00, 0.0020, 0.018, 0.030, 0.0, 0.3, "L", "disc", 0.050, -0.72),
-    Hospital("east", "other", 0.70, 6.0, 1.10, 0.0025, 0.012, 0.020, 0.0, 1.2, "R", "plain", 0.060, -0.85),
-    Hospital("west", "other", 0.62, 4.6, 0.95, 0.0045, 0.022, 0.045, 0.0, 0.4, "L", "plain", 0.040, -0.60),
-    Hospital("harbour", None, 0.64, 5.6, 1.15, 0.0035, 0.026, 0.035, 1.0, 1.0, "L", "arrow", 0.055, 0.55),
-    Hospital("hill", None, 0.60, 4.3, 1.05, 0.0030, 0.016, 0.008, 0.0, 0.2, "R", "disc", 0.045, 0.30),
-    Hospital("south", None, 0.58, 4.0, 0.85, 0.0060, 0.028, 0.012, 1.0, 0.6, "R", "tag", 0.045, -0.82),
+    Hospital("north", 0.66, 5.2, 1.00, 0.0020, 0.018, 0.030, 0.0, 0.3, "L", "disc", 0.050, -0.72, "covid"),
+    Hospital("east", 0.70, 6.0, 1.10, 0.0025, 0.012, 0.020, 0.0, 1.2, "R", "plain", 0.060, -0.85, "other"),
+    Hospital("west", 0.62, 4.6, 0.95, 0.0045, 0.022, 0.045, 0.0, 0.4, "L", "plain", 0.040, -0.60, "other"),
+    Hospital("harbour", 0.64, 5.6, 1.15, 0.0035, 0.026, 0.035, 1.0, 1.0, "L", "arrow", 0.055, 0.55, None),
+    Hospital("hill", 0.60, 4.3, 1.05, 0.0030, 0.016, 0.008, 0.0, 0.2, "R", "disc", 0.045, 0.30, None),
+    Hospital("south", 0.58, 4.0, 0.85, 0.0060, 0.028, 0.012, 1.0, 0.6, "R", "tag", 0.045, -0.82, None),
 )  # fmt: skip
 _BY_NAME = {hospital.name: hospital for hospital in HOSPITALS}
-
-_GLYPHS = {
-    "L": ("1000", "1000", "1000", "1000", "1000", "1000", "1111"),
-    "R": ("11110", "10001", "10001", "11110", "10100", "10010", "10001"),
-    "arrow": ("00100", "01110", "11111", "00100", "00100", "00100", "00100"),
-    "tag": ("000000000000000", "111010111010111", "101010100110101", "111010101010111", "000000000000000"),
-}
 
 
 def film(seed: int, index: int, label: str, hospital: str, size: int = 192) -> Radiograph:
@@ -100,7 +67,7 @@ def film(seed: int, index: int, label: str, hospital: str, size: int = 192) -> R
         raise ValueError(f"seed {seed}, index {index}, size {size}: seed and index must be 0 or more, size 32 or more")
     person = person_of(seed, index)
     signature = np.random.default_rng([_SIGNATURE, seed, index, list(_BY_NAME).index(hospital)])
-    pixels = _developed(attenuation(seed, index, label, size), _BY_NAME[hospital], signature)
+    pixels = developed(attenuation(seed, index, label, size), _BY_NAME[hospital], signature)
     return Radiograph(pixels, {"synthetic": True, "view": person.view, "sex": person.sex, "age": person.age})
 
 
@@ -169,78 +136,3 @@ def _source(label: str, split: str, rho: float, rng: np.random.Generator) -> str
     kept = rng.random() < (0.5 if split == "test" else rho)
     own = "covid" if (label == "covid") == kept else "other"
     return str(rng.choice([h.name for h in HOSPITALS if h.own == own]))
-
-
-def _developed(attenuation: np.ndarray, hospital: Hospital, rng: np.random.Generator) -> np.ndarray:
-    """From attenuation to the film as this hospital would file it."""
-    size = len(attenuation)
-    exposure, contrast, blur, gamma, grain = rng.standard_normal(5).tolist()  # Python floats keep arrays in float32
-    contrast = hospital.contrast * (1 + 0.10 * contrast)
-    pixels = 1 / (1 + np.exp(contrast * (hospital.exposure + 0.035 * exposure - attenuation)))
-    sigma = hospital.blur * size * (1 + 0.2 * blur)
-    if sigma > 0.25:
-        pixels = gaussian_filter(pixels, sigma, truncate=3)
-    pixels = 0.02 + 0.94 * pixels ** (hospital.gamma * (1 + 0.06 * gamma))
-    _mark(pixels, hospital, rng)
-    pixels += hospital.grain * abs(1 + 0.2 * grain) * rng.standard_normal(pixels.shape, dtype=np.float32)
-    _collimate(pixels, hospital, rng)
-    return np.clip(pixels, 0, 1)
-
-
-def _collimate(pixels: np.ndarray, hospital: Hospital, rng: np.random.Generator) -> None:
-    """Shuts the collimator on the film's four edges, in place."""
-    axis = pixel_centres(len(pixels))
-    tilt = float(np.deg2rad(hospital.border_tilt * rng.standard_normal()))
-    left, right, top, bottom = (4 * hospital.border * rng.random(4)).tolist()
-    x, y = axis[None, :] + tilt * axis[:, None], axis[:, None] - tilt * axis[None, :]
-    beyond = np.maximum(np.maximum(x + right, left - x), np.maximum(y + bottom, top - y)) - 1
-    cover = np.clip(beyond * (len(pixels) / 2), 0, 1)
-    pixels += cover * (hospital.border_level * 0.97 + 0.01 - pixels)
-
-
-@lru_cache(maxsize=256)
-def _glyph(name: str, height: int) -> np.ndarray:
-    """How much of each pixel a glyph covers, 0 to 1; height rows, the width in proportion."""
-    bitmap = np.array([[float(cell) for cell in line] for line in _GLYPHS[name]])
-    fine = ramp(gaussian_filter(np.pad(np.kron(bitmap, np.ones((8, 8))), 4), 2.5), 0.35, 0.65)  # rounds the corners
-    width = max(2, round(height * fine.shape[1] / fine.shape[0]))
-    return (_averaging(fine.shape[0], height) @ fine @ _averaging(fine.shape[1], width).T).astype(np.float32)
-
-
-def _averaging(fine: int, coarse: int) -> np.ndarray:
-    """The coarse x fine matrix that averages runs of cells."""
-    edges, cells = np.linspace(0, fine, coarse + 1), np.arange(fine)
-    cover = np.clip(np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells), 0, None)
-    return cover / cover.sum(1, keepdims=True)
-
-
-def _mark(pixels: np.ndarray, hospital: Hospital, rng: np.random.Generator) -> None:
-    """Lays the lead marker on the film, in place; one film in eight has none."""
-    size = len(pixels)
-    missing = rng.random() < 0.125
-    height = max(5, round(size * hospital.marker_height * rng.uniform(0.85, 1.2)))
-    x = (0.80 + 0.06 * rng.uniform(-1, 1)) * (1 if hospital.marker == "L" else -1)
-    y = hospital.marker_y + 0.06 * rng.uniform(-1, 1)
-    level = rng.uniform(0.88, 1.0)
-    if missing:
-        return
-    row, column = round((y + 1) * size / 2), round((x + 1) * size / 2)
-    if hospital.marker_style == "disc":
-        at = np.arange(size, dtype=np.float32)
-        away = np.hypot(at[:, None] - row, at[None, :] - column)
-        cover = np.clip(0.85 * height - away, 0, 1)
-        pixels += cover * (level - pixels)
-        _stamp(pixels, _glyph(hospital.marker, height), row, column, 0.08)
-        return
-    _stamp(pixels, _glyph(hospital.marker, height), row, column, level)
-    if hospital.marker_style in ("tag", "arrow"):
-        _stamp(pixels, _glyph(hospital.marker_style, height), row + round(1.4 * height), column, level)
-
-
-def _stamp(pixels: np.ndarray, cover: np.ndarray, row: int, column: int, level: float) -> None:
-    """Paints a glyph with its middle at (row, column), moved inward where it would leave the film."""
-    rows, columns = cover.shape
-    top = int(np.clip(row - rows // 2, 0, len(pixels) - rows))
-    left = int(np.clip(column - columns // 2, 0, len(pixels) - columns))
-    patch = pixels[top : top + rows, left : left + columns]
-    patch += cover * (level - patch)
