@@ -21,6 +21,7 @@ uncertainty.py  intervals that resample patients
 usefulness.py   predictive values at a prevalence, net benefit
 compare.py      two checkpoints on the same films
 two_level.py    several trainings: intervals over patients and seeds
+gap_closed.py   how much of the way from a plain model to the best possible one a method goes
 calibration.py  temperature and threshold, from validation; slope, and observed over expected
 drift.py        how far films are from those of the training
 """

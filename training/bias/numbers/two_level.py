@@ -115,10 +115,19 @@ def seed_mean(statistic: Statistic, patients: int) -> SeedMean:
     Args:
         statistic: from weights of patients x resamples to seeds x resamples.
     """
-    values = statistic(np.ones((patients, 1)))[:, 0]
-    seeds, groups = len(values), min(patients, MOST_GROUPS)
+    return mean_of_seeds(*over_patients(statistic, patients))
+
+
+def over_patients(statistic: Statistic, patients: int) -> tuple[np.ndarray, np.ndarray]:
+    """A statistic of all patients (seeds), and with each group of them left out in turn (seeds x groups)."""
+    groups = min(patients, MOST_GROUPS)
     group = np.arange(patients) % groups
-    left_out = jackknife(lambda weights: statistic(weights[group]), groups)
+    return statistic(np.ones((patients, 1)))[:, 0], jackknife(lambda weights: statistic(weights[group]), groups)
+
+
+def mean_of_seeds(values: np.ndarray, left_out: np.ndarray) -> SeedMean:
+    """Mean over seeds, from what `over_patients` returns or from the difference of two such returns."""
+    seeds, groups = left_out.shape
     covariance = np.cov(left_out).reshape(seeds, seeds) * (groups - 1) ** 2 / groups
     if seeds == 1:
         return SeedMean(float(values[0]), float(covariance[0, 0]), 0.0, 1, groups)
@@ -246,7 +255,7 @@ def _difference(other: Statistic, reference: Statistic, patients: int, worth: Tr
 def _by_t(gap: SeedMean) -> SeedDifference:
     error = float(np.sqrt(gap.variance))
     half = float(t.isf(LEVEL / 2, gap.freedom)) * error
-    away = abs(gap.estimate) / error if error else np.inf * abs(np.sign(gap.estimate))
+    away = abs(gap.estimate) / error if error else np.inf
     p = float(2 * t.sf(away, gap.freedom)) if gap.estimate else 1.0
     interval = Interval(gap.estimate, gap.estimate - half, gap.estimate + half)
     return SeedDifference(interval, p, error, gap.freedom)
