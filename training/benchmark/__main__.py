@@ -3,7 +3,8 @@
 `cost` times EnD's terms against a Gram-matrix version and a training step; `throughput` training with and without them;
 `train` training against timm's own; `epoch` an epoch of Biased MNIST against the released code's way; `dicom` the batch
 evaluation of DICOM folders; `audit` the stages of an audit. `paired` sets a method beside ERM over seeds, with intervals of
-the differences; `biased-mnist` compares every method on Biased MNIST.
+the differences; `biased-mnist` compares every method on Biased MNIST, `planted` on your own films with a planted
+shortcut.
 """
 
 import argparse
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from training.benchmark.biased_mnist.command import add_arguments
+from training.benchmark.biased_mnist import command as biased_mnist
+from training.benchmark.planted import command as planted
 from training.console.commandline import Parser
 
 # The module and the function of each command; the function takes the command's options by name.
@@ -26,11 +28,12 @@ FUNCTIONS = {
     "dicom": ("dicom", "dicom"),
     "audit": ("audit", "audit"),
     "biased-mnist": ("biased_mnist.command", "biased_mnist"),
+    "planted": ("planted.command", "planted"),
 }
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line; `forwarded` holds the flags of `epoch` and `paired` that go to training.train."""
+    """The command line; `forwarded` holds the flags of `epoch`, `paired` and `planted` that go to training.train."""
     parser = Parser(prog="python -m training.benchmark", description=__doc__)
     add = parser.add_command("cost", "time of the terms against batch, width and groups").add_argument
     add("--repeats", type=int, default=7, help="timings per case; the median is reported")
@@ -69,9 +72,10 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--from-scores", action="store_true", help="begin with simulated features and scores")
     add("--resamples", type=int, default=2000, help="of each bootstrap over patients")
     add("--seed", type=int, default=0, help="of films and resampling")
-    add_arguments(
-        parser.add_command("biased-mnist", "every method on Biased MNIST: tuning, seeds, the literature's table")
-    )
+    help = "every method on Biased MNIST: tuning, seeds, the literature's table"
+    biased_mnist.add_arguments(parser.add_command("biased-mnist", help))
+    help = "every method on your own films with a planted shortcut, beside the truth; flags not listed go to training.train"
+    planted.add_arguments(parser.add_command("planted", help, forwards=True))
     return parser.parse_strictly(arguments)
 
 

@@ -1,0 +1,84 @@
+"""`python -m training.benchmark planted`: plant, train what has no record yet, print the tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.benchmark.candidate import Candidate
+from training.benchmark.record import append_line, read_lines
+from training.console.commandline import Parser
+
+METHODS = ("erm", "end", "erm:sampler=balanced", "end:sampler=balanced", "bias_balance", "group_dro")
+
+
+def add_arguments(parser: Parser) -> None:
+    """The options of the sub-command."""
+    add = parser.add_argument
+    add("--target", metavar="A,B", help="films of these labels alone, B the positive class (default: covid, the rest)")
+    help = (
+        "real sources whose films are used, separated by commas (default: the one of most patients in its rarer class)"
+    )
+    add("--sources", help=help)
+    add("--signatures", type=int, default=2, choices=(2, 3, 4), help="how many hospitals are invented")
+    add("--real-sources", action="store_true", help="plant nothing: draw the sources that there are at each rho")
+    add("--rho", type=float, nargs="+", default=[0.95], help="share of training patients whose source has their label")
+    help = "METHOD or METHOD:SETTING=VALUE,... (end:sampler=balanced); ERM and the truth are trained anyway"
+    add("--method", nargs="+", default=list(METHODS), help=help)
+    add("--seeds", type=int, default=10, help="number of draws of training patients, from seed 0")
+    add("--output", type=Path, default=Path("runs/planted"), help="folder of planted films, cohorts and runs")
+    add("--record", type=Path, help="JSON lines file, a line a finished run (default: OUTPUT/record.jsonl)")
+    add("--show", action="store_true", help="print the tables of --record, and train nothing")
+
+
+def planted(
+    forwarded: Sequence[str], target: str | None, sources: str | None, signatures: int, real_sources: bool,
+    rho: list[float], method: list[str], seeds: int, output: Path, record: Path | None, show: bool,
+) -> None:  # fmt: skip
+    """Run what has no record yet, then print the tables; see `add_arguments`.
+
+    Args:
+        forwarded: flags of training.train.
+    """
+    from rich.console import Console
+
+    from datasets.film.identity import hash_key
+    from training.benchmark.planted.execution import Places, settings_given, train_all
+    from training.benchmark.planted.runs import jobs_of, key_of, require_same
+    from training.benchmark.planted.sheet import write_sheet
+    from training.benchmark.planted.study import planted_study, real_study
+    from training.benchmark.planted.table import candidates_in, rhos_in, show_tables
+
+    console, path = Console(), record or output / "record.jsonl"
+    lines = read_lines(path, key_of)
+    if show:
+        if not lines:
+            raise ValueError(f"--record {path} holds no finished run")
+        show_tables(lines, candidates_in(lines), rhos_in(lines), console)
+        return
+    rhos, candidates = list(dict.fromkeys(rho)), [Candidate.parse(text) for text in method]
+    for value in rhos:
+        if not 0.5 < value <= 1:
+            raise ValueError(f"--rho {value:g}: must be above 0.5, which is the truth's, and at most 1")
+    if seeds < 1:
+        raise ValueError(f"--seeds {seeds}: must be 1 or more")
+    given = settings_given(forwarded, candidates, real_sources)
+    places = Places(output, given.hash_key)
+    output.mkdir(parents=True, exist_ok=True)
+    key = hash_key(output, given.hash_key)
+    if real_sources:
+        study = real_study(given, target, sources, places.films, key, console)
+    else:
+        study = planted_study(given, target, sources, signatures, places.films, key, console)
+    for value in rhos:
+        study.design.require(value)
+    given = given.with_settings(external_sources=None, separate_copies=False)
+    jobs = jobs_of(candidates, rhos, range(seeds))
+    require_same(lines, jobs, given, study.line())
+    write_sheet(study, path.with_suffix(".png"), console)
+
+    finished = {key_of(line) for line in lines}
+    for line in train_all(study, [job for job in jobs if job.key not in finished], given, places, console):
+        append_line(path, line)
+        lines.append(line)
+    asked = {job.key for job in jobs}
+    show_tables([line for line in lines if key_of(line) in asked], candidates, rhos, console)
+    console.print(f"Every run is in {path}.", markup=False, highlight=False)

@@ -1,0 +1,157 @@
+"""The trainings of a study, and what a line of its record says of one."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from datasets.cohort.films import Cohort
+from datasets.sample import Split
+from training.benchmark.candidate import Candidate
+from training.benchmark.planted.draw import TRUTH
+from training.bias.report.plain import plain
+from training.loop.divergence import DivergenceError
+from training.loop.obtain import obtain
+from training.run.config import TrainConfig, public_settings
+from training.run.report import machine
+
+ERM = Candidate("erm")
+PARTS = (str(Split.TEST), str(Split.EXTERNAL))
+VARIES = ("seed", "paired", "split_seed", "classes")
+"""Settings that are no part of a line's: they are the study's, or have a place of their own."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        seed: of the draw of patients, the initial weights and the order.
+    """
+
+    candidate: Candidate
+    rho: float
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """What tells the job from any other of the study."""
+        return f"{self.candidate.name} {self.rho} {self.seed}"
+
+    @property
+    def name(self) -> str:
+        """For the terminal."""
+        return f"seed {self.seed}, rho {self.rho:g}, {'truth' if self.rho == TRUTH else self.candidate.name}"
+
+
+def jobs_of(candidates: Iterable[Candidate], rhos: Sequence[float], seeds: range) -> list[Job]:
+    """Seed by seed, so that what is finished is a whole table of fewer seeds; first the truth, then ERM."""
+    compared = list(dict.fromkeys([ERM, *candidates]))
+    return [
+        job
+        for seed in seeds
+        for job in (Job(ERM, TRUTH, seed), *(Job(candidate, rho, seed) for rho in rhos for candidate in compared))
+    ]
+
+
+def key_of(line: dict[str, Any]) -> str:
+    """`Job.key` of the job that a line is of; raises KeyError for a line of another benchmark."""
+    line["design"], line["films"]
+    return Job(candidate_of(line), line["rho"], line["seed"]).key
+
+
+def candidate_of(line: dict[str, Any]) -> Candidate:
+    """The candidate that a line is of."""
+    return Candidate.parse(f"{line['method']}:{line['variant']}" if line["variant"] else line["method"])
+
+
+def settings_of(job: Job, given: TrainConfig) -> TrainConfig:
+    """The settings of a job, without its places; raises ValueError for one that doesn't exist or is out of range."""
+    fixed = dict(job.candidate.fixed)
+    return given.with_settings(**fixed | {"method": job.candidate.method, "seed": job.seed})
+
+
+def recorded(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a line has; of the weights to start from the name of their file."""
+    settings: dict[str, Any] = plain(public_settings(config, *VARIES))
+    return settings | {"weights": config.weights.name if config.weights else None}
+
+
+def require_same(lines: list[dict[str, Any]], jobs: list[Job], given: TrainConfig, study: dict[str, Any]) -> None:
+    """Raise ValueError where the record is of another study, or a job was run with other settings; the message says which."""
+    for line in lines:
+        for name, value in study.items():
+            if line[name] != value:
+                raise ValueError(
+                    f"--record holds a study of other {name} ({line[name]}, here {value}): give another --record"
+                )
+    finished = {key_of(line): line for line in lines}
+    for job in jobs:
+        if job.key not in finished:
+            continue
+        settings, ran = recorded(settings_of(job, given)), finished[job.key]["settings"]
+        for name in sorted(settings.keys() & ran.keys()):
+            if ran[name] != settings[name]:
+                raise ValueError(
+                    f"--record holds {job.name} with {name} {ran[name]}, not {settings[name]}: give another --record"
+                )
+
+
+def run(
+    job: Job, config: TrainConfig, cohort: Callable[[], Cohort], own: dict[str, int], positive: str
+) -> dict[str, Any]:
+    """Train, or find what was trained, and measure; a training that diverges is recorded with its reason, without numbers.
+
+    Args:
+        own: the class that is each source's own.
+        positive: name of the positive class.
+    """
+    started = time.perf_counter()
+    line: dict[str, Any] = {
+        "rho": job.rho, "seed": job.seed, "method": job.candidate.method, "variant": job.candidate.variant,
+        "settings": recorded(config),
+    }  # fmt: skip
+    try:
+        result = obtain(config, cohort)
+    except DivergenceError as error:
+        return line | {"failed": str(error).replace(f"{config.output}{os.sep}", "")}  # no place on this machine
+    scored = pd.read_parquet(result.folder / "predictions.parquet").sort_values("row")
+    numbers = {"auroc": result.metrics["test"]["auroc"], "leak": result.metrics["test"]["leak"]}
+    numbers |= {"leak_chance": result.metrics["test"]["leak_chance"]}
+    numbers["validation_auroc"] = result.metrics["validation"]["auroc"]
+    trained = scored[scored["split"] == str(Split.TRAIN)]
+    line |= plain(numbers) | {"trained": {"films": len(trained), "patients": trained["patient"].nunique()}}
+    for part in PARTS:
+        films = scored[scored["split"] == part]
+        line |= {part: films_of(films, positive, own)} if len(films) else {}
+    return line | {"seconds": round(time.perf_counter() - started, 1), "machine": machine()}
+
+
+def films_of(scored: pd.DataFrame, positive: str, own: dict[str, int]) -> dict[str, Any]:
+    """What a line has of films, in the order of metadata.csv: patients by number, no name and no hash.
+
+    `positive`, `follows` (the label is the source's own) and `right` (called right, at the run's threshold) have a digit a
+    film; films of external sources, which have no own label, are `2` in `follows`.
+    """
+    is_positive = (scored["target"] == positive).to_numpy()
+    source = scored["source"].to_numpy()
+    follows = [
+        2 if name not in own else int(own[name] == truth) for name, truth in zip(source, is_positive, strict=True)
+    ]
+    return {
+        "patient": pd.factorize(scored["patient"])[0].tolist(),
+        "sources": sorted(set(source)),
+        "source": pd.factorize(source, sort=True)[0].tolist(),
+        "positive": _digits(is_positive),
+        "follows": _digits(follows),
+        "right": _digits(scored["target"] == scored["prediction"]),
+        "logit": [round(float(value), 3) for value in scored["logit"]],
+    }
+
+
+def _digits(values: Iterable[Any]) -> str:
+    return "".join(str(int(value)) for value in np.asarray(list(values)))

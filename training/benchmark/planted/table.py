@@ -1,0 +1,208 @@
+"""The study's tables: each method beside ERM and the truth, over patients and seeds."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Column, Table
+
+from training.benchmark.candidate import Candidate
+from training.benchmark.planted.draw import TRUTH
+from training.benchmark.planted.runs import ERM, PARTS, candidate_of
+from training.bias.numbers.gap_closed import gap_closed
+from training.bias.numbers.interval import Interval
+from training.bias.numbers.two_level import (
+    NOT_KNOWN,
+    Judgement,
+    SeedDifference,
+    auroc_difference_over_seeds,
+    auroc_over_seeds,
+    difference_of_seeds,
+    judged,
+    share_difference_over_seeds,
+    share_over_seeds,
+)
+
+TITLES = {"test": "AUROC on unbiased test films", "external": "AUROC on sources never seen"}
+NOTE = (
+    "Truth: ERM where the source tells nothing of the label. Gap closed: 0 % is ERM, 100 % the truth; empty where the two "
+    "do not differ. confl.: accuracy on films whose label is not their source's own. leak: a linear probe reads the source "
+    "from the features within a class. For research; not a medical device."
+)
+
+
+class Row(NamedTuple):
+    """One method at one rho, over the seeds that it shares with ERM.
+
+    Attributes:
+        difference: to ERM in AUROC; all NaN for ERM itself and the truth.
+        gap: share of the way from ERM to the truth, over the seeds that it shares with both.
+        conflicting: accuracy on films whose label is not their source's own.
+        leak: mean over seeds; NaN where it is not measured.
+    """
+
+    name: str
+    seeds: int
+    auroc: Interval
+    difference: SeedDifference
+    gap: Interval
+    conflicting: Interval
+    conflicting_difference: SeedDifference
+    leak: float
+    leak_difference: SeedDifference
+
+
+def candidates_in(lines: Iterable[dict[str, Any]]) -> list[Candidate]:
+    """Those that a record has, in its order."""
+    return list(dict.fromkeys(candidate_of(line) for line in lines if line["rho"] != TRUTH))
+
+
+def rhos_in(lines: Iterable[dict[str, Any]]) -> list[float]:
+    """The correlations that a record has, in its order, without the truth."""
+    return list(dict.fromkeys(line["rho"] for line in lines if line["rho"] != TRUTH))
+
+
+def rows_of(lines: list[dict[str, Any]], candidates: list[Candidate], rho: float, part: str = "test") -> list[Row]:
+    """ERM first, then the candidates that have a seed together with it, then the truth.
+
+    Args:
+        part: `test`, or `external`, where only pairs of films of one source count.
+    """
+    erm, truth = _of(lines, ERM, rho, part), _of(lines, ERM, TRUTH, part)
+    rows = [_row("erm", erm, {}, {}, part)]
+    for candidate in candidates:
+        if candidate != ERM:
+            rows.append(_row(candidate.name, _of(lines, candidate, rho, part), erm, truth, part))
+    rows.append(_row("truth", truth, {}, {}, part))
+    return [row for row in rows if row.seeds]
+
+
+def judgements(tables: list[list[Row]]) -> list[list[Judgement]]:
+    """Of each row, corrected over the rows of all tables."""
+    found = iter(judged([row.difference for rows in tables for row in rows]))
+    return [[next(found) for _ in rows] for rows in tables]
+
+
+def table_of(rows: list[Row], found: list[Judgement], title: str) -> Table:
+    """At most 80 columns wide; differences and shares with their intervals below."""
+    right = ("AUROC", "minus ERM", "p", "gap closed", "confl.", "leak")
+    table = Table(
+        Column("method", overflow="fold", max_width=19), *(Column(name, justify="right", no_wrap=True) for name in right),
+        title=title, title_justify="left", box=None, pad_edge=False,
+    )  # fmt: skip
+    for row, judgement in zip(rows, found, strict=True):
+        gap = row.difference.interval
+        p = "" if np.isnan(judgement.p_holm) else "<.001" if judgement.p_holm < 0.001 else f"{judgement.p_holm:.3f}"
+        cells = (_point(row.auroc.estimate), _below(gap, "+.3f"), p, _percent(row.gap))
+        style = "bold" if judgement.verdict != "cannot conclude" else ""
+        name = f"{row.name} (rho {TRUTH})" if row.name == "truth" else row.name
+        table.add_row(name, *cells, _point(row.conflicting.estimate, 2), _point(row.leak, 2), style=style)
+    return table
+
+
+def explanation(rows: list[Row], found: list[Judgement], line: dict[str, Any], part: str) -> str:
+    """What the table's numbers are, in words."""
+    films, patients = len(line[part]["patient"]), len(set(line[part]["patient"]))
+    compared = [judgement for judgement in found if not np.isnan(judgement.p_holm)]
+    count = max(row.seeds for row in rows)
+    seeds = f"{count} seed{'s' if count > 1 else ''}"
+    where = "pairs of films of one source alone" if part == "external" else "all sources together"
+    text = f"{films} films of {patients} patients, {where}, none of whom dominates; mean over {seeds}, with 95 % over "
+    text += "patients and seeds. "
+    if compared:
+        least, most = (pick(judgement.detectable for judgement in compared) for pick in (min, max))
+        span = f"{least:.3f}" if f"{least:.3f}" == f"{most:.3f}" else f"{least:.3f} to {most:.3f}"
+        text += f"p by Holm; differences from {span} on would have been found (power 0.8). Bold: better or worse."
+    return text
+
+
+def show_tables(lines: list[dict[str, Any]], candidates: list[Candidate], rhos: list[float], console: Console) -> None:
+    """Print a table for each rho, and for the external films where there are any; then what failed."""
+    whole = [line for line in lines if "failed" not in line]
+    if not whole:
+        raise ValueError("every run has failed: " + "; ".join(sorted({line["failed"] for line in lines})))
+    first = whole[0]
+    parts = [part for part in PARTS if part in first]
+    shown = [(rho, part, rows_of(lines, candidates, rho, part)) for rho in rhos for part in parts]
+    negative, positive = first["targets"]
+    own = ", ".join(f"{source} {label}" for source, label in first["own"].items())
+    console.print(f"{positive} against {negative}; {first['design']}, each one's own label: {own}.", highlight=False)
+    for (rho, part, rows), found in zip(shown, judgements([rows for *_, rows in shown]), strict=True):
+        console.print(table_of(rows, found, f"\n{TITLES[part]}, rho {rho:g}"))
+        console.print(explanation(rows, found, first, part), highlight=False)
+    console.print(NOTE, highlight=False)
+    for line in lines:
+        if "failed" in line:
+            name = f"{candidate_of(line).name}, rho {line['rho']:g}, seed {line['seed']}"
+            console.print(f"failed: {name}: {line['failed']}", style="yellow", markup=False)
+
+
+def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str) -> dict[int, dict[str, Any]]:
+    """Finished runs by seed."""
+    return {
+        line["seed"]: line
+        for line in lines
+        if "failed" not in line and (candidate_of(line), line["rho"]) == (candidate, rho) and part in line
+    }
+
+
+def _row(
+    name: str,
+    ours: dict[int, dict[str, Any]],
+    erm: dict[int, dict[str, Any]],
+    truth: dict[int, dict[str, Any]],
+    part: str,
+) -> Row:
+    seeds = sorted(ours.keys() & erm.keys()) if erm else sorted(ours)
+    nothing = Interval(*[float("nan")] * 3)
+    if not seeds:
+        return Row(name, 0, nothing, NOT_KNOWN, nothing, nothing, NOT_KNOWN, float("nan"), NOT_KNOWN)
+    films = ours[seeds[0]][part]
+    positive, follows = (np.array(list(films[column])).astype(int) for column in ("positive", "follows"))
+    patient, against = np.array(films["patient"]), follows == 0
+    stratum = np.array(films["source"]) if part == "external" else None
+
+    def logits(runs: dict[int, dict[str, Any]], shared: list[int]) -> np.ndarray:
+        return np.array([runs[seed][part]["logit"] for seed in shared]).T
+
+    def right(runs: dict[int, dict[str, Any]]) -> np.ndarray:
+        return np.array([list(runs[seed][part]["right"]) for seed in seeds]).astype(int).T[against]
+
+    where = patient[against], positive[against]
+    leaks = np.array([ours[seed]["leak"] for seed in seeds], dtype=float)
+    row = Row(
+        name, len(seeds), auroc_over_seeds(positive == 1, logits(ours, seeds), patient, stratum), NOT_KNOWN, nothing,
+        share_over_seeds(right(ours), *where), NOT_KNOWN, float(leaks.mean()) if part == "test" else float("nan"), NOT_KNOWN,
+    )  # fmt: skip
+    if not erm:
+        return row
+    row = row._replace(
+        difference=auroc_difference_over_seeds(
+            positive == 1, logits(ours, seeds), logits(erm, seeds), patient, stratum
+        ),
+        conflicting_difference=share_difference_over_seeds(right(ours), right(erm), *where),
+        leak_difference=difference_of_seeds(leaks - np.array([erm[seed]["leak"] for seed in seeds], dtype=float)),
+    )
+    if shared := [seed for seed in seeds if seed in truth]:
+        method, plain, best = (logits(runs, shared) for runs in (ours, erm, truth))
+        row = row._replace(gap=gap_closed(positive == 1, method, plain, best, patient, stratum))
+    return row
+
+
+def _point(value: float, digits: int = 3) -> str:
+    return "" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _below(interval: Interval, form: str) -> str:
+    if np.isnan(interval.estimate):
+        return ""
+    text = f"{interval.estimate:{form}}"
+    return text if np.isnan(interval.low) else f"{text}\n({interval.low:{form}} to {interval.high:{form}})"
+
+
+def _percent(share: Interval) -> str:
+    if np.isnan(share.estimate):
+        return ""
+    text = f"{100 * share.estimate:.0f} %"
+    return text if np.isnan(share.low) else f"{text}\n({100 * share.low:.0f} to {100 * share.high:.0f})"
