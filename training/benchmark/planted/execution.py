@@ -90,9 +90,9 @@ def train_all(
     info, shared, shown = study.films.cohort.info, study.line(), set[float]()
     classes = None if info.targets == BINARY else ",".join(info.targets)
 
-    @lru_cache(maxsize=1)  # the methods of one seed and rho follow one another
+    @lru_cache(maxsize=1)  # the methods of one seed and rho follow one another, on the same films
     def films(rho: float, seed: int) -> Cohort:
-        cohort = prepare(config, Console(quiet=True))  # its notes are of films that are drawn, not of the user's
+        cohort = prepare(config, Console(quiet=True))  # its notes tell of the draw, not of the user's films
         if rho not in shown:
             shown.add(rho)
             seen = cohort.table.iloc[cohort.positions(Split.TRAIN)]

@@ -28,7 +28,7 @@ TITLES = {"test": "AUROC on unbiased test films", "external": "AUROC on sources 
 NOTE = (
     "Truth: ERM where the source tells nothing of the label. Gap closed: 0 % is ERM, 100 % the truth; empty where the two "
     "do not differ. confl.: accuracy on films whose label is not their source's own. leak: a linear probe reads the source "
-    "from the features within a class. For research; not a medical device."
+    "from the features within a class. Below these two: minus ERM. For research; not a medical device."
 )
 
 
@@ -92,12 +92,15 @@ def table_of(rows: list[Row], found: list[Judgement], title: str) -> Table:
         title=title, title_justify="left", box=None, pad_edge=False,
     )  # fmt: skip
     for row, judgement in zip(rows, found, strict=True):
-        gap = row.difference.interval
         p = "" if np.isnan(judgement.p_holm) else "<.001" if judgement.p_holm < 0.001 else f"{judgement.p_holm:.3f}"
-        cells = (_point(row.auroc.estimate), _below(gap, "+.3f"), p, _percent(row.gap))
+        cells = [_point(row.auroc.estimate), _below(row.difference.interval, "+.3f"), p, _percent(row.gap)]
+        cells += [
+            _with_gain(row.conflicting.estimate, row.conflicting_difference),
+            _with_gain(row.leak, row.leak_difference),
+        ]
         style = "bold" if judgement.verdict != "cannot conclude" else ""
         name = f"{row.name} (rho {TRUTH})" if row.name == "truth" else row.name
-        table.add_row(name, *cells, _point(row.conflicting.estimate, 2), _point(row.leak, 2), style=style)
+        table.add_row(name, *cells, style=style)
     return table
 
 
@@ -190,8 +193,16 @@ def _row(
     return row
 
 
-def _point(value: float, digits: int = 3) -> str:
-    return "" if np.isnan(value) else f"{value:.{digits}f}"
+def _point(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _with_gain(value: float, difference: SeedDifference) -> str:
+    """To two digits, with the difference to ERM below."""
+    if np.isnan(value):
+        return ""
+    gain = difference.interval.estimate
+    return f"{value:.2f}" + ("" if np.isnan(gain) else f"\n{gain:+.2f}")
 
 
 def _below(interval: Interval, form: str) -> str:
