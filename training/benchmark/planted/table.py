@@ -7,11 +7,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
+from datasets.sample import Split
 from training.benchmark.candidate import Candidate
 from training.benchmark.planted.draw import TRUTH
 from training.benchmark.planted.runs import ERM, PARTS, candidate_of
 from training.bias.numbers.gap_closed import gap_closed
-from training.bias.numbers.interval import Interval
+from training.bias.numbers.interval import NO_INTERVAL, Interval
 from training.bias.numbers.two_level import (
     NOT_KNOWN,
     Judgement,
@@ -32,6 +33,10 @@ NOTE = (
 )
 
 
+Runs = dict[int, dict[str, Any]]
+"""Lines of one candidate at one rho, by seed."""
+
+
 class Row(NamedTuple):
     """One method at one rho, over the seeds that it shares with ERM.
 
@@ -43,14 +48,14 @@ class Row(NamedTuple):
     """
 
     name: str
-    seeds: int
-    auroc: Interval
-    difference: SeedDifference
-    gap: Interval
-    conflicting: Interval
-    conflicting_difference: SeedDifference
-    leak: float
-    leak_difference: SeedDifference
+    seeds: int = 0
+    auroc: Interval = NO_INTERVAL
+    difference: SeedDifference = NOT_KNOWN
+    gap: Interval = NO_INTERVAL
+    conflicting: Interval = NO_INTERVAL
+    conflicting_difference: SeedDifference = NOT_KNOWN
+    leak: float = float("nan")
+    leak_difference: SeedDifference = NOT_KNOWN
 
 
 def candidates_in(lines: Iterable[dict[str, Any]]) -> list[Candidate]:
@@ -141,8 +146,8 @@ def show_tables(lines: list[dict[str, Any]], candidates: list[Candidate], rhos: 
             console.print(f"failed: {name}: {line['failed']}", style="yellow", markup=False)
 
 
-def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str) -> dict[int, dict[str, Any]]:
-    """Finished runs by seed."""
+def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str) -> Runs:
+    """Those of a candidate that are finished and have such films."""
     return {
         line["seed"]: line
         for line in lines
@@ -150,42 +155,41 @@ def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str
     }
 
 
-def _row(
-    name: str,
-    ours: dict[int, dict[str, Any]],
-    erm: dict[int, dict[str, Any]],
-    truth: dict[int, dict[str, Any]],
-    part: str,
-) -> Row:
+def _row(name: str, ours: Runs, erm: Runs, truth: Runs, part: str) -> Row:
+    """Without runs of ERM nothing is compared, and without the truth no gap is known."""
     seeds = sorted(ours.keys() & erm.keys()) if erm else sorted(ours)
-    nothing = Interval(*[float("nan")] * 3)
     if not seeds:
-        return Row(name, 0, nothing, NOT_KNOWN, nothing, nothing, NOT_KNOWN, float("nan"), NOT_KNOWN)
+        return Row(name)
     films = ours[seeds[0]][part]
     positive, follows = (np.array(list(films[column])).astype(int) for column in ("positive", "follows"))
     patient, against = np.array(films["patient"]), follows == 0
     stratum = np.array(films["source"]) if part == "external" else None
 
-    def logits(runs: dict[int, dict[str, Any]], shared: list[int]) -> np.ndarray:
+    def logits(runs: Runs, shared: list[int]) -> np.ndarray:
         return np.array([runs[seed][part]["logit"] for seed in shared]).T
 
-    def right(runs: dict[int, dict[str, Any]]) -> np.ndarray:
+    def right(runs: Runs) -> np.ndarray:
         return np.array([list(runs[seed][part]["right"]) for seed in seeds]).astype(int).T[against]
 
+    def leaks(runs: Runs) -> np.ndarray:
+        known = part == str(Split.TEST)
+        return np.array([runs[seed]["leak"] if known else None for seed in seeds], dtype=float)
+
     where = patient[against], positive[against]
-    leaks = np.array([ours[seed]["leak"] for seed in seeds], dtype=float)
     row = Row(
-        name, len(seeds), auroc_over_seeds(positive == 1, logits(ours, seeds), patient, stratum), NOT_KNOWN, nothing,
-        share_over_seeds(right(ours), *where), NOT_KNOWN, float(leaks.mean()) if part == "test" else float("nan"), NOT_KNOWN,
-    )  # fmt: skip
+        name,
+        len(seeds),
+        auroc_over_seeds(positive == 1, logits(ours, seeds), patient, stratum),
+        conflicting=share_over_seeds(right(ours), *where),
+        leak=float(leaks(ours).mean()),
+    )
     if not erm:
         return row
+    both = logits(ours, seeds), logits(erm, seeds)
     row = row._replace(
-        difference=auroc_difference_over_seeds(
-            positive == 1, logits(ours, seeds), logits(erm, seeds), patient, stratum
-        ),
+        difference=auroc_difference_over_seeds(positive == 1, *both, patient, stratum),
         conflicting_difference=share_difference_over_seeds(right(ours), right(erm), *where),
-        leak_difference=difference_of_seeds(leaks - np.array([erm[seed]["leak"] for seed in seeds], dtype=float)),
+        leak_difference=difference_of_seeds(leaks(ours) - leaks(erm)),
     )
     if shared := [seed for seed in seeds if seed in truth]:
         method, plain, best = (logits(runs, shared) for runs in (ours, erm, truth))
