@@ -93,8 +93,8 @@ def table_of(rows: list[Row], found: list[Judgement], title: str) -> Table:
     """At most 80 columns wide; differences and shares with their intervals below."""
     right = ("AUROC", "minus ERM", "p", "gap closed", "confl.", "leak")
     table = Table(
-        Column("method", overflow="fold", max_width=19), *(Column(name, justify="right", no_wrap=True) for name in right),
-        title=title, title_justify="left", box=None, pad_edge=False,
+        Column("method", overflow="fold", max_width=20), *(Column(name, justify="right", no_wrap=True) for name in right),
+        title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for row, judgement in zip(rows, found, strict=True):
         p = "" if np.isnan(judgement.p_holm) else "<.001" if judgement.p_holm < 0.001 else f"{judgement.p_holm:.3f}"

@@ -104,6 +104,7 @@ def test_the_tables_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pneumonia against normal; planted" in shown and "truth (rho 0.5)" in shown
     assert "sources never seen, rho 0.95" in shown and "failed: lff, rho 0.95, seed 0: a term of lff" in shown
     assert "160 films of 80 patients" in shown and "…" not in shown
+    assert "\nend:sampler=balanced " in shown, "a name of the default methods is not cut"
     assert max(map(len, shown.splitlines())) <= 80
     assert candidates_in(lines) == [Candidate("erm"), END, BALANCED, Candidate("lff")] and rhos_in(lines) == [0.95]
 
