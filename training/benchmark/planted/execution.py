@@ -21,12 +21,15 @@ from training.console.commandline import flag_name
 from training.loop.prepare import prepare
 from training.loop.tables import show_cohort
 from training.run.config import TrainConfig, parse
+from training.run.films import quoted
 
 ELSEWHERE = {
     "seed": "--seeds says how many seeds there are",
     "paired": "every method is set beside ERM anyway",
     "resume": "the same command continues where it was stopped",
     "classes": "--target names the two labels",
+    "redraw": "each seed draws training patients anyway",
+    "external_column": "whole sources are kept apart here, not values of another column",
 }
 
 
@@ -88,7 +91,7 @@ def train_all(
     A training that was stopped is resumed, and one that is finished but not recorded is measured again.
     """
     info, shared, shown = study.films.cohort.info, study.line(), set[float]()
-    classes = None if info.targets == BINARY else ",".join(info.targets)
+    classes = None if info.targets == BINARY else ",".join(map(quoted, info.targets))
 
     @lru_cache(maxsize=1)  # the methods of one seed and rho follow one another, on the same films
     def films(rho: float, seed: int) -> Cohort:

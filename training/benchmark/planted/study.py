@@ -18,7 +18,7 @@ from training.benchmark.planted.signatures import OWN, SIGNATURES
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.loop.tables import show_notices
 from training.run.config import TrainConfig
-from training.run.films import cohort_of, preprocessing_of, split_names
+from training.run.films import cohort_of, preprocessing_of, quoted, split_names
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _cohort(given: TrainConfig, target: str | None, console: Console) -> Cohort:
         raise ValueError(f"--target {target}: name two labels, the second being the positive class")
     if labels and labels[0] == "covid":
         raise ValueError(f"--target {target}: covid is the positive class wherever it is one; write {labels[1]},covid")
-    config = given.with_settings(classes=",".join(labels) or None)
+    config = given.with_settings(classes=",".join(map(quoted, labels)) or None)
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     if not cohort.positions(Split.TEST).size:

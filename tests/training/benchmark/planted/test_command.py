@@ -175,6 +175,7 @@ def test_a_training_that_diverges_is_an_answer(
         (["--real-sources"], "needs two sources of both classes, and there are 1 (far: 0 patients of class pneumonia"),
         (["--seed", "3"], "--seed: --seeds says how many"),
         (["--classes", "normal,pneumonia"], "--classes: --target names the two labels"),
+        (["--redraw", "0.5"], "--redraw: each seed draws training patients anyway"),
         (["--dataset", "phantom"], "--data-dir"),
         (["--epochz", "3"], "did you mean --epochs?"),
         (["--show"], "holds no finished run"),
