@@ -1,4 +1,4 @@
-"""What EnD's terms cost: against a Gram-matrix version, and in a training step."""
+"""What EnD's terms cost: against versions that take the Gram matrix of the whole batch, and in a training step."""
 
 import statistics
 from collections.abc import Callable
@@ -36,15 +36,22 @@ def gram_terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
     return torch.stack(by_bias).sum() / perp.sum() + (1 - cosines[par]).sum() / 2 / par.sum()
 
 
+def gram_disentangling(features: Tensor, bias: Tensor) -> Tensor:
+    """Absolute R_perp by way of the matrix of all cosines, also of pairs with different biases."""
+    z = F.normalize(features, dim=1)
+    pairs = (bias[:, None] == bias[None, :]).triu(diagonal=1)
+    return (z @ z.T).abs().mul(pairs).sum() / pairs.sum().clamp(min=1)
+
+
 def cost(repeats: int) -> None:
-    """Print the time of the terms by batch, width and groups, then their share of a training step."""
+    """Print the time of the terms by batch, width and groups, that of absolute R_perp, and their share of a step."""
     console, generator = Console(), torch.Generator().manual_seed(0)
     console.print(f"Forward and backward of R_perp + R_par, median of {repeats}; {machine()}")
     headings = ("batch", "width", "groups", "signed, ms", "absolute, ms", "Gram matrix, ms", "Gram / signed")
     table = Table(*(Column(heading, justify="right") for heading in headings))
 
     def time_of(term: Callable[[Tensor], Tensor], features: Tensor) -> float:
-        return median_ms(lambda: torch.autograd.grad(term(features), features), repeats)
+        return median_ms(_there_and_back(term, features), repeats)
 
     def end(form: str, target: Tensor, bias: Tensor, targets: int, biases: int) -> Callable[[Tensor], Tensor]:
         return lambda f: disentangling_loss(f, bias, biases, form) + entangling_loss(f, target, bias, targets, biases)
@@ -58,6 +65,7 @@ def cost(repeats: int) -> None:
         cells = [f"{ms:.2f}" for ms in times]
         table.add_row(str(size), str(width), f"{targets} x {biases}", *cells, f"{times[2] / times[0]:.1f}")
     console.print(table)
+    _absolute(console, repeats, generator)
 
     model = build_classifier(ModelConfig("resnet18", 2)).to(memory_format=torch.channels_last)
     image = torch.randn(64, 3, 224, 224).contiguous(memory_format=torch.channels_last)
@@ -66,6 +74,32 @@ def cost(repeats: int) -> None:
     terms = time_of(end("signed", target, bias, 2, 6), torch.randn(64, 512).requires_grad_())
     share = 100 * terms / whole
     console.print(f"resnet18, 224 px, batch 64: step {whole:.0f} ms, of which the terms {terms:.2f} ms = {share:.3f} %")
+
+
+def _absolute(console: Console, repeats: int, generator: torch.Generator) -> None:
+    """Print the time of absolute R_perp alone, taken in turn with its Gram-matrix version."""
+    console.print("Absolute R_perp alone, a Gram matrix for each bias (blocks) against that of the batch; in turn")
+    headings = ("batch", "width", "biases", "blocks, ms", "Gram matrix, ms", "Gram / blocks: median, range")
+    table = Table(*(Column(heading, justify="right") for heading in headings))
+    cases = [(size, width, biases) for size, width, _, biases in COST_CASES]
+    for size, width, biases in (*cases, (1024, 512, 1)):
+        features = torch.randn(size, width, generator=generator).requires_grad_()
+        bias = torch.randint(biases, (size,), generator=generator)
+        terms = {
+            "blocks": partial(disentangling_loss, bias=bias, biases=biases, form="absolute"),
+            "gram": partial(gram_disentangling, bias=bias),
+        }
+        times = in_turn({name: _there_and_back(term, features) for name, term in terms.items()}, repeats)
+        ratios = [a / b for a, b in zip(times["gram"], times["blocks"], strict=True)]
+        cells = [f"{1000 * statistics.median(seconds):.2f}" for seconds in times.values()]
+        among = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        table.add_row(str(size), str(width), str(biases), *cells, among)
+    console.print(table)
+
+
+def _there_and_back(term: Callable[[Tensor], Tensor], features: Tensor) -> Callable[[], object]:
+    """A forward and a backward pass of the term."""
+    return lambda: torch.autograd.grad(term(features), features)
 
 
 def throughput(model: str, img_size: int, batch_size: int, repeats: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from datasets.sample import DatasetInfo, Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
+from training.benchmark.cost import gram_disentangling
 from training.methods import EndParameters
 from training.methods.end import End, disentangling_loss, entangling_loss
 
@@ -67,6 +68,21 @@ def test_values_and_gradients_equal_the_double_loop(seed: int, size: int, target
         )
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 500])
+@pytest.mark.parametrize("shares", [[1.0], [0.9, 0.1], [1 / 6] * 6, [0.5, 0.3, 0.1, 0.06, 0.03, 0.01], [0.01] * 100])
+def test_blocks_by_bias_equal_the_gram_matrix_of_the_batch(size: int, shares: list[float]) -> None:
+    rng = torch.Generator().manual_seed(size)
+    features = torch.randn(size, 48, generator=rng)
+    bias = torch.multinomial(torch.tensor(shares), size, replacement=True, generator=rng)
+    x, y = features.clone().requires_grad_(), features.clone().requires_grad_()
+    value, expected = disentangling_loss(x, bias, len(shares), "absolute"), gram_disentangling(y, bias)
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-6)
+    slope, truth = torch.autograd.grad(3 * value, x)[0], torch.autograd.grad(3 * expected, y)[0]
+    torch.testing.assert_close(slope, truth, rtol=1e-4, atol=1e-8)
+    pairs = sum(n * (n - 1) / 2 for n in bias.bincount().tolist())
+    assert truth.any() == slope.any() == (pairs > 0)
+
+
 def test_hand_values() -> None:
     features = torch.tensor([[2.0, 0.0], [0.0, 5.0], [3.0, 0.0], [-1.0, 0.0]])
     bias = torch.tensor([0, 0, 1, 1])
@@ -116,7 +132,8 @@ def test_no_pair_gives_zero_and_a_zero_finite_gradient(target: list[int], bias: 
 def test_a_zero_feature_gives_finite_gradients() -> None:
     features = torch.zeros(4, 3, requires_grad=True)
     bias = torch.tensor([0, 0, 1, 1])
-    (disentangling_loss(features, bias, 2, "signed") + entangling_loss(features, bias * 0, bias, 1, 2)).backward()
+    perp = [disentangling_loss(features, bias, 2, form) for form in ("signed", "absolute")]
+    (torch.stack(perp).sum() + entangling_loss(features, bias * 0, bias, 1, 2)).backward()
     assert features.grad is not None and features.grad.isfinite().all()
 
 
