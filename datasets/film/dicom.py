@@ -40,6 +40,7 @@ from datasets.film.facts import (
 from datasets.film.geometry import FRAME_GROUPS, pixel_aspect, with_frame_tags, with_square_pixels
 from datasets.film.grey_arithmetic import (
     counted,
+    histogram,
     inside_border,
     looked_up,
     looks_inverted,
@@ -50,7 +51,14 @@ from datasets.film.grey_arithmetic import (
 from datasets.film.greys import modality_values, padded_cells, padding_values, shows_bone_dark, voi_values
 from datasets.film.picture import is_picture, sampled
 from datasets.film.policy import DEFAULT, DicomPolicy
-from datasets.film.radiograph import MAX_BYTES, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
+from datasets.film.radiograph import (
+    MAX_BYTES,
+    Radiograph,
+    RadiographError,
+    check_size,
+    naming_nobody,
+    source_bytes,
+)
 from datasets.film.words import may_be_shown
 
 HEADER_BYTES = 1 << 20
@@ -183,12 +191,14 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
         inside = inside_border(offsets) if outside is None else offsets[~outside][None]
         values = robust_scale(values, np.where(padding, 0, counted(inside, len(values))))
     values[padding] = 0
-    pixels = looked_up(values.astype(np.float32), offsets)
+    greys = values.astype(np.float32)
+    pixels = looked_up(greys, offsets)
     if outside is not None:
         pixels[outside] = 0
     aspect = pixel_aspect(dataset)
     if aspect != 1:
         pixels = with_square_pixels(pixels, aspect)
+    seen = histogram(greys, offsets) if outside is None and aspect == 1 else None
 
     corrections = {
         "high bit": moved,
@@ -215,7 +225,7 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
         "damaged": damaged,
         "corrected": ", ".join(name for name, done in corrections.items() if done) or None,
     }
-    return Radiograph(pixels, facts | (hashed_identities(dataset, key) if key is not None else {}))
+    return Radiograph(pixels, facts | (hashed_identities(dataset, key) if key is not None else {}), seen)
 
 
 def _facts(dataset: Dataset, data: bytes, policy: DicomPolicy) -> dict[str, object]:

@@ -4,12 +4,13 @@ import numpy as np
 
 FEWEST = 16  # grey levels of a radiograph; the poorest 8-bit copies have more than a hundred
 NEARLY_ALL = 0.95  # of a film's pixels; collimation and burnt-out air leave more than the rest
-_SAMPLE = 512  # rows and columns that tell
+TELLING = 512  # rows and columns that tell whether there is a picture
+MEASURED = 1024  # rows and columns for percentiles, about a million pixels
 
 
-def sampled(film: np.ndarray) -> np.ndarray:
-    """Rows and columns of a film at equal distances, about 512 of each: enough to tell whether there is a picture."""
-    step = max(1, min(film.shape) // _SAMPLE)
+def sampled(film: np.ndarray, lines: int = TELLING) -> np.ndarray:
+    """Rows and columns of a film at equal distances, from `lines` to twice as many on the shorter side; all if fewer."""
+    step = max(1, min(film.shape) // lines)
     return film[::step, ::step]
 
 

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from datasets.film.grey_arithmetic import OUTER, weighted_percentiles
+from datasets.film.picture import MEASURED, sampled
 from datasets.film.policy import Voi
 from datasets.film.radiograph import Radiograph
 
@@ -69,7 +71,7 @@ class Preprocessing:
             image = F.center_crop(image, square)  # pads with 0 where the film is smaller
         image = F.resize(image, [self.size, self.size], antialias=True)
         if self.intensity == "percentile":
-            low, high = _grey_range(film.pixels)
+            low, high = _grey_range(film)
             image = image.sub(low).div(high - low)
         return image.clamp(0, 1)
 
@@ -89,12 +91,16 @@ class Preprocessing:
         return self.normalise(self.pixels(film))
 
 
-def _grey_range(pixels: np.ndarray) -> tuple[float, float]:
+def _grey_range(film: Radiograph) -> tuple[float, float]:
     """The percentiles, from about a million pixels; measured before resizing, which smears borders into the film."""
-    step = max(1, min(pixels.shape) // 1024)
-    values = pixels[::step, ::step]
-    inner = values[(values > pixels.min()) & (values < pixels.max())]
-    if inner.size < 0.1 * values.size:  # a flat or binary image has no grey levels to measure
+    values = sampled(film.pixels, MEASURED)
+    greys, counts = film.histogram or (values, None)
+    inside = (greys > film.pixels.min()) & (greys < film.pixels.max())
+    number = np.count_nonzero(inside) if counts is None else counts[inside].sum()
+    if number < 0.1 * values.size:  # a flat or binary image has no grey levels to measure
         return 0.0, 1.0
-    low, high = np.percentile(inner, (0.5, 99.5)).tolist()
+    if counts is None:
+        low, high = np.percentile(greys[inside], OUTER).tolist()
+    else:
+        low, high = weighted_percentiles(greys[inside], counts[inside], OUTER)
     return low, max(high, low + 1e-6)

@@ -8,15 +8,22 @@ dark, between 0 and 1/16: how many bits were meant is not guessed.
 import io
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from datasets.film import codestream, jpeg
-from datasets.film.grey_arithmetic import looks_inverted
+from datasets.film.grey_arithmetic import counted, histogram, looks_inverted
 from datasets.film.picture import is_picture, sampled
-from datasets.film.radiograph import MAX_PIXELS, Radiograph, RadiographError, check_size, naming_nobody, source_bytes
+from datasets.film.radiograph import (
+    MAX_PIXELS,
+    Radiograph,
+    RadiographError,
+    check_size,
+    naming_nobody,
+    source_bytes,
+)
 
 if TYPE_CHECKING:
     from datasets.film.policy import DicomPolicy
@@ -77,11 +84,12 @@ def _read_image(data: bytes, image_format: str, accept_damaged: bool, may_be_emp
         if getattr(image, "is_animated", False):  # n_frames would follow a chain of a million frames in a TIFF
             raise RadiographError(f"several frames in one {image_format}: one film a file", reason="multi-frame")
         mode = image.mode
-        pixels, bits, damaged = _decoded(data, image)
+        (pixels, bits, stored), damaged = _decoded(data, image)
         if damaged and not accept_damaged:
             raise RadiographError(f"a part of the {image_format} is missing: copy or export it again", reason="damaged")
-        sample = np.rint(65535 * sampled(pixels)).astype(np.uint16)
-        if not may_be_empty and not is_picture(np.bincount(sample.ravel())):
+        sample = np.rint(65535 * sampled(pixels)).astype(np.uint16) if stored is None else sampled(stored)
+        levels = np.iinfo(sample.dtype).max + 1
+        if not may_be_empty and not is_picture(counted(sample, levels)):
             raise RadiographError("the film is empty: its pixels have next to no different greys", reason="no picture")
         facts = {
             "format": image_format,
@@ -91,22 +99,45 @@ def _read_image(data: bytes, image_format: str, accept_damaged: bool, may_be_emp
             "looks_inverted": looks_inverted(pixels),
             "damaged": damaged,
         }
-        return Radiograph(pixels, facts)
+        if stored is None:
+            return Radiograph(pixels, facts)
+        return Radiograph(pixels, facts, histogram(np.arange(levels, dtype=np.float32) / (levels - 1), stored))
 
 
-def _decoded(data: bytes, image: Image.Image) -> tuple[np.ndarray, int, bool]:
-    """Luminance, the bits that its range was made of, and whether a part of it is missing."""
+class Grey(NamedTuple):
+    """A film without colour.
+
+    Attributes:
+        pixels: luminance over black, float32 in [0, 1].
+        bits: that the range was made of.
+        stored: uint8 or uint16, the integers that were divided by 255 or 65535; None where other numbers were.
+    """
+
+    pixels: np.ndarray
+    bits: int
+    stored: np.ndarray | None = None
+
+
+def _of_bytes(stored: np.ndarray, bits: int = 8) -> Grey:
+    return Grey(stored.astype(np.float32) / 255, bits, stored)
+
+
+def _decoded(data: bytes, image: Image.Image) -> tuple[Grey, bool]:
+    """The film, and whether a part of it is missing."""
     if image.format == "JPEG" and image.mode in ("L", "RGB"):
         samples, damaged = jpeg.decoded(data, "GRAY" if image.mode == "L" else "RGB")
-        grey = samples[..., 0] if image.mode == "L" else np.asarray(Image.fromarray(samples).convert("L"))
-        return grey.astype(np.float32) / 255, 8, damaged
-    pixels, bits = _grey(image)
+        return _of_bytes(samples[..., 0] if image.mode == "L" else _luminance(Image.fromarray(samples))), damaged
+    grey = _grey(image)
     if image.format != "PNG":
-        return pixels, bits, False
+        return grey, False
     # Rows beyond the end of a stream stay black and Pillow says nothing: only then the stream is inflated once more.
     last = np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
     suspect = not last.any() or bool(image.info.get("interlace"))
-    return pixels, bits, suspect and codestream.png_ends_early(data)
+    return grey, suspect and codestream.png_ends_early(data)
+
+
+def _luminance(image: Image.Image) -> np.ndarray:
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def _pillow_failure(image_format: str, error: Exception) -> RadiographError:
@@ -120,30 +151,31 @@ def _pillow_failure(image_format: str, error: Exception) -> RadiographError:
     )
 
 
-def _grey(image: Image.Image) -> tuple[np.ndarray, int]:
-    """Luminance over black, float32 in [0, 1], and the bits that the range was made of."""
+def _grey(image: Image.Image) -> Grey:
     if image.mode.startswith("I;16"):
         return _grey_16(image)
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         luminance, alpha = image.convert("RGBA").convert("LA").split()
-        return np.asarray(luminance, np.float32) / 255 * (np.asarray(alpha, np.float32) / 255), 8
+        return Grey(np.asarray(luminance, np.float32) / 255 * (np.asarray(alpha, np.float32) / 255), 8)
     if image.mode == "CMYK":
         image = image.convert("RGB")
     if image.mode in ("1", "L", "P", "RGB", "YCbCr"):
-        return np.asarray(image.convert("L"), np.float32) / 255, 1 if image.mode == "1" else 8
+        return _of_bytes(_luminance(image), 1 if image.mode == "1" else 8)
     raise RadiographError(
         f"pixels of Pillow's mode {image.mode} have no full range to divide by: export unsigned 8 or 16 bit grey"
     )
 
 
-def _grey_16(image: Image.Image) -> tuple[np.ndarray, int]:
+def _grey_16(image: Image.Image) -> Grey:
     """The same for one 16-bit channel; a TIFF may declare fewer bits (12), or white as 0."""
     tags = getattr(image, "tag_v2", {})
     bits = int(tags.get(TIFF_BITS_PER_SAMPLE, (16,))[0])
     values = np.asarray(image)
     pixels = values.astype(np.float32) / (2**bits - 1)
-    if tags.get(TIFF_PHOTOMETRIC) == 0:  # Pillow inverts WhiteIsZero for 8 bits but not for 16
+    white_is_zero = tags.get(TIFF_PHOTOMETRIC) == 0
+    if white_is_zero:  # Pillow inverts it for 8 bits but not for 16
         pixels = 1 - pixels
     if "transparency" in image.info:  # one grey value declared transparent: black
         pixels[values == image.info["transparency"]] = 0
-    return pixels, bits
+        return Grey(pixels, bits)
+    return Grey(pixels, bits, None if white_is_zero or bits != 16 else values)

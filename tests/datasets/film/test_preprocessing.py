@@ -1,14 +1,20 @@
 import dataclasses
+import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional
 
+from datasets.film.picture import MEASURED, sampled
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import Radiograph
+from datasets.film.read import read_radiograph
+from datasets.phantom.folder import write_folder
 
 ASPECTS = ("stretch", "pad", "crop")
 
@@ -38,6 +44,66 @@ def test_grey_levels_are_the_percentiles_that_numpy_gives() -> None:
     inner = values[(values > values.min()) & (values < values.max())]
     low, high = np.percentile(inner, [0.5, 99.5])
     np.testing.assert_allclose(pixels(values, 64), ((values - low) / (high - low)).clip(0, 1), atol=1e-5)
+
+
+def assert_counted_as_sorted(film: Radiograph) -> None:
+    """The histogram is that of the pixels, and the film comes out the same, to the bit, as by sorting them."""
+    assert film.histogram is not None
+    greys, each = np.unique(sampled(film.pixels, MEASURED), return_counts=True)
+    there = film.histogram.counts > 0
+    found, where = np.unique(film.histogram.greys[there], return_inverse=True)
+    np.testing.assert_array_equal(found, greys)
+    np.testing.assert_array_equal(np.bincount(where, film.histogram.counts[there]), each)
+    for size in (16, 64):
+        by_sorting = Preprocessing(size).pixels(dataclasses.replace(film, histogram=None))
+        assert torch.equal(Preprocessing(size).pixels(film), by_sorting)
+
+
+GREYS = {
+    "noise": lambda shape, rng: rng.normal(0.4, 0.1, shape),
+    "bordered": lambda shape, rng: framed(rng.uniform(0.3, 0.7, shape), 1.0),
+    "dark": lambda shape, rng: rng.uniform(0, 1 / 16, shape),  # 12 bits in 16
+    "all levels": lambda shape, rng: np.linspace(0, 1, shape[0] * shape[1]).reshape(shape),
+    "two levels": lambda shape, rng: rng.integers(0, 2, shape),
+    "three levels": lambda shape, rng: rng.integers(0, 3, shape) / 2,
+    "one level": lambda shape, rng: np.full(shape, 0.4),
+}
+
+
+@pytest.mark.parametrize("greys", GREYS)
+@pytest.mark.parametrize("shape", [(32, 32), (301, 200), (1100, 1030), (2100, 1040)])
+@pytest.mark.parametrize(("mode", "kind"), [("L", "PNG"), ("L", "JPEG"), ("RGB", "PNG"), ("P", "PNG"), ("L", "TIFF")])
+def test_percentiles_of_bytes_are_counted(greys: str, shape: tuple[int, int], mode: str, kind: str) -> None:
+    values = GREYS[greys](shape, np.random.default_rng(0)).clip(0, 1)
+    content = io.BytesIO()
+    Image.fromarray(np.rint(255 * values).astype(np.uint8)).convert(mode).save(content, kind)
+    assert_counted_as_sorted(read_radiograph(content.getvalue(), may_be_empty=True))
+
+
+@pytest.mark.parametrize("greys", GREYS)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_percentiles_of_16_bits_are_counted(greys: str, kind: str) -> None:
+    values = GREYS[greys]((520, 510), np.random.default_rng(0)).clip(0, 1)
+    content = io.BytesIO()
+    Image.fromarray(np.rint(65535 * values).astype(np.uint16)).save(content, kind)
+    assert_counted_as_sorted(read_radiograph(content.getvalue(), may_be_empty=True))
+
+
+def test_percentiles_of_dicom_films_are_counted(tmp_path: Path) -> None:
+    write_folder(tmp_path, 12, 0.9, 1, 256)
+    films = [read_radiograph(file) for file in sorted(tmp_path.rglob("*.dcm")) if "odd" not in file.parts]
+    counted = [film for film in films if film.histogram is not None]
+    assert len(counted) > 6
+    for film in counted:
+        assert_counted_as_sorted(film)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_few_pixels_are_sorted(bits: int) -> None:
+    values = np.arange(400).reshape(20, 20) * (2**bits // 400)
+    content = io.BytesIO()
+    Image.fromarray(values.astype(f"u{bits // 8}")).save(content, "PNG")
+    assert read_radiograph(content.getvalue(), may_be_empty=True).histogram is None
 
 
 @pytest.mark.parametrize("side", [128, 333, 700, 1500])
