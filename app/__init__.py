@@ -1,4 +1,4 @@
-"""The Streamlit app: `streamlit run app/main.py`.
+"""EnD-CXR's Streamlit app: `streamlit run app/main.py`.
 
     main.py      the router: page settings, choice of runs, navigation
     views/       one file a page

@@ -1,4 +1,4 @@
-"""From files to samples: films, cohorts, splits, samplers, and the confounding check before training.
+"""EnD-CXR, from files to samples: films, cohorts, splits, samplers, and the confounding check before training.
 
 sample.py        the record that training sees, and what is known of a dataset
 files.py         files written whole or not at all

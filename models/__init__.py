@@ -1,4 +1,4 @@
-"""Classifiers that hand out their bottleneck features beside their logits.
+"""EnD-CXR's classifiers, which hand out their bottleneck features beside their logits.
 
 classifier.py      a timm backbone and a linear layer: features, logits
 simple_convnet.py  the network of the Biased MNIST literature, under timm's register

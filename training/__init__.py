@@ -1,4 +1,4 @@
-"""Training, methods against shortcut learning, and the audit of source bias.
+"""EnD-CXR: training, methods against shortcut learning, and the audit of source bias.
 
 From top to bottom; each floor imports from those below it alone (import contracts in pyproject.toml):
 
@@ -9,5 +9,10 @@ From top to bottom; each floor imports from those below it alone (import contrac
     methods/ bias/                                             loss terms; the audit
     parallel/ console/                                         processes; the terminal
 
-    predict.py is the public name of scoring/predict.py; sweeps/ holds YAML files.
+    __main__.py is all commands under one name, end-cxr; predict.py is the public name of scoring/predict.py; sweeps/ holds
+    YAML files. packages.py looks whether the four packages are ours, before anything else is imported.
 """
+
+from training.packages import require_own
+
+require_own()
