@@ -8,7 +8,7 @@ and Rockette, Communications in Statistics: Simulation and Computation 1995). Th
 The first shrinks with every seed. With one sample of patients it is unbiased for few seeds too, where resampled seeds would
 be (seeds - 1) / seeds too close; it holds what seeds and patients do together. Where seeds redraw training patients it holds
 that draw. The second, which all seeds share, is of the jackknife over patients. Student's t with Satterthwaite's degrees of
-freedom, from both (Hillis, Statistics in Medicine 2007, takes the second for known).
+freedom, from both (Hillis, Statistics in Medicine 2007, takes the second for known). Near 1 the wider of this and Newcombe's.
 """
 
 from collections.abc import Sequence
@@ -249,7 +249,11 @@ def _difference(other: Statistic, reference: Statistic, patients: int, worth: Tr
         return NOT_KNOWN._replace(interval=NO_INTERVAL._replace(estimate=gap.estimate))
     if 1 - NEARLY_ALL <= min(m.estimate for m in both) <= max(m.estimate for m in both) <= NEARLY_ALL:
         return _by_t(gap)
-    return _by_newcombe(*both, gap, worth)
+    # Student's holds the 0 of equal methods, Newcombe's a difference that the border at 1 skews: both must exclude 0.
+    found = [_by_t(gap), _by_newcombe(*both, gap, worth)]
+    low, high = (bound(getattr(f.interval, name) for f in found) for bound, name in ((min, "low"), (max, "high")))
+    p, error = max(f.p for f in found), max(f.error for f in found)
+    return SeedDifference(Interval(gap.estimate, low, high), p, error, gap.freedom)
 
 
 def _by_t(gap: SeedMean) -> SeedDifference:

@@ -65,7 +65,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     for name, text, cohorts in (
         ("small", "coverage of shares and AUROC by number of patients and true value", 1000),
         ("verdict", "how often the audit's questions are answered yes", 200),
-        ("seeds", "coverage of differences of two methods by number of seeds and patients", 1000),
+        ("seeds", "coverage of differences of two methods by number of seeds and patients", 500),
     ):
         commands.add_parser(name, help=text).add_argument("--simulations", type=int, default=cohorts, help="cohorts")
     commands.add_parser("speed", help="time and memory of all metrics by source").add_argument(

@@ -13,7 +13,12 @@ from rich.table import Table
 from scipy.stats import norm
 
 from training.bias.numbers.auroc import aurocs_by_column
-from training.bias.numbers.two_level import auroc_difference_over_seeds, seed_mean
+from training.bias.numbers.two_level import (
+    SeedDifference,
+    auroc_difference_over_seeds,
+    seed_mean,
+    share_difference_over_seeds,
+)
 from training.bias.simulation.cohorts import contains
 
 SEEDS, PATIENTS = (3, 5, 10), (40, 100, 250)
@@ -28,11 +33,17 @@ class Setting(NamedTuple):
     Attributes:
         reference: expected AUROC of the first; `other` of the second.
         spread: standard deviation over seeds of a method's separation of the classes; 0.15 is 0.03 of AUROC at 0.8.
+        accuracy: compare the accuracies of two equal methods in place of AUROC; sources have one level of scores then.
     """
 
     reference: float
     other: float
     spread: float
+    accuracy: bool = False
+
+    def threshold(self) -> float:
+        """Half way between the classes of the first method."""
+        return _delta(self.reference, self.spread) / 2
 
 
 SETTINGS = {
@@ -40,6 +51,8 @@ SETTINGS = {
     "equal, seeds differ": Setting(0.8, 0.8, 0.15),
     "0.05 better, seeds differ": Setting(0.8, 0.85, 0.15),
     "equal near 1, seeds differ": Setting(0.96, 0.96, 0.15),
+    "0.02 better near 1": Setting(0.97, 0.99, 0.15),
+    "equal accuracy, seeds differ": Setting(0.8, 0.8, 0.15, accuracy=True),
 }
 
 
@@ -69,10 +82,11 @@ def simulate_trainings(
         mixed = np.sqrt(within_patient) * of_patient[patient] + np.sqrt(1 - within_patient) * of_film
         return np.asarray(np.sqrt(variance) * mixed)
 
-    common, level = noise(SHARED, 1) + noise(OF_SEED, seeds), source[:, None] * rng.normal()
+    common = noise(SHARED, 1) + noise(OF_SEED, seeds)
+    level = 0.0 if setting.accuracy else source[:, None] * rng.normal()
     scores = []
     for auroc in (setting.reference, setting.other):
-        delta = np.sqrt(2 + setting.spread**2) * norm.ppf(auroc) + setting.spread * rng.normal(size=seeds)
+        delta = _delta(auroc, setting.spread) + setting.spread * rng.normal(size=seeds)
         own = noise(OF_METHOD, 1) + noise(OF_BOTH, seeds)
         scores.append(common + own + level + delta * is_positive[:, None])
     return SimulatedTrainings(is_positive, (scores[0], scores[1]), patient, source)
@@ -81,31 +95,44 @@ def simulate_trainings(
 def seeds_coverage(setting: Setting, seeds: int, patients: int, simulations: int, seed: int = 0) -> dict[str, float]:
     """Shares of the cohorts in which intervals hold the true difference, and in which the methods are called different.
 
-    `both` is over patients and seeds, `patients` over patients alone, with these trainings taken for all there can be.
-    AUROC is over pairs of films of one source.
+    `both` is over patients and seeds, `patients` over patients alone, with these trainings taken for all there can be (NaN
+    for accuracy). AUROC is over pairs of films of one source.
     """
     counts = dict.fromkeys(("both", "patients", "different", "detected"), 0.0)
     for number in range(simulations):
         films = simulate_trainings(np.random.default_rng([seed, number]), setting, seeds, patients)
-        reference, other = films.scores
-        found = auroc_difference_over_seeds(films.is_positive, other, reference, films.patient, films.source)
+        found = _difference(films, setting)
         true = setting.other - setting.reference
         counts["both"] += contains(found.interval, true)
         counts["different"] += found.p < 0.05
         counts["detected"] += found.p < 0.05 and found.interval.estimate * true > 0
-        counts["patients"] += _held_over_patients(films, true)
+        counts["patients"] += _held_over_patients(films, setting, true)
     return {name: count / simulations for name, count in counts.items()}
 
 
-def _held_over_patients(films: SimulatedTrainings, true: float) -> bool:
+def _delta(auroc: float, spread: float) -> float:
+    return float(np.sqrt(2 + spread**2) * norm.ppf(auroc))
+
+
+def _difference(films: SimulatedTrainings, setting: Setting) -> SeedDifference:
+    reference, other = films.scores
+    if setting.accuracy:
+        gained, before = ((scores > setting.threshold()) == films.is_positive[:, None] for scores in (other, reference))
+        return share_difference_over_seeds(gained, before, films.patient, films.is_positive)
+    return auroc_difference_over_seeds(films.is_positive, other, reference, films.patient, films.source)
+
+
+def _held_over_patients(films: SimulatedTrainings, setting: Setting, true: float) -> float:
     """Whether an interval does that takes the mean over these seeds for a single number of the patients."""
+    if setting.accuracy:
+        return float("nan")
     reference, other = (aurocs_by_column(films.is_positive, s, films.patient, films.source) for s in films.scores)
 
     def mean_gap(weights: np.ndarray) -> np.ndarray:
         return (other(weights) - reference(weights)).mean(axis=0, keepdims=True)
 
     alone = seed_mean(mean_gap, int(films.patient.max()) + 1)
-    return bool(abs(alone.estimate - true) <= norm.ppf(0.975) * np.sqrt(alone.variance))
+    return float(abs(alone.estimate - true) <= norm.ppf(0.975) * np.sqrt(alone.variance))
 
 
 def seeds_table(options: argparse.Namespace) -> tuple[str, Table]:
@@ -115,7 +142,10 @@ def seeds_table(options: argparse.Namespace) -> tuple[str, Table]:
         for seeds in SEEDS:
             for patients in PATIENTS:
                 shares = seeds_coverage(setting, seeds, patients, options.simulations, options.seed)
-                cells = [f"{shares[column]:.1%}" for column in ("both", "patients", "different")]
+                cells = [
+                    "" if np.isnan(shares[column]) else f"{shares[column]:.1%}"
+                    for column in ("both", "patients", "different")
+                ]
                 table.add_row(name, str(seeds), str(patients), *cells)
     title = (
         f"95 % intervals over patients and seeds, and over patients alone, that hold the true difference: "
