@@ -21,7 +21,7 @@ from scipy.stats import t
 from training.bias.numbers.auroc import NEARLY_ALL, PairFilms, aurocs_by_column
 from training.bias.numbers.compare import LEVEL, holm
 from training.bias.numbers.interval import NO_INTERVAL, Interval
-from training.bias.numbers.metrics import Statistic, paired_difference, ratio
+from training.bias.numbers.metrics import Statistic, ratio
 from training.bias.numbers.proportions import AurocTrials, Bounds, Trials, newcombe
 from training.bias.numbers.uncertainty import jackknife
 from training.bias.numbers.weighting import MINIMUM_PATIENTS, effective, effective_patients, film_weights
@@ -243,8 +243,9 @@ def _aurocs(films: PairFilms, scores: np.ndarray) -> Statistic:
 
 
 def _difference(other: Statistic, reference: Statistic, patients: int, worth: Trials | AurocTrials) -> SeedDifference:
-    both = seed_mean(other, patients), seed_mean(reference, patients)
-    gap = seed_mean(paired_difference(other, reference), patients)
+    first, second = over_patients(other, patients), over_patients(reference, patients)
+    both = mean_of_seeds(*first), mean_of_seeds(*second)
+    gap = mean_of_seeds(*(a - b for a, b in zip(first, second, strict=True)))
     if gap.seeds < 2:
         return NOT_KNOWN._replace(interval=NO_INTERVAL._replace(estimate=gap.estimate))
     if 1 - NEARLY_ALL <= min(m.estimate for m in both) <= max(m.estimate for m in both) <= NEARLY_ALL:
