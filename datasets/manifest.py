@@ -14,6 +14,7 @@ import pandas as pd
 from datasets.cohort.films import CohortError
 from datasets.covid import load_covid
 from datasets.film.preprocessing import Preprocessing
+from datasets.seed import seed_number
 
 COLUMNS = ("source", "label", "patient", "split", "url", "sha1")
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m datasets.manifest", description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with metadata.csv")
     parser.add_argument("--external-sources", default="", help="sources set apart, separated by commas")
-    parser.add_argument("--split-seed", type=int, default=0, help="seed of the split")
+    parser.add_argument("--split-seed", type=seed_number, default=0, help="seed of the split")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     options = parser.parse_args(arguments)
     sources = tuple(name for name in options.external_sources.split(",") if name)

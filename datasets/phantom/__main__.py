@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from datasets.phantom.film import HOSPITALS, NOTICE, film
+from datasets.seed import seed_number
 
 
 def sheet(seed: int, size: int) -> Image.Image:
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--sheet", type=Path, metavar="OUT.png", help="write one picture of all hospitals and labels")
     what.add_argument("--dicom", type=Path, metavar="OUT", help="write a new folder of DICOM films, with labels.csv")
-    parser.add_argument("--seed", type=int, default=0, help="of the cohort (default 0)")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of the cohort (default 0)")
     parser.add_argument("--size", type=int, help="side of a film in pixels (default: --sheet 192, --dicom 1024)")
     parser.add_argument("--n", type=int, default=200, help="--dicom: how many films (default 200)")
     parser.add_argument(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from datasets.seed import seed_number
 from training.benchmark.biased_mnist import command as biased_mnist
 from training.benchmark.planted import command as planted
 from training.console.commandline import Parser
@@ -57,7 +58,14 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--repeats", type=int, default=5, help="timings of each, alternating; the median is reported")
     help = "a method beside ERM over seeds; flags not listed here go to training.train"
     add = parser.add_command("paired", help, forwards=True).add_argument
-    add("--seeds", type=int, nargs="+", default=list(range(10)), metavar="N", help="training seeds (default: 0 to 9)")
+    add(
+        "--seeds",
+        type=seed_number,
+        nargs="+",
+        default=list(range(10)),
+        metavar="N",
+        help="training seeds (default: 0 to 9)",
+    )
     help = "share of the training patients that each seed draws (default: 0.8; 1, all of them, with --resplit)"
     add("--redraw", type=float, metavar="SHARE", help=help)
     add("--resplit", action="store_true", help="each seed draws its own split (its own phantom cohort)")

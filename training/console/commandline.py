@@ -14,6 +14,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
+from datasets import seed
+
 LONGEST_YAML = 1 << 20  # bytes; a run's own config.yaml has two thousand
 
 
@@ -41,7 +43,7 @@ POSITIVE = Limits("must be above 0, and finite", without_low=True)
 SHARE = Limits("a share, from 0 to 1", high=1.0, without_high=False)
 SHARE_BELOW_1 = Limits("a share, from 0 to below 1", high=1.0)
 
-SEED = Limits("a whole number from 0 to 4294967295", high=2**32)  # what scikit-learn takes
+SEED = Limits(seed.WORDS, high=seed.LARGEST, without_high=False)
 
 WORKERS = Limits("processes from 0 to 256", high=256, without_high=False)
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.seed import seed_number
 from training.console.commandline import Parser, option_fields
 from training.methods import METHODS
 from training.run.config import TrainConfig
@@ -31,7 +32,14 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--leave-out", metavar="COLUMN", default="source", help=help)
     add("--values", "--sources", help="hold out only these values, separated by commas")
     add("--method", action="append", choices=tuple(METHODS), help="repeat to compare, the first is the reference")
-    add("--seeds", type=int, nargs="+", default=list(range(10)), metavar="N", help="training seeds (default: 0 to 9)")
+    add(
+        "--seeds",
+        type=seed_number,
+        nargs="+",
+        default=list(range(10)),
+        metavar="N",
+        help="training seeds (default: 0 to 9)",
+    )
     add(
         "--redraw", type=float, default=0.8, metavar="SHARE", help=option_fields(TrainConfig)["redraw"].metadata["help"]
     )

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from datasets.film.admission import add_arguments, policy_of
 from datasets.film.words import WordsError
-from training.console.commandline import SEED, WORKERS, Parser, flag_name
+from datasets.seed import seed_number
+from training.console.commandline import WORKERS, Parser, flag_name
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -50,7 +51,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--shortcut-films", type=film_count, default="500", metavar="N|all", help=sample)
     add("--resamples", type=int, default=2000, help="of each bootstrap over patients (default: 2000)")
     add("--permutations", type=int, default=2000, help="of each permutation test (default: 2000)")
-    add("--seed", type=int, default=0, help="of all resampling (default: 0)")
+    add("--seed", type=seed_number, default=0, help="of all resampling (default: 0)")
     add("--device", default="auto", help="cuda, cpu or auto")
     key = "key of the hashes (default: the nearest above OUTPUT, else that of the first RUN, else a new one)"
     add("--hash-key", type=Path, metavar="FILE", help=key)
@@ -77,8 +78,6 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for name in ("resamples", "permutations"):
         if getattr(options, name) < 100:
             parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
-    if options.seed not in SEED:
-        parser.error(f"--seed {options.seed}: {SEED.words}")
     for name in ("workers", "time_limit", "shard_files"):
         if not getattr(options, name) >= 1:
             parser.error(f"{flag_name(name)} {getattr(options, name):g}: must be 1 or more")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.seed import seed_number
 from training.console.commandline import Parser
 from training.run.recipe import SUMMARIES
 
@@ -24,18 +25,24 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             help = "lambda_up, times per epoch that an error is seen"
             add("--upweight", type=int, default=20, metavar="N", help=help)
             add("--epochs", type=int, metavar="N", help="epochs of the second training (default: as RUN)")
-            add("--seed", type=int, metavar="N", help="seed of the second training (default: as RUN)")
+            add("--seed", type=seed_number, metavar="N", help="seed of the second training (default: as RUN)")
         else:
             add("--on", choices=("validation", "train"), default="validation", help="films to fit on")
             add("--penalty", choices=("l1", "l2"), default="l1", help="penalty of the regression")
             add("--subsets", type=int, default=10, metavar="N", help="balanced draws to average over")
-            add("--seed", type=int, default=0, metavar="N", help="seed of the draws and of the halves of validation")
+            add(
+                "--seed",
+                type=seed_number,
+                default=0,
+                metavar="N",
+                help="seed of the draws and of the halves of validation",
+            )
         add("--data-dir", type=Path, metavar="DIR", help="where the films are now (default: as RUN)")
         add("--output", type=Path, metavar="DIR", help="where the run folder is made (default: beside RUN)")
         add("--json", action="store_true", help="end with --result and JSON on a terminal too")
         add("--device", help="cuda, cpu or auto (default: as RUN)")
     options = parser.parse_strictly(arguments)
-    for name, smallest in (("upweight", 2), ("epochs", 1), ("subsets", 1), ("seed", 0)):
+    for name, smallest in (("upweight", 2), ("epochs", 1), ("subsets", 1)):
         value = getattr(options, name, None)
         if value is not None and value < smallest:
             parser.error(f"--{name} {value}: must be {smallest} or more")

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from datasets.cohort.films import Cohort
 from datasets.files import write_text
+from training.console.commandline import SEED
 from training.console.messages import RESEARCH_ONLY, mistakes_as_sentences
 from training.loop.divergence import DivergenceError
 from training.loop.obtain import obtain
@@ -61,6 +62,8 @@ class Sweep:
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         config = parse(options.forwarded)
         self.space = search_space(config.parameters, config.given, options.search, config.method)
+        if config.seed + options.seeds - 1 not in SEED:
+            raise ValueError(f"--seeds {options.seeds} from --seed {config.seed} on: the last is not {SEED.words}")
         self.options, self.console = options, console
         self.name = options.study or f"{config.dataset}-{config.method}"
         self.folder: Path = options.output / self.name

@@ -17,6 +17,7 @@ from importlib import import_module
 import numpy as np
 from rich.console import Console
 
+from datasets.seed import seed_number
 from training.console.commandline import Parser
 
 # The module and the function of each command; the function makes a title and a table of the options.
@@ -74,7 +75,7 @@ def read_arguments(arguments: list[str]) -> argparse.Namespace:
     for command in commands.choices.values():
         if command not in (commands.choices["leak"], commands.choices["seeds"]):
             command.add_argument("--resamples", type=int, default=2000, help="of the bootstrap, and permutations")
-        command.add_argument("--seed", type=int, default=0, help="of the cohorts and the resampling")
+        command.add_argument("--seed", type=seed_number, default=0, help="of the cohorts and the resampling")
     return parser.parse_args(arguments)
 
 
