@@ -180,11 +180,12 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     stored = np.arange(lowest, lowest + 2**bits, dtype=np.float64)
     padding = padding_values(dataset, stored) if outside is None else np.zeros(len(stored), bool)
     sample = sampled(offsets) if outside is None else sampled(offsets)[~sampled(outside)][None]
-    counts = np.where(padding, 0, counted(sample, len(stored)))
-    if not is_picture(counts):
+    counts = counted(sample, len(stored))
+    unpadded = np.where(padding, 0, counts)
+    if not is_picture(unpadded):
         raise DicomRefusedError("the film is empty: its pixels have next to no different greys", reason="no picture")
     modality = modality_values(dataset, stored, little_endian=syntax.is_little_endian)
-    voi = voi_values(dataset, modality.values, counts, policy.voi, little_endian=syntax.is_little_endian)
+    voi = voi_values(dataset, modality.values, unpadded, policy.voi, little_endian=syntax.is_little_endian)
     inverted = shows_bone_dark(dataset)
     values = 1 - voi.values if inverted else voi.values
     if voi.how == "none":
@@ -198,7 +199,7 @@ def _read(data: bytes, policy: DicomPolicy, key: bytes | None) -> Radiograph:
     aspect = pixel_aspect(dataset)
     if aspect != 1:
         pixels = with_square_pixels(pixels, aspect)
-    seen = histogram(greys, offsets) if outside is None and aspect == 1 else None
+    seen = histogram(greys, offsets, counts) if outside is None and aspect == 1 else None
 
     corrections = {
         "high bit": moved,

@@ -144,10 +144,16 @@ def counted(offsets: np.ndarray, length: int) -> np.ndarray:
     return counts
 
 
-def histogram(greys: np.ndarray, offsets: np.ndarray) -> Histogram | None:
-    """The histogram of the film `greys[offsets]`; None where it has so few pixels that sorting them takes no longer."""
+def histogram(greys: np.ndarray, offsets: np.ndarray, counts: np.ndarray) -> Histogram | None:
+    """The histogram of the film `greys[offsets]`; None where it has so few pixels that sorting them takes no longer.
+
+    Args:
+        counts: those of `sampled(offsets)`, which in a small film are of the same pixels.
+    """
     sample = sampled(offsets, MEASURED)
-    return Histogram(greys, counted(sample, len(greys))) if sample.size >= FEW * len(greys) else None
+    if sample.size < FEW * len(greys):
+        return None
+    return Histogram(greys, counts if counts.sum() == sample.size else counted(sample, len(greys)))
 
 
 def _some_rows(film: np.ndarray) -> Iterator[slice]:

@@ -89,7 +89,8 @@ def _read_image(data: bytes, image_format: str, accept_damaged: bool, may_be_emp
             raise RadiographError(f"a part of the {image_format} is missing: copy or export it again", reason="damaged")
         sample = np.rint(65535 * sampled(pixels)).astype(np.uint16) if stored is None else sampled(stored)
         levels = np.iinfo(sample.dtype).max + 1
-        if not may_be_empty and not is_picture(counted(sample, levels)):
+        counts = counted(sample, levels)
+        if not may_be_empty and not is_picture(counts):
             raise RadiographError("the film is empty: its pixels have next to no different greys", reason="no picture")
         facts = {
             "format": image_format,
@@ -101,7 +102,8 @@ def _read_image(data: bytes, image_format: str, accept_damaged: bool, may_be_emp
         }
         if stored is None:
             return Radiograph(pixels, facts)
-        return Radiograph(pixels, facts, histogram(np.arange(levels, dtype=np.float32) / (levels - 1), stored))
+        greys = np.arange(levels, dtype=np.float32) / (levels - 1)
+        return Radiograph(pixels, facts, histogram(greys, stored, counts))
 
 
 class Grey(NamedTuple):
