@@ -79,7 +79,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--films", type=int, default=1600, help="phantom films, or films of --from-scores")
     add("--from-scores", action="store_true", help="begin with simulated features and scores")
     add("--resamples", type=int, default=2000, help="of each bootstrap over patients")
-    add("--seed", type=int, default=0, help="of films and resampling")
+    add("--seed", type=seed_number, default=0, help="of films and resampling")
     help = "every method on Biased MNIST: tuning, seeds, the literature's table"
     biased_mnist.add_arguments(parser.add_command("biased-mnist", help))
     help = "every method on your own films with a planted shortcut, beside the truth; flags not listed go to training.train"

@@ -5,20 +5,24 @@ Black comes last: on the dark pages of the app it can't be seen.
 """
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#7F7F7F", "#B22222", "#000000"]
 WIDTH, HEIGHT = 300, 300
+# Steps of an ROC curve that are drawn: more lie within a pixel.
+STEPS = 500
 # A point of a reliability curve from fewer films is noise.
 FILMS_OF_A_POINT = 10
 
 
 def roc(curves: pd.DataFrame) -> alt.LayerChart:
-    """ROC curves, one for each group.
+    """ROC curves, one for each group, of at most `STEPS` steps each.
 
     Args:
         curves: columns group, false_positive_rate, sensitivity.
     """
+    curves = pd.concat([_thinned(curve) for _, curve in curves.groupby("group", sort=False)])
     steps = alt.Chart(curves).mark_line(interpolate="step-after", strokeWidth=1.8)
     x, y = _unit("false_positive_rate", "1 - specificity"), _unit("sensitivity", "sensitivity")
     return _over_diagonal(steps.encode(x=x, y=y, color=_colour("group"), order=alt.Order("false_positive_rate:Q")))
@@ -150,8 +154,14 @@ def as_svg(chart: alt.TopLevelMixin, background: str = "transparent") -> str:
     padding = {"left": 16, "right": 16, "top": 5, "bottom": 5}
     configured = chart.configure(font="Arial, Helvetica, sans-serif", background=background, padding=padding)
     configured = configured.configure_view(stroke=None).configure_legend(labelLimit=320)
-    svg: str = vl_convert.vegalite_to_svg(configured.to_dict())
+    with alt.data_transformers.disable_max_rows():
+        svg: str = vl_convert.vegalite_to_svg(configured.to_dict())
     return svg
+
+
+def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    """About `STEPS` rows, evenly spaced, the first and the last among them."""
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, STEPS).round().astype(int))]
 
 
 def _over_diagonal(*layers: alt.Chart) -> alt.LayerChart:
