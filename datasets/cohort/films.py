@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from datasets.cohort.amplitude import AmplitudeMixing, mix_amplitude
 from datasets.cohort.augmentation import Augmentation
 from datasets.cohort.cache import FilmReader, FilmSubset, in_memory, on_disk
 from datasets.cohort.capacity import CapacityError
@@ -203,24 +204,36 @@ class Cohort:
         )
 
     def samples(
-        self, augmentation: Augmentation | None = None, seed: int = 0, stand_ins: bool = False
+        self,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        stand_ins: bool = False,
+        mixing: AmplitudeMixing | None = None,
     ) -> "CohortSamples":
-        """The films as a dataset of `Sample`, see `CohortSamples`; augmented are those addressed by `Draw`."""
-        return CohortSamples(self, augmentation, seed, stand_ins)
+        """The films as a dataset of `Sample`, see `CohortSamples`; mixed and augmented are those addressed by `Draw`."""
+        return CohortSamples(self, augmentation, seed, stand_ins, mixing)
 
 
 class CohortSamples(Dataset[Sample]):
     """A map-style dataset that hands out whole batches, so that tensors in memory are indexed once a batch.
 
-    Use it with `collate_fn=whole_batch`. Keys are positions (no augmentation) or `Draw`s.
+    Use it with `collate_fn=whole_batch`. Keys are positions (films as they are) or `Draw`s (mixed, then augmented).
 
     A film that can't be decoded raises UnreadableFilmError. With stand-ins, one addressed by `Draw` is replaced by another
     training film of its target and bias, drawn from (seed, epoch, position) alone; the sample's `row` is the other's, so
     that whoever knows the order sees what was replaced.
     """
 
-    def __init__(self, cohort: Cohort, augmentation: Augmentation | None, seed: int, stand_ins: bool) -> None:
+    def __init__(
+        self,
+        cohort: Cohort,
+        augmentation: Augmentation | None,
+        seed: int,
+        stand_ins: bool,
+        mixing: AmplitudeMixing | None,
+    ) -> None:
         self.cohort, self.augmentation, self.seed, self.stand_ins = cohort, augmentation, seed, stand_ins
+        self.mixing = mixing
         self.training = torch.tensor((cohort.table["split"] == str(Split.TRAIN)).to_numpy())
         self.target, self.bias, self.row = (
             torch.tensor(cohort.table[name].to_numpy(dtype=np.int64)) for name in ("target", "bias", "row")
@@ -233,17 +246,38 @@ class CohortSamples(Dataset[Sample]):
         return Sample(*(field[0] for field in self.__getitems__([key])))
 
     def __getitems__(self, keys: Sequence[int | Draw]) -> Sample:
-        films = torch.tensor([key.film if isinstance(key, Draw) else key for key in keys], dtype=torch.int64)
-        if self.cohort.images is not None:
-            pixels = self.cohort.pixels(films)
-        else:
-            read, images = zip(*(self._read(key) for key in keys), strict=True)
-            films, pixels = torch.tensor(read), torch.stack(images)
+        films, pixels = self._pixels(keys)
+        if self.mixing is not None:
+            pixels = self._mixed(pixels, films, keys, self.mixing)
         if self.augmentation is not None:
             pixels = torch.stack([self._augmented(image, key) for image, key in zip(pixels, keys, strict=True)])
         return Sample(
             self.cohort.preprocessing.normalise(pixels), self.target[films], self.bias[films], self.row[films]
         )
+
+    def _pixels(self, keys: Sequence[int | Draw]) -> tuple[Tensor, Tensor]:
+        """Positions and pixels in [0, 1] of the films, or of those that stand in for them."""
+        if self.cohort.images is not None:
+            films = torch.tensor([key.film if isinstance(key, Draw) else key for key in keys], dtype=torch.int64)
+            return films, self.cohort.pixels(films)
+        read, images = zip(*(self._read(key) for key in keys), strict=True)
+        return torch.tensor(read), torch.stack(images)
+
+    def _mixed(self, pixels: Tensor, films: Tensor, keys: Sequence[int | Draw], mixing: AmplitudeMixing) -> Tensor:
+        """The films, those that `mixing` draws with amplitudes of donors, which are not augmented."""
+        chosen, donors, weights = [], [], []
+        for place, key in enumerate(keys):
+            if not isinstance(key, Draw):
+                continue
+            drawn = mixing.draw(int(self.bias[films[place]]), self.seed, key.epoch, key.position)
+            if drawn is not None:
+                donor, weight = drawn
+                chosen.append(place)
+                donors.append(key._replace(film=donor))
+                weights.append(weight)
+        if chosen:
+            pixels[chosen] = mix_amplitude(pixels[chosen], self._pixels(donors)[1], torch.tensor(weights))
+        return pixels
 
     def _read(self, key: int | Draw) -> tuple[int, Tensor]:
         """Position and pixels of the film, or of the one that stands in for it."""

@@ -130,7 +130,9 @@ def epoch(forwarded: list[str], steps: int, repeats: int) -> None:
     with mistakes_as_sentences("interrupted"):
         config = parse(["--dataset", "biased-mnist", *forwarded])
         parameters = config.parameters
-        plain = config.dataset == "biased-mnist" and config.method == "end" and not config.augment
+        plain = (
+            config.dataset == "biased-mnist" and config.method == "end" and not (config.augment or config.mix_amplitude)
+        )
         if not plain or parameters != EndParameters(parameters.alpha, parameters.beta, parameters.form):
             raise ValueError("epoch times the paper's EnD on Biased MNIST without augmentation: leave other wishes out")
         if steps < 0 or repeats < 1:

@@ -70,7 +70,8 @@ def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: FirstScr
         model=c.model,
         architecture=architecture(c),
         pixels=c.preprocessing,
-        settings={"recipe": None, "separate_copies": False, "external_column": "source"} | c.settings,
+        settings={"recipe": None, "separate_copies": False, "external_column": "source", "mix_amplitude": 0.0}
+        | c.settings,
         settings_yaml=yaml.safe_dump(c.settings, allow_unicode=True),
         method_summary=METHODS[c.settings["method"]].summary,
         recipe_summary=SUMMARIES.get(c.settings.get("recipe", "")),

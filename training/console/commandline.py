@@ -195,6 +195,16 @@ def fields_of(options: type) -> dict[str, type]:
     return {name: _scalar_type(hints[name]) for name in option_fields(options)}
 
 
+def require_allowed(options: Any) -> None:
+    """Raise ValueError where an option of a dataclass's instance is none of its choices or outside of its limits."""
+    for name, kind in option_fields(type(options)).items():
+        value, choices, limits = getattr(options, name), kind.metadata["choices"], kind.metadata["limits"]
+        if choices and value is not None and value not in choices:
+            raise ValueError(f"{flag_name(name)} {value}: choose from {', '.join(choices)}")
+        if limits and value is not None and value not in limits:
+            raise ValueError(f"{flag_name(name)} {value}: {limits.words}")
+
+
 def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[str, Any]:
     """Read a YAML file of settings spelled as the flags are, with `-` or `_`.
 

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from datasets.cohort.amplitude import AmplitudeMixing
 from datasets.cohort.augmentation import Augmentation
 from datasets.cohort.confounding import PairCounts, count_groups, count_pairs
 from datasets.cohort.films import Cohort, whole_batch
@@ -124,8 +125,8 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
         cohort = cohort.on(device)
     augmentation = Augmentation() if config.augment else None
     loader = DataLoader(
-        cohort.samples(augmentation, config.seed, stand_ins=config.on_bad_image == "skip"), batch_sampler=sampler,
-        collate_fn=whole_batch, num_workers=config.workers, persistent_workers=config.workers > 0,
+        cohort.samples(augmentation, config.seed, config.on_bad_image == "skip", mixing_of(config, cohort)),
+        batch_sampler=sampler, collate_fn=whole_batch, num_workers=config.workers, persistent_workers=config.workers > 0,
         worker_init_fn=ignore_signals, pin_memory=device.type == "cuda" and not cohort.on_device,
         # The iterator draws a seed for its workers, which need none; the main generator stays as it is.
         generator=torch.Generator(),
@@ -154,6 +155,14 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
         config, cohort, device, joint, _wrapped(joint, device), sampler, loader, optimiser, scheduler,
         torch.amp.GradScaler(device.type, enabled=scaled), average,
     )  # fmt: skip
+
+
+def mixing_of(config: TrainConfig, cohort: Cohort) -> AmplitudeMixing | None:
+    """How films are mixed, with donors of the training part alone; raises ValueError where that is of one source."""
+    if not config.mix_amplitude:
+        return None
+    positions = cohort.positions(Split.TRAIN)
+    return AmplitudeMixing(config.mix_amplitude, positions, cohort.table["bias"].to_numpy()[positions])
 
 
 def half_of(config: TrainConfig, device: torch.device) -> torch.dtype | None:

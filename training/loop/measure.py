@@ -145,7 +145,9 @@ def write_run(
         },
         "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
         "recipe": recipe.settings() if recipe else None,
-        "training_used_bias_labels": METHODS[config.method].uses_bias or bool(recipe and recipe.uses_bias),
+        "training_used_bias_labels": METHODS[config.method].uses_bias
+        or config.mix_amplitude > 0
+        or bool(recipe and recipe.uses_bias),
         "confounding": {
             "table": check.table.to_dict("index"),
             "cramers_v": plain(check.cramers_v),

@@ -9,6 +9,7 @@ from datasets.cohort.splits import drawn_by_patient
 from datasets.sample import Split
 from models.classifier import require_model
 from training.console.commandline import too_many_workers
+from training.loop.assembly import mixing_of
 from training.loop.rehearsal import rehearse, require_places
 from training.loop.resume import digest
 from training.loop.tables import show_cohort, show_notes, show_notices
@@ -39,6 +40,7 @@ def decode(config: TrainConfig, console: Console, trains: bool = True) -> Cohort
     if trains:
         rehearse(config)
     cohort = cohort_of(config, preprocessing_of(config))
+    mixing_of(config, cohort)  # too few sources for it are told before the films are decoded
     show_notices(console, cohort)
     with first_goes_first():  # a cache on disk is filled once
         known = len(cohort.notes)

@@ -1,6 +1,8 @@
 """What a run is: its settings and the files of its folder.
 
-config.py             settings, presets, command line and YAML
+config.py             settings, command line and YAML
+presets.py            where the settings of each dataset start
+rules.py              which settings go together
 films.py              the cohort that the settings name
 checkpoint.py         model.safetensors, written and loaded
 checkpoint_header.py  its header, read without torch

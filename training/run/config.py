@@ -1,4 +1,4 @@
-"""What one training run needs to know, the presets of each dataset, and their order of precedence.
+"""What one training run needs to know, and the order of precedence of where it is said.
 
 Presets give way to `--config FILE`, which gives way to the command line. Free of torch, so that `--help` is quick.
 """
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
-from datasets.film.admission import policy_of
-from models.keywords import KeywordError, parse_keywords
 from training.console.commandline import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -25,10 +23,12 @@ from training.console.commandline import (
     fields_of,
     flag_name,
     option,
-    option_fields,
     read_yaml,
+    require_allowed,
 )
 from training.methods import METHODS
+from training.run.presets import DATASETS, PRESETS
+from training.run.rules import require_consistent
 
 AUTO = Path("auto")  # --resume auto
 # Places on this machine stay out of a checkpoint, which travels.
@@ -36,12 +36,6 @@ LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights
 SIZE = Limits("must be from 8 to 8192", low=8, high=8192, without_high=False)
 REDRAW = Limits("a share above 0, up to 1", high=1.0, without_low=True, without_high=False)
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
-
-DATASETS = {
-    "covid": "chest radiographs with a metadata.csv; synthetic phantoms where none are found",
-    "phantom": "procedural chest radiographs with hospital signatures, for trying things out",
-    "biased-mnist": "digits whose background colour follows the label, the benchmark of the literature",
-}
 
 TRACKERS = ("tensorboard", "wandb")  # their adapters are in training/loop/trackers.py
 
@@ -52,25 +46,6 @@ SELECTION_RULES = {
     "worst_group_accuracy": "highest accuracy of the worst target x bias cell on validation; reads bias labels",
     "last": "the last epoch",
 }
-
-# alpha and beta of phantom and covid were chosen on the cohort and the validation split of seed 100 (0.1 and 5 over 1 and
-# 1), which no table in docs/results uses.
-PRESETS: dict[str, dict[str, Any]] = {
-    "phantom": {
-        "model": "resnet10t", "img_size": 96, "in_chans": 1, "unit_norm": True, "logit_scale": 10.0,
-        "epochs": 6, "batch_size": 64, "lr": 2e-3, "select": "last", "rho": 0.95, "films": 1600, "alpha": 0.1, "beta": 5.0,
-        "bias_model": "resnet10t",
-    },
-    "covid": {
-        "model": "tf_efficientnet_lite0", "img_size": 128, "in_chans": 3, "epochs": 5, "batch_size": 32, "lr": 5e-4,
-        "alpha": 0.1, "beta": 5.0, "bias_model": "tf_efficientnet_lite0",
-    },
-    "biased-mnist": {
-        "model": "simple_convnet", "img_size": 28, "in_chans": 3, "unit_norm": True, "epochs": 80, "batch_size": 256,
-        "lr": 1e-3, "opt": "adam", "weight_decay": 1e-4, "sched": "step", "warmup_epochs": 0, "sampler": "random",
-        "augment": False, "channels_last": False, "rho": 0.99, "select": "loss",
-    },
-}  # fmt: skip
 
 
 def _admission(name: str) -> Any:
@@ -148,6 +123,13 @@ class TrainConfig:
     words: Path | None = _admission("words")
     accept_damaged: bool = _admission("accept_damaged")
     augment: bool = option(True, "affine, intensity and noise augmentation of training films; never a mirror")
+    mix_amplitude: float = option(
+        0.0,
+        "probability that a training film takes low-frequency amplitudes, its exposure and contrast, of a training "
+        "film of another source",
+        search=(0.0, 1.0),
+        limits=PROBABILITY,
+    )
     cache: str = option(
         "memory", "where decoded, resized films stay between epochs", choices=("memory", "disk", "none")
     )
@@ -390,47 +372,8 @@ def _found_cohort() -> Path | None:
 
 def _validate(config: TrainConfig) -> None:
     for options in (config, config.parameters):
-        for name, kind in option_fields(type(options)).items():
-            value, choices, limits = getattr(options, name), kind.metadata["choices"], kind.metadata["limits"]
-            if choices and value is not None and value not in choices:
-                raise ValueError(f"{flag_name(name)} {value}: choose from {', '.join(choices)}")
-            if limits and value is not None and value not in limits:
-                raise ValueError(f"{flag_name(name)} {value}: {limits.words}")
-    if config.in_chans not in (1, 3):
-        raise ValueError(f"--in-chans {config.in_chans}: must be 1 or 3")
-    if config.pretrained and config.weights:
-        raise ValueError("--pretrained and --weights: give one of the two")
-    try:
-        parse_keywords((config.model_kwargs or "").split())
-    except KeywordError as error:
-        raise ValueError(f"--model-kwargs: {error}") from None
-    if config.paired and config.method == "erm":
-        raise ValueError("--paired sets a method beside its ERM twin: choose another --method than erm")
-    policy_of(vars(config))
-    if config.operating_point != "youden":
-        # It brings scikit-learn, which --help does without.
-        from training.bias.numbers.calibration import parse_operating_point
-
-        parse_operating_point(config.operating_point)
-    if config.dataset == "phantom" and config.data_dir is not None:
-        raise ValueError("--data-dir is for covid and biased-mnist; the phantom draws its films")
-    made = "phantom and biased-mnist, whose films are made to order"
-    places = {
-        "rho": made,
-        "films": made,
-        "classes": "cohorts of real films",
-        "separate_copies": "cohorts of real films",
-    }
-    foreign = ["rho", "films"] if config.dataset == "covid" else ["classes", "separate_copies"]
-    if config.dataset == "biased-mnist":
-        foreign.append("external_sources")
-    if config.external_column != "source" and not config.external_sources:
-        raise ValueError(f"--external-column {config.external_column}: name the values with --external-sources")
-    for name in foreign:
-        value = getattr(config, name)
-        if value is not None and value is not False:
-            where = places.get(name, "chest radiographs")
-            raise ValueError(f"{flag_name(name)} is for {where}, not for --dataset {config.dataset}")
+        require_allowed(options)
+    require_consistent(vars(config))
 
 
 DESCRIPTION = """Train a chest radiograph classifier, with EnD or without, and measure how far it relies on the source.

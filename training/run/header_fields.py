@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from models.keywords import KeywordError, plain_keywords
+from training.console.commandline import fields_of, option_fields
 from training.methods import METHODS
-from training.run.config import TrainConfig, fields_of, option_fields
+from training.run.config import TrainConfig
 
 MAX_SIZE = 8192  # pixels; as `datasets.film.preprocessing.MAX_SIZE`, which comes with torch
 MAX_DEPTH = 8  # of objects and lists in each other; a run's own header has three

@@ -336,11 +336,12 @@ def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, An
     checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
     settings = checkpoint.settings
     method = METHODS.get(settings.get("method", ""))
+    used_bias = settings.get("recipe_used_bias", False) or settings.get("mix_amplitude", 0) > 0
     return {
         "method": settings.get("method"),
         "model": checkpoint.model.name,
         "seed": settings.get("seed"),
-        "training_used_source_labels": method.uses_bias or settings.get("recipe_used_bias", False) if method else None,
+        "training_used_source_labels": method.uses_bias or used_bias if method else None,
         "positive": info.positive_name,
         "classes": list(info.targets),
         "threshold": checkpoint.threshold,

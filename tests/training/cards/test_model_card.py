@@ -21,7 +21,8 @@ from training.console.commandline import fields_of
 from training.methods import EndParameters
 from training.run.checkpoint import Checkpoint, save_checkpoint
 from training.run.checkpoint_header import CheckpointError
-from training.run.config import LOCAL_SETTINGS, PRESETS, TrainConfig, as_settings
+from training.run.config import LOCAL_SETTINGS, TrainConfig, as_settings
+from training.run.presets import PRESETS
 from training.run.report import RunResult, write_report
 
 RATES = ("accuracy", "auroc", "aligned_accuracy", "conflicting_accuracy", "worst_group_accuracy")
@@ -154,6 +155,17 @@ def test_nothing_of_the_machine_or_of_a_row_gets_in(tmp_path: Path) -> None:
     assert str(tmp_path) not in card and tmp_path.name not in card
     assert "line 12" not in card
     assert "Rows left out: 3 (2 because its file is already on another line; 1 because its file does not exist)" in card
+
+
+def test_amplitude_mixing_is_part_of_the_augmentation(tmp_path: Path) -> None:
+    checkpoint, report = finished(tmp_path / "run", mix_amplitude=0.25)
+    mixed = "amplitudes of a training image of another source are mixed into each with probability 0.25."
+    card = model_card(checkpoint, report)
+    assert mixed in card and "never a mirror" in card
+    assert mixed in model_card(*finished(tmp_path / "still", mix_amplitude=0.25, augment=False))
+    del checkpoint.settings["mix_amplitude"]  # of a version without it
+    assert "amplitudes" not in model_card(checkpoint, report)
+    assert "No augmentation." in model_card(*finished(tmp_path / "none", augment=False))
 
 
 def test_synthetic_films_are_said_loudly_and_only_then(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import yaml
 
 from training.console.commandline import option_fields
 from training.methods import METHODS
-from training.run.config import PRESETS, TrainConfig, as_settings, configure, parse
+from training.run.config import TrainConfig, as_settings, configure, parse
+from training.run.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +74,10 @@ def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
         (["--dataset", "chexpert"], "there is no such dataset; choose from covid, phantom, biased-mnist"),
         (["--method", "irm"], "there is no such method; choose from"),
         (["--rho", "1.5"], "a probability, from 0 to 1"),
+        (["--mix-amplitude", "1.5"], "--mix-amplitude 1.5: a probability, from 0 to 1"),
+        (["--mix-amplitude", "-0.1"], "--mix-amplitude -0.1: a probability, from 0 to 1"),
+        (["--mix-amplitude", "nan"], "--mix-amplitude nan: a probability, from 0 to 1"),
+        (["--mix-amplitude", "often"], "invalid float value"),
         (["--data-dir", "films", "--rho", "0.9"], "--rho is for phantom and biased-mnist"),
         (["--dataset", "phantom", "--classes", "a,b"], "--classes is for cohorts of real films"),
         (["--dataset", "phantom", "--separate-copies"], "--separate-copies is for cohorts of real films"),
@@ -105,6 +110,12 @@ def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
 )
 def test_mistakes_get_a_sentence(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert expected in refused(capsys, *arguments)
+
+
+def test_amplitude_mixing_is_asked_for(tmp_path: Path) -> None:
+    assert parse([]).mix_amplitude == 0 and parse(["--mix-amplitude", "0.5"]).mix_amplitude == 0.5
+    (tmp_path / "run.yaml").write_text("mix-amplitude: 1\n")
+    assert parse(["--config", str(tmp_path / "run.yaml")]).mix_amplitude == 1
 
 
 @pytest.mark.parametrize(
