@@ -142,7 +142,7 @@ def test_a_draw_depends_on_seed_epoch_and_position_alone() -> None:
 
 def test_one_source_has_no_donors() -> None:
     with pytest.raises(
-        ValueError, match="--mix-amplitude 0.5 takes .* all training films are of one: leave the flag out"
+        ValueError, match=r"--mix-amplitude 0.5 takes .* all training films are of one: leave the flag out"
     ):
         AmplitudeMixing(0.5, np.arange(5), np.zeros(5, dtype=int))
 
@@ -208,6 +208,13 @@ def test_films_of_the_order_are_mixed_with_the_donors_drawn_before_they_are_norm
     assert not torch.allclose(batch.image, plain.image, atol=0.02)
     for name in ("target", "bias", "row"):
         assert torch.equal(getattr(batch, name), getattr(plain, name))
+
+
+def test_processes_that_share_a_batch_mix_its_films_as_one_does() -> None:
+    films = cohort().cached("memory")
+    samples = films.samples(seed=4, mixing=mixing_of(films, 0.6))
+    shares = [samples.__getitems__(DRAWS[:2]).image, samples.__getitems__(DRAWS[2:]).image]
+    torch.testing.assert_close(torch.cat(shares), samples.__getitems__(DRAWS).image)
 
 
 def test_mixed_films_are_augmented_as_others_are() -> None:
