@@ -125,9 +125,9 @@ class TrainConfig:
     augment: bool = option(True, "affine, intensity and noise augmentation of training films; never a mirror")
     mix_amplitude: float = option(
         0.0,
-        "probability that a training film takes low-frequency amplitudes, its exposure and contrast, of a training "
-        "film of another source",
-        search=(0.0, 1.0),
+        "probability that a training film takes low-frequency amplitudes, which carry exposure and contrast, of a "
+        "training film of another source",
+        metavar="P",
         limits=PROBABILITY,
     )
     cache: str = option(

@@ -138,6 +138,8 @@ def test_a_draw_depends_on_seed_epoch_and_position_alone() -> None:
     np.random.seed(0)  # noqa: NPY002
     assert mixing.draw(0, 1, 2, 3) == first
     assert all(mixing.draw(0, *other) != first for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)))
+    stand_ins = np.random.default_rng([1, 2, 3]).random(9)  # drawn from the same numbers
+    assert first is not None and first[1] not in stand_ins
 
 
 def test_one_source_has_no_donors() -> None:

@@ -120,7 +120,7 @@ def test_a_run_says_that_it_read_source_labels(cohort: Cohort, tmp_path: Path) -
     for number, (flags, used) in enumerate(((SMALL, False), (MIXED, True))):
         folder = trained(cohort, tmp_path / str(number), *flags, "--method", "erm", "--epochs", "1")[1]
         assert json.loads((folder / "report.json").read_text())["training_used_bias_labels"] is used
-        (subject,) = load_subjects([folder], torch.device("cpu"))
+        (subject,) = load_subjects([folder], "cpu")
         assert about_of(subject, ["test"], 0)["training_used_source_labels"] is used
 
 
