@@ -1,10 +1,10 @@
 """The saved state that resumes an interrupted training: `resume-<step>.pt` in its run folder; tensors, numbers, text.
 
-The order of films, their augmentation and their mixing are functions of (seed, epoch, position), so counters stand for them,
-and worker processes have nothing to keep. What is kept: parameters and buffers of the classifier and the method, the optimiser, the
-scheduler, the loss scale, the moving average, torch's generators of every process, the sums of the running epoch, the films
-that could not be read, and the weights of the best epoch so far. On one machine's CPU a resumed training therefore gives
-bit-identical weights, wherever it was interrupted.
+The order of films, their augmentation and their mixing are functions of (seed, epoch, position), so counters stand for
+them, and worker processes have nothing to keep. What is kept: parameters and buffers of the classifier and the method, the
+optimiser, the scheduler, the loss scale, the moving average, torch's generators of every process, the sums of the running
+epoch, the films that could not be read, and the weights of the best epoch so far. On one machine's CPU a resumed training
+therefore gives bit-identical weights, wherever it was interrupted.
 """
 
 import hashlib
