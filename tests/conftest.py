@@ -12,7 +12,14 @@ import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ("datasets.cohort.augmentation", "datasets.film.preprocessing", "models", "training.methods"), "beartype.beartype"
+    (
+        "datasets.cohort.amplitude",
+        "datasets.cohort.augmentation",
+        "datasets.film.preprocessing",
+        "models",
+        "training.methods",
+    ),
+    "beartype.beartype",
 )
 torch.set_num_threads(1)  # tensors are small here: threads would only wait for each other
 

@@ -2,7 +2,7 @@
 
 The amplitudes of a film's low spatial frequencies carry exposure, contrast and large-scale shading, which differ between
 hospitals; the phases carry where things are (1, 2). A film that keeps its phases and takes some of the amplitudes of other
-sources has a contrast that no longer tells its source.
+sources has a contrast that tells less of its source.
 
 1. Yang and Soatto, FDA: Fourier Domain Adaptation for Semantic Segmentation, CVPR 2020: the amplitudes of a low-frequency
    square are replaced by those of an image of the target domain.
@@ -57,8 +57,8 @@ class AmplitudeMixing:
     """Which training films are mixed, with what.
 
     The donor's source is drawn first, uniformly among the other sources, so that a small one gives as often as a large one;
-    then a film of it, whatever its label. What is drawn depends on the seed, the epoch and the film's position in the epoch
-    alone, as for `Augmentation`.
+    then a film of it, whatever its label. What is drawn depends on the film's source, the seed, the epoch and the position in
+    the epoch alone, much as for `Augmentation`.
 
     Args:
         probability: that a film is mixed.
