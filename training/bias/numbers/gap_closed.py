@@ -6,7 +6,6 @@ Fieller's (E. C. Fieller, Journal of the Royal Statistical Society B 1954): the 
 """
 
 import numpy as np
-from scipy.stats import t
 
 from training.bias.numbers.auroc import PairFilms, aurocs_by_column
 from training.bias.numbers.compare import LEVEL
@@ -50,10 +49,10 @@ def gap_closed(
 
     def differs(share: float) -> bool:
         found = contrast(share)
-        return abs(found.estimate) > t.isf(LEVEL / 2, found.freedom) * np.sqrt(found.variance)
+        return abs(found.estimate) > found.critical(LEVEL) * np.sqrt(found.variance)
 
     gap = mean_of_seeds(*gaps)
-    if abs(gap.estimate) <= t.isf(LEVEL / 2, gap.freedom) * np.sqrt(gap.variance):
+    if abs(gap.estimate) <= gap.critical(LEVEL) * np.sqrt(gap.variance):
         return NO_INTERVAL
     estimate = float(mean_of_seeds(*gains).estimate / gap.estimate)
     if gap.seeds < 2:

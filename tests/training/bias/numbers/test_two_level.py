@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 from sklearn.metrics import roc_auc_score
 
 from training.bias.numbers import two_level
@@ -12,6 +12,7 @@ from training.bias.numbers.auroc import auroc_interval
 from training.bias.numbers.interval import Interval
 from training.bias.numbers.two_level import (
     SeedDifference,
+    SeedMean,
     auroc_difference_over_seeds,
     auroc_over_seeds,
     difference_of_seeds,
@@ -38,8 +39,9 @@ def test_the_variance_is_that_of_a_crossed_analysis_of_variance() -> None:
     assert found.from_seeds == pytest.approx(of_seeds / patients / seeds)
     assert found.from_patients == pytest.approx((of_patients - rest) / patients / seeds)
     assert found.variance == pytest.approx((of_patients + of_seeds - rest) / patients / seeds)
-    parts = found.from_patients**2 / (patients - 1) + found.from_seeds**2 / (seeds - 1)
-    assert found.freedom == pytest.approx(found.variance**2 / parts)
+    each = t.isf(0.025, [patients - 1, seeds - 1])
+    expected = np.average(each, weights=[found.from_patients, found.from_seeds])
+    assert found.critical(0.05) == pytest.approx(expected) and each[0] < found.critical(0.05) < each[1]
 
 
 @pytest.mark.parametrize("setting", [EASY, HARD], ids=["near 1", "0.8"])
@@ -139,14 +141,14 @@ def test_seeds_alone_are_a_paired_t_test() -> None:
 
 def test_the_detectable_difference_is_found_in_four_of_five() -> None:
     rng, seeds, error = np.random.default_rng(6), 10, 0.1
-    true = SeedDifference(Interval(0, 0, 0), 1, error, seeds - 1).detectable()
+    true = SeedDifference(Interval(0, 0, 0), 1, error, SeedMean(0, 0, error**2, seeds, 100)).detectable()
     gaps = true + error * np.sqrt(seeds) * rng.normal(size=(4000, seeds))
     assert (ttest_1samp(gaps, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.03)
 
 
 def test_rows_of_a_table_are_corrected_together() -> None:
     def row(estimate: float, p: float) -> SeedDifference:
-        return SeedDifference(Interval(estimate, -1, 1), p, 0.01, 20)
+        return SeedDifference(Interval(estimate, -1, 1), p, 0.01, SeedMean(estimate, 1e-4, 0, 10, 50))
 
     rows = [row(0.1, 0.001), row(-0.1, 0.02), row(0.1, 0.03), row(math.nan, math.nan)]
     found = judged(rows)
