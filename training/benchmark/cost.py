@@ -25,6 +25,9 @@ COST_CASES = (
 )  # fmt: skip
 
 
+Term = Callable[[Tensor], Tensor]
+
+
 def gram_terms(features: Tensor, target: Tensor, bias: Tensor) -> Tensor:
     """R_perp + R_par by way of the matrix of all cosines and a loop over biases, as public code has them."""
     z = F.normalize(features, dim=1)
@@ -46,24 +49,18 @@ def gram_disentangling(features: Tensor, bias: Tensor) -> Tensor:
 def cost(repeats: int) -> None:
     """Print the time of the terms by batch, width and groups, that of absolute R_perp, and their share of a step."""
     console, generator = Console(), torch.Generator().manual_seed(0)
-    console.print(f"Forward and backward of R_perp + R_par, median of {repeats}; {machine()}")
+    console.print(f"Forward and backward of R_perp + R_par, median of {repeats}, in turn; {machine()}")
     headings = ("batch", "width", "groups", "signed, ms", "absolute, ms", "Gram matrix, ms", "Gram / signed")
     table = Table(*(Column(heading, justify="right") for heading in headings))
 
-    def time_of(term: Callable[[Tensor], Tensor], features: Tensor) -> float:
-        return median_ms(_there_and_back(term, features), repeats)
-
-    def end(form: str, target: Tensor, bias: Tensor, targets: int, biases: int) -> Callable[[Tensor], Tensor]:
-        return lambda f: disentangling_loss(f, bias, biases, form) + entangling_loss(f, target, bias, targets, biases)
-
     for size, width, targets, biases in COST_CASES:
-        features = torch.randn(size, width, generator=generator).requires_grad_()
+        features = torch.randn(size, width, generator=generator)
         target, bias = (torch.randint(n, (size,), generator=generator) for n in (targets, biases))
-        gram: Callable[[Tensor], Tensor] = partial(gram_terms, target=target, bias=bias)
-        ours = [end(form, target, bias, targets, biases) for form in ("signed", "absolute")]
-        times = [time_of(term, features) for term in (*ours, gram)]
-        cells = [f"{ms:.2f}" for ms in times]
-        table.add_row(str(size), str(width), f"{targets} x {biases}", *cells, f"{times[2] / times[0]:.1f}")
+        terms = {form: _end(form, target, bias, targets, biases) for form in ("signed", "absolute")}
+        times = _times(terms | {"gram": partial(gram_terms, target=target, bias=bias)}, features, repeats)
+        cells = [f"{1000 * statistics.median(seconds):.2f}" for seconds in times.values()]
+        among = statistics.median(_ratios(times["gram"], times["signed"]))
+        table.add_row(str(size), str(width), f"{targets} x {biases}", *cells, f"{among:.1f}")
     console.print(table)
     _absolute(console, repeats, generator)
 
@@ -71,9 +68,10 @@ def cost(repeats: int) -> None:
     image = torch.randn(64, 3, 224, 224).contiguous(memory_format=torch.channels_last)
     target, bias = torch.randint(2, (64,)), torch.randint(6, (64,))
     whole = median_ms(lambda: F.cross_entropy(model(image).logits, target).backward(), max(2, repeats // 2))
-    terms = time_of(end("signed", target, bias, 2, 6), torch.randn(64, 512).requires_grad_())
-    share = 100 * terms / whole
-    console.print(f"resnet18, 224 px, batch 64: step {whole:.0f} ms, of which the terms {terms:.2f} ms = {share:.3f} %")
+    own = _times({"end": _end("absolute", target, bias, 2, 6)}, torch.randn(64, 512), repeats)["end"]
+    mine = 1000 * statistics.median(own)
+    share = 100 * mine / whole
+    console.print(f"resnet18, 224 px, batch 64: step {whole:.0f} ms, of which the terms {mine:.2f} ms = {share:.3f} %")
 
 
 def _absolute(console: Console, repeats: int, generator: torch.Generator) -> None:
@@ -83,23 +81,34 @@ def _absolute(console: Console, repeats: int, generator: torch.Generator) -> Non
     table = Table(*(Column(heading, justify="right") for heading in headings))
     cases = [(size, width, biases) for size, width, _, biases in COST_CASES]
     for size, width, biases in (*cases, (1024, 512, 1)):
-        features = torch.randn(size, width, generator=generator).requires_grad_()
+        features = torch.randn(size, width, generator=generator)
         bias = torch.randint(biases, (size,), generator=generator)
-        terms = {
-            "blocks": partial(disentangling_loss, bias=bias, biases=biases, form="absolute"),
-            "gram": partial(gram_disentangling, bias=bias),
-        }
-        times = in_turn({name: _there_and_back(term, features) for name, term in terms.items()}, repeats)
-        ratios = [a / b for a, b in zip(times["gram"], times["blocks"], strict=True)]
+        blocks = partial(disentangling_loss, bias=bias, biases=biases, form="absolute")
+        times = _times({"blocks": blocks, "gram": partial(gram_disentangling, bias=bias)}, features, repeats)
         cells = [f"{1000 * statistics.median(seconds):.2f}" for seconds in times.values()]
+        ratios = _ratios(times["gram"], times["blocks"])
         among = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
         table.add_row(str(size), str(width), str(biases), *cells, among)
     console.print(table)
 
 
-def _there_and_back(term: Callable[[Tensor], Tensor], features: Tensor) -> Callable[[], object]:
-    """A forward and a backward pass of the term."""
-    return lambda: torch.autograd.grad(term(features), features)
+def _end(form: str, target: Tensor, bias: Tensor, targets: int, biases: int) -> Term:
+    return lambda f: disentangling_loss(f, bias, biases, form) + entangling_loss(f, target, bias, targets, biases)
+
+
+def _times(terms: dict[str, Term], features: Tensor, repeats: int) -> dict[str, list[float]]:
+    """Seconds of a forward and a backward pass of each term, in turn."""
+    features = features.requires_grad_()
+    return in_turn({name: partial(_there_and_back, term, features) for name, term in terms.items()}, repeats)
+
+
+def _there_and_back(term: Term, features: Tensor) -> None:
+    torch.autograd.grad(term(features), features)
+
+
+def _ratios(theirs: list[float], ours: list[float]) -> list[float]:
+    """How many times as long theirs takes, by round."""
+    return [a / b for a, b in zip(theirs, ours, strict=True)]
 
 
 def throughput(model: str, img_size: int, batch_size: int, repeats: int) -> None:
