@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import simple_convnet  # noqa: F401  (registers itself with timm)
+from models.intermediates import Layers, middle_and_last, pooled_layers
 from models.keywords import Keywords, plain_keywords, written
 
 
@@ -38,7 +39,7 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that rebuilds a classifier, apart from its weights; older checkpoints have no keywords.
+    """All that rebuilds a classifier, apart from its weights; older checkpoints have no keywords and no layers.
 
     Attributes:
         name: timm's name of the backbone, or `simple_convnet`.
@@ -50,6 +51,8 @@ class ModelConfig:
         logit_scale: factor on the logits. Cosine-like logits of a unit-norm bottleneck fit slowly at 1.
         keywords: what else `timm.create_model` is given, such as `drop_path_rate`; see `models.keywords`. A `drop_rate` drops
             features before any method sees them.
+        layers: whose pooled maps, side by side, are the features, see `models.intermediates`; the backbone's own where
+            there are none.
 
     Raises:
         KeywordError: keywords that aren't plain values, or not free to choose.
@@ -63,6 +66,7 @@ class ModelConfig:
     centred: bool = False
     logit_scale: float = 1.0
     keywords: Keywords = ()
+    layers: Layers = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keywords", plain_keywords(self.keywords))
@@ -72,20 +76,21 @@ class Classifier(nn.Module):
     """A timm backbone, its pooled features, one linear layer, with random weights from torch's main generator.
 
     Raises:
-        ModelError: timm knows no such backbone, or it can't take images of this size or these keywords.
+        ModelError: timm knows no such backbone, or it can't take images of this size or these keywords, or lacks the layers.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.backbone = _build_backbone(config)
-        width = feature_width(self.backbone)
+        width = _width_of_layers(self.backbone, config) if config.layers else feature_width(self.backbone)
         self.neck = nn.BatchNorm1d(width, affine=False) if config.centred else nn.Identity()
         self.head = nn.Linear(width, config.num_classes)
 
     def forward(self, image: Float[Tensor, "batch channels height width"], detached_head: bool = False) -> Output:
         """Features and logits of normalised images, in one pass; `detached_head` keeps the logits' gradient to the head."""
-        features = self.neck(self.backbone(image))
+        layers = self.config.layers
+        features = self.neck(pooled_layers(self.backbone, image, layers) if layers else self.backbone(image))
         if self.config.unit_norm:
             features = F.normalize(features, dim=1)
         seen = features.detach() if detached_head else features
@@ -95,6 +100,15 @@ class Classifier(nn.Module):
 def feature_width(backbone: nn.Module) -> int:
     """Width of pooled features; in timm it is `head_hidden_size` where that exists (MobileNetV3), else `num_features`."""
     return int(getattr(backbone, "head_hidden_size", None) or backbone.num_features)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def usual_layers(config: ModelConfig) -> Layers:
+    """The middle and the last layer of this backbone; none, which is its own features, where timm can't look inside it."""
+    backbone = _build_backbone(config)
+    if not hasattr(backbone, "forward_intermediates"):
+        return ()
+    return middle_and_last(len(backbone.eval().forward_intermediates(_blank(config), intermediates_only=True)))
 
 
 def build_classifier(config: ModelConfig, pretrained: bool = False, weights: Path | None = None) -> Classifier:
@@ -160,6 +174,25 @@ def _build_backbone(config: ModelConfig, **pretrained: Any) -> nn.Module:
         if config.img_size % patch:
             raise ModelError(f"--img-size {config.img_size}: {config.name} needs a multiple of its patch, {patch}")
     return backbone
+
+
+@torch.no_grad()
+def _width_of_layers(backbone: nn.Module, config: ModelConfig) -> int:
+    """Width of the features of the chosen layers, by one blank image."""
+    shown = ",".join(map(str, config.layers))
+    if not hasattr(backbone, "forward_intermediates"):
+        raise ModelError(f"layers {shown}: {config.name} gives its last features alone, and none of the layers before")
+    try:
+        width = pooled_layers(backbone.eval(), _blank(config), config.layers).shape[1]
+    except Exception as error:
+        detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"layers {shown}: timm's {config.name} can't give them: {detail}") from None
+    backbone.train()
+    return int(width)
+
+
+def _blank(config: ModelConfig) -> Tensor:
+    return torch.zeros(1, config.in_chans, config.img_size, config.img_size)
 
 
 @torch.no_grad()

@@ -19,10 +19,11 @@ def plain_timm(model: Classifier) -> nn.Module:
     """The classifier as `timm.create_model(name, num_classes=n, ...)` builds it, with the same logits.
 
     Raises:
-        ModelError: features of unit length, which no model of timm's has; a backbone that isn't timm's; or one whose own
-            last layer is not a linear one on the pooled features.
+        ModelError: features of unit length or of several layers, which no model of timm's has; a backbone that isn't timm's;
+            or one whose own last layer is not a linear one on the pooled features.
     """
     require_timm(model)
+    _require_own_features(model)
     config = model.config
     if config.unit_norm:
         raise ModelError(
@@ -42,8 +43,13 @@ def plain_timm(model: Classifier) -> nn.Module:
 
 
 def layers(model: Classifier) -> list[nn.Module]:
-    """The classifier as the backbone and layers of torch's in sequence; raises ModelError where the backbone isn't timm's."""
+    """The classifier as the backbone and layers of torch's in sequence.
+
+    Raises:
+        ModelError: a backbone that isn't timm's, or features of several layers, which are no sequence.
+    """
     require_timm(model)
+    _require_own_features(model)
     between: list[nn.Module] = []
     if model.config.unit_norm:
         # Its epsilon is added below the root, to the mean of squares: far below any feature that is not dead.
@@ -80,6 +86,14 @@ def difference(network: nn.Module, model: Classifier) -> float:
     if not wanted.isfinite().all():
         raise ModelError(f"{config.name} gives logits that are no finite numbers: its weights are broken")
     return float((network.eval()(image) - wanted).abs().max() / wanted.abs().max().clamp(min=1))
+
+
+def _require_own_features(model: Classifier) -> None:
+    if model.config.layers:
+        raise ModelError(
+            f"{model.config.name} reads several layers ({', '.join(map(str, model.config.layers))}), which timm's models "
+            "don't: export ONNX. Its backbone alone can be written (timm --backbone)"
+        )
 
 
 def require_timm(model: Classifier) -> None:

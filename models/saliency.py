@@ -26,7 +26,8 @@ def grad_cam(
     """Grad-CAM of a batch, in the geometry of the input.
 
     The layer is the last feature map with any extent (before pooling), or for a transformer the first norm of its last
-    block: after it, patch tokens no longer reach a class token, and their gradient would be 0.
+    block: after it, patch tokens no longer reach a class token, and their gradient would be 0. Where the features are of
+    several layers it is the first of these, which all later ones follow from.
 
     Not for two threads on one model at once: hooks and modes are those of the model. They are as they were afterwards.
 
@@ -104,6 +105,10 @@ def _undisturbed(model: nn.Module) -> Iterator[None]:
 
 def _last_map(model: Classifier, image: Tensor) -> nn.Module:
     """The layer whose output is explained, found by watching one image go through."""
+    numbers = [layer for layer in model.config.layers if isinstance(layer, int)]
+    if numbers:
+        name = model.backbone.feature_info[numbers[0]]["module"]  # type: ignore[index]
+        return model.backbone.get_submodule(name)
     blocks = getattr(model.backbone, "blocks", None)
     norm = getattr(blocks[-1], "norm1", None) if isinstance(blocks, nn.Sequential | nn.ModuleList) else None
     if isinstance(norm, nn.Module):

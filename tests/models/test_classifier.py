@@ -11,7 +11,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models import classifier
-from models.classifier import Classifier, ModelConfig, ModelError, build_classifier, feature_width, normalisation
+from models.classifier import (
+    Classifier,
+    ModelConfig,
+    ModelError,
+    build_classifier,
+    feature_width,
+    normalisation,
+    usual_layers,
+)
 from tests.planted import Planted
 
 # A CNN, one whose pooled width is not `num_features`, a transformer of fixed input size, and our own.
@@ -53,6 +61,38 @@ def test_features_and_logits_in_one_pass(name: str, channels: int) -> None:
     assert output.logits.shape == (2, 3)
     torch.testing.assert_close(output.features, passes[0])
     torch.testing.assert_close(output.logits, model.head(output.features))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv3_small_050", "test_vit", "test_convnext"])
+def test_features_of_several_layers_side_by_side(name: str) -> None:
+    torch.manual_seed(0)
+    model = Classifier(config(name, in_chans=1, layers=(1, 3, "output"))).eval()
+    image = torch.rand(2, 1, 64, 64)
+    maps = model.backbone.forward_intermediates(image, intermediates_only=True)
+    expected = torch.cat([maps[1].mean((2, 3)), maps[3].mean((2, 3)), model.backbone(image)], dim=1)
+    output = model(image)
+    torch.testing.assert_close(output.features, expected)
+    torch.testing.assert_close(output.logits, model.head(expected))
+    inner = Classifier(config(name, in_chans=1, layers=(1, 3))).eval()
+    inner.backbone.load_state_dict(model.backbone.state_dict())
+    torch.testing.assert_close(inner(image).features, expected[:, : inner.head.in_features])
+
+
+def test_which_layers_are_read_unless_told() -> None:
+    found = {name: usual_layers(config(name)) for name in ("test_resnet", "test_vit", "simple_convnet")}
+    assert found == {"test_resnet": (3, 4), "test_vit": (3, 5), "simple_convnet": ()}
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "said"),
+    [
+        ("test_resnet", (3, 7), "layers 3,7: timm's test_resnet can't give them"),
+        ("simple_convnet", (1,), "layers 1: simple_convnet gives its last features alone"),
+    ],
+)
+def test_layers_that_are_not_there(name: str, layers: tuple[int, ...], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        Classifier(config(name, layers=layers))
 
 
 @pytest.mark.parametrize("unit_norm", [False, True])

@@ -69,6 +69,7 @@ def test_weights_that_are_no_numbers() -> None:
         ("test_resnet", {"unit_norm": True}, "test_resnet was trained on features of unit length.*--backbone"),
         ("simple_convnet", {}, "simple_convnet is this package's own network"),
         ("levit_128s", {}, "last layer of timm's levit_128s is not one linear layer"),
+        ("test_resnet", {"layers": (3, 4)}, r"test_resnet reads several layers \(3, 4\).*export ONNX.*--backbone"),
     ],
 )
 def test_what_timm_can_not_be(name: str, options: dict[str, Any], said: str) -> None:

@@ -89,6 +89,30 @@ def test_maps_of_common_backbones(name: str, size: int) -> None:
     assert (varied.flatten(1).std(1) > 1e-3).all()
 
 
+@pytest.mark.trains
+@pytest.mark.parametrize(
+    ("name", "size", "layers"),
+    [
+        ("test_resnet", 64, (2, 4)),
+        ("tf_efficientnet_lite0", 64, (3, "output")),
+        ("test_vit", 64, (3, 5)),
+        ("swin_tiny_patch4_window7_224", 224, (2, 3)),
+    ],
+)
+def test_features_of_several_layers_are_explained_at_the_first(
+    name: str, size: int, layers: tuple[int | str, ...]
+) -> None:
+    torch.manual_seed(0)
+    model = Classifier(ModelConfig(name, 3, 3, size, layers=layers)).eval()
+    width = model.backbone.feature_info[layers[0]]["num_chs"]  # type: ignore[index]
+    with torch.no_grad():
+        model.head.weight[:, width:] = 0  # nothing of the later layers counts
+    images = torch.randn(2, 3, size, size)
+    maps = torch.stack([grad_cam(model, images, target) for target in range(3)])
+    assert maps.shape == (3, 2, 1, size, size) and maps.isfinite().all()
+    assert (maps.amax(dim=(0, 2, 3, 4)) == 1).all(), "a map of a later layer would be empty"
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(4, 4), (2, 8)])
 def test_tokens_lie_row_by_row_behind_the_class_token(rows: int, columns: int) -> None:
     model = classifier("vit_tiny_patch16_224", 64)

@@ -118,7 +118,8 @@ def front_matter(c: Checkpoint, run: str) -> str:
 def architecture(c: Checkpoint) -> str:
     """Backbone, features, head and input, in Markdown."""
     neck = ["batch-normalised"] * c.model.centred + ["of unit length"] * c.model.unit_norm
-    features = f"pooled features ({', '.join(neck)})" if neck else "pooled features"
+    pooled = f"pooled features of layers {', '.join(map(str, c.model.layers))}" if c.model.layers else "pooled features"
+    features = f"{pooled} ({', '.join(neck)})" if neck else pooled
     return (
         f"timm's `{c.model.name}`, {features}, one linear layer to {c.model.num_classes} logits; input "
         f"{c.model.in_chans} x {c.model.img_size} x {c.model.img_size}"

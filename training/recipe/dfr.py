@@ -19,7 +19,6 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-import torch
 import yaml
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -29,10 +28,10 @@ from sklearn.preprocessing import StandardScaler
 from datasets.cohort.films import Cohort
 from datasets.files import write_text
 from datasets.sample import Split
-from models.classifier import Classifier
 from training.loop.measure import KeptEpoch, write_run
 from training.loop.obtain import prepare_folder
 from training.parallel.device import choose_device
+from training.recipe.last_layer import LastLayer, replace_head
 from training.recipe.parent import Parent, RecipeError, own_calls
 from training.run.checkpoint import load_checkpoint
 from training.run.config import as_settings
@@ -49,18 +48,6 @@ class Films(NamedTuple):
     features: np.ndarray
     target: np.ndarray
     group: np.ndarray
-
-
-class LastLayer(NamedTuple):
-    """Logits are `features @ weight.T + bias`, weight classes x width."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """Films x classes."""
-        scores: np.ndarray = features @ self.weight.T + self.bias
-        return scores
 
 
 def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str, subsets: int, seed: int) -> RunResult:
@@ -129,10 +116,7 @@ def balanced_draw(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def fit_last_layer(
     films: Films, scaler: StandardScaler, penalty: str, strength: float, subsets: int, seed: int
 ) -> LastLayer:
-    """The mean of the regressions on `subsets` balanced draws, as a layer on features that aren't standardised.
-
-    Two classes: the regression's decision d becomes logits (-d/2, d/2), whose softmax is its probability.
-    """
+    """The mean of the regressions on `subsets` balanced draws, as a layer on features that aren't standardised."""
     rng = np.random.default_rng(seed)
     scaled, weights, biases = scaler.transform(films.features.astype(np.float64)), [], []
     for _ in range(subsets):
@@ -144,11 +128,7 @@ def fit_last_layer(
             fitted.fit(scaled[drawn], films.target[drawn])
         weights.append(fitted.coef_)
         biases.append(fitted.intercept_)
-    weight, bias = np.mean(weights, axis=0) / scaler.scale_, np.mean(biases, axis=0)
-    bias = bias - weight @ scaler.mean_
-    if len(bias) == 1:
-        weight, bias = (np.concatenate([-values, values]) / 2 for values in (weight, bias))
-    return LastLayer(weight, bias)
+    return LastLayer.folded(np.mean(weights, axis=0), np.mean(biases, axis=0), scaler)
 
 
 def regression(penalty: str, strength: float, classes: int) -> LogisticRegression:
@@ -174,13 +154,6 @@ def group_accuracies(prediction: np.ndarray, films: Films) -> tuple[float, float
     right = prediction == films.target
     each = [right[films.group == value].mean() for value in np.unique(films.group)]
     return float(np.min(each)), float(np.mean(each))
-
-
-@torch.no_grad()
-def replace_head(model: Classifier, layer: LastLayer) -> None:
-    """Give the model this last layer; its logit scale is divided out, so that the logits are the layer's."""
-    for parameter, values in ((model.head.weight, layer.weight), (model.head.bias, layer.bias)):
-        parameter.copy_(torch.from_numpy(values / model.config.logit_scale))
 
 
 def _require_classes(films: Films, names: tuple[str, ...], fit_on: str) -> None:

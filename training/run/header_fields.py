@@ -15,6 +15,7 @@ from training.methods import METHODS
 from training.run.config import TrainConfig
 
 MAX_SIZE = 8192  # pixels; as `datasets.film.preprocessing.MAX_SIZE`, which comes with torch
+MOST_LAYERS = 1000
 MAX_DEPTH = 8  # of objects and lists in each other; a run's own header has three
 LONGEST_NAME = 1000
 FOUND = 60  # characters of a wrong value that a message shows
@@ -76,6 +77,14 @@ def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_name, value)) and len(set(value)) == len(value)
 
 
+def _is_layers(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) > MOST_LAYERS:
+        return False
+    numbers = value[:-1] if value[-1:] == ["output"] else value
+    whole = all(_is_whole(number) and 0 <= number < MOST_LAYERS for number in numbers)
+    return whole and sorted(set(numbers)) == numbers and bool(numbers or not value)
+
+
 def _is_channels(low: float) -> Callable[[Any], bool]:
     def holds(value: Any) -> bool:
         numbers = isinstance(value, list) and len(value) in (1, 3) and all(map(_is_number, value))
@@ -98,6 +107,7 @@ FIELDS: dict[str, dict[str, Rule]] = {
         "centred": BOOLEAN,
         "logit_scale": _number(1e-6, 1e6),
         "keywords": Rule("a list of names with values", lambda value: isinstance(value, list | dict)),
+        "layers": Rule('a list of numbers of layers, rising from 0, "output" last', lambda value: _is_layers(value)),
     },
     "preprocessing": {
         "size": _whole(1, MAX_SIZE),
@@ -116,7 +126,7 @@ FIELDS: dict[str, dict[str, Rule]] = {
     },
 }
 OPTIONAL = {  # what checkpoints of early versions lack
-    "model": {"in_chans", "img_size", "unit_norm", "centred", "logit_scale", "keywords"},
+    "model": {"in_chans", "img_size", "unit_norm", "centred", "logit_scale", "keywords", "layers"},
     "preprocessing": {"channels", "aspect", "intensity", "voi"},
     "info": set[str](),
 }

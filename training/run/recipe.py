@@ -1,4 +1,4 @@
-"""Recipes make a run out of another run: what two trainings, or a finished one and a fit, do that no method can."""
+"""Recipes make a run as no method can: by two trainings, or by a fit on frozen features."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 SUMMARIES = {
     "jtt": "Just train twice: train again, with the training films that RUN got wrong seen more often",
     "dfr": "Deep feature reweighting: refit the last layer of RUN on equally many films of each target and bias",
+    "head": "A head in seconds: one linear layer on frozen layers of RUN, or of published weights, groups weighing alike",
 }
 
 
@@ -17,7 +18,7 @@ class Recipe:
     """What is said and done differently in a run that comes from another.
 
     Attributes:
-        parent: folder name of the run that it comes from.
+        parent: folder name of the run that it comes from; None for a head on published weights.
         label: what tables call the run, such as `erm+dfr`; its settings keep the method of the training.
         options: of the recipe, and what it found; plain values.
         repeats: how often each training film is dealt in an epoch, in the order of the cohort; None is once.
@@ -26,7 +27,7 @@ class Recipe:
     """
 
     name: str
-    parent: str
+    parent: str | None
     label: str
     options: dict[str, Any]
     uses_bias: bool

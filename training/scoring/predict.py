@@ -14,7 +14,6 @@ from datasets.film.identity import keyed_hash
 from datasets.film.policy import DicomPolicy
 from datasets.film.read import read_radiograph
 from datasets.sample import DatasetInfo
-from models.classifier import feature_width
 from training.parallel.ranks import gather_rows, rank, ranks
 from training.run.checkpoint import Calibration, Checkpoint, load_checkpoint
 
@@ -72,10 +71,9 @@ def infer(
     model.train(was_training)
     share = share[~np.isin(share, list(unreadable))]
     classes = model.config.num_classes  # type: ignore[union-attr]
-    width = feature_width(model.backbone) if ranks() > 1 else 0  # type: ignore[arg-type]
     inference = Inference(
         share,
-        np.concatenate(features) if features else np.empty((0, width), np.float32),
+        np.concatenate(features) if features else np.empty((0, model.head.in_features), np.float32),
         np.concatenate(logits) if logits else np.empty((0, classes), np.float32),  # type: ignore[arg-type]
         unreadable,
     )

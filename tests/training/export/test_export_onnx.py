@@ -18,13 +18,15 @@ from training.scoring.predict import Predictor
 OPTIONS: dict[str, dict[str, Any]] = {
     "centred": {"centred": True, "unit_norm": True, "logit_scale": 10.0},
     "vit": {"name": "test_vit", "size": 64, "channels": 3},
+    "layers": {"layers": (1, 3, "output")},
     "own": {"name": "simple_convnet", "channels": 3},
 }
 
 
 # A few seconds for each to be traced: the quick run takes one.
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.trains) for name in ("centred", "vit")] + ["own"]
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.trains) for name in ("centred", "vit", "layers")] + ["own"],
 )
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Path]:
     file = tmp_path_factory.mktemp("onnx") / "model.onnx"

@@ -29,11 +29,11 @@ from training.recipe.dfr import (
     fit_last_layer,
     group_accuracies,
     regression,
-    replace_head,
     reweight_features,
     validation_halves,
 )
 from training.recipe.jtt import just_train_twice
+from training.recipe.last_layer import replace_head
 from training.recipe.parent import RecipeError, read_parent
 from training.run.checkpoint import load_checkpoint
 from training.run.config import from_settings

@@ -21,7 +21,7 @@ from training.run.header_fields import FIELDS, MAX_SIZE, OPTIONAL, REST, HeaderE
 HEADER: dict[str, Any] = {
     "model": {
         "name": "resnet10t", "num_classes": 2, "in_chans": 1, "img_size": 32, "unit_norm": True, "centred": False,
-        "logit_scale": 10.0, "keywords": [["drop_path_rate", 0.1], ["layers", [1, 1]]],
+        "logit_scale": 10.0, "keywords": [["drop_path_rate", 0.1], ["layers", [1, 1]]], "layers": [3, 4, "output"],
     },
     "preprocessing": {
         "size": 32, "channels": 1, "aspect": "stretch", "intensity": "percentile", "mean": [0.5], "std": [0.25], "voi": "lut",
@@ -77,6 +77,13 @@ def nested(depth: int) -> Any:
         ("model", [], r"model is \[\]; it must be an object with the entries name, num_classes"),
         ("model", ..., "entry 'model' is missing"),
         ("model.name", ..., "entry 'model.name' is missing"),
+        ("model.layers", 3, "model.layers is 3; it must be a list of numbers of layers, rising from 0"),
+        ("model.layers", [4, 3], r"model.layers is \[4, 3\]; it must be"),
+        ("model.layers", [-1], r"model.layers is \[-1\]; it must be"),
+        ("model.layers", ["output"], r'model.layers is \["output"\]; it must be'),
+        ("model.layers", ["output", 3], "it must be a list of numbers of layers"),
+        ("model.layers", [True], r"model.layers is \[true\]; it must be"),
+        ("model.layers", [3, [4]], "it must be a list of numbers of layers"),
         ("model.name", 3, "model.name is 3; it must be the name of a backbone"),
         ("model.name", "hf-hub:someone/net", "model.name is"),
         ("model.depth", 3, 'entry "model.depth" is unknown to this version; model has name, num_classes'),
