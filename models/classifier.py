@@ -69,6 +69,7 @@ class ModelConfig:
     layers: Layers = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))  # JSON makes lists of them
         object.__setattr__(self, "keywords", plain_keywords(self.keywords))
 
 
@@ -105,10 +106,10 @@ def feature_width(backbone: nn.Module) -> int:
 @torch.no_grad()
 def usual_layers(config: ModelConfig) -> Layers:
     """The middle and the last layer of this backbone; none, which is its own features, where timm can't look inside it."""
-    backbone = _build_backbone(config)
+    backbone: Any = _build_backbone(config).eval()
     if not hasattr(backbone, "forward_intermediates"):
         return ()
-    return middle_and_last(len(backbone.eval().forward_intermediates(_blank(config), intermediates_only=True)))
+    return middle_and_last(len(backbone.forward_intermediates(_blank(config), intermediates_only=True)))
 
 
 def build_classifier(config: ModelConfig, pretrained: bool = False, weights: Path | None = None) -> Classifier:

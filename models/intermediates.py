@@ -5,6 +5,7 @@ token is left out.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 OUTPUT = "output"  # in place of a number: the backbone's own pooled features
-Layers: TypeAlias = tuple[int | str, ...]
+Layers: TypeAlias = Sequence[int | str]
 
 
 def pooled_layers(

@@ -12,6 +12,7 @@ References:
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -107,8 +108,8 @@ def _last_map(model: Classifier, image: Tensor) -> nn.Module:
     """The layer whose output is explained, found by watching one image go through."""
     numbers = [layer for layer in model.config.layers if isinstance(layer, int)]
     if numbers:
-        name = model.backbone.feature_info[numbers[0]]["module"]  # type: ignore[index]
-        return model.backbone.get_submodule(name)
+        places: Any = model.backbone.feature_info
+        return model.backbone.get_submodule(places[numbers[0]]["module"])
     blocks = getattr(model.backbone, "blocks", None)
     norm = getattr(blocks[-1], "norm1", None) if isinstance(blocks, nn.Sequential | nn.ModuleList) else None
     if isinstance(norm, nn.Module):

@@ -129,5 +129,6 @@ def _mixed(films: Films, fewest: int) -> bool:
 
 
 def _best(found: pd.DataFrame, rule: str) -> Strength:
-    means = found.mean()
-    return Strength(float(means.idxmax()), rule, float(means.max()), len(found))
+    means = found.mean().to_numpy()
+    best = int(means.argmax())  # the first of those that tie
+    return Strength(STRENGTHS[best], rule, float(means[best]), len(found))

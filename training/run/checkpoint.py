@@ -123,7 +123,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     info = header["info"]
     try:
         return Checkpoint(
-            model=ModelConfig(**{**header["model"], "layers": tuple(header["model"].get("layers", ()))}),
+            model=ModelConfig(**header["model"]),
             preprocessing=Preprocessing.from_json(header["preprocessing"]),
             info=DatasetInfo(**{**info, "targets": tuple(info["targets"]), "biases": tuple(info["biases"])}),
             weights=weights,

@@ -71,9 +71,10 @@ def infer(
     model.train(was_training)
     share = share[~np.isin(share, list(unreadable))]
     classes = model.config.num_classes  # type: ignore[union-attr]
+    width = model.head.in_features if ranks() > 1 else 0  # type: ignore[union-attr]
     inference = Inference(
         share,
-        np.concatenate(features) if features else np.empty((0, model.head.in_features), np.float32),
+        np.concatenate(features) if features else np.empty((0, width), np.float32),  # type: ignore[arg-type]
         np.concatenate(logits) if logits else np.empty((0, classes), np.float32),  # type: ignore[arg-type]
         unreadable,
     )
