@@ -18,6 +18,7 @@ COMMANDS = {
     "training.sweep": ["--dataset", "phantom", "--seed"],
     "training.recipe, jtt": ["jtt", "RUN", "--seed"],
     "training.recipe, dfr": ["dfr", "RUN", "--seed"],
+    "training.recipe, head": ["head", "--pretrained", "--seed"],
     "training.benchmark, audit": ["audit", "--seed"],
     "training.benchmark, paired": ["paired", "--seeds", "0"],
     "datasets.phantom, sheet": ["--sheet", "OUT.png", "--seed"],

@@ -80,12 +80,12 @@ def cohort_films(cohort: Cohort, features: np.ndarray) -> Films:
     return Films(features[at].astype(float), table["target"].to_numpy()[at], table["bias"].to_numpy()[at], patient[at])
 
 
-def drawn(seed: int, sources: int = 3, classes: int = 2, films: int = 400, noise: int = 0) -> Films:
-    """Films of two a patient, with a feature that follows the class, one that follows the source, and noise."""
+def drawn(seed: int, sources: int = 3, classes: int = 2, films: int = 400) -> Films:
+    """Films of two a patient, with a feature that follows the class, one that follows the source, and one of noise."""
     rng = np.random.default_rng(seed)
     target, source = (np.repeat(rng.integers(0, count, films // 2), 2) for count in (classes, sources))
     features = np.stack([target, source, 0 * target], 1) + rng.normal(size=(films, 3))
-    return Films(np.hstack([features, rng.normal(size=(films, noise))]), target, source, np.arange(films) // 2)
+    return Films(features, target, source, np.arange(films) // 2)
 
 
 @pytest.mark.trains
@@ -176,8 +176,10 @@ def test_groups_weigh_alike_and_no_patient_dominates() -> None:
     assert weight[many].max() < weight[inside & ~many].min()
 
 
-def test_strength_is_that_of_the_best_auroc_on_sources_left_out() -> None:
-    films = drawn(1, noise=60)
+def test_strength_is_by_auroc_on_sources_left_out() -> None:
+    films, shared = drawn(1), 3 * np.random.default_rng(0).normal(size=(400, 1))
+    # A strong penalty can't tell the class from the noise that two features share, a weak one can.
+    films = films._replace(features=films.features + shared * [1, 0, 1])
     found = choose_strength(films, fit_head)
     means = []
     for value in STRENGTHS:
@@ -188,7 +190,9 @@ def test_strength_is_that_of_the_best_auroc_on_sources_left_out() -> None:
             each.append(class_auroc(films.at(out), layer.logits(films.features[out])))
         means.append(np.mean(each))
     assert found.rule == "held-out sources" and found.sources == 3
-    assert found.value == STRENGTHS[int(np.argmax(means))] and found.auroc == pytest.approx(max(means))
+    near = [value for value, mean in zip(STRENGTHS, means, strict=True) if mean >= max(means) - 0.02]
+    assert found.value == near[0] and found.auroc == pytest.approx(means[STRENGTHS.index(near[0])])
+    assert STRENGTHS[0] < found.value < STRENGTHS[int(np.argmax(means))], "neither the strongest nor the very best"
 
 
 def test_which_rule_is_possible() -> None:
