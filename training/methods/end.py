@@ -152,7 +152,7 @@ def _slope_of_absolute_cosines(z: Tensor, bias: Tensor, sizes: list[int]) -> Ten
     Found without a graph, one bias after the other, so that only the products of one are held at a time.
     """
     order = bias.argsort(stable=True)
-    by_bias, slope = z[order], torch.zeros_like(z)
+    by_bias, slope = z.index_select(0, order), torch.zeros_like(z)
     for block, out in zip(by_bias.split(sizes), slope.split(sizes), strict=True):
         if len(block) > 1:
             torch.mm((block @ block.T).fill_diagonal_(0).sign_(), block, out=out)
