@@ -5,6 +5,7 @@ models.py   checkpoints in memory, and what their runs left: predictions, featur
 films.py    visitors' films, decoded in processes of their own, and the films that runs were trained on
 audits.py   audits on disk, and where new ones are made
 batches.py  where batch jobs wait and run, and who may see them
+visit.py    what a visitor chose on one page and meets again on the others
 
 The only st.cache_* of the app are here. They are shared by all visitors and keyed by content: a run by its folder and the
 stamp of its checkpoint, a film by the hash of its bytes. No name, path or tag of a visitor's film is in a key.
