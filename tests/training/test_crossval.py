@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,11 @@ from training.crossval import folds
 from training.crossval.__main__ import main
 from training.crossval.comparison import compare_held_out, show
 from training.crossval.folds import choose_values
+from training.crossval.lines import scores_of, seeds_in
+from training.recipe.candidate import Candidate
 from training.run.config import parse
 from training.run.films import quoted, split_names
+from training.run.record import append_line
 
 pytestmark = pytest.mark.trains
 
@@ -43,7 +47,7 @@ def crossval(output: Path, *arguments: str) -> None:
 
 
 def test_folds_are_trained_once_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--sources", "north", "--method", "erm", "--method", "end", "--alpha", "0.5", "--seeds", "0", "1")
+    arguments = ("--sources", "north", "--method", "erm", "end", "--alpha", "0.5", "--seeds", "0", "1")
     crossval(tmp_path, *arguments)
     shown = capsys.readouterr().out
     assert "SYNTHETIC" in shown and "not held out: east (not asked for)" in shown
@@ -67,6 +71,9 @@ def test_folds_are_trained_once_and_compared(tmp_path: Path, capsys: pytest.Capt
     assert row["films"] == external.sum() and row["auroc"]["end"]["low"] < row["auroc"]["end"]["estimate"]
     assert set(row["against"]["end"]) == {"estimate", "low", "high", "p", "p_holm", "detectable", "verdict"}
 
+    lines = [json.loads(line) for line in (tmp_path / "record.jsonl").read_text().splitlines()]
+    assert len(lines) == 4 and not {"data_dir", "output"} & set(lines[0]["settings"])
+
     before = {run: (run / "model.safetensors").stat().st_mtime_ns for run in runs}
     crossval(tmp_path, *arguments)
     assert {run: (run / "model.safetensors").stat().st_mtime_ns for run in runs} == before
@@ -89,7 +96,7 @@ def test_sources_in_training_with_enough_patients_of_each_class() -> None:
         choose_values(cohort, "source", ("moon",))
 
 
-def scores_of(skills: dict[str, float], seeds: int = 3) -> pd.DataFrame:
+def simulated_scores(skills: dict[str, float], seeds: int = 3) -> pd.DataFrame:
     """Scores of methods of these skills, of two held-out values with films of two sources each."""
     rng = np.random.default_rng(0)
     positive = rng.random(300) < 0.5
@@ -102,7 +109,7 @@ def scores_of(skills: dict[str, float], seeds: int = 3) -> pd.DataFrame:
 
 
 def test_pooling_reads_ranks_within_a_fold_alone() -> None:
-    scores = scores_of({"erm": 0.3, "end": 2.0})
+    scores = simulated_scores({"erm": 0.3, "end": 2.0})
     rows = compare_held_out(scores, ["erm", "end"])
     assert [row["part"] for row in rows] == ["a", "b", "pooled within sources"]
     assert all(row["against"]["end"]["verdict"] == "better" for row in rows)
@@ -117,7 +124,7 @@ def test_pooling_reads_ranks_within_a_fold_alone() -> None:
 
 
 def test_folds_that_are_no_sources_are_pooled_within_sources_too() -> None:
-    scores = scores_of({"erm": 0.5, "end": 0.5, "group_dro": 0.5})
+    scores = simulated_scores({"erm": 0.5, "end": 0.5, "group_dro": 0.5})
     rows = compare_held_out(scores, ["erm", "end", "group_dro"], "view")
     assert [row["part"] for row in rows] == ["a", "b", "pooled within view", "pooled within view and source"]
     p = [row["against"][method][name] for row in rows for method in ("end", "group_dro") for name in ("p", "p_holm")]
@@ -131,7 +138,7 @@ def test_folds_that_are_no_sources_are_pooled_within_sources_too() -> None:
 
 @pytest.mark.parametrize(("seeds", "patients"), [(3, 12), (1, 300)])
 def test_too_few_patients_or_seeds_are_said(seeds: int, patients: int, capsys: pytest.CaptureFixture[str]) -> None:
-    scores = scores_of({"erm": 0.3, "end": 2.0}, seeds)
+    scores = simulated_scores({"erm": 0.3, "end": 2.0}, seeds)
     scores["patient"] = scores["row"] % patients
     rows = compare_held_out(scores.head(patients), ["erm", "end"])
     assert all(row["against"]["end"]["verdict"] == "cannot conclude" for row in rows)
@@ -144,7 +151,7 @@ def test_too_few_patients_or_seeds_are_said(seeds: int, patients: int, capsys: p
 
 def test_the_table_fits_80_columns_whatever_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
     methods = ["erm", "learned_mixin", "bias_contrastive"]
-    rows = compare_held_out(scores_of(dict.fromkeys(methods, 1.0)), methods)
+    rows = compare_held_out(simulated_scores(dict.fromkeys(methods, 1.0)), methods)
     record = {"rows": rows, "leave_out": "source", "seeds": [0, 1, 2], "methods": methods}
     show(record | {"not_left_out": {}, "failed": {}, "synthetic": True}, Console(width=80))
     shown = capsys.readouterr().out
@@ -212,16 +219,55 @@ def test_mistakes_get_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "did you mean --epochs?" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         crossval(tmp_path, "--method", "irm")
-    assert "invalid choice: 'irm'" in capsys.readouterr().err
+    assert "there is no method irm; choose from erm, end," in capsys.readouterr().err
+
+
+def recorded_line(value: str, method: str, seed: int, patients: int = 6, redraw: float = 0.8) -> dict[str, Any]:
+    """A line of a record, with scores of its own."""
+    candidate = Candidate.parse(method)
+    films = {
+        "row": list(range(patients)),
+        "patient": list(range(patients)),
+        "source": [],
+        "positive": "01" * (patients // 2),
+    }
+    films["score"] = np.random.default_rng([seed, len(method)]).random(patients).tolist()
+    line = {"column": "source", "value": value, "seed": seed, "method": candidate.method, "variant": candidate.variant}
+    return line | {"settings": {"redraw": redraw}, "synthetic": False, "machine": "here", "held_out": films}
+
+
+def test_only_seeds_that_every_method_has_are_compared() -> None:
+    lines = [
+        recorded_line(value, method, seed) for value in "ab" for method in ("erm", "end:beta=5") for seed in (0, 1)
+    ]
+    lines += [recorded_line("a", "erm", 2), recorded_line("c", "erm", 0)]
+    scores = scores_of(lines)
+    assert scores["held_out"].unique().tolist() == ["a", "b"], "c was trained with one method alone"
+    assert [name for name in scores if ":" in name] == ["erm:0", "erm:1", "end:beta=5.0:0", "end:beta=5.0:1"]
+    assert seeds_in(scores) == [0, 1] and scores["is_positive"].tolist() == [False, True] * 6
+    with pytest.raises(ValueError, match="no seed is finished with every method yet"):
+        scores_of([recorded_line("a", "erm", 0), recorded_line("a", "end", 1)])
+    with pytest.raises(ValueError, match="other films of a in seed 1"):
+        scores_of([recorded_line("a", "erm", 0), recorded_line("a", "erm", 1, patients=4)])
+
+
+def test_a_record_of_other_settings_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append_line(tmp_path / "record.jsonl", recorded_line("north", "erm", 0, redraw=1.0))
+    with pytest.raises(SystemExit):
+        crossval(tmp_path, "--sources", "north", "--method", "erm", "--seeds", "0")
+    assert "erm without north, seed 0, with redraw 1.0, not 0.8: give another --record" in capsys.readouterr().err
+    crossval(tmp_path, "--show")
+    assert "north" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        crossval(tmp_path / "empty", "--show")
+    assert "holds no finished run" in capsys.readouterr().err
 
 
 def test_a_source_that_can_not_be_held_out_makes_the_command_fail_and_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = pd.DataFrame({"held_out": ["a", "a", "b"]})
-    record = {"rows": [], "failed": {"c": "no film"}, "seeds": [0], "not_left_out": {}, "synthetic": False}
-    record |= {"leave_out": "source", "methods": ["erm"]}
-    monkeypatch.setattr(folds, "cross_validate", lambda options, console: (scores, dict(record)))
+    lines = [recorded_line(value, "erm", 0) for value in "ab"]
+    monkeypatch.setattr(folds, "cross_validate", lambda *_: (lines, {}, {"c": "no film"}))
     monkeypatch.setattr(folds, "compare_held_out", lambda *_: [])
     with pytest.raises(SystemExit) as stopped:
         main(["--dataset", "phantom", "--output", str(tmp_path)])

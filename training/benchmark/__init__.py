@@ -8,8 +8,6 @@ training.py    training against timm's own recipe
 dicom.py       films a second of a DICOM folder
 audit.py       where the time of an audit goes
 timing.py      medians of several timings
-candidate.py   a method with some settings fixed
-record.py      a JSON line a finished run
 biased_mnist/  every method on Biased MNIST
 planted/       every method on your own films, with a planted shortcut
 __main__.py    the command

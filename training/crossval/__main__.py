@@ -13,7 +13,6 @@ from pathlib import Path
 
 from datasets.seed import seed_number
 from training.console.commandline import Parser, option_fields
-from training.methods import METHODS
 from training.run.config import TrainConfig
 
 
@@ -31,7 +30,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--leave-out", metavar="COLUMN", default="source", help=help)
     add("--values", "--sources", help="hold out only these values, separated by commas")
-    add("--method", action="append", choices=tuple(METHODS), help="repeat to compare, the first is the reference")
+    help = "METHOD, METHOD:SETTING=VALUE,... (end:sampler=balanced) or head; the first is the reference"
+    add("--method", action="extend", nargs="+", help=help)
     add(
         "--seeds",
         type=seed_number,
@@ -44,6 +44,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--redraw", type=float, default=0.8, metavar="SHARE", help=option_fields(TrainConfig)["redraw"].metadata["help"]
     )
     add("--output", type=Path, default=Path("runs/crossval"), help="folder of the runs and crossval.json")
+    add("--record", type=Path, help="JSON lines file, a line a finished run (default: OUTPUT/record.jsonl)")
+    add("--show", action="store_true", help="print the table of --record, and train nothing")
     options = parser.parse_strictly(arguments)
     options.method = list(dict.fromkeys(options.method or ["erm", "end"]))
     return options

@@ -4,6 +4,8 @@ import argparse
 import json
 import re
 from functools import cache, partial
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,11 +19,13 @@ from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
 from training.crossval.comparison import compare_held_out, show
-from training.loop.obtain import obtain
+from training.crossval.lines import Job, candidate_of, key_of, line_of, require_same, scores_of, seeds_in
 from training.loop.prepare import decode, draw
-from training.run.config import TrainConfig, parse, public_settings
+from training.recipe.candidate import Candidate
+from training.run.config import TrainConfig, parse
 from training.run.films import cohort_of, preprocessing_of, quoted, split_names
-from training.run.report import machine, versions
+from training.run.record import append_line, read_lines
+from training.run.report import versions
 
 SCHEMA_VERSION = 2
 SHOWN = 5  # reasons in a message
@@ -30,15 +34,40 @@ SHOWN = 5  # reasons in a message
 def run(options: argparse.Namespace) -> None:
     """Train every fold that is not there yet, then print the table and write crossval.json."""
     console = Console()
+    path = options.record or options.output / "record.jsonl"
     with mistakes_as_sentences("interrupted; the same command continues from here"):
-        scores, record = cross_validate(options, console)
-    record["rows"] = compare_held_out(scores, options.method, options.leave_out)
+        lines = read_lines(path, key_of)
+        if options.show:
+            if not lines:
+                raise ValueError(f"--record {path} holds no finished run")
+            skipped, failed = dict[str, str](), dict[str, str]()
+        else:
+            lines, skipped, failed = cross_validate(options, lines, path, console)
+        scores = scores_of(lines)
+    columns = list(dict.fromkeys(line["column"] for line in lines))
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "notice": RESEARCH_ONLY,
+        "machine": lines[-1]["machine"],
+        "leave_out": columns[0],
+        "seeds": seeds_in(scores),
+        "redraw": lines[0]["settings"]["redraw"],
+        "methods": list(dict.fromkeys(candidate_of(line).name for line in lines)),
+        "synthetic": any(line["synthetic"] for line in lines),
+        "settings": {candidate_of(line).name: line["settings"] for line in lines},
+        "not_left_out": skipped,
+        "failed": failed,
+        "versions": versions(),
+    }
+    record["rows"] = compare_held_out(scores, record["methods"], record["leave_out"])
     show(record, console)
+    if options.show:
+        return
     file = options.output / "crossval.json"
     write_text(file, json.dumps(record, indent=1, allow_nan=False) + "\n")
-    console.print(f"written to {file}", markup=False, highlight=False)
-    if record["failed"]:
-        count, names = len(record["failed"]), ", ".join(record["failed"])
+    console.print(f"written to {file}, every run to {path}", markup=False, highlight=False)
+    if failed:
+        count, names = len(failed), ", ".join(failed)
         total = count + scores["held_out"].nunique()
         what = "sources" if options.leave_out == "source" else f"values of {options.leave_out}"
         ERRORS.print(
@@ -48,25 +77,35 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Train and score each fold.
+def cross_validate(
+    options: argparse.Namespace, recorded: list[dict[str, Any]], record: Path, console: Console
+) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, str]]:
+    """Train and score each fold that has no line in the record yet.
 
     Returns:
-        One row a held-out film: held_out (the fold's value), source, row, patient (hash), is_positive, and a column
-        `method:seed` of scores each; and what crossval.json says beside its rows.
+        The lines of what was asked for, of the record and new; why values were not held out, and why some failed.
     """
-    first = parse(options.forwarded, options.method).with_settings(redraw=options.redraw)
+    candidates = [Candidate.parse(text) for text in options.method]
+    first = parse(options.forwarded, list(dict.fromkeys(candidate.trained_as for candidate in candidates)))
+    first = first.with_settings(redraw=options.redraw)
+    for candidate in candidates:
+        candidate.settings(first)  # a setting that doesn't exist or is out of range shows before any film is read
     column = options.leave_out
     table = cohort_of(first, preprocessing_of(first))
     names, skipped = choose_values(table, column, split_names(options.values))
+    jobs = [Job(column, name, candidate, seed) for name, seed, candidate in product(names, options.seeds, candidates)]
+    require_same(recorded, jobs, first)
+    if other := {line["column"] for line in recorded} - {column}:
+        raise ValueError(f"--record {record} has films held out by {', '.join(sorted(other))}: give another --record")
     options.output.mkdir(parents=True, exist_ok=True)
     key_file = options.output / KEY_FILE
     hash_key(options.output)
-    tables, failed, settings = [], {}, {}
+    patients = pd.Series(pd.factorize(table.table["patient"])[0], index=table.table["row"].to_numpy())
+    lines, failed = list(recorded), {}
     for name in names:
         label = name if column == "source" else f"{column} {name}"
         folder = options.output / f"without-{re.sub(r'[^A-Za-z0-9._-]+', '-', label)}"
-        columns = {}
+        finished = {key_of(line) for line in lines}
         try:
             fold = first.with_settings(
                 external_sources=quoted(name), external_column=column, output=folder, hash_key=key_file,
@@ -76,38 +115,20 @@ def cross_validate(options: argparse.Namespace, console: Console) -> tuple[pd.Da
             for seed in options.seeds:
                 shown = console if seed == options.seeds[0] else Console(quiet=True)
                 drawn = cache(partial(_drawn, fold.with_settings(seed=seed), films, shown))
-                for method in options.method:
-                    config = fold.with_settings(method=method, seed=seed)
-                    console.print(f"[bold]without {label}[/bold]: {method}, seed {seed}", highlight=False)
-                    run = obtain(config, drawn)
-                    held_out = pd.read_parquet(run.folder / "predictions.parquet").query("split == 'external'")
-                    columns[f"{method}:{seed}"] = held_out["score"].to_numpy()
-                    # Without those that change from fold to fold.
-                    settings[method] = public_settings(config, "external_sources", "seed", "paired")
+                for job in (job for job in jobs if (job.value, job.seed) == (name, seed) and job.key not in finished):
+                    console.print(f"[bold]without {label}[/bold]: {job.candidate.name}, seed {seed}", highlight=False)
+                    config = job.candidate.settings(fold.with_settings(seed=seed))
+                    line = line_of(job, config, drawn, patients, str(table.info.positive_name))
+                    append_line(record, line)
+                    lines.append(line)
         except ValueError as error:
             ERRORS.print(f"without {label}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             failed[name] = str(error)
-            continue
-        base = held_out[["source", "row", "patient"]].reset_index(drop=True).assign(held_out=name)
-        base["is_positive"] = (held_out["target"] == table.info.positive_name).to_numpy()
-        tables.append(base.assign(**columns))
-    if not tables:
+    asked = {job.key for job in jobs if job.value not in failed}
+    lines = [line for line in lines if key_of(line) in asked]
+    if not lines:
         raise ValueError("no fold could be trained: " + "; ".join(f"{name}: {why}" for name, why in failed.items()))
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "notice": RESEARCH_ONLY,
-        "machine": machine(),
-        "leave_out": column,
-        "seeds": options.seeds,
-        "redraw": options.redraw,
-        "methods": options.method,
-        "synthetic": table.info.synthetic,
-        "settings": settings,
-        "not_left_out": skipped,
-        "failed": failed,
-        "versions": versions(),
-    }
-    return pd.concat(tables, ignore_index=True), record
+    return lines, skipped, failed
 
 
 def choose_values(cohort: Cohort, column: str, names_asked_for: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:

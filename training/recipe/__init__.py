@@ -7,5 +7,6 @@ dfr.py       deep feature reweighting
 head.py      a head on frozen layers, in seconds
 strength.py  how strong the head's penalty is, by training films alone
 last_layer.py  a regression as the last layer of a classifier
+candidate.py  what benchmarks compare: a method, or the head, with some settings fixed
 __main__.py  the command
 """

@@ -12,10 +12,10 @@ from training.benchmark.biased_mnist.execution import run_all, settings_of
 from training.benchmark.biased_mnist.protocol import PROTOCOLS, TRIALS, TUNING_SEED, Protocol
 from training.benchmark.biased_mnist.records import Job, key_of, name_of, pending, read_records
 from training.benchmark.biased_mnist.trials import settings_to_try
-from training.benchmark.candidate import Candidate
-from training.benchmark.record import append_line
 from training.console.commandline import Parser
 from training.methods import METHODS
+from training.recipe.candidate import Candidate
+from training.run.record import append_line
 
 
 def add_arguments(parser: Parser) -> None:

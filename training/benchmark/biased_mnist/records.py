@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from training.benchmark.candidate import Candidate
-from training.benchmark.record import read_lines
 from training.methods import METHODS
+from training.recipe.candidate import Candidate
+from training.run.record import read_lines
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from rich.table import Table
 from scipy.stats import friedmanchisquare
 
 from training.benchmark.biased_mnist.protocol import PUBLISHED, Protocol
-from training.benchmark.candidate import Candidate
 from training.bias.numbers.uncertainty import seed_interval
+from training.recipe.candidate import Candidate
 
 # Name in a record, and heading; accuracies in per cent.
 COLUMNS = (

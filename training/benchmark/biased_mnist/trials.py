@@ -9,8 +9,8 @@ import math
 import zlib
 
 from training.benchmark.biased_mnist.protocol import TRIALS
-from training.benchmark.candidate import Candidate
 from training.methods import METHODS
+from training.recipe.candidate import Candidate
 
 
 def settings_to_try(candidate: Candidate) -> list[dict[str, float]]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.benchmark.candidate import Candidate
-from training.benchmark.record import append_line, read_lines
 from training.console.commandline import Parser
+from training.recipe.candidate import Candidate
+from training.run.record import append_line, read_lines
 
 METHODS = ("erm", "end", "erm:sampler=balanced", "end:sampler=balanced", "bias_balance", "group_dro")
 

@@ -13,13 +13,13 @@ from datasets.cohort.films import Cohort
 from datasets.covid import BINARY
 from datasets.film.identity import KEY_FILE
 from datasets.sample import Split
-from training.benchmark.candidate import Candidate
 from training.benchmark.planted.draw import TRUTH
 from training.benchmark.planted.runs import ERM, Job, run, settings_of
 from training.benchmark.planted.study import Study
 from training.console.commandline import flag_name
 from training.loop.prepare import prepare
 from training.loop.tables import show_cohort
+from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig, parse
 from training.run.films import quoted
 
@@ -69,7 +69,7 @@ def settings_given(forwarded: Sequence[str], candidates: list[Candidate], real_s
     Raises:
         ValueError: a setting that has another place here, or a candidate's that doesn't exist or is out of range.
     """
-    methods = list(dict.fromkeys([ERM.method, *(candidate.method for candidate in candidates)]))
+    methods = list(dict.fromkeys([ERM.method, *(candidate.trained_as for candidate in candidates)]))
     given = parse(forwarded, methods)
     for name, why in ELSEWHERE.items():
         if given.given.get(name) is not None:

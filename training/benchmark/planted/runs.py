@@ -11,12 +11,12 @@ import pandas as pd
 
 from datasets.cohort.films import Cohort
 from datasets.sample import Split
-from training.benchmark.candidate import Candidate
 from training.benchmark.planted.draw import TRUTH
 from training.bias.report.plain import plain
 from training.loop.divergence import DivergenceError
-from training.loop.obtain import obtain
-from training.run.config import TrainConfig, public_settings
+from training.recipe.candidate import Candidate
+from training.run.config import TrainConfig
+from training.run.record import require_settings, settings_in_line
 from training.run.report import machine
 
 ERM = Candidate("erm")
@@ -71,14 +71,12 @@ def candidate_of(line: dict[str, Any]) -> Candidate:
 
 def settings_of(job: Job, given: TrainConfig) -> TrainConfig:
     """The settings of a job, without its places; raises ValueError for one that doesn't exist or is out of range."""
-    fixed = dict(job.candidate.fixed)
-    return given.with_settings(**fixed | {"method": job.candidate.method, "seed": job.seed})
+    return job.candidate.settings(given.with_settings(seed=job.seed))
 
 
 def recorded(config: TrainConfig) -> dict[str, Any]:
-    """The settings that a line has; of the weights to start from the name of their file."""
-    settings: dict[str, Any] = plain(public_settings(config, *VARIES))
-    return settings | {"weights": config.weights.name if config.weights else None}
+    """The settings that a line has."""
+    return settings_in_line(config, *VARIES)
 
 
 def require_same(lines: list[dict[str, Any]], jobs: list[Job], given: TrainConfig, study: dict[str, Any]) -> None:
@@ -91,14 +89,8 @@ def require_same(lines: list[dict[str, Any]], jobs: list[Job], given: TrainConfi
                 )
     finished = {key_of(line): line for line in lines}
     for job in jobs:
-        if job.key not in finished:
-            continue
-        settings, ran = recorded(settings_of(job, given)), finished[job.key]["settings"]
-        for name in sorted(settings.keys() & ran.keys()):
-            if ran[name] != settings[name]:
-                raise ValueError(
-                    f"--record holds {job.name} with {name} {ran[name]}, not {settings[name]}: give another --record"
-                )
+        if job.key in finished:
+            require_settings(recorded(settings_of(job, given)), finished[job.key], job.name)
 
 
 def run(
@@ -116,7 +108,7 @@ def run(
         "settings": recorded(config),
     }  # fmt: skip
     try:
-        result = obtain(config, cohort)
+        result = job.candidate.obtain(config, cohort)
     except DivergenceError as error:
         return line | {"failed": str(error).replace(f"{config.output}{os.sep}", "")}  # no place on this machine
     scored = pd.read_parquet(result.folder / "predictions.parquet").sort_values("row")

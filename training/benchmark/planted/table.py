@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from datasets.sample import Split
-from training.benchmark.candidate import Candidate
 from training.benchmark.planted.draw import TRUTH
 from training.benchmark.planted.runs import ERM, PARTS, candidate_of
 from training.bias.numbers.gap_closed import gap_closed
@@ -24,6 +23,7 @@ from training.bias.numbers.two_level import (
     share_difference_over_seeds,
     share_over_seeds,
 )
+from training.recipe.candidate import Candidate
 
 TITLES = {"test": "AUROC on unbiased test films", "external": "AUROC on sources never seen"}
 NOTE = (

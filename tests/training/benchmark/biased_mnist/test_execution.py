@@ -7,9 +7,9 @@ import torch
 
 from training.benchmark.biased_mnist.execution import _run
 from training.benchmark.biased_mnist.records import Job
-from training.benchmark.candidate import Candidate
 from training.console.messages import ERRORS
 from training.loop.assembly import Assembly
+from training.recipe.candidate import Candidate
 
 
 def test_a_device_that_is_full_is_told_with_what_to_do(drawn_digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:

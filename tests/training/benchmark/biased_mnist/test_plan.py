@@ -5,7 +5,7 @@ from typing import Any
 from training.benchmark.biased_mnist.command import Plan
 from training.benchmark.biased_mnist.protocol import PROTOCOLS, TUNING_SEED
 from training.benchmark.biased_mnist.records import Job
-from training.benchmark.candidate import Candidate
+from training.recipe.candidate import Candidate
 
 SHORT = PROTOCOLS["short"]
 

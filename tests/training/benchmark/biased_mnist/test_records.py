@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from training.benchmark.biased_mnist.records import Job, key_of, pending, read_records
-from training.benchmark.candidate import Candidate
-from training.benchmark.record import append_line
+from training.recipe.candidate import Candidate
+from training.run.record import append_line
 
 RESULTS = Path(__file__).parents[4] / "docs" / "results"
 

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from training.benchmark.biased_mnist.protocol import PROTOCOLS
 from training.benchmark.biased_mnist.table import COLUMNS, agreement, difference, mean_and_sd, of_seeds, table_of
-from training.benchmark.candidate import Candidate
+from training.recipe.candidate import Candidate
 
 SHORT = PROTOCOLS["short"]
 

@@ -4,8 +4,8 @@ import pytest
 
 from training.benchmark.biased_mnist.protocol import TRIALS
 from training.benchmark.biased_mnist.trials import settings_to_try
-from training.benchmark.candidate import Candidate
 from training.methods import METHODS
+from training.recipe.candidate import Candidate
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

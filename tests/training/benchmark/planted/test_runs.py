@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from training.benchmark.candidate import Candidate
 from training.benchmark.planted.runs import Job, films_of, jobs_of, key_of, recorded, require_same, settings_of
+from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig, configure
 
 STUDY = {"design": "planted", "films": "00ff", "targets": ["normal", "pneumonia"], "own": {"site-a": "pneumonia"}}

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from training.benchmark.candidate import Candidate
 from training.benchmark.planted.table import candidates_in, judgements, rhos_in, rows_of, show_tables
+from training.recipe.candidate import Candidate
 
 PATIENTS = 80
 END, BALANCED = Candidate("end"), Candidate.parse("end:sampler=balanced")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.benchmark.candidate import Candidate
+from training.recipe.candidate import Candidate
 
 
 def test_a_name_says_what_is_fixed_and_is_read_back() -> None:

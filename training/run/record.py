@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from training.bias.report.plain import plain
+from training.run.config import TrainConfig, public_settings
 
-def read_lines(path: Path, key_of: Callable[[dict[str, Any]], str]) -> list[dict[str, Any]]:
+
+def read_lines(path: Path, key_of: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
     """The finished runs; none where the file is not there. A last line that a kill cut short is left out.
 
     Args:
@@ -44,3 +47,23 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
             os.truncate(path, whole)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def settings_in_line(config: TrainConfig, *without: str) -> dict[str, Any]:
+    """The settings that a line has, without those that name a place; of the weights to start from the name of their file."""
+    settings: dict[str, Any] = plain(public_settings(config, *without))
+    return settings | {"weights": config.weights.name if config.weights else None}
+
+
+def require_settings(settings: dict[str, Any], line: dict[str, Any], name: str) -> None:
+    """Raise ValueError where a recorded run had other settings; those that only one of them knows don't count.
+
+    Args:
+        name: of the run, for the message.
+    """
+    ran = line["settings"]
+    for setting in sorted(settings.keys() & ran.keys()):
+        if ran[setting] != settings[setting]:
+            raise ValueError(
+                f"--record holds {name} with {setting} {ran[setting]}, not {settings[setting]}: give another --record"
+            )
