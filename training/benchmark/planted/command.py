@@ -23,6 +23,11 @@ def add_arguments(parser: Parser) -> None:
     add("--rho", type=float, nargs="+", default=[0.95], help="share of training patients whose source has their label")
     help = "METHOD or METHOD:SETTING=VALUE,... (end:sampler=balanced); ERM and the truth are trained anyway"
     add("--method", nargs="+", default=list(METHODS), help=help)
+    add(
+        "--reference",
+        default="erm",
+        help="what differences are to: erm, or another of the methods, as it is written there",
+    )
     add("--seeds", type=int, default=10, help="number of draws of training patients, from seed 0")
     add("--output", type=Path, default=Path("runs/planted"), help="folder of planted films, cohorts and runs")
     add("--record", type=Path, help="JSON lines file, a line a finished run (default: OUTPUT/record.jsonl)")
@@ -31,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
 
 def planted(
     forwarded: Sequence[str], target: str | None, sources: str | None, signatures: int, real_sources: bool,
-    rho: list[float], method: list[str], seeds: int, output: Path, record: Path | None, show: bool,
+    rho: list[float], method: list[str], reference: str, seeds: int, output: Path, record: Path | None, show: bool,
 ) -> None:  # fmt: skip
     """Run what has no record yet, then print the tables; see `add_arguments`.
 
@@ -42,17 +47,17 @@ def planted(
 
     from datasets.film.identity import hash_key
     from training.benchmark.planted.execution import Places, settings_given, train_all
-    from training.benchmark.planted.runs import jobs_of, key_of, require_same
+    from training.benchmark.planted.runs import ERM, jobs_of, key_of, require_same
     from training.benchmark.planted.sheet import write_sheet
     from training.benchmark.planted.study import planted_study, real_study
     from training.benchmark.planted.table import candidates_in, rhos_in, show_tables
 
     console, path = Console(), record or output / "record.jsonl"
-    lines = read_lines(path, key_of)
+    lines, against = read_lines(path, key_of), Candidate.parse(reference)
     if show:
         if not lines:
             raise ValueError(f"--record {path} holds no finished run")
-        show_tables(lines, candidates_in(lines), rhos_in(lines), console)
+        show_tables(lines, candidates_in(lines), rhos_in(lines), console, against)
         return
     rhos, candidates = list(dict.fromkeys(rho)), [Candidate.parse(text) for text in method]
     for value in rhos:
@@ -60,6 +65,8 @@ def planted(
             raise ValueError(f"--rho {value:g}: must be above 0.5, which is the truth's, and at most 1")
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: must be 1 or more")
+    if against not in (ERM, *candidates):
+        raise ValueError(f"--reference {reference}: it is none of --method")
     given = settings_given(forwarded, candidates, real_sources)
     places = Places(output, given.hash_key)
     output.mkdir(parents=True, exist_ok=True)
@@ -80,5 +87,5 @@ def planted(
         append_line(path, line)
         lines.append(line)
     asked = {job.key for job in jobs}
-    show_tables([line for line in lines if key_of(line) in asked], candidates, rhos, console)
+    show_tables([line for line in lines if key_of(line) in asked], candidates, rhos, console, against)
     console.print(f"Every run is in {path}.", markup=False, highlight=False)

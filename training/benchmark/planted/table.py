@@ -29,7 +29,7 @@ TITLES = {"test": "AUROC on unbiased test films", "external": "AUROC on sources 
 NOTE = (
     "Truth: ERM where the source tells nothing of the label. Gap closed: 0 % is ERM, 100 % the truth; empty where the two "
     "do not differ. confl.: accuracy on films whose label is not their source's own. leak: a linear probe reads the source "
-    "from the features within a class. Below these two: minus ERM. For research; not a medical device."
+    "from the features within a class. Below these two: minus {reference}. For research; not a medical device."
 )
 
 
@@ -38,10 +38,10 @@ Runs = dict[int, dict[str, Any]]
 
 
 class Row(NamedTuple):
-    """One method at one rho, over the seeds that it shares with ERM.
+    """One method at one rho, over the seeds that it shares with the reference.
 
     Attributes:
-        difference: to ERM in AUROC; all NaN for ERM itself and the truth.
+        difference: to the reference in AUROC; all NaN for the reference itself, the truth, and ERM beside another reference.
         gap: share of the way from ERM to the truth, over the seeds that it shares with both.
         conflicting: accuracy on films whose label is not their source's own.
         leak: mean over seeds; NaN where it is not measured.
@@ -68,18 +68,23 @@ def rhos_in(lines: Iterable[dict[str, Any]]) -> list[float]:
     return list(dict.fromkeys(line["rho"] for line in lines if line["rho"] != TRUTH))
 
 
-def rows_of(lines: list[dict[str, Any]], candidates: list[Candidate], rho: float, part: str = "test") -> list[Row]:
-    """ERM first, then the candidates that have a seed together with it, then the truth.
+def rows_of(
+    lines: list[dict[str, Any]], candidates: list[Candidate], rho: float, part: str = "test", reference: Candidate = ERM
+) -> list[Row]:
+    """ERM first, then the candidates that have a seed together with the reference, then the truth.
 
     Args:
         part: `test`, or `external`, where only pairs of films of one source count.
+        reference: what differences are to.
     """
     erm, truth = _of(lines, ERM, rho, part), _of(lines, ERM, TRUTH, part)
-    rows = [_row("erm", erm, {}, {}, part)]
+    against = _of(lines, reference, rho, part)
+    rows = [_row("erm", erm, {}, {}, {}, part)]
     for candidate in candidates:
         if candidate != ERM:
-            rows.append(_row(candidate.name, _of(lines, candidate, rho, part), erm, truth, part))
-    rows.append(_row("truth", truth, {}, {}, part))
+            ours = _of(lines, candidate, rho, part)
+            rows.append(_row(candidate.name, ours, {} if candidate == reference else against, erm, truth, part))
+    rows.append(_row("truth", truth, {}, {}, {}, part))
     return [row for row in rows if row.seeds]
 
 
@@ -89,9 +94,9 @@ def judgements(tables: list[list[Row]]) -> list[list[Judgement]]:
     return [[next(found) for _ in rows] for rows in tables]
 
 
-def table_of(rows: list[Row], found: list[Judgement], title: str) -> Table:
+def table_of(rows: list[Row], found: list[Judgement], title: str, difference: str = "minus ERM") -> Table:
     """At most 80 columns wide; differences and shares with their intervals below."""
-    right = ("AUROC", "minus ERM", "p", "gap closed", "confl.", "leak")
+    right = ("AUROC", difference, "p", "gap closed", "confl.", "leak")
     table = Table(
         Column("method", overflow="fold", max_width=20), *(Column(name, justify="right", no_wrap=True) for name in right),
         title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0),
@@ -125,21 +130,36 @@ def explanation(rows: list[Row], found: list[Judgement], line: dict[str, Any], p
     return text
 
 
-def show_tables(lines: list[dict[str, Any]], candidates: list[Candidate], rhos: list[float], console: Console) -> None:
-    """Print a table for each rho, and for the external films where there are any; then what failed."""
+def show_tables(
+    lines: list[dict[str, Any]],
+    candidates: list[Candidate],
+    rhos: list[float],
+    console: Console,
+    reference: Candidate = ERM,
+) -> None:
+    """Print a table for each rho, and for the external films where there are any; then what failed.
+
+    Raises:
+        ValueError: no run is finished, or none of the reference.
+    """
     whole = [line for line in lines if "failed" not in line]
     if not whole:
         raise ValueError("every run has failed: " + "; ".join(sorted({line["failed"] for line in lines})))
+    if reference not in candidates_in(whole):
+        names = ", ".join(candidate.name for candidate in candidates_in(whole))
+        raise ValueError(f"--reference {reference.name}: no run of it is finished; there are {names}")
     first = whole[0]
     parts = [part for part in PARTS if part in first]
-    shown = [(rho, part, rows_of(lines, candidates, rho, part)) for rho in rhos for part in parts]
+    shown = [(rho, part, rows_of(lines, candidates, rho, part, reference)) for rho in rhos for part in parts]
+    to = "ERM" if reference == ERM else reference.name
     negative, positive = first["targets"]
     own = ", ".join(f"{source} {label}" for source, label in first["own"].items())
     console.print(f"{positive} against {negative}; {first['design']}, each one's own label: {own}.", highlight=False)
     for (rho, part, rows), found in zip(shown, judgements([rows for *_, rows in shown]), strict=True):
-        console.print(table_of(rows, found, f"\n{TITLES[part]}, rho {rho:g}"))
+        title = f"\n{TITLES[part]}, rho {rho:g}" + (f"; differences are to {to}" if reference != ERM else "")
+        console.print(table_of(rows, found, title, "minus ERM" if reference == ERM else "difference"))
         console.print(explanation(rows, found, first, part), highlight=False)
-    console.print(NOTE, highlight=False)
+    console.print(NOTE.format(reference=to), highlight=False)
     for line in lines:
         if "failed" in line:
             name = f"{candidate_of(line).name}, rho {line['rho']:g}, seed {line['seed']}"
@@ -155,27 +175,27 @@ def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str
     }
 
 
-def _row(name: str, ours: Runs, erm: Runs, truth: Runs, part: str) -> Row:
-    """Without runs of ERM nothing is compared, and without the truth no gap is known."""
-    seeds = sorted(ours.keys() & erm.keys()) if erm else sorted(ours)
+def _row(name: str, ours: Runs, against: Runs, erm: Runs, truth: Runs, part: str) -> Row:
+    """Without runs to set it against nothing is compared, and without ERM and the truth no gap is known."""
+    seeds = sorted(ours.keys() & against.keys()) if against else sorted(ours)
     if not seeds:
         return Row(name)
     films = ours[seeds[0]][part]
     positive, follows = (np.array(list(films[column])).astype(int) for column in ("positive", "follows"))
-    patient, against = np.array(films["patient"]), follows == 0
+    patient, conflicting = np.array(films["patient"]), follows == 0
     stratum = np.array(films["source"]) if part == "external" else None
 
     def logits(runs: Runs, shared: list[int]) -> np.ndarray:
         return np.array([runs[seed][part]["logit"] for seed in shared]).T
 
     def right(runs: Runs) -> np.ndarray:
-        return np.array([list(runs[seed][part]["right"]) for seed in seeds]).astype(int).T[against]
+        return np.array([list(runs[seed][part]["right"]) for seed in seeds]).astype(int).T[conflicting]
 
     def leaks(runs: Runs) -> np.ndarray:
         known = part == str(Split.TEST)
         return np.array([runs[seed]["leak"] if known else None for seed in seeds], dtype=float)
 
-    where = patient[against], positive[against]
+    where = patient[conflicting], positive[conflicting]
     row = Row(
         name,
         len(seeds),
@@ -183,15 +203,14 @@ def _row(name: str, ours: Runs, erm: Runs, truth: Runs, part: str) -> Row:
         conflicting=share_over_seeds(right(ours), *where),
         leak=float(leaks(ours).mean()),
     )
-    if not erm:
-        return row
-    both = logits(ours, seeds), logits(erm, seeds)
-    row = row._replace(
-        difference=auroc_difference_over_seeds(positive == 1, *both, patient, stratum),
-        conflicting_difference=share_difference_over_seeds(right(ours), right(erm), *where),
-        leak_difference=difference_of_seeds(leaks(ours) - leaks(erm)),
-    )
-    if shared := [seed for seed in seeds if seed in truth]:
+    if against:
+        both = logits(ours, seeds), logits(against, seeds)
+        row = row._replace(
+            difference=auroc_difference_over_seeds(positive == 1, *both, patient, stratum),
+            conflicting_difference=share_difference_over_seeds(right(ours), right(against), *where),
+            leak_difference=difference_of_seeds(leaks(ours) - leaks(against)),
+        )
+    if shared := [seed for seed in seeds if seed in truth and seed in erm]:
         method, plain, best = (logits(runs, shared) for runs in (ours, erm, truth))
         row = row._replace(gap=gap_closed(positive == 1, method, plain, best, patient, stratum))
     return row

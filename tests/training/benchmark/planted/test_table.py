@@ -112,3 +112,19 @@ def test_the_tables_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_record_of_failures_is_said() -> None:
     with pytest.raises(ValueError, match="every run has failed: not finite"):
         show_tables([line(END, 0.95, 0, 1.0) | {"failed": "not finite"}], [END], [0.95], Console())
+
+
+def test_differences_are_to_any_of_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = lines_of(4)
+    beside_erm = rows_of(lines, [END, BALANCED], 0.95)
+    erm, end, balanced, truth = rows_of(lines, [END, BALANCED], 0.95, reference=BALANCED)
+    assert np.isnan([row.difference.interval.estimate for row in (erm, balanced, truth)]).all()
+    assert end.difference.interval.estimate == pytest.approx(
+        beside_erm[1].difference.interval.estimate - beside_erm[2].difference.interval.estimate
+    )
+    assert balanced.gap == beside_erm[2].gap, "the gap stays that from ERM to the truth"
+    show_tables(lines, [END, BALANCED], [0.95], Console(width=80), BALANCED)
+    shown = capsys.readouterr().out
+    assert "differences are to end:sampler=balanced" in " ".join(shown.split()) and "minus ERM" not in shown
+    with pytest.raises(ValueError, match="--reference lff: no run of it is finished; there are erm, end"):
+        show_tables(lines, [END], [0.95], Console(), Candidate("lff"))
