@@ -5,6 +5,7 @@ damaged. JPEG 2000, JPEG-LS and RLE codecs raise. None of them can notice a chan
 have no checksum.
 """
 
+import importlib.util
 import os
 import re
 import tempfile
@@ -25,7 +26,10 @@ from datasets.film.facts import DicomError
 PLUGINS = {
     uid.RLELossless: "pylibjpeg",
     **dict.fromkeys((uid.JPEGLossless, uid.JPEGLosslessSV1), "gdcm"),
-    **dict.fromkeys((uid.JPEGLSLossless, uid.JPEGLSNearLossless), "pyjpegls"),
+    # Without a wheel of pyjpegls, as on Python 3.14, gdcm does it.
+    **dict.fromkeys(
+        (uid.JPEGLSLossless, uid.JPEGLSNearLossless), "pyjpegls" if importlib.util.find_spec("jpeg_ls") else "gdcm"
+    ),
     **dict.fromkeys((uid.JPEG2000Lossless, uid.JPEG2000), "pylibjpeg"),
     **dict.fromkeys((uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K), "pylibjpeg"),
 }

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels import get_encoder
 
 Greys = Literal["window", "exact", "sigmoid", "voi lut", "rescale", "modality lut", "none"]
 SYNTHETIC = "Synthetic phantom, no patient"
@@ -99,7 +100,7 @@ class Exam:
 def dicom_film(pixels: np.ndarray, scanner: Scanner, exam: Exam) -> Dataset:
     """The data set of a film, pixels (bone bright, clipped to [0, 1]) quantised and compressed as the scanner does.
 
-    The same arguments give the same bytes.
+    The same arguments give the same bytes. Where the codec is not installed the film is stored uncompressed.
     """
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -112,8 +113,10 @@ def dicom_film(pixels: np.ndarray, scanner: Scanner, exam: Exam) -> Dataset:
     _store(dataset, pixels, scanner)
     dataset.ImagerPixelSpacing = [round(scanner.plate / max(pixels.shape), 5)] * 2
     syntax = SYNTAXES[scanner.syntax]
-    if scanner.syntax in _ENCODERS:
-        dataset.compress(syntax, encoding_plugin=_ENCODERS[scanner.syntax], generate_instance_uid=False)
+    if encoder := _ENCODERS.get(scanner.syntax):
+        if encoder not in get_encoder(syntax).available_plugins:  # pyjpegls has no wheel for Python 3.14
+            return dataset
+        dataset.compress(syntax, encoding_plugin=encoder, generate_instance_uid=False)
     dataset.file_meta.TransferSyntaxUID = syntax
     return dataset
 

@@ -189,7 +189,7 @@ def test_source_equal_to_label_is_refused_unless_accepted(
         main([*FAST, "--data-dir", str(tmp_path)])
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and "No label comes from two sources" in said and "--accept-unidentifiable" in said
-    assert not list(Path("runs").glob("covid-*")) if Path("runs").exists() else True
+    assert not list(Path("runs").glob("*-s[0-9]*")) if Path("runs").exists() else True
     result, _ = run(capsys, "--data-dir", str(tmp_path), "--accept-unidentifiable", "--epochs", "1")
     assert result["runs"][0]["metrics"]["test"]["conflicting_accuracy"] is None
 

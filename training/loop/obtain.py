@@ -88,7 +88,7 @@ def start(
         progress = restore(training, config.resume)
         tidy(folder, training, progress)
     else:
-        name = f"{config.dataset}-{config.method}-{config.model}-s{config.seed}"
+        name = f"{config.cohort_name}-{config.method}-{config.model}-s{config.seed}"
         name += "" if config.redraw == 1 else f"-redraw{config.redraw:g}"
         folder = prepare_folder(config.output, f"{recipe.parent}-{recipe.name}" if recipe else name)
         progress = Progress()

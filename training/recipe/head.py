@@ -122,7 +122,9 @@ def fit_new_head(frozen: Frozen, cohort: Cohort, config: TrainConfig, parent: Pa
         logits = model.head(torch.from_numpy(inference.features).to(device)).cpu().numpy()
 
     recipe = recipe_of(frozen, films, strength, parent)
-    name = f"{config.dataset}-head-{config.model}-s{config.seed}" if parent is None else f"{parent.folder.name}-head"
+    name = (
+        f"{config.cohort_name}-head-{config.model}-s{config.seed}" if parent is None else f"{parent.folder.name}-head"
+    )
     folder = prepare_folder(config.output, name)
     write_text(folder / "config.yaml", yaml.safe_dump(as_settings(config) | recipe.settings()))
     # Of the features; without a training there was no epoch.

@@ -5,6 +5,7 @@ Presets give way to `--config FILE`, which gives way to the command line. Free o
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ SIZE = Limits("must be from 8 to 8192", low=8, high=8192, without_high=False)
 REDRAW = Limits("a share above 0, up to 1", high=1.0, without_low=True, without_high=False)
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
+LONGEST_COHORT_NAME = 40
 TRACKERS = ("tensorboard", "wandb")  # their adapters are in training/loop/trackers.py
 
 SELECTION_RULES = {
@@ -205,6 +207,12 @@ class TrainConfig:
 
     parameters: Any = None
     given: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def cohort_name(self) -> str:
+        """The folder of films as a part of run names, so that runs of two hospitals can be told apart; else the dataset."""
+        folder = self.data_dir.resolve().name if self.dataset == "covid" and self.data_dir else ""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", folder).strip("-.")[:LONGEST_COHORT_NAME] or self.dataset
 
     def with_settings(self, **values: Any) -> "TrainConfig":
         """The same training with other values, of its own fields or of its method's; checked.

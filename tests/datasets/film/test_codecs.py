@@ -13,6 +13,7 @@ from pydicom.data.data_manager import DATA_ROOT
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 
+from datasets.film import codecs
 from datasets.film.codecs import decoded
 from datasets.film.dicom import read_dicom
 from datasets.film.facts import DicomError
@@ -116,6 +117,22 @@ def test_a_picture_cut_short_is_never_read(syntax: uid.UID, plugin: str, keep: f
     for end in (b"", b"\xff\xd9", bytes(200)):
         with pytest.raises(RadiographError):
             read_dicom(with_picture(buffer.getvalue(), frame[: int(len(frame) * keep)] + end))
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.3, 0.9])
+def test_jpeg_ls_where_pyjpegls_has_no_wheel(keep: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, buffer = film(WIDE), io.BytesIO()
+    dataset.compress(uid.JPEGLSLossless, encoding_plugin="pyjpegls", generate_instance_uid=False)
+    dataset.save_as(buffer, enforce_file_format=True)
+    expected = read_dicom(buffer.getvalue()).pixels
+    frame = picture_of(buffer.getvalue())
+    monkeypatch.setitem(codecs.PLUGINS, uid.JPEGLSLossless, "gdcm")
+    content = with_picture(buffer.getvalue(), frame[: int(len(frame) * keep)])
+    if keep < 1:
+        with pytest.raises(RadiographError):
+            read_dicom(content)
+    else:
+        np.testing.assert_array_equal(read_dicom(content).pixels, expected)
 
 
 def test_what_others_print_meanwhile_is_passed_on(capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -12,6 +12,7 @@ from pydicom import uid
 
 from datasets.film.dicom import read_dicom
 from datasets.film.radiograph import RadiographError
+from datasets.phantom import dicom_write
 from datasets.phantom import film as phantom
 from datasets.phantom.dicom_write import SYNTAXES, Exam, Scanner, dicom_film, save
 from datasets.phantom.folder import FIRST_ROW, SCANNERS, write_folder
@@ -105,6 +106,21 @@ def test_the_tags_are_the_scanner_s_and_the_exam_s(tmp_path: Path, scanner: Scan
     assert (tags.StationName, tags.InstitutionName) == (scanner.station, EXAM.institution)
     assert "Synthetic phantom" in tags.SeriesDescription and "Synthetic phantom" in tags.ImageComments
     assert tags.file_meta.MediaStorageSOPInstanceUID == tags.SOPInstanceUID
+
+
+def test_a_film_whose_codec_is_not_installed_is_stored_uncompressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanner = next(scanner for scanner in ALL if scanner.syntax == "jpeg-ls")
+    pixels = np.random.default_rng(0).random((64, 64))
+    usual = read_dicom(written(tmp_path, pixels, scanner))
+    monkeypatch.setitem(dicom_write._ENCODERS, "jpeg-ls", "no codec of this name")
+    plain = read_dicom(written(tmp_path, pixels, scanner))
+    assert (plain.facts["syntax"], usual.facts["syntax"]) == (
+        "Explicit VR Little Endian",
+        "JPEG-LS Lossless Image Compression",
+    )
+    np.testing.assert_array_equal(plain.pixels, usual.pixels)
 
 
 def test_films_of_a_study_share_its_uid_alone() -> None:

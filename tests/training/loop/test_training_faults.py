@@ -149,7 +149,7 @@ def test_a_film_that_breaks_after_a_loss_that_is_no_number_saves_nothing(
 
     monkeypatch.setattr(Erm, "forward", forward)
     said = refused(capsys, *SMALL, "--data-dir", str(films), "--cache", "none", "--method", "erm")
-    (folder,) = Path("runs").glob("covid-*")
+    (folder,) = Path("runs").glob("*-s[0-9]*")
     assert "ce is not finite at step 1 of epoch 1" in said and finite_states(folder) == ["resume-000000000.pt"]
 
 
@@ -171,7 +171,7 @@ def test_a_film_that_breaks_stops_the_training_which_goes_on_once_it_is_mended(
     left = [child for child in multiprocessing.active_children() if child not in others]
     assert not left, "the program would wait for them for ever"
     (films / "0.png").write_bytes(whole)
-    (folder,) = Path("runs").glob("covid-*")
+    (folder,) = Path("runs").glob("*-s[0-9]*")
     main(["--resume", str(folder)])
     assert json.loads((folder / "report.json").read_text())["stood_in_for"] == []
 
@@ -189,7 +189,7 @@ def test_others_stand_in_for_films_that_break_and_it_is_said(
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("can't be used") == 7 and said.count("stands in for it") == 2
     assert said.count("it is left out of what is measured") == 5
-    (folder,) = Path("runs").glob("covid-*")
+    (folder,) = Path("runs").glob("*-s[0-9]*")
     report = json.loads((folder / "report.json").read_text())
     assert [entry["row"] for entry in report["stood_in_for"]] == [0, 1]
     assert sorted(entry["row"] for entry in report["excluded"]) == [0, 1, 8, 12, 13]
@@ -206,7 +206,7 @@ def test_a_film_of_validation_that_breaks_stops_the_training_too(
     break_film(films, 8)
     said = refused(capsys, *SMALL, "--data-dir", str(films), "--cache", "none", "--method", "erm")
     assert "the film on line 10 of metadata.csv can't be used" in said and "--on-bad-image skip" in said
-    (folder,) = Path("runs").glob("covid-*")
+    (folder,) = Path("runs").glob("*-s[0-9]*")
     assert finite_states(folder) == ["resume-000000004.pt"]
     (films / "8.png").write_bytes(whole)
     main(["--resume", str(folder)])
@@ -218,7 +218,7 @@ def test_stand_ins_take_over_where_the_training_stopped(films: Path, capsys: pyt
     flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--method", "erm", "--resume", "auto"]
     refused(capsys, *flags)
     main([*flags, "--on-bad-image", "skip"])
-    (folder,) = Path("runs").glob("covid-*")
+    (folder,) = Path("runs").glob("*-s[0-9]*")
     assert [entry["row"] for entry in json.loads((folder / "report.json").read_text())["stood_in_for"]] == [0]
     assert "on_bad_image: skip" in (folder / "config.yaml").read_text()
 
@@ -242,7 +242,7 @@ def test_a_film_that_can_be_read_again_stays_left_out(
     flags = [*SMALL, "--data-dir", str(films), "--cache", "none", "--on-bad-image", "skip"]
     main([*flags, "--method", "erm"])
     assert "the disk was away; it is left out of what is measured" in " ".join(capsys.readouterr().err.split())
-    (folder,) = Path("runs").glob("covid-*")
+    (folder,) = Path("runs").glob("*-s[0-9]*")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["validation"]["n"] for line in lines] == [27, 27] and tries == [1]
     assert [row["row"] for row in json.loads((folder / "report.json").read_text())["excluded"]] == [8]

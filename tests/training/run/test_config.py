@@ -184,3 +184,18 @@ def test_json_is_a_flag_of_the_command_and_no_setting() -> None:
 def test_more_workers_than_a_machine_can_have_are_refused() -> None:
     with pytest.raises(ValueError, match="--workers 1000: processes from 0 to 256"):
         configure({"dataset": "phantom", "workers": 1000})
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("St. Mary's films", "St.-Mary-s-films"),
+        ("covid-cxr", "covid-cxr"),
+        ("Röntgen", "R-ntgen"),
+        ("肺", "covid"),
+        ("a" * 99, "a" * 40),
+    ],
+)
+def test_a_run_is_named_after_the_folder_of_its_films(folder: str, expected: str, tmp_path: Path) -> None:
+    assert configure({"dataset": "covid", "data_dir": tmp_path / folder}).cohort_name == expected
+    assert configure({"dataset": "phantom"}).cohort_name == "phantom"

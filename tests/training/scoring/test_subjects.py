@@ -101,7 +101,7 @@ def runs(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for seed in ("0", "1"):
         given = ["--data-dir", str(cohort), "--split-seed", seed, "--seed", seed, "--output", str(root), *small]
         train(given)
-    return sorted(root.glob("covid-*"))
+    return sorted(root.glob("*-s[0-9]*"))
 
 
 def test_no_run_is_judged_on_films_that_it_was_trained_on(cohort: Path, runs: list[Path], tmp_path: Path) -> None:
