@@ -1,5 +1,6 @@
-"""docs/python.md runs as it is written."""
+"""docs/python.md runs as it is written, docs/quickstart.ipynb on fewer films."""
 
+import json
 import re
 from pathlib import Path
 
@@ -22,3 +23,22 @@ def test_the_examples_run_one_after_the_other(
     assert re.search(r"^runs/phantom-end\S* 0\.\d+$", printed, re.M)
     assert len(re.findall(r"\.dcm 0\.\d+$", printed, re.M)) == 3 and re.search(r"^works \w", printed, re.M)
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("auroc-by-source.html", "roc.html"))
+
+
+@pytest.mark.trains
+def test_the_notebook_runs_from_the_first_cell_to_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = DOCUMENT.with_name("quickstart.ipynb")
+    assert notebook.stat().st_size < 100_000
+    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] for cell in cells), "a reader sees what comes out"
+    source = "\n".join("".join(cell["source"]) for cell in cells)
+    assert '"films": 800, "epochs": 4' in source and "/home" not in notebook.read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(
+        compile(source.replace('"films": 800, "epochs": 4', '"films": 300, "epochs": 1'), str(notebook), "exec"), names
+    )
+    assert re.search(r"^phantom-end-resnet10t-s0: \w", capsys.readouterr().out, re.M)
+    assert len(names["answers"]) == 18  # type: ignore[arg-type]
