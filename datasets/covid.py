@@ -19,6 +19,7 @@ from datasets.cohort.copies import kept_hashes
 from datasets.cohort.csv_table import read_csv
 from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
+from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, listed, refusal, require_known
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
 from datasets.cohort.source_names import with_one_spelling
 from datasets.cohort.splits import patients_in_two_splits, split_by_patient
@@ -28,8 +29,6 @@ from datasets.film.radiograph import Radiograph
 from datasets.film.read import read_radiograph
 from datasets.sample import DatasetInfo, Split
 
-LABELS = ("covid", "pneumonia", "normal", "other")
-BINARY = ("not covid", "covid")  # the classes unless others are named
 # What a cohort's table holds beside the columns of metadata.csv.
 RESERVED = {"row": "", "patient": " (patient_id, if it is that)", "target": "", "target_name": "", "bias": ""}
 SPLIT_NAMES = {str(split): str(split) for split in Split} | {"val": "validation", "valid": "validation"}
@@ -70,6 +69,7 @@ def load_covid(
     separate_copies: bool = False,
     policy: DicomPolicy = DEFAULT,
     external_column: str = "source",
+    words: LabelMap | None = None,
 ) -> Cohort:
     """Read and check `data_dir/metadata.csv`; films are not decoded yet, unless copies are looked for.
 
@@ -80,13 +80,14 @@ def load_covid(
         separate_copies: find copies of one film under several patients by perceptual hash and keep them in one split; films
             that `datasets.prepare` left no hash of are decoded for it.
         policy: which DICOM films are admitted; their greys are read as the preprocessing says.
+        words: what the words of the column label mean, of `label_words.label_map`; others are left out then.
 
     Raises:
         CohortError: a missing file or column, an unknown label or source, a path that leaves the folder, a patient in two
             splits, or nothing left to train on; the message names rows (counted from 2, as a spreadsheet shows them) and
             says what to change.
     """
-    table, reasons = read_metadata(data_dir)
+    table, reasons = read_metadata(data_dir, words)
     table["source"], notes = with_one_spelling(table["source"])
     classes = tuple(dict.fromkeys(name.lower() for name in classes))
     absent = [name for name in classes if name not in set(table["label"])]
@@ -94,7 +95,9 @@ def load_covid(
         raise CohortError(
             f"--classes {','.join(classes)}: " + (f"no row has label {absent[0]!r}" if absent else "name two or more")
         )
-    table, of_other_classes = with_targets(table, classes, data_dir)
+    require_known(words, classes or LABELS)
+    table, of_other_classes, unmapped = with_targets(table, classes, data_dir, words)
+    notes += unmapped
     has_splits, outside = _has_splits(table), None
     if external_sources:
         outside, unknown = external_films(table, external_column, external_sources)
@@ -127,7 +130,11 @@ def load_covid(
 
 
 def load_unseen(
-    data_dir: Path, preprocessing: Preprocessing, info: DatasetInfo, policy: DicomPolicy = DEFAULT
+    data_dir: Path,
+    preprocessing: Preprocessing,
+    info: DatasetInfo,
+    policy: DicomPolicy = DEFAULT,
+    words: LabelMap | None = None,
 ) -> Cohort:
     """Read another cohort for a trained model: nothing is split, and its sources may be new.
 
@@ -135,16 +142,19 @@ def load_unseen(
 
     Args:
         info: the model's classes: labels are read as in its training, and rows of other classes are left out.
-        policy: as in `load_covid`.
+        policy, words: as in `load_covid`.
 
     Raises:
         CohortError: as `load_covid`, or a model that wasn't trained on chest radiographs.
     """
     if info.name == "biased-mnist":
         raise CohortError(f"--data-dir {data_dir}: a model of digits can't score chest radiographs")
-    table, reasons = read_metadata(data_dir)
+    table, reasons = read_metadata(data_dir, words)
     table["source"], notes = with_one_spelling(table["source"], info.biases)
-    table, of_other_classes = with_targets(table, () if info.targets == BINARY else info.targets, data_dir)
+    classes = () if info.targets == BINARY else info.targets
+    require_known(words, (*classes, *(label for label in LABELS if label not in classes)))
+    table, of_other_classes, unmapped = with_targets(table, classes, data_dir, words)
+    notes += unmapped
     if table.empty:
         raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
     table["split"] = _given_splits(table).fillna(str(Split.EXTERNAL))
@@ -152,33 +162,40 @@ def load_unseen(
     return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name, tuple(notes))
 
 
-def with_targets(table: pd.DataFrame, classes: tuple[str, ...], data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
+def with_targets(
+    table: pd.DataFrame, classes: tuple[str, ...], data_dir: Path, words: LabelMap | None = None
+) -> tuple[pd.DataFrame, dict[int, str], list[str]]:
     """Add the columns target and target_name, of the labels named or of `BINARY`.
 
     Returns:
-        The table without the films of other classes, and for each of their rows the reason.
+        The table without the films of other classes, for each of their rows the reason, and sentences to be read.
 
     Raises:
-        CohortError: no classes are named and a label is unknown.
+        CohortError: no classes are named, nor is any word mapped, and a label is unknown.
     """
     label = table["label"]
-    unknown = sorted(set(label) - set(LABELS))
-    if unknown and not classes:
-        line = int(table.loc[label == unknown[0], "row"].iloc[0]) + 2
+    unknown = ~label.isin(classes or LABELS)
+    lines = (table["row"][unknown] + 2).tolist()
+    if unknown.any() and not classes and (words is None or unknown.all()):
+        told = refusal(label[unknown], lines, LABELS)
         raise CohortError(
-            f"{data_dir / 'metadata.csv'}, line {line}: unknown label {unknown[0]!r}; known are {', '.join(LABELS)}. "
-            f"Correct it, or name the labels that you want as classes with --classes"
+            f"{data_dir / 'metadata.csv'}: {told}. Or name labels that you want as classes with --classes"
         )
+    notes = []
+    if unknown.any() and words is not None:
+        notes.append(f"Labels that are mapped to nothing, their films left out: {listed(label[unknown], lines)}.")
     if not classes:
-        target = (label == "covid").astype(int)
-        return table.assign(target=target, target_name=[BINARY[t] for t in target]), {}
+        reasons = dict.fromkeys(table["row"][unknown], "its label is mapped to nothing")
+        table = table[~unknown].reset_index(drop=True)
+        target = (table["label"] == "covid").astype(int)
+        return table.assign(target=target, target_name=[BINARY[t] for t in target]), reasons, notes
     kept = label.isin(classes)
     reasons = {
         row: f"label {name} is not among --classes" for row, name in zip(table["row"][~kept], label[~kept], strict=True)
     }
     table = table[kept].reset_index(drop=True)
     target = table["label"].map({name: i for i, name in enumerate(classes)}).astype(int)
-    return table.assign(target=target, target_name=table["label"]), reasons
+    return table.assign(target=target, target_name=table["label"]), reasons, notes
 
 
 def with_splits(
@@ -286,8 +303,8 @@ def _describe_copies(table: pd.DataFrame, copies: pd.DataFrame) -> str:
     return f"{count} and stay in one split (lines {'; '.join(lines)}{more} of metadata.csv)."
 
 
-def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
-    """The usable rows of metadata.csv and the reason for each other row."""
+def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The usable rows of metadata.csv, labels in our words, and the reason for each other row."""
     file = data_dir / "metadata.csv"
     if not file.is_file():
         raise CohortError(
@@ -304,7 +321,7 @@ def read_metadata(data_dir: Path) -> tuple[pd.DataFrame, dict[int, str]]:
         if column in table:
             raise CohortError(f"{file} has a column {column}, a name that is used here: call it something else{hint}")
     table.insert(0, "row", range(len(table)))
-    table["label"] = table["label"].str.lower()
+    table["label"] = in_our_words(table["label"], words)
     root = data_dir.resolve()
     table["path"] = [_with_slashes(root, path) for path in table["path"]]
     reasons: dict[int, str] = {}

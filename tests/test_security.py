@@ -19,6 +19,7 @@ from app.numbers.audit import read_audit
 from app.numbers.run_records import training_curves
 from datasets.biased_mnist import load_biased_mnist
 from datasets.cohort.cache import on_disk
+from datasets.cohort.label_table import read_labels
 from datasets.cohort.parquet_table import read_parquet
 from datasets.covid import FilmFolder, load_covid
 from datasets.film.identity import hash_key
@@ -26,7 +27,6 @@ from datasets.film.preprocessing import Preprocessing
 from datasets.film.read import read_radiograph
 from models.classifier import ModelConfig, build_classifier
 from tests.planted import Planted
-from training.folder.labels import read_labels
 from training.run.checkpoint import load_checkpoint
 from training.run.config import from_settings
 from training.run.index import run_index

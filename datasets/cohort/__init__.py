@@ -3,6 +3,8 @@
 films.py            the cohort, and the way from its rows to batches
 csv_table.py        metadata.csv as a table
 parquet_table.py    the same for Parquet
+label_table.py      labels of DICOM films, matched by keyed hash
+label_words.py      what the words of a label mean
 source_names.py     one spelling for each source
 external.py         films set apart by a column's values
 splits.py           parts and draws by patient

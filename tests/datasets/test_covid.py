@@ -192,7 +192,7 @@ def test_films_without_a_patient_are_their_own(tmp_path: Path, drop: tuple[str, 
 def test_quoted_line_breaks_and_blank_lines_count_as_a_spreadsheet_counts(tmp_path: Path) -> None:
     records = [record | {"notes": 'two\nlines, and a "quote"'} for record in good()]
     records[9]["label"] = "covdi"  # line 11
-    assert "line 11: unknown label 'covdi'" in complaint(write(tmp_path, records))
+    assert "'covdi' (line 11)" in complaint(write(tmp_path, records))
 
     records = good()
     root = write(tmp_path, records)
@@ -200,7 +200,7 @@ def test_quoted_line_breaks_and_blank_lines_count_as_a_spreadsheet_counts(tmp_pa
     lines[3:3] = ["", ",,,"]  # lines 4 and 5
     lines[11] = lines[11].replace("normal", "norml").replace("covid", "covdi")  # line 12
     (root / "metadata.csv").write_text("\n".join(lines) + "\n\n,,,\n\n", encoding="utf-8")
-    assert "line 12: unknown label" in complaint(root)
+    assert "(line 12)" in complaint(root)
     lines[11] = lines[11].replace("norml", "normal").replace("covdi", "covid")
     (root / "metadata.csv").write_text("\n".join(lines) + "\n\n,,,\n\n", encoding="utf-8")
     assert reasons(load(root)) == {2: "the line is empty", 3: "the line is empty"}
@@ -208,7 +208,7 @@ def test_quoted_line_breaks_and_blank_lines_count_as_a_spreadsheet_counts(tmp_pa
 
 def test_unknown_label_says_what_is_known(tmp_path: Path) -> None:
     message = complaint(write(tmp_path, edited(8, label="tuberculosis")))
-    assert "metadata.csv, line 8: unknown label 'tuberculosis'" in message
+    assert "'tuberculosis' (line 8)" in message
     assert "covid, pneumonia, normal, other" in message
     assert "--classes" in message
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from datasets.cohort.label_words import LabelWordsError, add_map_arguments, label_map
 from datasets.film.admission import add_arguments, policy_of
 from datasets.film.words import WordsError
 from datasets.seed import seed_number
@@ -55,6 +56,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--device", default="auto", help="cuda, cpu or auto")
     key = "key of the hashes (default: the nearest above OUTPUT, else that of the first RUN, else a new one)"
     add("--hash-key", type=Path, metavar="FILE", help=key)
+    add_map_arguments(parser)
     add_arguments(parser)
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
@@ -70,11 +72,14 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--dicom-dir needs --output: a folder for the results, outside of the films")
     try:
         policy_of(vars(options))
-    except WordsError as error:
+        mapped = label_map(options.map, options.map_file) is not None
+    except (WordsError, LabelWordsError) as error:
         parser.error(str(error))
     given = [name for name in FOLDER_ONLY if getattr(options, name) != parser.get_default(name)]
     if given and options.dicom_dir is None:
         parser.error(f"{flag_name(given[0])} belongs to --dicom-dir")
+    if mapped and options.labels is None and options.data_dir is None:
+        parser.error("--map is for labels: give it with --labels, or with --data-dir")
     for name in ("resamples", "permutations"):
         if getattr(options, name) < 100:
             parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from datasets.cohort.label_words import label_map
 from datasets.files import write_aside, write_text
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
@@ -82,8 +83,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
     for together in same_films(subjects, options.data_dir):
-        policy = policy_of(vars(options))
-        cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy)
+        policy, words = policy_of(vars(options)), label_map(options.map, options.map_file)
+        cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy, words)
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
         for name in columns_of(options.by):
             if name not in cohort.table:

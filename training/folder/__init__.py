@@ -7,7 +7,6 @@ reading.py        one file to pixels and facts, in a decoding process
 store.py          where finished shards are kept
 merge.py          shards to results
 aggregate.py      films to studies and patients
-labels.py         the table of labels
 patient_files.py  files that identify patients, on request
 dicom_derived.py  patient, study and UIDs of every DICOM object made from a film
 dicom_sr.py       scores as a structured report

@@ -15,6 +15,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from datasets.cohort.label_table import Labels, matches_nothing, read_labels
+from datasets.cohort.label_words import label_map
 from datasets.files import write_aside
 from datasets.film.admission import policy_of
 from datasets.film.folder import Entry, Folder, LocalFolder, open_folder
@@ -30,7 +32,6 @@ from training.console.messages import ERRORS, RESEARCH_ONLY, progress_bar
 from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
 from training.folder.engines import ENGINES
-from training.folder.labels import Labels, read_labels
 from training.folder.merge import NOT_RECORDED, Merge, Survey, sampled_scores, source_names, survey
 from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
 from training.folder.shard import FolderJob, Shard, shards_of
@@ -66,8 +67,12 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     key = find_key(output, options.hash_key, subjects)
     trained, unknown = trained_on(subjects, key, options.allow_training_films or options.labels is None)
     infos = [subject.predictor.info for subject in subjects]
-    labels = read_labels(options.labels, key, infos) if options.labels is not None else None
+    words = label_map(options.map, options.map_file)
+    labels = read_labels(options.labels, key, infos, words) if options.labels is not None else None
     check_names(options, labels)
+    if labels is not None and labels.mapped_to_nothing:
+        told = f"labels that are mapped to nothing, their lines left out: {labels.mapped_to_nothing}"
+        console.print(told, style="yellow", markup=False, highlight=False)
     output.mkdir(parents=True, exist_ok=True)
     for name in ("files.parquet", "predictions.parquet", "predictions.csv"):  # drafts of a run that was killed
         for draft in output.glob(f".{name}.*"):
@@ -105,10 +110,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     if options.sr is not None or options.saliency is not None:
         write_patient_files(options, job, subjects, console)
     if labels is not None and not surveyed.labelled:
-        raise EvaluationError(
-            f"--labels {options.labels}: none of its {len(labels.table)} lines goes with a scored film, so nothing can be "
-            "audited; a line names its film by sop_instance_uid, by file (its path below the folder) or by accession_number"
-        )
+        raise EvaluationError(matches_nothing(options.labels, labels, "a scored film, so nothing can be audited"))
     if not surveyed.files["audited"].any():
         raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
     about = about_folder(options, subjects, surveyed)

@@ -16,9 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from datasets.cohort.label_table import Labels, match_films
 from datasets.files import write_aside
 from datasets.sample import Split
-from training.folder.labels import Labels
 from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, FolderJob, model_columns
 from training.folder.store import ShardStore
 from training.scoring.predict import ATTRIBUTES, predictions, read_logits
@@ -72,10 +72,9 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
     """
     columns = ("file", "file_name", "status", "reason", *HASHES)
     tables, facts = [], {name: Counter[str]() for name in FACTS}
-    names, instances = Counter[str](), set[str]()
+    instances = set[str]()
     for shard in shards:
         part = store.read(shard, [*columns, *FACTS]).to_pandas(integer_object_nulls=True)
-        names.update(part["file_name"])
         _mark_copies(part, instances)
         tables.append(part[list(columns)])
         scored = part[part["status"] == "scored"]
@@ -87,19 +86,8 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
     table["label"] = -1
     unmatched: dict[str, int] = {}
     if labels is not None:
-        ambiguous = {name for name, count in names.items() if count > 1}
-        table["label"] = labels.rows_of(table, ambiguous)
-        copies = table["reason"] == DUPLICATE  # the label of a copy is the film's
-        of_copies = table[copies & (table["label"] >= 0)].drop_duplicates("instance").set_index("instance")["label"]
-        unlabelled = scored & (table["label"] < 0) & table["instance"].isin(of_copies.index)
-        table.loc[unlabelled, "label"] = table.loc[unlabelled, "instance"].map(of_copies).astype(int)
-        anywhere, somewhere = labels.matched(table, ambiguous), labels.matched(table[scored | copies], ambiguous)
-        several = labels.hashes["file_name"].isin(ambiguous).to_numpy() & ~anywhere
-        unmatched = {
-            "no file": int((~anywhere & ~several).sum()),
-            "no scored file": int((anywhere & ~somewhere).sum()),
-            "several files": int(several.sum()),
-        }
+        match = match_films(labels, table, scored, table["reason"] == DUPLICATE)
+        table["label"], unmatched = match.rows, match.unmatched
     table["patient_known"] = table["patient"].notna()
     table["patient"] = table["patient"].fillna(table["study"]).fillna(table["file"])
     for name in NAMED:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datasets.cohort.label_words import MAP_FILE_HELP, MAP_HELP
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from training.console.commandline import (
     NOT_NEGATIVE,
@@ -33,7 +34,7 @@ from training.run.rules import require_consistent
 
 AUTO = Path("auto")  # --resume auto
 # Places on this machine stay out of a checkpoint, which travels.
-LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights", "words")
+LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights", "words", "map_file")
 SIZE = Limits("must be from 8 to 8192", low=8, high=8192, without_high=False)
 REDRAW = Limits("a share above 0, up to 1", high=1.0, without_low=True, without_high=False)
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
@@ -89,6 +90,8 @@ class TrainConfig:
         None, "training films of the phantom, or training digits of biased-mnist", limits=at_least(50)
     )
     classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
+    map: str | None = option(None, MAP_HELP, metavar="WORD=LABEL,...")
+    map_file: Path | None = option(None, MAP_FILE_HELP, metavar="FILE")
     external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
     external_column: str = option(
         "source", "column of metadata.csv, such as view, whose values --external-sources names in place of sources"

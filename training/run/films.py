@@ -6,6 +6,7 @@ from typing import cast
 
 from datasets.catalogue import load_cohort
 from datasets.cohort.films import Cohort
+from datasets.cohort.label_words import label_map
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.admission import policy_of
 from datasets.film.policy import DicomPolicy, Voi
@@ -29,6 +30,7 @@ def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
         external_sources=split_names(config.external_sources), rho=config.rho, films=config.films,
         split_seed=config.split_seed, separate_copies=config.separate_copies,
         policy=admission_of(config), external_column=config.external_column,
+        words=label_map(config.map, config.map_file),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from datasets.cohort.label_words import label_map
 from datasets.film.admission import policy_of
 from models.keywords import KeywordError, parse_keywords
 from training.console.commandline import flag_name
@@ -25,6 +26,7 @@ def require_consistent(settings: Mapping[str, Any]) -> None:
     if settings["paired"] and settings["method"] == "erm":
         raise ValueError("--paired sets a method beside its ERM twin: choose another --method than erm")
     policy_of(settings)
+    label_map(settings["map"], settings["map_file"])
     if settings["operating_point"] != "youden":
         # It brings scikit-learn, which --help does without.
         from training.bias.numbers.calibration import parse_operating_point
@@ -36,10 +38,10 @@ def require_consistent(settings: Mapping[str, Any]) -> None:
     places = {
         "rho": made,
         "films": made,
-        "classes": "cohorts of real films",
+        **dict.fromkeys(("classes", "map", "map_file"), "cohorts of real films"),
         "separate_copies": "cohorts of real films",
     }
-    foreign = ["rho", "films"] if settings["dataset"] == "covid" else ["classes", "separate_copies"]
+    foreign = ["rho", "films"] if settings["dataset"] == "covid" else ["classes", "map", "map_file", "separate_copies"]
     if settings["dataset"] == "biased-mnist":
         foreign.append("external_sources")
     if settings["external_column"] != "source" and not settings["external_sources"]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort.films import Cohort, CohortError
+from datasets.cohort.label_words import LabelMap
 from datasets.covid import FilmFolder, load_unseen, resolved
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.identity import KEY_FILE, hash_key, key_id, keyed_hash
@@ -33,7 +34,7 @@ from training.scoring.score import Scored
 
 # Settings that decide which films a run has, and in which splits.
 FILM_SETTINGS = (
-    "dataset", "data_dir", "classes", "external_sources", "external_column", "rho", "films", "split_seed",
+    "dataset", "data_dir", "classes", "map", "map_file", "external_sources", "external_column", "rho", "films", "split_seed",
     "separate_copies", "voi", *ADMISSION_FLAGS,
 )  # fmt: skip
 
@@ -161,6 +162,7 @@ def films_of(
     split: str,
     allow_training_films: bool = False,
     policy: DicomPolicy = DEFAULT,
+    words: LabelMap | None = None,
 ) -> Cohort:
     """The films that a set of `same_films` is judged on.
 
@@ -170,6 +172,7 @@ def films_of(
         split: which of the runs' own splits, separated by commas.
         allow_training_films: go on where films that a run was trained on can't be told; the cohort's notes say it then.
         policy: which DICOM films of another cohort are admitted; a run's own are those of its training.
+        words: what the words of another cohort's labels mean.
 
     Raises:
         EvaluationError: no such split, films that can't be loaded, or training films that can't be told or left out.
@@ -177,7 +180,7 @@ def films_of(
     first = together[0]
     checkpoint, config = first.predictor.checkpoint, first.config
     if data_dir is not None and not first.trained_in(data_dir):
-        cohort = load_unseen(data_dir, checkpoint.preprocessing, checkpoint.info, policy)
+        cohort = load_unseen(data_dir, checkpoint.preprocessing, checkpoint.info, policy, words)
         for subject in together:
             cohort = without_trained_on(cohort, subject, allow_training_films)
         if not len(cohort.table):

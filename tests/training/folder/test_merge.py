@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from datasets.cohort.label_table import Labels, read_labels
 from datasets.film.folder import Entry, LocalFolder
 from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
-from training.folder.labels import Labels, read_labels
 from training.folder.merge import DUPLICATE, Merge, Survey, csv_safe, sampled_scores, source_names, survey
 from training.folder.shard import FACTS, FILE_SCHEMA, FolderJob, Shard, model_columns
 from training.folder.store import ShardStore

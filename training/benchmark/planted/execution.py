@@ -10,7 +10,7 @@ from rich.console import Console
 
 from datasets.cohort.confounding import check_confounding
 from datasets.cohort.films import Cohort
-from datasets.covid import BINARY
+from datasets.cohort.label_words import BINARY
 from datasets.film.identity import KEY_FILE
 from datasets.sample import Split
 from training.benchmark.planted.draw import TRUTH

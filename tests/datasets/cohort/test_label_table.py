@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from datasets.cohort.films import CohortError
+from datasets.cohort.label_table import Labels, LabelsError, read_labels
 from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
-from training.folder.labels import Labels, LabelsError, read_labels
 from training.folder.merge import source_names
 
 KEY = bytes(range(32))
@@ -87,8 +87,16 @@ def test_labels_become_the_classes_of_each_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "infos", "expected"),
     [
-        ("file,label\na,covid\nb,covdi\n", [COVID], "line 3: its label is none of covid, pneumonia, normal, other"),
-        ("file,label\n,\na,tumour\n", [THREE], "line 3: its label is none of normal, pneumonia, covid"),
+        (
+            "file,label\na,covid\nb,covdi\n",
+            [COVID],
+            "none of covid, pneumonia, normal, other: a word .* on one line alone .line 3.",
+        ),
+        (
+            "file,label\n,\na,tumour\n",
+            [THREE],
+            "none of normal, pneumonia, covid, other: a word .* alone .line 3.",
+        ),
         ("file,finding\na,covid\n", [COVID], "one of them label and one sop_instance_uid, file or accession_number"),
         ("image,label\na,covid\n", [COVID], "one of them label"),
         ("", [COVID], "is empty"),
