@@ -30,6 +30,7 @@ TRAINING = (Split.TRAIN, Split.VALIDATION)  # the splits that training can't do 
 STAND_INS = 20  # films tried in the place of one that can't be decoded
 REQUIRED_COLUMNS = ("row", "patient", "label", "source", "split", "target", "bias")
 MOST_TEXTS = 20  # in a note
+AGE_BANDS = frozenset(["0-9", *(f"{decade}0-{decade}9" for decade in range(1, 9)), "90+"])
 INVERSION_SAMPLE = 20_000  # films whose polarity is looked at
 
 
@@ -323,12 +324,12 @@ class CohortSamples(Dataset[Sample]):
 
 
 def age_bands(age: pd.Series) -> pd.Series:
-    """Decades of life ("40-49") of ages in years or in DICOM's form ("045Y"); empty where they can't be read."""
+    """Decades of life ("40-49") of ages in years, in DICOM's form ("045Y") or decades; empty where they can't be read."""
     text = age.astype(object).where(age.notna(), "").astype(str).str.strip().str.replace(r"\.\d+$", "", regex=True)
     years = text.where(~text.str.isdigit(), text + "Y").replace(
         "0Y", "1M"
     )  # a table's 0 is a baby, DICOM's 000Y nobody
-    return years.map(lambda value: age_band(value) or "")
+    return years.map(lambda value: value if value in AGE_BANDS else age_band(value) or "")
 
 
 def whole_batch(batch: Any) -> Sample:

@@ -39,6 +39,7 @@ class Labels:
     """A table of labels, and the hashes by which films are matched to its rows.
 
     Attributes:
+        file: that it was read from.
         table: a row a line of the file whose label is known, all columns as text but those that identify; `label` in our
             words.
         hashes: for `instance`, `file`, `file_name` and `accession`: the keyed hash in each row, "" where there is none.
@@ -48,6 +49,7 @@ class Labels:
         mapped_to_nothing: words that the map doesn't have, with their lines, as a sentence goes on; empty for none.
     """
 
+    file: Path
     table: pd.DataFrame
     hashes: pd.DataFrame
     lines: np.ndarray
@@ -136,12 +138,12 @@ def match_films(labels: Labels, files: pd.DataFrame, usable: pd.Series, copies: 
     return Match(matched.to_numpy(), unmatched, labels.contradicted(files, ambiguous))
 
 
-def matches_nothing(file: Path, labels: Labels, films: str) -> str:
+def matches_nothing(labels: Labels, films: str) -> str:
     """The sentence where no line goes with any film; `films` says which."""
     tried = ", ".join(labels.tried)
     return (
-        f"--labels {file}: none of its {len(labels.table)} lines goes with {films}; tried {tried}. A line names its film by "
-        "sop_instance_uid, by file (its path below the folder, or its name where one file bears it) or by accession_number"
+        f"--labels {labels.file}: none of its {len(labels.table)} lines goes with {films}; tried {tried}. A line names its "
+        "film by sop_instance_uid, by file (its path below the folder, or a name that one file bears) or by accession_number"
     )
 
 
@@ -197,7 +199,7 @@ def read_labels(file: Path, key: bytes, infos: Sequence[DatasetInfo] = (), words
         _check_agreement(file, table["label"], hashes[kind], lines, columns["file" if kind == "file_name" else kind])
     kept = table[[name for name in table if _plain(str(name)) not in IDENTIFYING]]
     tried = tuple(NAMES[kind] for kind, column in columns.items() if column)
-    return Labels(kept, hashes, lines, own_words.reset_index(drop=True), tried, mapped_to_nothing)
+    return Labels(file, kept, hashes, lines, own_words.reset_index(drop=True), tried, mapped_to_nothing)
 
 
 def _plain(heading: str) -> str:

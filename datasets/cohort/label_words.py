@@ -27,7 +27,7 @@ class LabelWordsError(ValueError):
     """Words that can't be taken: the sentence says where, and what would be right."""
 
 
-def add_map_arguments(parser: argparse.ArgumentParser) -> None:
+def add_map_arguments(parser: argparse._ActionsContainer) -> None:
     """Add `--map` and `--map-file`, whose values `label_map` takes."""
     parser.add_argument("--map", metavar="WORD=LABEL,...", help=MAP_HELP)
     parser.add_argument("--map-file", type=Path, metavar="FILE", help=MAP_FILE_HELP)

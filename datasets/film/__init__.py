@@ -16,6 +16,7 @@ words.py          views and parts of the body in the words of many languages, wh
 admission.py      the policy as flags of commands
 policy.py         which films are admitted, and which greys are used
 identity.py       patients and files as keyed hashes
+linkage.py        what each hash stands for, on request
 folder.py         the DICOM files of a folder, in a fixed order
 preprocessing.py  film to model input, a value that checkpoints store
 """

@@ -138,7 +138,7 @@ def read_identities(source: Path | bytes) -> dict[str, str]:
 
 
 def read_header(file: Path, policy: DicomPolicy = DEFAULT) -> tuple[dict[str, object], str]:
-    """The facts of `film_facts` and the PatientID, in clear, from the first mebibyte of a file: for public data sets alone.
+    """The facts of `film_facts`, rows and columns, and the PatientID in clear, from the first mebibyte: for public data sets.
 
     Raises:
         RadiographError: it can't be opened, or is no DICOM data set.
@@ -152,8 +152,25 @@ def read_header(file: Path, policy: DicomPolicy = DEFAULT) -> tuple[dict[str, ob
         if head[128:132] != b"DICM":
             raise DicomError("the content is no DICOM data set", reason="not DICOM")
         _check_deflated(head, 132)
-        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=[*FACT_TAGS, "PatientID"])
-        return _facts(dataset, head, policy), str(dataset.get("PatientID") or "").strip(" \0")
+        tags = [*FACT_TAGS, "Rows", "Columns", "PatientID"]
+        dataset = pydicom.dcmread(io.BytesIO(head), stop_before_pixels=True, specific_tags=tags)
+        size = {"rows": first(dataset.get("Rows")), "columns": first(dataset.get("Columns"))}
+        return _facts(dataset, head, policy) | size, str(dataset.get("PatientID") or "").strip(" \0")
+
+
+def read_facts(source: Path | bytes, policy: DicomPolicy = DEFAULT, *, key: bytes) -> dict[str, object]:
+    """What `read_dicom` tells of a film before its picture is decoded, which it isn't here, with its rows and columns.
+
+    Raises:
+        DicomRefusedError, DicomError, RadiographError: as `read_dicom`, but for what only the picture tells.
+    """
+    data = source_bytes(source)
+    with naming_nobody(_damaged):
+        dataset, _ = _parse(data, key)
+        facts = _facts(dataset, data, policy)
+        _admit(dataset, facts, policy)
+        _complete(dataset)
+        return facts | {"rows": dataset.Rows, "columns": dataset.Columns} | hashed_identities(dataset, key)
 
 
 def _damaged(_: Exception) -> DicomError:

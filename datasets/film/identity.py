@@ -8,11 +8,13 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
 KEY_BYTES = 32
 KEY_FILE = ".hash-key"
+_HASHED = re.compile(r"([0-9a-f]{8}):([0-9a-f]{16})")
 
 
 def hash_key(root: Path, override: Path | None = None) -> bytes:
@@ -38,9 +40,24 @@ def hash_key(root: Path, override: Path | None = None) -> bytes:
 def keyed_hash(key: bytes, text: str) -> str:
     """HMAC-SHA256 of the UTF-8 text, its first 16 hex digits (64 bits: two of a million patients collide in 3e-8).
 
-    Bytes of a file name that are no UTF-8, which Python carries as lone surrogates, are hashed as they are on disk.
+    Bytes of a file name that are no UTF-8, which Python carries as lone surrogates, are hashed as they are on disk. What
+    `as_hashed` made under this key is not hashed again, so that a patient of a table without names is known in a folder.
     """
+    hashed = _HASHED.fullmatch(text)
+    if hashed is not None and hashed[1] == key_id(key):
+        return hashed[2]
     return hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:16]
+
+
+def as_hashed(key: bytes, value: str) -> str:
+    """A hash of `keyed_hash` as it stands in a table in place of a name: with what names its key."""
+    return f"{key_id(key)}:{value}"
+
+
+def hashed_by(text: str) -> str | None:
+    """Which key a text of `as_hashed` was made with, by its `key_id`; None for any other text."""
+    hashed = _HASHED.fullmatch(text)
+    return hashed[1] if hashed is not None else None
 
 
 def key_id(key: bytes) -> str:

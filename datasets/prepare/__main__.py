@@ -1,9 +1,10 @@
-"""A public chest X-ray data set, as it lies on disk after the download, becomes a cohort that can be trained on.
+"""A hospital's DICOM films, or a public data set as it lies on disk, become a cohort that can be trained on.
 
+python -m datasets.prepare dicom films --labels labels.csv --out data/cohort
 python -m datasets.prepare cohen data/covid-chestxray-dataset --out data/cohort
 python -m datasets.prepare nih data/ChestX-ray14 --out data/cohort
 
-The second command adds to the first: the folder --out holds one metadata.csv of all data sets put there. Given again for
+Each adds to what is there: the folder --out holds one metadata.csv of all data sets put there. Given again for
 a data set, the command replaces its rows.
 """
 
@@ -13,10 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.cohort.label_words import LabelWordsError, add_map_arguments, label_map
 from datasets.film.admission import add_arguments, as_flags, policy_of
-from datasets.film.policy import DicomPolicy
 from datasets.film.words import WordsError
 from datasets.prepare.layouts import LAYOUTS
+from datasets.prepare.request import PNG16, Request
 
 RESEARCH_ONLY = "For research. Not a medical device."
 
@@ -36,53 +38,82 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the cohort; may hold others already"
     )
-    parser.add_argument(
+    add = parser.add_argument
+    tag = "source of DICOM films: institution (dicom's default), station, manufacturer, model, detector, a column of --labels"
+    add("--source-tag", metavar="NAME", help=tag)
+    pixels = "png16: films as 16-bit PNG files of their greys, a smaller cohort whose files name nobody"
+    add("--pixels", choices=("as-is", "png16"), default="as-is", help=pixels)
+    add("--copy", action="store_true", help="copy films, also where a hard link would do")
+    add(
         "--no-copies",
         action="store_true",
-        help="don't look for near-copies, which decodes every film once (some 20 ms each)",
+        help="don't look for near-copies, which decodes every film (some 20 ms each)",
     )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="threads that decode (default: all cores)"
-    )
+    workers = "threads that decode (default: all cores)"
+    add("--workers", type=int, default=os.cpu_count() or 1, help=workers)
+    labelled = parser.add_argument_group("dicom, which has no labels of its own")
+    table = "CSV or Parquet: label, and sop_instance_uid, file or accession_number, as training.evaluate takes it"
+    labelled.add_argument("--labels", type=Path, metavar="FILE", help=table)
+    add_map_arguments(labelled)
+    key = "key of the hashes of patients, files and institutions (default: .hash-key in --out)"
+    labelled.add_argument("--hash-key", type=Path, metavar="FILE", help=key)
+    linkage = "IDENTIFIES PATIENTS: write what each hash stands for, mode 0600"
+    labelled.add_argument("--linkage", type=Path, metavar="FILE", help=linkage)
     add_arguments(parser)
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers must be 1 or more")
+    if LAYOUTS[options.dataset].labelled and options.labels is None:
+        parser.error(f"{options.dataset} has no labels of its own: name them with --labels FILE")
+    given = [
+        name for name in ("labels", "map", "map_file", "hash_key", "linkage") if getattr(options, name) is not None
+    ]
+    if given and not LAYOUTS[options.dataset].labelled:
+        parser.error(f"--{given[0].replace('_', '-')} belongs to dicom; {options.dataset} has labels of its own")
+    if options.pixels == PNG16 and not LAYOUTS[options.dataset].headers:
+        parser.error(f"--pixels png16 is for DICOM films; {options.dataset} has none")
 
     try:
-        policy = policy_of(vars(options))
-    except WordsError as error:
+        request = Request(
+            options.dataset, options.src, options.out, policy_of(vars(options)),
+            options.labels, label_map(options.map, options.map_file),
+            options.source_tag, options.copy, options.pixels, options.hash_key, options.linkage,
+        )  # fmt: skip
+    except (WordsError, LabelWordsError) as error:
         parser.error(str(error))
     try:
-        workers = 0 if options.no_copies else options.workers
-        _run(options.dataset, options.src, options.out, workers, policy, as_flags(vars(options)))
+        _run(request, 0 if options.no_copies else options.workers, as_flags(vars(options)))
     except KeyboardInterrupt:  # also while torch is being imported
         sys.stderr.write("stopped; the same command goes on\n")
         raise SystemExit(130) from None
 
 
-def _run(name: str, src: Path, out: Path, workers: int, policy: DicomPolicy, flags: str) -> None:
+def _run(request: Request, workers: int, flags: str) -> None:
     """Prepare, look for copies with so many threads (0: not at all), and report; a user's mistake exits with 2.
 
     `flags` are those of the policy, for the next command.
     """
     from rich.console import Console
 
-    from datasets.cohort.films import CohortError
     from datasets.prepare.cohort import alone, prepare, with_copies
-    from datasets.prepare.layouts.film import LayoutError
     from datasets.prepare.report import report
 
     errors, copies = Console(stderr=True), None
     try:
-        with alone(out):
-            table, left_out, placing = prepare(name, src, out, policy)
+        with alone(request.out):
+            prepared = prepare(request)
             if workers:
-                table, left_out, copies = with_copies(out, table, left_out, workers, errors, policy)
-    except (LayoutError, CohortError, OSError) as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+                prepared, copies = with_copies(request, prepared, workers, errors)
+    except (ValueError, OSError) as error:
+        errors.print(f"error: {_sentence(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None
-    report(name, out, table, left_out, placing, copies, flags)
+    report(request, prepared, copies, flags)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} can't be written or read: {error.strerror}"
+    return str(error)
 
 
 if __name__ == "__main__":

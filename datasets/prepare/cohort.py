@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,66 +14,126 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from datasets.cohort.copies import copies_across_patients, hashed
 from datasets.cohort.csv_table import read_csv
+from datasets.cohort.label_table import Labels, read_labels
 from datasets.files import write_text
-from datasets.film.policy import DEFAULT, DicomPolicy
+from datasets.film.folder import LocalFolder
+from datasets.film.identity import KEY_FILE, hash_key
+from datasets.film.linkage import write_linkage
 from datasets.prepare.layouts import LAYOUTS, reader
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, no_formula
 from datasets.prepare.placing import Placing, PlacingError
+from datasets.prepare.request import Request
+from datasets.prepare.sources import OF_HEADERS, TAGS, with_sources
 
 REQUIRED = ("path", "label", "source", "patient_id", "view", "sex", "age", "licence", "finding")
-OPTIONAL = ("manufacturer", "original_split", "location", "url")
+OPTIONAL = ("manufacturer", "model", "original_split", "location", "url")
 MARKS = ("dataset", "origin")  # last columns, by which a metadata.csv is known as this command's
 LEFT_OUT = ("dataset", "origin", "file", "reason")
 METADATA, LEFT_OUT_FILE, COPIES = "metadata.csv", "left_out.csv", "near_copies.csv"
 
 
-def prepare(
-    name: str, src: Path, out: Path, policy: DicomPolicy = DEFAULT
-) -> tuple[pd.DataFrame, pd.DataFrame, Placing]:
-    """Put a data set's films below `out` and its rows into metadata.csv and left_out.csv there.
+class Prepared(NamedTuple):
+    """A data set in its cohort.
 
-    Args:
-        name: of a layout.
-        out: made if it isn't there. Rows of other data sets stay, this one's are replaced.
-        policy: which views and parts of the body are admitted.
+    Attributes:
+        table: of the whole cohort.
+        left_out: of all its data sets.
+        placing: how this one's films were placed.
+        notes: sentences that a user should read.
+    """
 
-    Returns:
-        The cohort's table, what was left out of all its data sets, and how this one's films were placed.
+    table: pd.DataFrame
+    left_out: pd.DataFrame
+    placing: Placing
+    notes: tuple[str, ...] = ()
+
+
+def prepare(request: Request) -> Prepared:
+    """Put a data set's films below the cohort's folder and its rows into metadata.csv and left_out.csv there.
 
     Raises:
-        LayoutError: `src` is not that data set, `out` is another's folder, or no film is usable.
+        LayoutError: the source folder is not that data set, the cohort's is another's, or no film is usable.
         CohortError: a table can't be read.
+        ValueError: labels or a key that can't be used.
     """
+    name, src, out = request.name, request.src, request.out
     layout = LAYOUTS[name]
-    if not src.is_dir():
-        raise LayoutError(f"{src} is no folder; expected is {layout.title}: {layout.expects}")
-    if out.resolve() != src.resolve() and out.resolve().is_relative_to(src.resolve()):
-        raise LayoutError(f"--out {out} lies inside {src}: name a folder beside it, so that films are not found twice")
-    others, others_left_out = _earlier(out, name)
-    placing, films, left_out = Placing(src, out, name), [], []
+    _require_places(request)
+    others, others_left_out, replaced = _earlier(out, name)
+    key = hash_key(out, request.hash_key) if layout.labelled else b""
+    labels = read_labels(request.labels, key, words=request.words) if request.labels else None
+    tag, column = _tag(request, labels)
+    notes = [f"{replaced} rows of an earlier run on {name} are replaced."] if replaced else []
+    films, left_out = list[Film](), list[tuple[str, str, str, str]]()
+
+    def leave_out(row: LeftOut) -> None:
+        left_out.append((name, row.origin, no_formula(row.file), row.reason))
+
     console = Console(stderr=True)
-    rows = track(reader(name)(src, policy), f"{name}: films", console=console, disable=not console.is_terminal)
+    own = {"labels": labels, "key": key, "source_column": column, "tell": notes.append} if layout.labelled else {}
+    rows = reader(name)(src, request.policy, **own)
     try:
-        for row in rows:
-            if isinstance(row, Film):
-                try:
-                    films.append(row._replace(file=placing.put(row)))
-                except PlacingError as error:
-                    row = LeftOut(row.file, row.origin, str(error))
-            if isinstance(row, LeftOut):
-                left_out.append((name, row.origin, no_formula(row.file), row.reason))
+        for row in track(rows, f"{name}: rows", console=console, disable=not console.is_terminal):
+            films.append(row) if isinstance(row, Film) else leave_out(row)
     except LayoutError as error:
-        raise LayoutError(f"{src} is not {layout.title}: {error}. Expected are {layout.expects}") from None
+        expected = "" if layout.labelled else f". Expected are {layout.expects}"
+        raise LayoutError(
+            f"{src} is not {layout.title}: {error}{expected}" if expected else f"{src}: {error}"
+        ) from None
+    if request.linkage is not None:
+        write_linkage(request.linkage, LocalFolder(src.resolve()), key, {Path(film.place).stem for film in films})
+    if tag is not None:
+        films, told = with_sources(films, tag)
+        notes += told
+    placing, placed = Placing(request), list[Film]()
+    for film in track(films, f"{name}: films", console=console, disable=not console.is_terminal):
+        try:
+            if not film.source:
+                raise PlacingError(f"{column or tag} not stated")
+            placed.append(film._replace(file=placing.put(film)))
+        except PlacingError as error:
+            leave_out(LeftOut(Path(film.place).stem or film.file, film.origin, str(error)))
     new_left_out = pd.DataFrame(left_out, columns=list(LEFT_OUT), dtype=str)
-    if not films:
+    if not placed:
         why = new_left_out["reason"].value_counts()
         most = f"; most often: {why.index[0]} ({why.iloc[0]} of {len(new_left_out)} rows)" if len(why) else ""
-        raise LayoutError(f"no film of {src} is usable{most}. Expected are {layout.expects}")
-    new = pd.DataFrame(films, dtype=str).rename(columns={"file": "path"}).drop(columns="sidecar").assign(dataset=name)
+        other = ", or another --source-tag" if most and "not stated" in why.index[0] else ""
+        raise LayoutError(f"no film of {src} is usable{most}. Expected are {layout.expects}{other}")
+    new = pd.DataFrame(placed, dtype=str).rename(columns={"file": "path"}).drop(columns="sidecar").assign(dataset=name)
     table = pd.concat([others, new], ignore_index=True).fillna("")
     dropped = pd.concat([others_left_out, new_left_out], ignore_index=True).fillna("")
     write(out, table, dropped)
-    return table, dropped, placing
+    return Prepared(table, dropped, placing, tuple(notes))
+
+
+def _require_places(request: Request) -> None:
+    """LayoutError where the folders can't be those of a data set and a cohort."""
+    src, out, layout = request.src, request.out, LAYOUTS[request.name]
+    if not src.is_dir():
+        raise LayoutError(f"{src} is no folder; expected is {layout.title}: {layout.expects}")
+    for flag, place in (("--out", out), ("--linkage", request.linkage)):
+        inside = place is not None and place.resolve().is_relative_to(src.resolve())
+        if inside and (layout.labelled or out.resolve() != src.resolve()):
+            raise LayoutError(
+                f"{flag} {place} lies inside {src}: name a folder beside it, so that films are not found twice"
+            )
+
+
+def _tag(request: Request, labels: Labels | None) -> tuple[str | None, str | None]:
+    """The tag, or the column of the labels, that a film's source is; both None where the layout says it."""
+    layout, asked = LAYOUTS[request.name], request.source_tag
+    if layout.labelled:
+        columns = [] if labels is None else [str(name) for name in labels.table if name != "label"]
+        asked = asked or TAGS[0]
+        if asked not in TAGS and asked in columns:
+            return None, asked
+        known = [*TAGS, *(name for name in columns if name not in TAGS)]
+    else:
+        known = [*OF_HEADERS] if layout.headers else []
+    if asked is not None and asked not in known:
+        choice = f"choose from {', '.join(known)}" if known else "its films have no DICOM headers"
+        raise LayoutError(f"--source-tag {asked}: {request.name} has no such source; {choice}")
+    return asked, None
 
 
 def write(out: Path, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
@@ -88,7 +149,8 @@ def write(out: Path, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
 def alone(out: Path) -> Iterator[None]:
     """Keep a second command out of the cohort's folder while the block runs, for each would undo what the other adds.
 
-    The folder is made, and goes again if it stays empty. The system lifts the lock when the process ends, however it does.
+    The folder is made, and goes again if it stays empty but for a key. The system lifts the lock when the process ends,
+    however it does.
     LayoutError if another command is at work there, or it is a file.
     """
     if out.exists() and not out.is_dir():
@@ -108,33 +170,30 @@ def alone(out: Path) -> Iterator[None]:
         os.close(folder)
         if made:
             with suppress(OSError):  # it holds something
+                if [file.name for file in out.iterdir()] == [KEY_FILE]:
+                    (out / KEY_FILE).unlink()
                 out.rmdir()
 
 
-def _earlier(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of other data sets in a cohort that this command made."""
+def _earlier(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """The rows of other data sets in a cohort that this command made, and how many there are of this one."""
     if not (out / METADATA).exists():
-        return pd.DataFrame(), pd.DataFrame()
+        return pd.DataFrame(), pd.DataFrame(), 0
     table = read_csv(out / METADATA)
     if tuple(table.columns[-len(MARKS) :]) != MARKS:
         raise LayoutError(f"{out / METADATA} was not written by this command: name another folder with --out")
     left_out = read_csv(out / LEFT_OUT_FILE) if (out / LEFT_OUT_FILE).exists() else pd.DataFrame(columns=list(LEFT_OUT))
-    return table[table["dataset"] != name], left_out[left_out["dataset"] != name]
+    own = table["dataset"] == name
+    return table[~own], left_out[left_out["dataset"] != name], int(own.sum())
 
 
-def with_copies(
-    out: Path,
-    table: pd.DataFrame,
-    left_out: pd.DataFrame,
-    workers: int,
-    console: Console,
-    policy: DicomPolicy = DEFAULT,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Write near_copies.csv, leave out films that can't be decoded (all: LayoutError); returns both tables and the pairs."""
+def with_copies(request: Request, prepared: Prepared, workers: int, console: Console) -> tuple[Prepared, pd.DataFrame]:
+    """Write near_copies.csv, leave out films that can't be decoded (all: LayoutError); returns the cohort and the pairs."""
+    out, table, left_out = request.out, prepared.table, prepared.left_out
     columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(table))
-        bits, problems = hashed(out, table["path"].tolist(), workers, lambda: bar.advance(task), policy)
+        bits, problems = hashed(out, table["path"].tolist(), workers, lambda: bar.advance(task), request.policy)
     if problems:
         positions = sorted(problems)
         gone, bits = table.iloc[positions], np.delete(bits, positions, axis=0)
@@ -149,4 +208,4 @@ def with_copies(
         )
     copies = copies_across_patients(table, bits)
     write_text(out / COPIES, copies.to_csv(index=False))
-    return table, left_out, copies
+    return prepared._replace(table=table, left_out=left_out), copies

@@ -7,16 +7,21 @@ can't make one (another disk), the file is copied. What lies below the cohort's 
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from datasets.covid import resolved
 from datasets.files import write_aside
+from datasets.film.policy import DicomPolicy
 from datasets.film.radiograph import RadiographError
+from datasets.film.read import read_radiograph
 from datasets.prepare.layouts.film import Film
 from datasets.prepare.layouts.sidecar import rendered
+from datasets.prepare.request import PNG16, Request
 
 WAYS = ("hard-linked", "copied", "written anew", "there already", "in place")  # there already from an earlier run
 
@@ -28,9 +33,11 @@ class PlacingError(ValueError):
 class Placing:
     """Places films of one data set; `placed` counts them by `WAYS`."""
 
-    def __init__(self, src: Path, out: Path, name: str) -> None:
-        """Take films below `src` to `out`/images/`name`, unless `src` is a part of `out`."""
-        self.src, self.out, self.folder = src.resolve(), out.resolve(), out.resolve() / "images" / name
+    def __init__(self, request: Request) -> None:
+        """Take films below the data set's folder to images/<data set> in the cohort's, unless that holds the other."""
+        self.src, self.out = request.src.resolve(), request.out.resolve()
+        self.folder, self.copy, self.policy = self.out / "images" / request.name, request.copy, request.policy
+        self.as_png = request.pixels == PNG16
         self.below = self.src.is_relative_to(self.out)
         self.placed = dict.fromkeys(WAYS, 0)
         self.seen: set[Path] = set()
@@ -46,14 +53,14 @@ class Placing:
         if place in self.seen:
             raise PlacingError("a second row for one file")
         self.seen.add(place)
-        if film.sidecar:
-            target = self._target(place).with_suffix(".png")
-            self._render(place, self._inside(film.sidecar), target)
-        elif self.below:
+        if film.sidecar or self.as_png:
+            target = self._target(place, film.place).with_suffix(".png")
+            self._write(place, self._inside(film.sidecar) if film.sidecar else None, target)
+        elif self.below and not film.place:
             self.placed["in place"] += 1
             target = place
         else:
-            target = self._target(place)
+            target = self._target(place, film.place)
             self._link(place, target)
         return target.relative_to(self.out).as_posix()
 
@@ -68,43 +75,54 @@ class Placing:
             raise PlacingError("its file does not exist")
         return place
 
-    def _target(self, place: Path) -> Path:
-        """The new name of a file; its folder is made."""
-        target = self.folder / place.relative_to(self.src)
+    def _target(self, place: Path, name: str) -> Path:
+        """The new name of a file: that given, else its own; its folder is made."""
+        target = self.folder / (name or place.relative_to(self.src))
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.parent.resolve().is_relative_to(self.out):
             raise PlacingError("its place in the cohort is a link that leaves it")
         return target
 
     def _link(self, place: Path, target: Path) -> None:
-        """A hard link, else a copy; a target that is there is replaced and not written into, for it may be an original."""
-        if _same(place, target):
+        """A hard link, or a copy; a target that is there is replaced and not written into, for it may be an original."""
+        if _same(place, target) and not (self.copy and place.samefile(target)):
             self.placed["there already"] += 1
             return
         draft = target.with_name(f".{secrets.token_hex(8)}")
         try:
-            try:
-                os.link(place, draft)
-                self.placed["hard-linked"] += 1
-            except OSError:
+            linked = False
+            if not self.copy:
+                with suppress(OSError):
+                    os.link(place, draft)
+                    linked = True
+            if not linked:
                 shutil.copy2(place, draft)
-                self.placed["copied"] += 1
+            self.placed["hard-linked" if linked else "copied"] += 1
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
 
-    def _render(self, place: Path, sidecar: Path, target: Path) -> None:
+    def _write(self, place: Path, sidecar: Path | None, target: Path) -> None:
         """A film written anew, unless an earlier run did; a target of before the film is written again."""
-        newest = max(place.stat().st_mtime_ns, sidecar.stat().st_mtime_ns)
+        newest = max(file.stat().st_mtime_ns for file in (place, sidecar) if file is not None)
         if target.is_file() and target.stat().st_mtime_ns > newest:
             self.placed["there already"] += 1
         else:
             try:
-                image = Image.fromarray(rendered(place, sidecar))
+                greys = rendered(place, sidecar) if sidecar is not None else greys_16(place, self.policy)
             except RadiographError as error:
-                raise PlacingError(str(error)) from None
+                raise PlacingError(str(error) if sidecar is not None else f"can't be read: {error.reason}") from None
+            image = Image.fromarray(greys)
             write_aside(target, partial(image.save, format="PNG"))
             self.placed["written anew"] += 1
+
+
+def greys_16(place: Path, policy: DicomPolicy) -> np.ndarray:
+    """The reader's greys at 16 bits, uint16 rows x columns, bone bright: a PNG of them is read as the film is, to 1/131070.
+
+    RadiographError where it can't be read.
+    """
+    return np.rint(65535 * read_radiograph(place, policy=policy).pixels.astype(np.float64)).astype(np.uint16)
 
 
 def _same(place: Path, target: Path) -> bool:

@@ -10,30 +10,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.cohort.confounding import check_confounding
+from datasets.prepare.cohort import Prepared
 from datasets.prepare.layouts import LAYOUTS
-from datasets.prepare.placing import WAYS, Placing
+from datasets.prepare.placing import WAYS
+from datasets.prepare.request import PNG16, Request
 
 BATCH = 32  # films a step, of which the sentence on confounding speaks
+ENOUGH = 10  # patients of a class, to judge a model on
 MOST = 30  # rows of a table on the terminal; the files have all
 
 
-def report(
-    name: str,
-    out: Path,
-    table: pd.DataFrame,
-    left_out: pd.DataFrame,
-    placing: Placing,
-    copies: pd.DataFrame | None,
-    flags: str = "",
-) -> None:
+def report(request: Request, prepared: Prepared, copies: pd.DataFrame | None, flags: str = "") -> None:
     """Print it to the standard output; no copies are those that were not looked for, `flags` go with the next command."""
-    console = Console(file=sys.stdout)
+    console, name, out = Console(file=sys.stdout), request.name, request.out
+    table, left_out, placing, notes = prepared
     own = int((table["dataset"] == name).sum())
     how = ", ".join(f"{placing.placed[way]} {way}" for way in WAYS if placing.placed[way])
     _say(console, f"{LAYOUTS[name].title}: {own} films (files: {how}); the cohort {out} has {len(table)}.")
     _counts(console, table)
     verdict = _confounding(console, table)
-    for note in LAYOUTS[name].notes:
+    for note in (*LAYOUTS[name].notes, *notes):
         _say(console, f"- {note}")
     if name == "rsna" and table.loc[table["dataset"] == name, "patient_id"].str.startswith("rsna_").any():
         _say(
@@ -42,18 +38,27 @@ def report(
             "pneumonia-challenge-dataset-mappings_2018.json into SRC: it says who is who.",
             "bold",
         )
+    _in_two_sources(console, table)
     _not_understood(console, table)
     _reasons(console, left_out)
     if copies is not None:
         _copies(console, out, copies)
     else:
         _say(console, "Near-copies were not looked for, nor was any film decoded.")
-    place, separate = shlex.quote(str(out)), " --separate-copies" if copies is None or len(copies) else ""
-    separate += f" {flags}" if flags else ""
+    place = shlex.quote(str(out))
     if verdict == "not identifiable":
         _say(console, f"Next: add a data set: python -m datasets.prepare NAME SRC --out {place}", whole=True)
     else:
-        _say(console, f"Next: python -m training.train --data-dir {place}{separate}", whole=True)
+        held_out = _held_out(table)
+        if held_out:
+            _say(
+                console,
+                f"A source to hold out, as a hospital never seen: add --external-sources {shlex.quote(held_out)}",
+            )
+        separate = copies is None or len(copies) > 0
+        key = f"--hash-key {shlex.quote(str(request.hash_key))}" if request.hash_key is not None else ""
+        parts = ["--separate-copies" if separate else "", key, "" if request.pixels == PNG16 else flags]
+        _say(console, " ".join(["Next: python -m training.train --data-dir", place, *filter(None, parts)]), whole=True)
     _say(console, "For research. Not a medical device.", "dim")
 
 
@@ -101,6 +106,34 @@ def _confounding(console: Console, table: pd.DataFrame) -> str:
             "bold",
         )
     return checked.verdict
+
+
+def _held_out(table: pd.DataFrame) -> str:
+    """The smallest source on which a model can be judged, without which training still can tell source and label; or ""."""
+    target = table["label"] == "covid"
+    patients = table.groupby(["source", target])["patient_id"].nunique().unstack(fill_value=0)
+    if patients.shape[1] < 2:
+        return ""
+    enough = patients[patients.min(axis=1) >= ENOUGH]
+    for source in enough.sum(axis=1).sort_values(kind="stable").index:
+        rest = table["source"] != source
+        kept = target[rest].map({True: "covid", False: "not covid"})
+        plain = not set(str(source)) & set(',"')
+        if (
+            plain
+            and kept.nunique() == 2
+            and check_confounding(kept, table["source"][rest], BATCH).verdict == "identifiable"
+        ):
+            return str(source)
+    return ""
+
+
+def _in_two_sources(console: Console, table: pd.DataFrame) -> None:
+    """How many patients have films in several sources."""
+    several = int((table.groupby("patient_id")["source"].nunique() > 1).sum())
+    if several:
+        who = "1 patient has" if several == 1 else f"{several} patients have"
+        _say(console, f"{who} films in two sources or more: all films of a patient go to one split.")
 
 
 def _not_understood(console: Console, table: pd.DataFrame) -> None:

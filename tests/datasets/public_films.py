@@ -26,11 +26,13 @@ def png(file: Path, number: int) -> None:
     Image.fromarray((255 * pixels(number)).astype(np.uint8)).save(file)
 
 
-def dicom(file: Path, number: int, *, patient: str = "", sex: str = "F", view: str = "PA", body: str = "CHEST") -> None:
+def dicom(
+    file: Path, number: int, *, patient: str = "", sex: str = "F", view: str = "PA", body: str = "CHEST", side: int = 32
+) -> None:
     """Write a film as DICOM."""
     file.parent.mkdir(parents=True, exist_ok=True)
     exam = Exam(patient or file.stem, "A^B", sex, 47, "PA", "H", "1", f"study {number}", f"film {number}")
-    dataset = dicom_film(pixels(number), SCANNER, exam)
+    dataset = dicom_film(pixels(number, side), SCANNER, exam)
     dataset.ViewPosition, dataset.BodyPartExamined = view, body
     dataset.pop("ViewCodeSequence", None)
     save(dataset, file)

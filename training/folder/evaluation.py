@@ -21,6 +21,7 @@ from datasets.files import write_aside
 from datasets.film.admission import policy_of
 from datasets.film.folder import Entry, Folder, LocalFolder, open_folder
 from datasets.film.identity import key_id, keyed_hash
+from datasets.film.linkage import write_linkage
 from datasets.sample import Split
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
@@ -33,7 +34,7 @@ from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
 from training.folder.engines import ENGINES
 from training.folder.merge import NOT_RECORDED, Merge, Survey, sampled_scores, source_names, survey
-from training.folder.patient_files import scored_films, write_linkage, write_saliency, write_structured_reports
+from training.folder.patient_files import scored_films, write_saliency, write_structured_reports
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import NAME as REFERENCE
@@ -102,7 +103,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     merge.write_predictions(output / "predictions.parquet")
     scored = surveyed.files[surveyed.files["status"] == "scored"]
     if options.linkage is not None:
-        write_linkage(options.linkage, job, set(scored["file"]))
+        write_linkage(options.linkage, folder, key, set(scored["file"]))
         linked = f"identifies patients: {options.linkage} says what each hash stands for"
         console.print(linked, markup=False, highlight=False)
     if scored.empty:
@@ -110,7 +111,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     if options.sr is not None or options.saliency is not None:
         write_patient_files(options, job, subjects, console)
     if labels is not None and not surveyed.labelled:
-        raise EvaluationError(matches_nothing(options.labels, labels, "a scored film, so nothing can be audited"))
+        raise EvaluationError(matches_nothing(labels, "a scored film, so nothing can be audited"))
     if not surveyed.files["audited"].any():
         raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
     about = about_folder(options, subjects, surveyed)

@@ -3,9 +3,6 @@
 They go to folders of their own, readable by their owner only, and never into the results.
 """
 
-import contextlib
-import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from datasets.film.dicom import read_dicom, read_identities
+from datasets.film.dicom import read_dicom
 from datasets.film.folder import Entry, Folder
 from datasets.film.identity import keyed_hash
 from datasets.film.policy import DicomPolicy, Voi
@@ -30,7 +27,6 @@ from training.folder.shard import FolderJob
 from training.parallel.worker_pool import Lost, WorkerPool
 from training.scoring.subjects import Subject
 
-COLUMNS = ("file", "path", "sop_instance_uid", "study_instance_uid", "accession_number", "patient_id")
 Advance = Callable[[int], object]
 
 
@@ -65,32 +61,6 @@ def scored_films(job: FolderJob, subjects: Sequence[Subject], predictions: pd.Da
                 )
             )  # fmt: skip
         yield ScoredFilm(entry, file, results)
-
-
-def write_linkage(path: Path, job: FolderJob, scored: set[str]) -> None:
-    """Write a CSV that leads from the hash of each file back to its path and, where it was scored, to its identifiers.
-
-    Readable by its owner only (mode 0600) from the moment it exists. `scored` are the hashes of the files with a score.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    draft.unlink(missing_ok=True)
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", newline="") as out:
-            table = csv.writer(out)
-            table.writerow(COLUMNS)
-            for entry in job.folder.entries():
-                file, known = keyed_hash(job.key, entry.name), dict[str, str]()
-                if file in scored:
-                    with contextlib.suppress(RadiographError):  # changed since it was scored
-                        known = read_identities(job.folder.read(entry.name))
-                path_text = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-                table.writerow([file, path_text, *(known.get(column, "") for column in COLUMNS[2:])])
-            out.flush()
-            os.fsync(out.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_structured_reports(

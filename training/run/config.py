@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets.cohort.label_words import MAP_FILE_HELP, MAP_HELP
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
+from datasets.film.identity import KEY_FILE
 from training.console.commandline import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -206,7 +207,9 @@ class TrainConfig:
         "youden", "threshold fitted on validation: youden, sensitivity:0.9 or specificity:0.9"
     )
     tracker: str | None = option(None, "also send each epoch's numbers to this tracker", choices=TRACKERS)
-    hash_key: Path | None = option(None, "key file of the hashes in predictions; default .hash-key in --output")
+    hash_key: Path | None = option(
+        None, "key file of the hashes in predictions; default .hash-key of the cohort, else in --output"
+    )
 
     parameters: Any = None
     given: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -314,7 +317,7 @@ def from_settings(path: Path) -> TrainConfig:
 
 
 def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with their dataset, method and data folder."""
+    """The settings with their dataset, method, data folder and key."""
     dataset, method = values.get("dataset", "covid"), values.get("method", "end")
     for flag, name, names in (("dataset", dataset, DATASETS), ("method", method, METHODS)):
         if name not in names:
@@ -322,7 +325,10 @@ def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
     data_dir = values.get("data_dir") or (_found_cohort() if dataset == "covid" else None)
     if dataset == "covid" and data_dir is None:
         dataset = "phantom"
-    return {**values, "dataset": dataset, "method": method, "data_dir": data_dir}
+    completed = {**values, "dataset": dataset, "method": method, "data_dir": data_dir}
+    if data_dir and dataset == "covid" and not values.get("hash_key") and (Path(data_dir) / KEY_FILE).is_file():
+        completed["hash_key"] = Path(data_dir) / KEY_FILE  # metadata.csv has hashes by it
+    return completed
 
 
 def _read_config(path: Path) -> dict[str, Any]:

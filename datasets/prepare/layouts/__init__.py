@@ -5,18 +5,16 @@ left out, each row of its tables once. To add one: that file and one entry below
 `--help` answers at once.
 
 bimcv.py cohen.py covidx.py hannover.py nih.py rsna.py siim.py  one data set each
+dicom.py    any folder of DICOM films, with a table of labels
 film.py     a film of a data set, or why it is left out
-header.py   view, sex, age and manufacturer from a DICOM header
+header.py   view, sex, age and detector from a DICOM header
 sidecar.py  DICOM attributes in a JSON file beside the film
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from datasets.film.policy import DicomPolicy
 
 if TYPE_CHECKING:
     from datasets.prepare.layouts.film import Film, LeftOut
@@ -29,14 +27,24 @@ class Layout:
     Attributes:
         expects: what must be in its folder, as a sentence of an error goes on.
         notes: what a user should know of its labels, sources or patients before training.
+        labelled: it has no labels of its own: `read` also takes a table of them, and the key of its hashes.
+        headers: its films have DICOM headers, so that the source can be a tag.
     """
 
     title: str
     expects: str
     notes: tuple[str, ...] = ()
+    labelled: bool = False
+    headers: bool = False
 
 
 LAYOUTS = {
+    "dicom": Layout(
+        "Folder of DICOM films",
+        "DICOM films, in any sub-folders; --labels FILE names their labels",
+        labelled=True,
+        headers=True,
+    ),
     "cohen": Layout(
         "COVID-19 image data collection (Cohen et al.)",
         "metadata.csv (columns patientid, finding, view, filename) and images/",
@@ -73,7 +81,8 @@ LAYOUTS = {
     "siim": Layout(
         "SIIM-FISABIO-RSNA COVID-19 detection",
         "train_study_level.csv, train_image_level.csv and train/<study>/<series>/<image>.dcm",
-        (
+        headers=True,
+        notes=(
             "Labels are readings of the film, no test: typical appearance is covid, negative for pneumonia is normal.",
             "Its films come from BIMCV and RICORD, and nothing says which: do not combine it with either.",
         ),
@@ -81,11 +90,12 @@ LAYOUTS = {
     "rsna": Layout(
         "RSNA pneumonia detection challenge",
         "stage_2_train_labels.csv, stage_2_detailed_class_info.csv and stage_2_train_images/<patientId>.dcm",
-        ("Its films are a part of NIH ChestX-ray14: beside nih each is there twice.",),
+        headers=True,
+        notes=("Its films are a part of NIH ChestX-ray14: beside nih each is there twice.",),
     ),
 }
 
 
-def reader(name: str) -> Callable[[Path, DicomPolicy], "Iterator[Film | LeftOut]"]:
+def reader(name: str) -> Callable[..., "Iterator[Film | LeftOut]"]:
     """The function `read` of a layout."""
     return import_module(f"datasets.prepare.layouts.{name}").read

@@ -37,6 +37,10 @@ class Film(NamedTuple):
         location: place or hospital in words, finer than `source` but rarely known.
         url: the page that the film comes from.
         sidecar: a JSON file with the DICOM attributes of raw greys, by which the film is to be written anew.
+        model: of the machine, beside its manufacturer.
+        institution, station: names made of keyed hashes.
+        matrix: rows and columns of the picture as it is stored.
+        place: its name below the cohort's images/<data set>, where its path in the data set's folder may name a patient.
         not_understood: a text of the view or the body part that no word fits, after its tag: "view W STD".
     """
 
@@ -55,6 +59,11 @@ class Film(NamedTuple):
     location: str = ""
     url: str = ""
     sidecar: str = ""
+    model: str = ""
+    institution: str = ""
+    station: str = ""
+    matrix: str = ""
+    place: str = ""
     not_understood: str = ""
 
 

@@ -61,6 +61,9 @@ def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
                 age=facts["age"],
                 licence=LICENCE,
                 finding=text(finding),
+                manufacturer=facts["manufacturer"],
+                model=facts["model"],
+                matrix=facts["matrix"],
             )
 
 

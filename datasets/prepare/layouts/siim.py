@@ -51,6 +51,8 @@ def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
                 age=facts["age"],
                 finding=found[0],
                 manufacturer=facts["manufacturer"],
+                model=facts["model"],
+                matrix=facts["matrix"],
             )
 
 

@@ -170,7 +170,10 @@ def test_nothing_that_identifies_is_written_or_printed(
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        (f"file,label\n{MARKER}.dcm,covid\nMARKER A,{MARKER}\n", "line 3: its label is none of"),
+        (
+            f"file,label\n{MARKER}.dcm,covid\nMARKER A,{MARKER}\n",
+            "other: a word that stands on one line alone (line 3)",
+        ),
         (f"{MARKER},covid\n{MARKED_UID}.1,normal\n", "the columns must be named"),
         (f"sop_instance_uid,label\n{MARKED_UID}.1,covid\n{MARKED_UID}.1,normal\n", "lines 2 and 3: two labels"),
         (f'file,label\n"{MARKER},covid\n', "can't be read as CSV"),
