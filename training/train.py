@@ -8,16 +8,18 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from training.run.archive import add_archive_arguments, split_archive
 from training.run.config import parse
 
 
 def main(arguments: Sequence[str]) -> None:
     """Train, print the summary, then, where no person reads or with `--json`, `--result` and one JSON object."""
-    config = parse(arguments)
+    archive, others = split_archive(arguments)
+    config = parse(others, own=add_archive_arguments)
     # Imported after parsing, so that --help and mistakes answer at once.
     from training.loop.twin import train_and_show
 
-    train_and_show(config, "--json" in arguments)
+    train_and_show(config, "--json" in arguments, archive)
 
 
 if __name__ == "__main__":

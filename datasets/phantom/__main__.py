@@ -1,6 +1,7 @@
 """Synthetic films for trying things out: `python -m datasets.phantom --dicom OUT` or `--sheet OUT.png`."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,11 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         odd = write_folder(options.dicom, options.n, options.rho, options.seed, options.size or 1024)
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    films = f"--dicom-dir {shlex.quote(str(options.dicom))} --labels {shlex.quote(str(options.dicom / 'labels.csv'))}"
     sys.stdout.write(
         f"wrote {options.n} films and their labels.csv to {options.dicom} ({NOTICE}), and {odd} files to "
-        f"{options.dicom / 'odd'} that an evaluation must skip or fail with a reason; next:\n"
-        f"python -m training.evaluate RUN --dicom-dir {options.dicom} --labels {options.dicom / 'labels.csv'} "
-        "--output results\n"
+        f"{options.dicom / 'odd'} that are to be skipped or to fail with a reason.\n"
+        f"Next, train on them: python -m training.train {films} --paired\n"
+        f"Or score them with a run: python -m training.evaluate RUN {films} --output results\n"
     )
 
 

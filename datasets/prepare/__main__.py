@@ -95,15 +95,12 @@ def _run(request: Request, workers: int, flags: str) -> None:
     """
     from rich.console import Console
 
-    from datasets.prepare.cohort import alone, prepare, with_copies
+    from datasets.prepare.cohort import prepare_alone
     from datasets.prepare.report import report
 
-    errors, copies = Console(stderr=True), None
+    errors = Console(stderr=True)
     try:
-        with alone(request.out):
-            prepared = prepare(request)
-            if workers:
-                prepared, copies = with_copies(request, prepared, workers, errors)
+        prepared, copies = prepare_alone(request, workers, errors)
     except (ValueError, OSError) as error:
         errors.print(f"error: {_sentence(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

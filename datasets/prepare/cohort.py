@@ -145,6 +145,13 @@ def write(out: Path, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
     write_text(out / LEFT_OUT_FILE, left_out.to_csv(index=False))
 
 
+def prepare_alone(request: Request, workers: int, errors: Console) -> tuple[Prepared, pd.DataFrame | None]:
+    """`prepare`, then `with_copies` with so many threads (0: not at all), with no other command in the cohort's folder."""
+    with alone(request.out):
+        prepared = prepare(request)
+        return with_copies(request, prepared, workers, errors) if workers else (prepared, None)
+
+
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
     """Keep a second command out of the cohort's folder while the block runs, for each would undo what the other adds.

@@ -20,8 +20,16 @@ ENOUGH = 10  # patients of a class, to judge a model on
 MOST = 30  # rows of a table on the terminal; the files have all
 
 
-def report(request: Request, prepared: Prepared, copies: pd.DataFrame | None, flags: str = "") -> None:
-    """Print it to the standard output; no copies are those that were not looked for, `flags` go with the next command."""
+def report(
+    request: Request, prepared: Prepared, copies: pd.DataFrame | None, flags: str = "", goes_on: bool = False
+) -> None:
+    """Print it to the standard output.
+
+    Args:
+        copies: None where they were not looked for.
+        flags: of the policy, for the next command.
+        goes_on: a training on the cohort follows at once.
+    """
     console, name, out = Console(file=sys.stdout), request.name, request.out
     table, left_out, placing, notes = prepared
     own = int((table["dataset"] == name).sum())
@@ -58,7 +66,8 @@ def report(request: Request, prepared: Prepared, copies: pd.DataFrame | None, fl
         separate = copies is None or len(copies) > 0
         key = f"--hash-key {shlex.quote(str(request.hash_key))}" if request.hash_key is not None else ""
         parts = ["--separate-copies" if separate else "", key, "" if request.pixels == PNG16 else flags]
-        _say(console, " ".join(["Next: python -m training.train --data-dir", place, *filter(None, parts)]), whole=True)
+        command = ("Training now; again with:" if goes_on else "Next:") + " python -m training.train --data-dir"
+        _say(console, " ".join([command, place, *filter(None, parts)]), whole=True)
     _say(console, "For research. Not a medical device.", "dim")
 
 

@@ -3,6 +3,7 @@
 twin.py        what training.train does: a run, or a method beside its ERM twin, and the summary
 fit.py         the loop: epochs of steps, each measured, the best one kept
 obtain.py      a finished run: found, resumed or trained
+archive.py     the cohort of an archive, made first
 prepare.py     the films, loaded, checked and decoded
 rehearsal.py   a step on blank films before any is decoded
 assembly.py    networks, batches, optimiser and scheduler from a run's settings

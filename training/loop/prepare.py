@@ -31,14 +31,9 @@ def prepare(config: TrainConfig, console: Console, trains: bool = True) -> Cohor
 
 def decode(config: TrainConfig, console: Console, trains: bool = True) -> Cohort:
     """All films that a run of any seed draws from, decoded; arguments as for `prepare`, whose first part this is."""
-    require_model(config.model)
-    choose_device(config.device)
-    require_tracker(config.tracker)
+    try_out(config, trains)
     if said := too_many_workers(config.workers):
         console.print(said, style="yellow", highlight=False, markup=False)
-    require_places(config)
-    if trains:
-        rehearse(config)
     cohort = cohort_of(config, preprocessing_of(config))
     mixing_of(config, cohort)  # too few sources for it are told before the films are decoded
     show_notices(console, cohort)
@@ -53,6 +48,16 @@ def decode(config: TrainConfig, console: Console, trains: bool = True) -> Cohort
     for note in alike_films(cohort):
         console.print(f" {note} ", style="yellow", highlight=False, markup=False)
     return cohort
+
+
+def try_out(config: TrainConfig, trains: bool = True) -> None:
+    """Refuse settings that can't work before any film is read; arguments as for `prepare`."""
+    require_model(config.model)
+    choose_device(config.device)
+    require_tracker(config.tracker)
+    require_places(config)
+    if trains:
+        rehearse(config)
 
 
 def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:

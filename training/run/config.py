@@ -6,7 +6,7 @@ Presets give way to `--config FILE`, which gives way to the command line. Free o
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -235,7 +235,9 @@ class TrainConfig:
         return config
 
 
-def parse(arguments: Sequence[str], methods: Sequence[str] = ()) -> TrainConfig:
+def parse(
+    arguments: Sequence[str], methods: Sequence[str] = (), own: Callable[[Parser], None] = lambda _: None
+) -> TrainConfig:
     """The training that a command line names; exits with a sentence on a bad one.
 
     The dataset's preset gives way to `--config FILE`, which gives way to the flags.
@@ -243,6 +245,7 @@ def parse(arguments: Sequence[str], methods: Sequence[str] = ()) -> TrainConfig:
     Args:
         methods: for commands that have a `--method` of their own: the methods they train, whose flags are all accepted.
             The first is that of the result; `with_settings(method=...)` gives the others.
+        own: adds the command's own flags to `--help`.
     """
     usage = "%(prog)s [--dataset NAME] [--method NAME] [settings]"
     parser = Parser(prog="python -m training.train", usage=usage, description=DESCRIPTION, epilog=_epilog())
@@ -262,6 +265,7 @@ def parse(arguments: Sequence[str], methods: Sequence[str] = ()) -> TrainConfig:
         parser.add_dataclass(TrainConfig, "settings", defaults)
         for name in accepted:
             parser.add_dataclass(METHODS[name].parameters, f"settings of --method {name}", defaults)
+        own(parser)
         parser.add_argument("--json", action="store_true", help="end with --result and JSON on a terminal too")
         elsewhere = {flag_name(name): sentence for name, sentence in _foreign_settings(accepted).items()}
         flags = vars(parser.parse_strictly(arguments, elsewhere))
