@@ -147,7 +147,13 @@ def matches_nothing(labels: Labels, films: str) -> str:
     )
 
 
-def read_labels(file: Path, key: bytes, infos: Sequence[DatasetInfo] = (), words: LabelMap | None = None) -> Labels:
+def read_labels(
+    file: Path,
+    key: bytes,
+    infos: Sequence[DatasetInfo] = (),
+    words: LabelMap | None = None,
+    classes: Sequence[str] = (),
+) -> Labels:
     """Read a CSV or Parquet file of labels.
 
     Args:
@@ -155,6 +161,7 @@ def read_labels(file: Path, key: bytes, infos: Sequence[DatasetInfo] = (), words
             `accession_number`; others may be grouped by.
         infos: classes of the models that the labels are for; `LABELS` are known beside them.
         words: what the file's own words mean, of `label_words.label_map`.
+        classes: further labels that are known.
 
     Raises:
         LabelsError: no such file, no key, a label that isn't known though there is no map, or two lines that contradict
@@ -173,9 +180,8 @@ def read_labels(file: Path, key: bytes, infos: Sequence[DatasetInfo] = (), words
         raise LabelsError(f"{file}, line 1: the columns must be named, {needed}")
     table = table.rename(columns={heading["label"]: "label"})
     table = table[table["label"] != ""]
-    known = tuple(
-        dict.fromkeys((*(name for info in infos for name in info.targets if info.targets != BINARY), *LABELS))
-    )
+    of_models = [name for info in infos if info.targets != BINARY for name in info.targets]
+    known = tuple(dict.fromkeys((*of_models, *classes, *LABELS)))
     require_known(words, known)
     own_words, table["label"] = table["label"], in_our_words(table["label"], words)
     strange = ~table["label"].isin(known)

@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = "CSV or Parquet: label, and sop_instance_uid, file or accession_number, as training.evaluate takes it"
     labelled.add_argument("--labels", type=Path, metavar="FILE", help=table)
     add_map_arguments(labelled)
+    classes = "labels that are classes of their own, separated by commas; training takes them too"
+    labelled.add_argument("--classes", default="", metavar="NAMES", help=classes)
     key = "key of the hashes of patients, files and institutions (default: .hash-key in --out)"
     labelled.add_argument("--hash-key", type=Path, metavar="FILE", help=key)
     linkage = "IDENTIFIES PATIENTS: write what each hash stands for, mode 0600"
@@ -75,9 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         request = Request(
-            options.dataset, options.src, options.out, policy_of(vars(options)),
-            options.labels, label_map(options.map, options.map_file),
-            options.source_tag, options.copy, options.pixels, options.hash_key, options.linkage,
+            options.dataset, options.src, options.out, policy_of(vars(options)), options.labels,
+            words=label_map(options.map, options.map_file), source_tag=options.source_tag, copy=options.copy,
+            classes=tuple(dict.fromkeys(name.strip().lower() for name in options.classes.split(",") if name.strip())),
+            pixels=options.pixels, hash_key=options.hash_key, linkage=options.linkage,
         )  # fmt: skip
     except (WordsError, LabelWordsError) as error:
         parser.error(str(error))

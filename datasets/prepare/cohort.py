@@ -61,7 +61,7 @@ def prepare(request: Request) -> Prepared:
     _require_places(request)
     others, others_left_out, replaced = _earlier(out, name)
     key = hash_key(out, request.hash_key) if layout.labelled else b""
-    labels = read_labels(request.labels, key, words=request.words) if request.labels else None
+    labels = read_labels(request.labels, key, words=request.words, classes=request.classes) if request.labels else None
     tag, column = _tag(request, labels)
     notes = [f"{replaced} rows of an earlier run on {name} are replaced."] if replaced else []
     films, left_out = list[Film](), list[tuple[str, str, str, str]]()
@@ -147,9 +147,14 @@ def write(out: Path, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
 
 def prepare_alone(request: Request, workers: int, errors: Console) -> tuple[Prepared, pd.DataFrame | None]:
     """`prepare`, then `with_copies` with so many threads (0: not at all), with no other command in the cohort's folder."""
+    copies = None
     with alone(request.out):
         prepared = prepare(request)
-        return with_copies(request, prepared, workers, errors) if workers else (prepared, None)
+        if workers:
+            prepared, copies = with_copies(request, prepared, workers, errors)
+        if LAYOUTS[request.name].labelled:
+            prepared.placing.tidy(set(prepared.table["path"]))
+    return prepared, copies
 
 
 @contextmanager

@@ -5,8 +5,10 @@ can't make one (another disk), the file is copied. What lies below the cohort's 
 """
 
 import os
+import re
 import secrets
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from datasets.prepare.layouts.film import Film
 from datasets.prepare.layouts.sidecar import rendered
 from datasets.prepare.request import PNG16, Request
 
+_HASH = re.compile(r"[0-9a-f]{16}\.(dcm|png)")
 WAYS = ("hard-linked", "copied", "written anew", "there already", "in place")  # there already from an earlier run
 
 
@@ -63,6 +66,12 @@ class Placing:
             target = self._target(place, film.place)
             self._link(place, target)
         return target.relative_to(self.out).as_posix()
+
+    def tidy(self, kept: Collection[str]) -> None:
+        """Delete films that an earlier run placed under a hash and that are no longer among those `kept`, by their paths."""
+        for file in self.folder.glob("*/*"):
+            if _HASH.fullmatch(file.name) and file.relative_to(self.out).as_posix() not in kept:
+                file.unlink()
 
     def _inside(self, name: str) -> Path:
         """The file that a foreign table names, through every link."""

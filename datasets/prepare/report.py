@@ -36,7 +36,9 @@ def report(
     how = ", ".join(f"{placing.placed[way]} {way}" for way in WAYS if placing.placed[way])
     _say(console, f"{LAYOUTS[name].title}: {own} films (files: {how}); the cohort {out} has {len(table)}.")
     _counts(console, table)
-    verdict = _confounding(console, table)
+    trained = table[table["label"].isin(request.classes)] if request.classes else table
+    target = _target(trained, request.classes)
+    verdict = _confounding(console, target, trained["source"])
     for note in (*LAYOUTS[name].notes, *notes):
         _say(console, f"- {note}")
     if name == "rsna" and table.loc[table["dataset"] == name, "patient_id"].str.startswith("rsna_").any():
@@ -57,7 +59,7 @@ def report(
     if verdict == "not identifiable":
         _say(console, f"Next: add a data set: python -m datasets.prepare NAME SRC --out {place}", whole=True)
     else:
-        held_out = _held_out(table)
+        held_out = _held_out(target, trained["source"], trained["patient_id"])
         if held_out:
             _say(
                 console,
@@ -65,7 +67,8 @@ def report(
             )
         separate = copies is None or len(copies) > 0
         key = f"--hash-key {shlex.quote(str(request.hash_key))}" if request.hash_key is not None else ""
-        parts = ["--separate-copies" if separate else "", key, "" if request.pixels == PNG16 else flags]
+        classes = f"--classes {shlex.quote(','.join(request.classes))}" if request.classes else ""
+        parts = ["--separate-copies" if separate else "", classes, key, "" if request.pixels == PNG16 else flags]
         command = ("Training now; again with:" if goes_on else "Next:") + " python -m training.train --data-dir"
         _say(console, " ".join([command, place, *filter(None, parts)]), whole=True)
     _say(console, "For research. Not a medical device.", "dim")
@@ -89,27 +92,32 @@ def _counts(console: Console, table: pd.DataFrame) -> None:
     console.print(shown)
 
 
-def _confounding(console: Console, table: pd.DataFrame) -> str:
-    """How far the source gives the label away, with covid against the rest, as training has it unless told otherwise.
+def _target(table: pd.DataFrame, classes: tuple[str, ...]) -> pd.Series:
+    """The class that each film has in training: covid against the rest unless classes are named."""
+    return table["label"] if classes else (table["label"] == "covid").map({True: "covid", False: "not covid"})
+
+
+def _confounding(console: Console, target: pd.Series, source: pd.Series) -> str:
+    """How far the source gives the class away.
 
     Returns the verdict of `check_confounding`; training refuses what is not identifiable.
     """
-    target = (table["label"] == "covid").map({True: "covid", False: "not covid"})
-    if target.nunique() == 1:
-        every = "All films are covid" if target.iloc[0] == "covid" else "No film is covid"
+    if target.nunique() < 2:
+        every = "No film is covid" if (target == "not covid").all() else f"All films are {target.iloc[0]}"
         _say(console, f"{every}: add a data set with others before training.", "bold")
         return "not identifiable"
-    checked = check_confounding(target, table["source"], BATCH)
+    checked = check_confounding(target, source, BATCH)
     v = "" if checked.cramers_v != checked.cramers_v else f" Cramer's V of source and label is {checked.cramers_v:.2f}."
-    _say(console, f"Covid against the rest: {checked.sentence}{v}", "" if checked.verdict == "identifiable" else "bold")
-    single = target.groupby(table["source"]).agg(["nunique", "size"])
+    what = "Covid against the rest" if "not covid" in set(target) else "Classes"
+    _say(console, f"{what}: {checked.sentence}{v}", "" if checked.verdict == "identifiable" else "bold")
+    single = target.groupby(source).agg(["nunique", "size"])
     single = single[single["nunique"] == 1].sort_values("size", ascending=False)
     if len(single):
         names = [str(source) for source in single.index]
         listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         _say(
             console,
-            f"{single['size'].sum()} of {len(table)} films come from sources with one class alone ({listed}): a model can "
+            f"{single['size'].sum()} of {len(target)} films come from sources with one class alone ({listed}): a model can "
             f"get them right by knowing the source. A random split measures that too; judge on sources with both classes, or "
             f"on one left out (--external-sources).",
             "bold",
@@ -117,23 +125,16 @@ def _confounding(console: Console, table: pd.DataFrame) -> str:
     return checked.verdict
 
 
-def _held_out(table: pd.DataFrame) -> str:
-    """The smallest source on which a model can be judged, without which training still can tell source and label; or ""."""
-    target = table["label"] == "covid"
-    patients = table.groupby(["source", target])["patient_id"].nunique().unstack(fill_value=0)
-    if patients.shape[1] < 2:
-        return ""
+def _held_out(target: pd.Series, source: pd.Series, patient: pd.Series) -> str:
+    """The smallest source on which a model can be judged, without which training still can tell source and class; or ""."""
+    patients = patient.groupby([source, target]).nunique().unstack(fill_value=0)
     enough = patients[patients.min(axis=1) >= ENOUGH]
-    for source in enough.sum(axis=1).sort_values(kind="stable").index:
-        rest = table["source"] != source
-        kept = target[rest].map({True: "covid", False: "not covid"})
-        plain = not set(str(source)) & set(',"')
-        if (
-            plain
-            and kept.nunique() == 2
-            and check_confounding(kept, table["source"][rest], BATCH).verdict == "identifiable"
-        ):
-            return str(source)
+    for name in enough.sum(axis=1).sort_values(kind="stable").index:
+        rest = source != name
+        if set(str(name)) & set(',"') or target[rest].nunique() < target.nunique():
+            continue
+        if check_confounding(target[rest], source[rest], BATCH).verdict == "identifiable":
+            return str(name)
     return ""
 
 

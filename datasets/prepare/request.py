@@ -19,6 +19,7 @@ class Request:
         policy: which views and parts of the body are admitted.
         labels: table of labels, of a layout that has none of its own.
         words: what the words of the labels mean.
+        classes: labels that are classes of their own, beside covid, pneumonia, normal and other.
         source_tag: what a source is, of `sources.TAGS` or a column of the labels; None for the layout's own.
         copy: copy films in place of linking them.
         pixels: `AS_IS`, or `PNG16`: films as 16-bit PNG files of the greys that the reader gives.
@@ -32,6 +33,7 @@ class Request:
     policy: DicomPolicy = DEFAULT
     labels: Path | None = None
     words: LabelMap | None = None
+    classes: tuple[str, ...] = ()
     source_tag: str | None = None
     copy: bool = False
     pixels: str = AS_IS

@@ -16,7 +16,7 @@ from training.parallel.device import TrainingError
 from training.parallel.ranks import first_goes_first, is_first
 from training.run.archive import Archive
 from training.run.config import TrainConfig
-from training.run.films import admission_of
+from training.run.films import admission_of, split_names
 
 
 def from_archive(archive: Archive, config: TrainConfig) -> TrainConfig:
@@ -30,7 +30,8 @@ def from_archive(archive: Archive, config: TrainConfig) -> TrainConfig:
     own_key = None if config.hash_key == out / KEY_FILE else config.hash_key
     request = Request("dicom", archive.films, out, admission_of(config), archive.labels, hash_key=own_key)
     words = label_map(config.map, config.map_file)
-    request = replace(request, words=words, source_tag=archive.source_tag, pixels=archive.pixels)
+    classes = tuple(name.lower() for name in split_names(config.classes))
+    request = replace(request, words=words, classes=classes, source_tag=archive.source_tag, pixels=archive.pixels)
     with first_goes_first():
         if is_first():
             prepared, copies = prepare_alone(request, os.cpu_count() or 1, ERRORS)

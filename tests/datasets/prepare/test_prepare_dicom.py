@@ -269,3 +269,28 @@ def test_copies_across_patients_are_reported(src: Path, tmp_path: Path, capsys: 
     prepare("dicom", src, *where)
     said = capsys.readouterr().out
     assert "1 pair, 0 across sources" in said and "--separate-copies" in said.splitlines()[-2]
+
+
+def test_films_of_an_earlier_run_don_t_stay(src: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    where = ("dicom", src, "--labels", tmp_path / "labels.csv", "--out", out, "--workers", 1)
+    prepare(*where)
+    (out / "images/dicom/mine.txt").write_text("the user's own")
+    prepare(*where, "--pixels", "png16")
+    named = set(cells(out / "metadata.csv")["path"])
+    placed = {file.relative_to(out).as_posix() for file in (out / "images").rglob("*") if file.is_file()}
+    assert placed == named | {"images/dicom/mine.txt"} and all(path.endswith(".png") for path in named)
+    assert sum(file.suffix == ".dcm" for file in src.rglob("*")) == 22, "the source is as it was"
+
+
+def test_classes_of_one_s_own(src: Path, tmp_path: Path, capsys: Said) -> None:
+    labels = cells(tmp_path / "labels.csv")
+    labels.loc[labels["label"] == "covid", "label"] = "TB"
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    where = ("dicom", src, "--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", "--no-copies")
+    assert "labels that are none of covid" in refused(capsys, *where)
+    prepare(*where, "--classes", "tb,normal")
+    said = capsys.readouterr().out
+    assert "Classes: Every label comes from two sources" in said and "--classes tb,normal" in said.splitlines()[-2]
+    films = load_covid(tmp_path / "out", Preprocessing(32), ("tb", "normal"))
+    assert films.info.targets == ("tb", "normal") and len(films.table) == 17
