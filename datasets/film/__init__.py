@@ -18,5 +18,7 @@ policy.py         which films are admitted, and which greys are used
 identity.py       patients and files as keyed hashes
 linkage.py        what each hash stands for, on request
 folder.py         the DICOM files of a folder, in a fixed order
+dicomweb.py       a connection to a DICOMweb service, and what its answers mean
+dicomweb_folder.py the films of an archive that a query finds, as a folder
 preprocessing.py  film to model input, a value that checkpoints store
 """

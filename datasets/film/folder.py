@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 class FolderError(ValueError):
-    """A folder that can't be read at all; the message says why."""
+    """A folder that can't be read at all, or no longer; the message says why."""
 
 
 class Folder(Protocol):
@@ -43,7 +43,7 @@ class Folder(Protocol):
         """All entries, in an order that is the same each time."""
 
     def read(self, name: str) -> bytes:
-        """The content of an entry; raises RadiographError."""
+        """The content of an entry; raises RadiographError, and FolderError where nothing more can be read."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Audit checkpoints: `python -m training.evaluate RUN [RUN ...]` writes predictions, report.json, report.html, model cards.
 
 Each checkpoint reads the films through its own preprocessing and is read at its own temperature and threshold; several are
-compared on the same films. Scored are the run's own test and external films, another cohort with a metadata.csv, or a folder
-of DICOM files: with --labels it is audited, without them described.
+compared on the same films. Scored are the run's own test and external films, another cohort with a metadata.csv, a folder
+of DICOM files or the films of a DICOMweb archive: with --labels these are audited, without them described.
 """
 
 import argparse
@@ -14,10 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from datasets.cohort.label_words import LabelWordsError, add_map_arguments, label_map
+from datasets.film import dicomweb_folder
 from datasets.film.admission import add_arguments, policy_of
+from datasets.film.folder import Folder, open_folder
 from datasets.film.words import WordsError
 from datasets.seed import seed_number
 from training.console.commandline import WORKERS, Parser, flag_name
+from training.console.messages import mistakes_as_sentences
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -32,8 +35,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     films = parser.add_mutually_exclusive_group()
     films.add_argument("--data-dir", type=Path, metavar="DIR", help="another cohort: a folder with metadata.csv")
     films.add_argument("--dicom-dir", metavar="DIR", help="a folder of DICOM files, or a URL that fsspec knows")
+    films.add_argument("--dicomweb", metavar="URL", help="a DICOMweb archive, of which --query chooses the films")
     films.add_argument("--split", default="test,external", help="splits of the run's own films (default: %(default)s)")
-    place = "RUN/audit, for several runs audits/ beside them; --dicom-dir needs it"
+    place = "RUN/audit, for several runs audits/ beside them; --dicom-dir and --dicomweb need it"
     add("--output", type=Path, metavar="DIR", help=f"where the results go (default: {place})")
     known = "audit films of which it can't be told whether RUN was trained on them; for who knows that it was not"
     add("--allow-training-films", action="store_true", help=known)
@@ -58,6 +62,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--hash-key", type=Path, metavar="FILE", help=key)
     add_map_arguments(parser)
     add_arguments(parser)
+    dicomweb_folder.add_arguments(parser)
     add_folder_arguments(parser)
     options = parser.parse_strictly(arguments)
     options.by = [",".join(column.strip() for column in name.split(",")) for name in options.by]
@@ -68,16 +73,21 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         if not all(text.partition("=")):
             parser.error(f"--reference {text}: write COLUMN=GROUP, for example source=nih")
     options.reference = dict(text.split("=", 1) for text in options.reference)
-    if options.dicom_dir is not None and options.output is None:
-        parser.error("--dicom-dir needs --output: a folder for the results, outside of the films")
+    given = "--dicom-dir" if options.dicom_dir is not None else "--dicomweb" if options.dicomweb is not None else ""
+    if given and options.output is None:
+        parser.error(f"{given} needs --output: a folder for the results, outside of the films")
     try:
         policy_of(vars(options))
         mapped = label_map(options.map, options.map_file) is not None
     except (WordsError, LabelWordsError) as error:
         parser.error(str(error))
-    given = [name for name in FOLDER_ONLY if getattr(options, name) != parser.get_default(name)]
-    if given and options.dicom_dir is None:
-        parser.error(f"{flag_name(given[0])} belongs to --dicom-dir")
+    for names, whose, fits in (
+        (FOLDER_ONLY, "--dicom-dir or --dicomweb", bool(given)),
+        (ARCHIVE_ONLY, "--dicomweb", given == "--dicomweb"),
+    ):
+        named = [name for name in names if getattr(options, name) != parser.get_default(name)]
+        if named and not fits:
+            parser.error(f"{flag_name(named[0])} belongs to {whose}")
     if mapped and options.labels is None and options.data_dir is None:
         parser.error("--map is for labels: give it with --labels, or with --data-dir")
     for name in ("resamples", "permutations"):
@@ -117,12 +127,13 @@ FOLDER_ONLY = (
     *("labels", "source_tag", "aggregate", "engine", "workers"),
     *("time_limit", "shards", "shard_files", "retry", "linkage", "sr", "saliency"),
 )
+ARCHIVE_ONLY = ("query", "header_file", "ca_file")
 
 
 def add_folder_arguments(parser: Parser) -> None:
-    """Flags of --dicom-dir."""
+    """Flags of --dicom-dir and --dicomweb."""
     promise = "Rows carry keyed hashes; no path, UID or name leaves the folder unless asked for below."
-    add = parser.add_argument_group("folder of DICOM files", promise).add_argument
+    add = parser.add_argument_group("folder of DICOM files, or archive", promise).add_argument
     add_file = partial(add, type=Path, metavar="FILE")
     add_file("--labels", help="CSV or Parquet: label, and sop_instance_uid, file or accession_number")
     source = "what a source is: a tag or a column of the labels (default: %(default)s)"
@@ -140,9 +151,20 @@ def add_folder_arguments(parser: Parser) -> None:
     add_folder("--saliency", help="IDENTIFIES PATIENTS: write Grad-CAM secondary captures of all films")
 
 
+def open_films(options: argparse.Namespace) -> Folder | None:
+    """The folder or the archive that the options name, once it has answered; None for neither. Raises FolderError."""
+    if options.dicomweb is None:
+        return None if options.dicom_dir is None else open_folder(options.dicom_dir)
+    modalities = policy_of(vars(options)).modalities
+    files = (options.header_file, options.ca_file)
+    return dicomweb_folder.folder_of(options.dicomweb, options.query, *files, modalities, options.time_limit)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
     options = read_arguments(arguments)
+    with mistakes_as_sentences("interrupted; nothing was written"):
+        options.folder = open_films(options)
     # Waiting threads of the models would spin on the cores that the decoding processes need. Torch reads this on import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here, so that --help and mistakes answer at once.

@@ -45,10 +45,10 @@ from training.scoring.subjects import (
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
     console = Console()
-    kept = "the same command goes on from here" if options.dicom_dir is not None else "nothing was written"
+    kept = "the same command goes on from here" if options.folder is not None else "nothing was written"
     with mistakes_as_sentences(f"interrupted; {kept}"):
         conditions = parse_conditions(options.fail_on) if options.fail_on else []
-        if options.dicom_dir is not None:
+        if options.folder is not None:
             from training.folder.evaluation import evaluate_folder  # pydicom and its codecs are for folders alone
 
             report, evidence = evaluate_folder(options, console)

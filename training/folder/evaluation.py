@@ -19,7 +19,7 @@ from datasets.cohort.label_table import Labels, matches_nothing, read_labels
 from datasets.cohort.label_words import label_map
 from datasets.files import write_aside
 from datasets.film.admission import policy_of
-from datasets.film.folder import Entry, Folder, LocalFolder, open_folder
+from datasets.film.folder import Entry, Folder, LocalFolder
 from datasets.film.identity import key_id, keyed_hash
 from datasets.film.linkage import write_linkage
 from datasets.sample import Split
@@ -56,14 +56,14 @@ MOST_TEXTS = 20  # of a tag in a sentence; the table of facts has more
 
 
 def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence]]:
-    """Score a folder, write its tables into `options.output`, and audit or describe the films.
+    """Score `options.folder`, write its tables into `options.output`, and audit or describe the films.
 
     Mistakes are raised with a sentence for the user.
     """
     if said := too_many_workers(options.workers):
         console.print(said, style="yellow", highlight=False, markup=False)
     subjects = load_subjects(options.runs, options.device)
-    folder, output = open_folder(str(options.dicom_dir)), options.output
+    folder, output = options.folder, options.output
     check_options(options, subjects, folder)
     key = find_key(output, options.hash_key, subjects)
     trained, unknown = trained_on(subjects, key, options.allow_training_films or options.labels is None)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from datasets.film.dicom import read_dicom
-from datasets.film.folder import Entry, Folder
+from datasets.film.dicom import read_dicom, read_identities
+from datasets.film.folder import Entry, Folder, FolderError
 from datasets.film.identity import keyed_hash
 from datasets.film.policy import DicomPolicy, Voi
 from datasets.film.radiograph import Radiograph, RadiographError
@@ -115,7 +115,8 @@ def write_saliency(
             waiting.append(film)
             yield film.entry
 
-    with WorkerPool(_ReadAgain(job.folder, job.policy, vois), job.workers, job.time_limit, 2 * job.workers) as pool:
+    again = _ReadAgain(job.folder, job.policy, vois)
+    with WorkerPool(again, job.workers, job.time_limit, 2 * job.workers, ending=(FolderError,)) as pool:
         for read in pool.results(entries()):
             film = waiting.pop(0)
             if isinstance(read, Lost | str):

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from datasets.film.folder import Entry, Folder
+from datasets.film.folder import Entry, Folder, FolderError
 from datasets.film.identity import key_id
 from datasets.film.policy import DicomPolicy
 from datasets.film.preprocessing import Preprocessing
@@ -118,7 +118,9 @@ class ShardScorer:
         self.predictors = [Predictor.load(run, job.device) for run in job.runs]
         self.geometries = tuple(dict.fromkeys(geometry(p.checkpoint.preprocessing) for p in self.predictors))
         self.read = ReadFilm(job.folder, job.key, job.policy, self.geometries)
-        self.pool: WorkerPool[Entry, Read] = WorkerPool(self.read, job.workers, job.time_limit, ahead=BATCH + 4)
+        self.pool: WorkerPool[Entry, Read] = WorkerPool(
+            self.read, job.workers, job.time_limit, ahead=BATCH + 4, ending=(FolderError,)
+        )
 
     def __enter__(self) -> "ShardScorer":
         return self

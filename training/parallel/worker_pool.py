@@ -42,17 +42,23 @@ class WorkerPool(Generic[Item, Result]):
         task: applied to each item in another process, so it must be picklable.
         time_limit: seconds for one item, after which its process is killed.
         ahead: how many results may wait to be taken, 8 a process by default; more keep the processes busy but need memory.
+        ending: exceptions of a task, picklable, after which no other can succeed: `results` raises them.
     """
 
     def __init__(
-        self, task: Callable[[Item], Result], workers: int, time_limit: float = 60, ahead: int | None = None
+        self,
+        task: Callable[[Item], Result],
+        workers: int,
+        time_limit: float = 60,
+        ahead: int | None = None,
+        ending: tuple[type[Exception], ...] = (),
     ) -> None:
         self.task, self.time_limit = task, time_limit
         self.ahead = ahead or 8 * workers
         # Forked from a server without threads that has imported the task's module: a new process starts in milliseconds.
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload([task.__module__])  # a class's instance has the class's
-        self._workers = [_Worker(self._context, task) for _ in range(workers)]
+        self._workers = [_Worker(self._context, task, ending) for _ in range(workers)]
         self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> "WorkerPool[Item, Result]":
@@ -154,10 +160,10 @@ class WorkerPool(Generic[Item, Result]):
 class _Worker:
     """One process, the item it works on, and since when."""
 
-    def __init__(self, context: Any, task: Callable[[Any], Any]) -> None:
-        self.context, self.task = context, task
+    def __init__(self, context: Any, task: Callable[[Any], Any], ending: tuple[type[Exception], ...]) -> None:
+        self.context, self.task, self.ending = context, task, ending
         self.connection, child_end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(child_end, task), daemon=True)
+        self.process = context.Process(target=_serve, args=(child_end, task, ending), daemon=True)
         self.process.start()
         child_end.close()  # so that the end of the process is the end of the pipe
         self.idle, self.position, self.item, self.since, self.attempt = True, -1, None, 0.0, 1
@@ -175,7 +181,7 @@ class _Worker:
 
     def replaced(self) -> "_Worker":
         self.kill()
-        return _Worker(self.context, self.task)
+        return _Worker(self.context, self.task, self.ending)
 
     @property
     def cause(self) -> str:
@@ -201,7 +207,7 @@ def _hold_memory() -> None:
         allocator(_TRIM_THRESHOLD, 64 << 20)
 
 
-def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
+def _serve(connection: Connection, task: Callable[[Any], Any], ending: tuple[type[Exception], ...]) -> None:
     """The process: one task after the other, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if not _end_with_parent():
@@ -222,6 +228,8 @@ def _serve(connection: Connection, task: Callable[[Any], Any]) -> None:
             result = task(item)
         except MemoryError:
             result = Lost("out of memory", "")
+        except ending as error:
+            result = _Failure(error)
         except Exception as error:
             result = Lost("failed", type(error).__name__)
         try:

@@ -221,3 +221,24 @@ def test_workers_end_with_their_parent(busy: str, tmp_path: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert ended
+
+
+class _EndError(ValueError):
+    """After it no task can succeed."""
+
+
+def end(item: object) -> object:
+    if item == "end":
+        raise _EndError("what the caller says")
+    time.sleep(0.01)
+    return item
+
+
+def test_an_exception_that_ends_all_is_raised_where_the_results_are_taken() -> None:
+    with WorkerPool(end, 2, 60.0, ending=(_EndError,)) as pool:
+        taken = []
+        with pytest.raises(_EndError, match="what the caller says"):
+            for result in pool.results([1, 2, "end", *range(1000)]):
+                taken.append(result)
+        assert taken == [1, 2]
+        assert list(pool.results([3])) == [3], "the pool is still there"
