@@ -49,9 +49,9 @@ class Orthanc:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
-    def upload(self, folder: Path) -> int:
-        """Store the films of a folder of phantoms; returns how many there are."""
-        films = sorted(folder.glob("*/im*.dcm"))
+    def upload(self, folder: Path, most: int | None = None) -> int:
+        """Store the films of a folder of phantoms, or the first of them; returns how many there are."""
+        films = sorted(folder.glob("*/im*.dcm"))[:most]
         with requests.Session() as session:
             session.auth = USER
             for film in films:

@@ -110,7 +110,7 @@ class DicomWebFolder:
         found = set[str]()
         while True:  # even an answer that looks whole may be a part of it
             page = self._search("studies", search_filters=dict(query), offset=len(found) or None)
-            new = {_value(study, STUDY) for study in page} - found
+            new = {value_of(study, STUDY) for study in page} - found
             if not new:
                 return found
             found |= new
@@ -120,14 +120,14 @@ class DicomWebFolder:
         films, listed = set[str](), set[str]()
         while True:
             page = self._search("instances", study_instance_uid=study, fields=["Modality"], offset=len(listed) or None)
-            names = {f"{study}/{_value(item, SERIES)}/{_value(item, INSTANCE)}": item for item in page}
+            names = {f"{study}/{value_of(item, SERIES)}/{value_of(item, INSTANCE)}": item for item in page}
             films |= {name for name, item in names.items() if self._is_film(item)}
             if len(page) < FEWEST_OF_A_PAGE or names.keys() <= listed:
                 return films
             listed |= names.keys()
 
     def _is_film(self, instance: Mapping[str, Any]) -> bool:
-        modality = _value(instance, MODALITY)
+        modality = value_of(instance, MODALITY)
         return (modality if modality in MODALITIES else "OTHER" if modality else "UNKNOWN") in self.modalities
 
     def _search(self, level: str, patience: float | None = None, **asked: Any) -> list[dict[str, Any]]:
@@ -145,7 +145,7 @@ class DicomWebFolder:
         return answer
 
 
-def _value(item: Mapping[str, Any], tag: str) -> str:
+def value_of(item: Mapping[str, Any], tag: str) -> str:
     """The value of an attribute in DICOM JSON (PS3.18 F), its characters those of a UID or of a code."""
     try:
         value = str((item[tag].get("Value") or [""])[0])

@@ -90,6 +90,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"{flag_name(named[0])} belongs to {whose}")
     if mapped and options.labels is None and options.data_dir is None:
         parser.error("--map is for labels: give it with --labels, or with --data-dir")
+    if options.store and options.sr is None and options.saliency is None:
+        parser.error("--store sends what --sr and --saliency write: give one of them a folder")
     for name in ("resamples", "permutations"):
         if getattr(options, name) < 100:
             parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
@@ -127,7 +129,7 @@ FOLDER_ONLY = (
     *("labels", "source_tag", "aggregate", "engine", "workers"),
     *("time_limit", "shards", "shard_files", "retry", "linkage", "sr", "saliency"),
 )
-ARCHIVE_ONLY = ("query", "header_file", "ca_file")
+ARCHIVE_ONLY = ("query", "header_file", "ca_file", "store")
 
 
 def add_folder_arguments(parser: Parser) -> None:
@@ -149,6 +151,8 @@ def add_folder_arguments(parser: Parser) -> None:
     add_folder = partial(add, type=Path, metavar="DIR")
     add_folder("--sr", help="IDENTIFIES PATIENTS: write DICOM structured reports (unverified) of all films")
     add_folder("--saliency", help="IDENTIFIES PATIENTS: write Grad-CAM secondary captures of all films")
+    sent = "send what --sr and --saliency write to the archive of --dicomweb, each object once"
+    add("--store", action="store_true", help=sent)
 
 
 def open_films(options: argparse.Namespace) -> Folder | None:

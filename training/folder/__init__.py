@@ -8,6 +8,7 @@ store.py          where finished shards are kept
 merge.py          shards to results
 aggregate.py      films to studies and patients
 patient_files.py  files that identify patients, on request
+dicom_objects.py  reports and images written, and sent to an archive
 dicom_derived.py  patient, study and UIDs of every DICOM object made from a film
 dicom_sr.py       scores as a structured report
 dicom_sc.py       saliency as a secondary capture

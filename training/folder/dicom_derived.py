@@ -134,6 +134,11 @@ def write_derived(
     return path
 
 
+def read_derived(path: Path) -> Dataset:
+    """An object that `write_derived` wrote, whole."""
+    return pydicom.dcmread(path)
+
+
 def film_header(source: bytes) -> Dataset:
     """The tags of patient, study and film that a derived object may take over, in UTF-8.
 

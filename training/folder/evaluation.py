@@ -6,7 +6,6 @@ folder -> shards (scored by every checkpoint, kept) -> files.parquet, prediction
 import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,9 +31,10 @@ from training.console.commandline import too_many_workers
 from training.console.messages import ERRORS, RESEARCH_ONLY, progress_bar
 from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
+from training.folder.dicom_objects import write_objects
 from training.folder.engines import ENGINES
 from training.folder.merge import NOT_RECORDED, Merge, Survey, sampled_scores, source_names, survey
-from training.folder.patient_files import scored_films, write_saliency, write_structured_reports
+from training.folder.patient_files import write_linkage
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import NAME as REFERENCE
@@ -109,7 +109,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     if scored.empty:
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
     if options.sr is not None or options.saliency is not None:
-        write_patient_files(options, job, subjects, console)
+        write_objects(options, job, subjects, console)
     if labels is not None and not surveyed.labelled:
         raise EvaluationError(matches_nothing(labels, "a scored film, so nothing can be audited"))
     if not surveyed.files["audited"].any():
@@ -309,26 +309,6 @@ def aggregate_units(
             table, name = pd.concat(parts, ignore_index=True), {"study": "studies", "patient": "patients"}[unit]
             write_aside(output / f"{name}.parquet", partial(table.to_parquet, index=False))
     return rows
-
-
-def write_patient_files(options: argparse.Namespace, job: FolderJob, subjects: list[Subject], console: Console) -> None:
-    """Write structured reports and saliency images where they were asked for, and say how many."""
-    table = pd.read_parquet(options.output / "predictions.parquet", columns=["run", "file", "score", "prediction"])
-    films, made = int((table["run"] == subjects[0].name).sum()), datetime.now()
-    for place, what in ((options.sr, "structured reports"), (options.saliency, "saliency images")):
-        if place is None:
-            continue
-        with progress_bar() as progress:
-            advance = partial(progress.advance, progress.add_task(what, total=films))
-            scored = scored_films(job, subjects, table)
-            if place is options.sr:
-                outcome = write_structured_reports(place, job, scored, made, advance)
-            else:
-                outcome = write_saliency(place, job, subjects, scored, made, advance)
-        written = outcome.pop("written", 0) + outcome.pop("kept", 0)
-        console.print(f"identifies patients: {written:,} {what} in {place}", markup=False, highlight=False)
-        for reason, count in outcome.most_common():
-            console.print(f"  {count:,} not written: {reason}", style="yellow", markup=False, highlight=False)
 
 
 def show_files(surveyed: Survey, console: Console) -> None:

@@ -64,11 +64,19 @@ def scored_films(job: FolderJob, subjects: Sequence[Subject], predictions: pd.Da
 
 
 def write_structured_reports(
-    place: Path, job: FolderJob, films: Iterator[ScoredFilm], made: datetime, advance: Advance
+    place: Path,
+    job: FolderJob,
+    films: Iterator[ScoredFilm],
+    made: datetime,
+    advance: Advance,
+    there: list[Path],
 ) -> Counter[str]:
     """Write one structured report a film, with the scores of all checkpoints; those already there are left.
 
     The folder is made for its owner only; the reports are named by the films' hashes.
+
+    Args:
+        there: is given the path of each report that is written or kept.
 
     Returns:
         How many were `written` or `kept`, and for those that could not be written how often for each reason.
@@ -77,14 +85,16 @@ def write_structured_reports(
     outcome = Counter[str]()
     for film in films:
         name = "-".join([film.file, *(result.checkpoint[:8] for result in film.results)])
-        if (place / f"{name}.dcm").exists():
-            outcome["kept"] += 1
-        else:
+        path, how = place / f"{name}.dcm", "kept"
+        if not path.exists():
             try:
                 write_structured_report(job.folder.read(film.entry.name), film.results, place, name, made=made)
-                outcome["written"] += 1
+                how = "written"
             except (DicomReportError, RadiographError) as error:
-                outcome[str(error)] += 1
+                how = str(error)
+        outcome[how] += 1
+        if path.exists():
+            there.append(path)
         advance(1)
     return outcome
 
@@ -96,21 +106,28 @@ def write_saliency(
     films: Iterator[ScoredFilm],
     made: datetime,
     advance: Advance,
+    there: list[Path],
 ) -> Counter[str]:
     """Write a secondary capture for each film and checkpoint: the film under the checkpoint's Grad-CAM.
 
-    Films that say that text is burned into their pixels are left out: it may be a name. Folder, names and what is returned
-    are as in `write_structured_reports`, counting images.
+    Films that say that text is burned into their pixels are left out: it may be a name. Folder, names, `there` and what is
+    returned are as in `write_structured_reports`, counting images.
     """
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     outcome, waiting = Counter[str](), list[ScoredFilm]()
+
+    def done(film: ScoredFilm) -> None:
+        images = [place / f"{_image_name(film, result)}.dcm" for result in film.results]
+        there.extend(path for path in images if path.exists())
+        advance(1)
+
     vois = tuple(dict.fromkeys(subject.predictor.checkpoint.preprocessing.voi for subject in subjects))
 
     def entries() -> Iterator[Entry]:
         for film in films:
             if all((place / f"{_image_name(film, result)}.dcm").exists() for result in film.results):
                 outcome["kept"] += len(film.results)  # of an earlier run: not decoded again
-                advance(1)
+                done(film)
                 continue
             waiting.append(film)
             yield film.entry
@@ -124,7 +141,7 @@ def write_saliency(
             else:
                 for subject, result in zip(subjects, film.results, strict=True):
                     outcome[_capture(place, job, subject, film, result, read, made)] += 1
-            advance(1)
+            done(film)
     return outcome
 
 

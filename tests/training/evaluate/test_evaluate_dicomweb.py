@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+import pydicom
 import pytest
 
 from datasets.film import dicomweb
@@ -21,7 +22,7 @@ from training.evaluate.__main__ import main
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(bool(orthanc.missing()), reason=orthanc.missing())]
 
-FILMS = 200
+FILMS, FEW = 200, 60
 QUICK = ["--resamples", "100", "--permutations", "100", "--workers", "2", "--no-shortcuts"]
 QUERY = ["--query", "ModalitiesInStudy=DX", "--query", "ModalitiesInStudy=CR"]
 WADO = r"GET .*/instances/[0-9.]+$"
@@ -68,6 +69,11 @@ def evaluate(*arguments: object) -> tuple[int, str]:
         except SystemExit as stopped:
             return int(stopped.code or 0), out.getvalue()
     return 0, out.getvalue()
+
+
+def words(printed: str) -> str:
+    """What was printed without its line breaks."""
+    return " ".join(printed.split())
 
 
 def predictions(output: Path) -> pd.DataFrame:
@@ -244,3 +250,56 @@ def test_mistakes_are_sentences_before_anything_is_loaded(
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("error: ") and sentence in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_reports_and_images_go_back_once(
+    films: Path, folder_runs: tuple[Path, Path], folder_key: Path, tmp_path: Path, command: Command
+) -> None:
+    """Requests to store fail in several ways, one of them after it was done; then the same command is given twice again."""
+    place = tmp_path / "orthanc"
+    place.mkdir()
+    faults: dict[int, Fault] = {3: "503", 7: "die", 11: "no answer", 15: "500"}
+    posts: list[int] = []
+
+    def choose(method: str, path: str) -> Fault:
+        if method == "POST":
+            posts.append(len(posts))
+            return "die" if len(posts) > 45 else faults.get(len(posts), "")
+        return ""
+
+    with orthanc.running(place) as server, standing_before(server.url) as proxy:
+        assert server.upload(films, FEW) == FEW
+        options = ["--sr", tmp_path / "sr", "--saliency", tmp_path / "images", "--store", "--time-limit", "4"]
+        proxy.choose = choose
+        code, printed = evaluate(*command(proxy.url, *options))
+        assert code == 2 and "can't be reached, or breaks off; what is sent stays" in printed
+        assert_names_nobody(printed, films)
+        before = (tmp_path / "out/files.parquet").read_bytes()
+        stored = len(server.find()) - FEW
+        assert 35 < stored <= len(proxy.stored)
+
+        proxy.choose = lambda method, path: ""
+        code, printed = evaluate(*command(proxy.url, *options))
+        assert code == 0, printed
+        assert f"{FEW - stored} structured reports sent, {stored} were there before" in words(printed), printed
+        assert f"{FEW} saliency images sent, 0 were there before" in words(printed)
+        assert_names_nobody(printed, films)
+        objects = {item["MainDicomTags"]["SOPInstanceUID"]: item for item in server.find()}
+        assert len(objects) == 3 * FEW and (tmp_path / "out/files.parquet").read_bytes() == before
+        written = [pydicom.dcmread(path) for folder in ("sr", "images") for path in (tmp_path / folder).iterdir()]
+        assert {dataset.SOPInstanceUID for dataset in written} < objects.keys()
+        assert len(proxy.stored) == len(written) == 2 * FEW, "each was sent once"
+
+        code, printed = evaluate(*command(proxy.url, *options))
+        assert code == 0 and f" 0 structured reports sent, {FEW} were there before" in words(printed)
+        assert len(proxy.stored) == 2 * FEW and len(server.find()) == 3 * FEW
+        assert (tmp_path / "out/files.parquet").read_bytes() == before, "what was sent is no film of the next run"
+
+        # Each beside its film, and undone as docs/pacs.md says.
+        assert len(server.find("Study")) == len({pydicom.dcmread(film, stop_before_pixels=True).StudyInstanceUID
+                                                for film in sorted(films.glob("*/im*.dcm"))[:FEW]})  # fmt: skip
+        made = server.find("Series", SeriesDescription="EnD-CXR*")
+        assert {series["MainDicomTags"]["Modality"] for series in made} == {"SR", "OT"}
+        for series in made:
+            server.rest("DELETE", f"/series/{series['ID']}")
+        assert len(server.find()) == FEW
