@@ -64,10 +64,10 @@ class Orthanc:
 
 
 @contextlib.contextmanager
-def running(place: Path) -> Iterator[Orthanc]:
-    """Start one whose files lie in `place`; it asks for `HEADER`, and ends with the block."""
+def running(place: Path, others: dict[str, Any] | None = None) -> Iterator[Orthanc]:
+    """Start one whose files lie in `place`; it asks for `HEADER`, and ends with the block. `others` are more settings."""
     port = free_port()
-    settings = {
+    own = {
         "Name": "trial",
         "StorageDirectory": str(place / "db"),
         "IndexDirectory": str(place / "db"),
@@ -78,8 +78,9 @@ def running(place: Path) -> Iterator[Orthanc]:
         "RegisteredUsers": {USER[0]: USER[1]},
         "Plugins": [str(PLUGIN)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-        "StorageCompression": False,
     }
+    lying = {name: own[name] for name in ("StorageDirectory", "IndexDirectory", "HttpPort")}
+    settings = own | (others or {}) | lying
     (place / "orthanc.json").write_text(json.dumps(settings))
     with (place / "orthanc.log").open("w") as log:
         process = subprocess.Popen(["Orthanc", str(place / "orthanc.json")], stdout=log, stderr=log)
