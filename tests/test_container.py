@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from datasets.phantom.folder import write_folder
 from tests import orthanc
 
 ROOT = Path(__file__).parent.parent
@@ -151,3 +152,19 @@ def test_its_commands_build_and_start_the_app_in_a_clean_folder(tmp_path: Path) 
     finally:
         app.terminate()
         app.wait(20)
+
+
+@pytest.mark.process
+@pytest.mark.skipif(bool(orthanc.missing()), reason=orthanc.missing())
+def test_the_script_of_docs_pacs_writes_what_orthanc_receives_to_a_folder(tmp_path: Path) -> None:
+    script = re.search(r"```lua\n(.*?)```", (ROOT / "docs/pacs.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert script is not None
+    for folder in ("srv/incoming", "srv/films"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "films.lua").write_text(script[1].replace("/srv/", f"{tmp_path}/srv/"))
+    write_folder(tmp_path / "phantoms", 12, 0.5, 0, 64)
+    with orthanc.running(tmp_path, {"LuaScripts": [str(tmp_path / "films.lua")]}) as server:
+        assert server.upload(tmp_path / "phantoms") == 12
+        received = sorted(path.read_bytes() for path in (tmp_path / "srv/films").glob("*.dcm"))
+    assert received == sorted(path.read_bytes() for path in (tmp_path / "phantoms").glob("*/im*.dcm"))
+    assert not list((tmp_path / "srv/incoming").iterdir())
