@@ -34,7 +34,6 @@ from training.folder.dicom_derived import require_highdicom
 from training.folder.dicom_objects import write_objects
 from training.folder.engines import ENGINES
 from training.folder.merge import NOT_RECORDED, Merge, Survey, sampled_scores, source_names, survey
-from training.folder.patient_files import write_linkage
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import NAME as REFERENCE

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from datasets.film.dicom import read_dicom, read_identities
+from datasets.film.dicom import read_dicom
 from datasets.film.folder import Entry, Folder, FolderError
 from datasets.film.identity import keyed_hash
 from datasets.film.policy import DicomPolicy, Voi
