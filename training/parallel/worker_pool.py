@@ -2,7 +2,7 @@
 
 Codecs are C, C++ and Rust: a damaged file can end the process that decodes it or keep it busy for ever. The pools of the
 standard library and of torch then lose all tasks that were running; here each process has one task at a time and a deadline,
-and a dead process is replaced.
+and a dead process is replaced. The deadline counts from when the process is ready: what it imports is no task's time.
 """
 
 import contextlib
@@ -19,6 +19,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
+START_LIMIT = 120.0  # seconds for the imports of a process, on a busy machine
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,7 +29,7 @@ class Lost(NamedTuple):
     """Stands in for the result of a task that failed.
 
     Attributes:
-        how: `crashed` (the process ended, twice), `timed out`, `out of memory`, or `failed` (any other exception).
+        how: `crashed` or `timed out` (both twice, in different processes), `out of memory`, or `failed` (any other exception).
         detail: the signal or the exception's class; never its text, which may quote what was read.
     """
 
@@ -40,7 +42,7 @@ class WorkerPool(Generic[Item, Result]):
 
     Args:
         task: applied to each item in another process, so it must be picklable.
-        time_limit: seconds for one item, after which its process is killed.
+        time_limit: seconds for one item in a process that is ready, after which the process is killed.
         ahead: how many results may wait to be taken, 8 a process by default; more keep the processes busy but need memory.
         ending: exceptions of a task, picklable, after which no other can succeed: `results` raises them.
     """
@@ -136,7 +138,7 @@ class WorkerPool(Generic[Item, Result]):
         busy = [(place, worker) for place, worker in enumerate(self._workers) if not worker.idle]
         if not busy:
             return
-        seconds = min(worker.since for _, worker in busy) + self.time_limit - time.monotonic()
+        seconds = min(worker.deadline(self.time_limit) for _, worker in busy) - time.monotonic()
         ready = wait([worker.connection for _, worker in busy], min(max(seconds, 0), 0.5))
         now = time.monotonic()
         for place, worker in busy:
@@ -144,17 +146,29 @@ class WorkerPool(Generic[Item, Result]):
                 try:
                     result = worker.connection.recv()
                 except (EOFError, OSError):
-                    fresh = self._workers[place] = worker.replaced()
-                    if worker.attempt == 1:  # perhaps the machine was short of memory: once more, in a fresh process
-                        fresh.give(worker.position, worker.item, attempt=2)
+                    lost = Lost("crashed", self._replace(place).cause)
+                else:
+                    if isinstance(result, _Ready):
+                        worker.ready_since(now)
                     else:
-                        yield worker.position, Lost("crashed", worker.cause)
+                        worker.idle = True
+                        yield worker.position, result
                     continue
-                worker.idle = True
-                yield worker.position, result
-            elif now - worker.since > self.time_limit:
-                self._workers[place] = worker.replaced()
-                yield worker.position, Lost("timed out", f"{self.time_limit:g} s")
+            elif now > worker.deadline(self.time_limit):
+                lost = Lost("timed out", f"{self.time_limit:g} s")
+                self._replace(place)
+            else:
+                continue
+            if worker.attempt == 1:  # perhaps the machine was short of memory, or busy: once more, in a fresh process
+                self._workers[place].give(worker.position, worker.item, attempt=2)
+            else:
+                yield worker.position, lost
+
+    def _replace(self, place: int) -> "_Worker":
+        """A fresh process in the place of one that is ended; the old one."""
+        worker = self._workers[place]
+        self._workers[place] = worker.replaced()
+        return worker
 
 
 class _Worker:
@@ -166,13 +180,22 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(child_end, task, ending), daemon=True)
         self.process.start()
         child_end.close()  # so that the end of the process is the end of the pipe
-        self.idle, self.position, self.item, self.since, self.attempt = True, -1, None, 0.0, 1
+        self.idle, self.position, self.item, self.attempt = True, -1, None, 1
+        self.ready, self.since = False, time.monotonic()
 
     def give(self, position: int, item: Any, attempt: int = 1) -> None:
         self.idle, self.position, self.item, self.attempt = False, position, item, attempt
         self.since = time.monotonic()
         with contextlib.suppress(OSError):  # dead already: noticed when its result is collected
             self.connection.send(item)
+
+    def ready_since(self, now: float) -> None:
+        """The process has imported what it needs: the item's time begins."""
+        self.ready, self.since = True, now
+
+    def deadline(self, time_limit: float) -> float:
+        """When the process is given up."""
+        return self.since + (time_limit if self.ready else max(time_limit, START_LIMIT))
 
     def kill(self) -> None:
         self.process.kill()
@@ -193,6 +216,10 @@ class _Worker:
 
 class _Failure(NamedTuple):
     error: BaseException
+
+
+class _Ready(NamedTuple):
+    """What a process sends before its first result, once it has imported the task's module."""
 
 
 _END = object()
@@ -219,6 +246,8 @@ def _serve(connection: Connection, task: Callable[[Any], Any], ending: tuple[typ
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     _hold_memory()
+    with contextlib.suppress(OSError):
+        connection.send(_Ready())
     while True:
         try:
             item = connection.recv()

@@ -42,6 +42,11 @@ def act(item: object) -> object:
             file.write("x")
         if len(marker.read_text()) < rest[1]:
             os._exit(7)
+    if name == "slow once":
+        marker = Path(rest[0])
+        if not marker.exists():
+            marker.touch()
+            time.sleep(10_000)
     if name == "pid":
         time.sleep(0.05)
         return os.getpid()
@@ -118,6 +123,31 @@ def test_a_crash_is_tried_twice(pool: WorkerPool[object, object], tmp_path: Path
     results = list(pool.results([("once", str(once), 2), ("once", str(always), 99), 1]))
     assert results == ["once", Lost("crashed", "exit 7"), 1]
     assert (once.read_text(), always.read_text()) == ("xx", "xx")
+
+
+def test_a_task_that_timed_out_is_tried_twice(pool: WorkerPool[object, object], tmp_path: Path) -> None:
+    assert list(pool.results([1, ("slow once", str(tmp_path / "marker")), 2])) == [1, "slow once", 2]
+
+
+def test_imports_of_a_new_process_are_not_the_time_of_its_task(tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(1.5)\ndef task(item): return item\n")
+    (tmp_path / "parent.py").write_text(
+        textwrap.dedent(
+            """
+            from operator import neg
+            from training.parallel.worker_pool import WorkerPool
+            if __name__ == "__main__":
+                with WorkerPool(neg, 1) as pool:  # the fork server runs: what is named to it now is not preloaded
+                    list(pool.results([1]))
+                from slow_to_import import task
+                with WorkerPool(task, 1, 0.5) as pool:
+                    print(list(pool.results([7, 8])))
+            """
+        )
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, tmp_path / "parent.py"], capture_output=True, text=True, env=environment)
+    assert done.stdout == "[7, 8]\n", done.stderr
 
 
 def test_early_stop_leaves_no_process() -> None:
