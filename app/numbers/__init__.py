@@ -1,5 +1,6 @@
 """Tables and numbers of the pages, without streamlit.
 
+run_labels.py       short names of runs, and which differ in their seed alone
 run_records.py      runs, training curves, settings, model cards
 pairs.py            the films that several checkpoints scored
 operating_point.py  sensitivity and specificity at a threshold and a prevalence

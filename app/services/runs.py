@@ -2,20 +2,24 @@
 
 import itertools
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from app.drawing.markdown import escaped
+from app.numbers.run_labels import run_labels
 from datasets.cohort.parquet_table import TableError
 from training.run.checkpoint_header import CheckpointError
 from training.run.index import RunEntry, run_index
 
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
 SYNTHETIC = "SYNTHETIC images: these numbers say nothing about any patient or hospital."
+IN_ADDRESS = "run"  # of the chosen runs, by name of their folders
 # hash_funcs of a cache that is to notice when a run is trained again
 BY_CHECKPOINT: dict[str | type[Any], Callable[[Any], Any]] = {RunEntry: lambda entry: (str(entry.folder), entry.stamp)}
 
@@ -36,23 +40,54 @@ def scoring_runs() -> dict[str, RunEntry]:
     return {entry.name: entry for entry in list_runs(runs_root()) if entry.usable and entry.films}
 
 
+def labels() -> dict[str, str]:
+    """Short names of all runs that can be loaded, by name; the same on every page."""
+    return _labels([entry for entry in list_runs(runs_root()) if entry.usable])
+
+
+def label(entry: RunEntry) -> str:
+    """The short name of a run."""
+    return labels().get(entry.name, entry.name)
+
+
+@st.cache_data(max_entries=4, show_spinner=False, hash_funcs=BY_CHECKPOINT)
+def _labels(entries: list[RunEntry]) -> dict[str, str]:
+    return run_labels(entries)
+
+
 def choose_runs() -> None:
-    """Put the choice of checkpoints into the sidebar; warn on every page if one was trained on synthetic films."""
+    """Put the choice of checkpoints into the sidebar and into the page's address; say on every page which are synthetic.
+
+    The first choice of a visit is that of the address, so that a link opens a page with its runs.
+    """
     runs = scoring_runs()
     if runs:
         # A choice survives only while its widget is drawn; what is kept beside it survives any page. It is no default: one
         # that changes makes another widget, which forgets every second click.
-        kept = st.session_state.get("chosen_runs", _first_pair(list(runs.values())))
+        linked = [name for name in st.query_params.get_all(IN_ADDRESS) if name in runs]
+        kept = st.session_state.get("chosen_runs", linked or _first_pair(list(runs.values())))
         st.session_state["picked_runs"] = [name for name in st.session_state.get("picked_runs", kept) if name in runs]
-        st.session_state["chosen_runs"] = st.sidebar.multiselect(
+        st.session_state["chosen_runs"] = chosen = st.sidebar.multiselect(
             "Checkpoints",
             list(runs),
-            help="Differences are from the first of them.",
+            format_func=lambda name: labels().get(name, name),
+            help="Differences are from the first of them. The page's address holds them: a link opens it with the same runs.",
             placeholder="choose a run",
             key="picked_runs",
         )
-    if any(entry.synthetic for entry in chosen_runs()):
-        st.warning(SYNTHETIC, icon=":material/smart_toy:")
+        if st.query_params.get_all(IN_ADDRESS) != chosen:
+            st.query_params[IN_ADDRESS] = chosen
+    if synthetic := [entry for entry in chosen_runs() if entry.synthetic]:
+        st.warning(synthetic_notice(synthetic, chosen_runs()), icon=":material/smart_toy:")
+
+
+def synthetic_notice(synthetic: Sequence[RunEntry], among: Sequence[RunEntry]) -> str:
+    """What must be said of runs that were trained on synthetic films: of all runs at once, else by name."""
+    if len(synthetic) == len(among):
+        return SYNTHETIC
+    names = escaped(" and ".join(label(entry) for entry in synthetic))
+    was, whose = ("was", "its") if len(synthetic) == 1 else ("were", "their")
+    return f"{names} {was} trained on SYNTHETIC images: {whose} numbers say nothing about any patient or hospital."
 
 
 def _first_pair(runs: list[RunEntry]) -> list[str]:
@@ -82,7 +117,17 @@ def require_runs(least: int = 1) -> list[RunEntry]:
             st.subheader("No run yet")
             what = "This command trains two on synthetic films, in minutes:"
             st.write(f"There is no trained run below `{runs_root()}`. {what}")
-            st.code("python -m training.train --dataset covid --paired", language=None)
+            command = [
+                "python",
+                "-m",
+                "training.train",
+                "--dataset",
+                "phantom",
+                "--paired",
+                "--output",
+                str(runs_root()),
+            ]
+            st.code(shlex.join(command), language=None, wrap_lines=True)
         st.stop()
     return chosen
 
@@ -92,7 +137,14 @@ def choose_one(entries: list[RunEntry], key: str) -> RunEntry:
     if len(entries) == 1:
         return entries[0]
     runs = {entry.name: entry for entry in entries}
-    name = st.segmented_control("Checkpoint", list(runs), default=entries[0].name, key=key, required=True)
+    name = st.segmented_control(
+        "Checkpoint",
+        list(runs),
+        default=entries[0].name,
+        format_func=lambda one: label(runs[one]),
+        key=key,
+        required=True,
+    )
     return runs.get(str(name), entries[0])
 
 

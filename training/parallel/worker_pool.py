@@ -29,7 +29,7 @@ class Lost(NamedTuple):
     """Stands in for the result of a task that failed.
 
     Attributes:
-        how: `crashed` or `timed out` (both twice, in different processes), `out of memory`, or `failed` (any other exception).
+        how: `crashed` or `timed out` (both twice), `out of memory`, or `failed` (any other exception).
         detail: the signal or the exception's class; never its text, which may quote what was read.
     """
 

@@ -14,5 +14,6 @@ recipe.py             what a run that comes from another remembers
 reference.py          features of training films, to detect outliers
 probe_file.py         features of fixed films at moments of the training
 existing.py           a run with the same settings, found again
+under_way.py          how far a training is that has not finished
 index.py              the runs below a folder
 """

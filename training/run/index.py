@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.run.checkpoint_header import NAME, RESUME_PATTERN, CheckpointError, read_header
+from training.run.checkpoint_header import NAME, CheckpointError, read_header
+from training.run.under_way import UnderWay, under_way
 
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 DEPTH = 3  # of folders below the root that are looked at
@@ -23,6 +24,7 @@ class RunEntry:
         problem: why it can't be used, in words; empty for a run that can.
         header: see `training.run.checkpoint_header.read_header`; empty for one that can't be used.
         stamp: changes when the checkpoint does.
+        training: how far it is, for a run that has no checkpoint yet.
     """
 
     name: str
@@ -30,6 +32,7 @@ class RunEntry:
     problem: str = ""
     header: dict[str, Any] = field(default_factory=dict)
     stamp: str = ""
+    training: UnderWay | None = None
 
     @property
     def usable(self) -> bool:
@@ -97,8 +100,8 @@ def _entry(name: str, folder: Path) -> RunEntry | None:
         except CheckpointError as error:
             return RunEntry(name, folder, str(error).replace(str(file), NAME))
         return RunEntry(name, folder, "", header, f"{status.st_size} {status.st_mtime_ns}")
-    if any(folder.glob(RESUME_PATTERN)):
-        return RunEntry(name, folder, "its training is not finished: --resume continues it")
+    if training := under_way(folder):
+        return RunEntry(name, folder, str(training), training=training)
     pickles = [child.name for child in folder.iterdir() if child.suffix.lower() in PICKLES]
     if pickles:
         return RunEntry(name, folder, f"{min(pickles)} is a pickle, which could run code: only {NAME} is ever opened")

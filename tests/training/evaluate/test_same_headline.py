@@ -23,7 +23,7 @@ NAMES = np.array(["not covid", "covid"])
 
 
 def shortcut_reader() -> Evidence:
-    """A model whose score is mostly the source: AUROC 0.94 where source and label go together, 0.5 where no source is known."""
+    """A model whose score is mostly the source: AUROC 0.94 where that goes with the label, 0.5 at a source it never saw."""
     rng = np.random.default_rng(1)
     films = 600
     source = rng.choice(["north", "east", "west"], films, p=[0.4, 0.4, 0.2])
