@@ -23,7 +23,7 @@ if __name__ == "__main__":  # multiprocessing runs this file in each decoding pr
     ]
 
     page = st.navigation(PAGES)
-    st.info(runs.RESEARCH_ONLY, icon=":material/science:")
     runs.choose_runs()
+    runs.notice()
     with runs.broken_runs_in_words():
         page.run()

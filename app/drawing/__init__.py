@@ -4,7 +4,8 @@ charts.py             what several pages draw
 checkpoint_charts.py  training curves, feature maps, thresholds
 pair_charts.py        scores of two checkpoints against each other
 map_sides.py          the two feature maps as one table
-audit_parts.py        the sections of the bias page
+audit_answer.py       the first screen of the bias page
+audit_parts.py        the sections below it
 audit_charts.py       charts of the bias page that the report does not have
 tables.py             columns of tables
 markdown.py           names as part of Markdown

@@ -3,7 +3,9 @@
 import altair as alt
 import pandas as pd
 
+from app.numbers.dependence import LESS, MORE, NOT_TESTED, OPEN
 from training.bias.report import figures
+from training.bias.report.first_screen import signed
 
 GREY = "#888"  # read on white and on black
 NOT_KNOWN = "cannot conclude"
@@ -34,3 +36,45 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
         layers.append(words.encode(yOffset=alt.YOffset("run:N", sort=runs)) if len(runs) > 1 else words)
     height = (15 * len(runs) + 10) * len(order)
     return with_legend_below(alt.layer(*layers), height, len(runs) if len(runs) > 1 else 0)
+
+
+def dependence(rows: pd.DataFrame, ink: str) -> alt.LayerChart:
+    """Paired differences with intervals and numbers above them, 0 dotted; to its right a run depends less on the source.
+
+    Args:
+        rows: columns run, measure, estimate, low, high, verdict.
+        ink: of the numbers.
+    """
+    order, runs = list(dict.fromkeys(rows["measure"])), list(dict.fromkeys(rows["run"]))
+    known, unknown = rows[rows["estimate"].notna()], rows[rows["estimate"].isna()]
+    numbers = known[["estimate", "low", "high"]].to_numpy(float)
+    sizes = ["{} ({} to {})".format(*map(signed, row)) for row in numbers]
+    words = [f"{size} · {verdict}" for size, verdict in zip(sizes, known["verdict"], strict=True)]
+    reach = max(0.05, float(known[["low", "high"]].abs().to_numpy().max())) * 1.15 if len(known) else 1.0
+    scale = alt.Scale(domain=[-reach, reach], nice=False)
+    title = "\N{LEFTWARDS ARROW} more dependent · difference · less dependent \N{RIGHTWARDS ARROW}"
+    x = alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=7, format="+.2f"))
+    y = alt.Y("measure:N", title=None, sort=order, axis=alt.Axis(labelLimit=240))
+    by_run = {"yOffset": alt.YOffset("run:N", sort=runs)} if len(runs) > 1 else {}
+    base = alt.Chart(known.assign(words=words)).encode(y=y, **by_run)
+    colour = alt.Color("verdict:N", scale=_verdicts(VERDICT_COLOURS), legend=None)
+    tooltip = ["run:N", "measure:N", alt.Tooltip("words:N", title="difference"), "verdict:N"]
+    layers = [
+        alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=GREY, strokeDash=[3, 3]).encode(x=alt.X("x:Q", scale=scale)),
+        base.mark_rule(strokeWidth=2.5).encode(x=x, x2="high:Q", color=colour),
+        base.mark_point(filled=True, size=90, opacity=1).encode(
+            x=alt.X("estimate:Q", scale=scale), color=colour, tooltip=tooltip,
+            shape=alt.Shape("verdict:N", scale=_verdicts(VERDICT_SHAPES), legend=None),
+        ),
+        base.mark_text(dy=-12, fontSize=12, color=ink).encode(x=alt.datum(0.0), text="words:N"),
+        alt.Chart(unknown).mark_text(color=GREY, fontSize=12, text=NOT_KNOWN).encode(y=y, x=alt.datum(0.0), **by_run),
+    ]  # fmt: skip
+    return alt.layer(*layers).properties(height=38 * len(runs) * len(order) + 50)
+
+
+VERDICT_COLOURS = {LESS: figures.PALETTE[2], MORE: figures.PALETTE[1], OPEN: GREY, NOT_TESTED: GREY}
+VERDICT_SHAPES = {LESS: "circle", MORE: "diamond", OPEN: "square", NOT_TESTED: "cross"}
+
+
+def _verdicts(marks: dict[str, str]) -> alt.Scale:
+    return alt.Scale(domain=list(marks), range=list(marks.values()))

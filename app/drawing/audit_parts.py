@@ -1,4 +1,4 @@
-"""The parts of an audit on a page: verdict, evidence, groups, curves, leakage, shortcuts, films, differences."""
+"""The parts of an audit below its first screen: answers, evidence, groups, curves, leakage, shortcuts, films, differences."""
 
 from collections.abc import Callable
 
@@ -9,34 +9,22 @@ import streamlit as st
 from app.drawing import audit_charts
 from app.drawing.audit_charts import NOT_KNOWN
 from app.drawing.markdown import escaped
-from app.drawing.tables import decimals
+from app.drawing.tables import TINTS, decimals
 from app.numbers.audit import ALL_FILMS, METRICS, Audit, by_group, differences, gaps_of, leak_changes, leaks, table
 from training.bias.report import figures
 from training.bias.report.first_screen import first_screen
 
-# Read on white and on black.
-TINTS = {
-    "good": "background-color: rgba(26, 127, 55, 0.15)",
-    "bad": "background-color: rgba(179, 38, 30, 0.17)",
-    "open": "background-color: rgba(217, 164, 0, 0.18)",
-    "": "",
-}
 NO_BREAK = "\N{NO-BREAK SPACE}"
 INTERVAL = ("difference", "low", "high")
 WHY = {"note": st.column_config.TextColumn("why there is no number", width="large")}
 
 
-def verdict(audit: Audit) -> None:
-    """The worst finding in a sentence, and the table of all answers and differences."""
-    st.subheader("Verdict")
+def answers(audit: Audit) -> None:
+    """All questions with each run's answer, and the paired differences: sentences and table of the report."""
     if audit.verdict is None:
-        for run in audit.runs:
-            st.markdown(f"**{escaped(run.name)}**  \n{escaped(run.headline)}")
         return
     screen = first_screen(audit.verdict)
-    st.markdown(" ".join([f"**{escaped(screen.headline)}**", *(escaped(sentence) for sentence in screen.others)]))
-    for caution in screen.cautions:
-        st.warning(escaped(caution), icon=":material/warning:")
+    st.markdown(" ".join(escaped(sentence) for sentence in (screen.headline, *screen.others)))
     words, tones = table(screen)
     colours = tones.apply(lambda column: column.map(TINTS))
     st.table(words.map(escaped).style.apply(lambda _: colours, axis=None))
@@ -277,6 +265,7 @@ def paired(audit: Audit) -> None:
 
 
 PARTS: dict[str, Callable[[Audit], None]] = {
+    "All answers": answers,
     "Evidence": evidence,
     "Groups": groups,
     "ROC and reliability": curves,

@@ -7,6 +7,14 @@ import streamlit as st
 if TYPE_CHECKING:
     from streamlit.elements.lib.column_types import ColumnConfig
 
+# By tone of an answer, read on white and on black.
+TINTS = {
+    "good": "background-color: rgba(26, 127, 55, 0.15)",
+    "bad": "background-color: rgba(179, 38, 30, 0.17)",
+    "open": "background-color: rgba(217, 164, 0, 0.18)",
+    "": "",
+}
+
 
 def decimals(*names: str, form: str = "%.3f", **headings: str) -> "dict[str, ColumnConfig]":
     """Columns of numbers, headed by their names or by what is given for them."""

@@ -26,11 +26,13 @@ class AuditJob(NamedTuple):
     """An audit that was started: `running`, `done`, `failed` (for a reason without paths) or `stopped`.
 
     Attributes:
+        owner: who started it and may stop it.
         stage: what it does, how far it is and the time left, while it is running.
     """
 
     names: tuple[str, ...]
     output: Path
+    owner: str = ""
     state: str = RUNNING
     seconds: float = 0.0
     reason: str = ""
@@ -53,7 +55,7 @@ class AuditDesk:
         self._job: AuditJob | None = None
         self._began = 0.0
 
-    def start(self, names: Sequence[str], runs: Sequence[Path], output: Path) -> bool:
+    def start(self, names: Sequence[str], runs: Sequence[Path], output: Path, owner: str = "") -> bool:
         """Start an audit; False, and nothing done, where one is running."""
         with self._lock:
             self._look()
@@ -61,7 +63,7 @@ class AuditDesk:
                 return False
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
             self._began = time.monotonic()
-            self._job = AuditJob(tuple(names), output)
+            self._job = AuditJob(tuple(names), output, owner)
             arguments = [*self._program, *(str(run.resolve()) for run in runs), "--output", str(output)]
             try:
                 self._process = subprocess.Popen(  # in a session of its own, so that its own processes end with it
@@ -77,11 +79,11 @@ class AuditDesk:
         with self._lock:
             return self._look()
 
-    def stop(self) -> None:
-        """End the audit that is running; nothing of it is kept."""
+    def stop(self, owner: str | None = None) -> None:
+        """End the audit that is running, nothing of it is kept; with an owner, only where it is theirs."""
         with self._lock:
             self._look()
-            if self._process is None:
+            if self._process is None or self._job is None or owner not in (None, self._job.owner):
                 return
             _signal(self._process, signal.SIGTERM)
             try:
@@ -121,6 +123,13 @@ class AuditDesk:
         self._stderr.close()
         self._process = self._stderr = None
         atexit.unregister(self.stop)
+
+
+def share_done(stage: str) -> float | None:
+    """How much of a stage is done, in [0, 1]; None where it doesn't say."""
+    found = re.search(r" ([\d,]+) of ([\d,]+)", stage)
+    done, total = (int(number.replace(",", "")) for number in found.groups()) if found else (0, 0)
+    return min(done / total, 1.0) if total else None
 
 
 def without_paths(text: str) -> str:

@@ -6,4 +6,6 @@ pairs.py            the films that several checkpoints scored
 operating_point.py  sensitivity and specificity at a threshold and a prevalence
 feature_maps.py     features of fixed films, flat, epoch by epoch
 audit.py            a finished audit, read from its report.json
+dependence.py       whether a run depends less on the source than another
+problems.py         what an audit found, did not find, or can't conclude
 """

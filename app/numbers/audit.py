@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from training.bias.numbers.interval import NO_INTERVAL, Interval
 from training.bias.report.answers import Answer, Difference, Question, Verdict
 from training.bias.report.first_screen import Cell, FirstScreen
-from training.bias.report.headline import after_headline, headline_of_all
+from training.bias.report.headline import after_headline, headline_of_all, short_names
 from training.run.index import audit_folder
 
 SCHEMA_VERSION = 1  # as `training.bias.report.values` has it
@@ -75,6 +76,7 @@ class Compared:
     rows: pd.DataFrame
     leakage: pd.DataFrame
     problem: str
+    source_gap: Interval = NO_INTERVAL  # not in reports of earlier versions
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,20 @@ class Audit:
         kept = [c for c in self.comparisons if c.reference in names and c.other in names]
         verdict = self.verdict and _about(self.verdict, names)
         return replace(self, runs=tuple(runs[name] for name in names), comparisons=tuple(kept), verdict=verdict)
+
+    def with_short_names(self) -> "Audit":
+        """The same with the names of the report's tables: without the parts that all these runs have."""
+        name = short_names([run.name for run in self.runs])
+        runs = tuple(replace(run, name=name[run.name]) for run in self.runs)
+        pairs = tuple(replace(c, reference=name[c.reference], other=name[c.other]) for c in self.comparisons)
+        verdict = self.verdict and replace(
+            self.verdict,
+            answers=tuple(replace(answer, run=name[answer.run]) for answer in self.verdict.answers),
+            differences=tuple(
+                replace(gap, reference=name[gap.reference], other=name[gap.other]) for gap in self.verdict.differences
+            ),
+        )
+        return replace(self, runs=runs, comparisons=pairs, verdict=verdict)
 
 
 def places(folders: Sequence[Path]) -> list[Path]:
@@ -209,7 +225,9 @@ def _run(values: dict[str, Any]) -> AuditedRun:
 
 def _compared(values: dict[str, Any]) -> Compared:
     rows, leakage = frame(values["rows"]), frame(values["leakage"])
-    return Compared(values["reference"], values["other"], rows, leakage, values["problem"])
+    gap = {key: math.nan if one is None else float(one) for key, one in (values.get("source_gap") or {}).items()}
+    about = values["reference"], values["other"], rows, leakage, values["problem"]
+    return Compared(*about, Interval(**gap) if gap else NO_INTERVAL)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:

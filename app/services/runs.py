@@ -56,7 +56,7 @@ def _labels(entries: list[RunEntry]) -> dict[str, str]:
 
 
 def choose_runs() -> None:
-    """Put the choice of checkpoints into the sidebar and into the page's address; say on every page which are synthetic.
+    """Put the choice of checkpoints into the sidebar and into the page's address.
 
     The first choice of a visit is that of the address, so that a link opens a page with its runs.
     """
@@ -77,8 +77,14 @@ def choose_runs() -> None:
         )
         if st.query_params.get_all(IN_ADDRESS) != chosen:
             st.query_params[IN_ADDRESS] = chosen
+
+
+def notice() -> None:
+    """What every page says on top: for research, and which of the chosen runs are synthetic."""
     if synthetic := [entry for entry in chosen_runs() if entry.synthetic]:
-        st.warning(synthetic_notice(synthetic, chosen_runs()), icon=":material/smart_toy:")
+        st.warning(f"{RESEARCH_ONLY} {synthetic_notice(synthetic, chosen_runs())}", icon=":material/science:")
+    else:
+        st.info(RESEARCH_ONLY, icon=":material/science:")
 
 
 def synthetic_notice(synthetic: Sequence[RunEntry], among: Sequence[RunEntry]) -> str:

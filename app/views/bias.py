@@ -5,12 +5,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.drawing.audit_parts import PARTS, verdict
+from app.drawing.audit_answer import answer
+from app.drawing.audit_parts import PARTS
+from app.drawing.markdown import escaped
 from app.jobs import audit_job
 from app.numbers.audit import PAGE, REPORT
 from app.numbers.pairs import JUDGED
-from app.services import audits, models
-from app.services.runs import require_runs
+from app.services import audits, batches, models
+from app.services.runs import label, require_runs
 from training.bias.evidence import PERTURBED_FILMS
 from training.run.index import RunEntry, audit_folder
 
@@ -29,7 +31,7 @@ TIMES = 7  # that each film is scored: as it is, and with each part taken away
 
 def page() -> None:
     """The audit that there is, or how to make it."""
-    st.title("Bias")
+    st.title("Bias", help=WHAT)
     entries = require_runs()
     output = audit_folder([entry.folder for entry in entries])
     job = audits.audit_desk().job()
@@ -50,7 +52,7 @@ def page() -> None:
 
 def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     """What an audit is and takes, and the button."""
-    st.subheader("No audit of " + " and ".join(entry.name for entry in entries))
+    st.subheader("No audit of " + escaped(" and ".join(label(entry) for entry in entries)))
     st.write(WHAT)
     tables = [models.predictions(entry) for entry in entries]
     films = max((int(t["split"].isin(JUDGED).sum()) for t in tables if t is not None), default=0)
@@ -61,11 +63,12 @@ def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     start_button("Audit these runs", entries, output, running)
 
 
-def start_button(label: str, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
+def start_button(title: str, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     """The button that starts an audit; disabled while one is running."""
     note = "Another audit is running: one at a time." if running else "It runs on this server, beside the app."
-    if st.button(label, disabled=running, help=note, icon=":material/balance:", key="start_audit"):
-        audits.audit_desk().start([entry.name for entry in entries], [entry.folder for entry in entries], output)
+    if st.button(title, disabled=running, help=note, icon=":material/balance:", key="start_audit"):
+        names, folders = [label(entry) for entry in entries], [entry.folder for entry in entries]
+        audits.audit_desk().start(names, folders, output, batches.visitor())
         st.rerun()
 
 
@@ -75,11 +78,14 @@ def watch() -> None:
     job = audits.audit_desk().job()
     if job is None or job.state != audit_job.RUNNING:
         st.rerun()
-    names = " and ".join(job.names)
-    box = st.status(f"Auditing {names}: {job.seconds:.0f} s", state="running", expanded=True)
-    box.write(f"{job.stage.capitalize() or 'Starting'}. You can look at other pages meanwhile.")
-    if box.button("Stop it", icon=":material/stop_circle:", key="stop_audit"):
-        audits.audit_desk().stop()
+    box = st.status(f"Auditing {' and '.join(job.names)}: {job.seconds:.0f} s", state="running", expanded=True)
+    share = audit_job.share_done(job.stage)
+    text = f"{job.stage[:1].upper()}{job.stage[1:]}" or "Starting"
+    box.progress(0.0 if share is None else share, text=f"{text}. You can look at other pages meanwhile.")
+    if job.owner != batches.visitor():
+        box.caption("Another visitor started it, who alone can stop it.")
+    elif box.button("Stop it", icon=":material/stop_circle:", key="stop_audit"):
+        audits.audit_desk().stop(batches.visitor())
         st.rerun()
 
 
@@ -94,29 +100,29 @@ def outcome(job: audit_job.AuditJob) -> None:
 
 
 def show(stored: audits.StoredAudit, entries: Sequence[RunEntry], output: Path, running: bool) -> None:
-    """The verdict, then whatever part is asked for."""
-    audit, about = stored.audit, stored.audit.about
+    """The answer on one screen; all else is folded below it."""
+    audit, about = stored.audit.with_short_names(), stored.audit.about
     films, splits = audit.runs[0], str(about.get("films", "films")).replace(",", " and ")
     st.caption(
-        f"Made {about.get('made', 'at an unknown time')} on {splits}: {films.films:,} films of {films.patients:,} patients. "
-        f"Intervals hold 95 % of {about.get('resamples', 0):,} resamples of patients. “Cannot conclude” means too few "
-        "patients, fewer than ten in a class that is needed: no number is given then."
+        f"{films.films:,} films of {films.patients:,} patients: {splits} · made {about.get('made', 'at an unknown time')}",
+        help=f"Intervals hold 95 % of {about.get('resamples', 0):,} resamples of patients.",
     )
     if stored.stale:
+        trained = " and ".join(label(entry) for entry in entries if entry.name in stored.stale)
         st.warning(
-            f"Out of date: {' and '.join(stored.stale)} was trained again after this audit. Make it again before you use it.",
+            f"Out of date: {escaped(trained)} was trained again after this audit. Make it again before you use it.",
             icon=":material/history:",
         )
         start_button("Audit them again", entries, output, running)
-    verdict(audit)
-    part = st.segmented_control("Look closer", list(PARTS), default=next(iter(PARTS)), key="audit_part", required=True)
-    PARTS[part or next(iter(PARTS))](audit)
+    answer(audit)
+    with st.expander("Details: all answers, groups, curves, leakage, shortcuts, films, differences"):
+        part = st.segmented_control("Show", list(PARTS), default=next(iter(PARTS)), key="audit_part", required=True)
+        PARTS[part or next(iter(PARTS))](audit)
     downloads(stored)
 
 
 def downloads(stored: audits.StoredAudit) -> None:
     """The report's own files; the notice is within them."""
-    st.divider()
     row, icon = st.container(horizontal=True), ":material/download:"
     file = stored.file.with_name(PAGE)
     if file.is_file():

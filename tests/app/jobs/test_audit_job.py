@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.audit_job import AuditDesk, AuditJob, command, without_paths
+from app.jobs.audit_job import AuditDesk, AuditJob, command, share_done, without_paths
 
 pytestmark = pytest.mark.process
 
@@ -83,6 +83,23 @@ def test_what_it_does_and_the_time_left_are_known_while_it_runs(tmp_path: Path) 
     one.stop()
     stopped = one.job()
     assert stopped is not None and stopped.stage == ""
+
+
+def test_only_who_started_it_stops_it(tmp_path: Path) -> None:
+    one = desk("import time; time.sleep(60)")
+    one.start(["a"], [], tmp_path, "who started it")
+    one.stop("another")
+    one.stop("")
+    job = one.job()
+    assert job is not None and job.state == "running" and job.owner == "who started it"
+    one.stop("who started it")
+    assert ended(one).state == "stopped"
+
+
+def test_how_much_of_a_stage_is_done() -> None:
+    assert share_done("scoring films 64 of 128, about 9 s left") == 0.5
+    assert share_done("scoring films 1,024 of 1,024") == 1
+    assert share_done("starting") is None and share_done("") is None and share_done("films 0 of 0") is None
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ proportions.py  intervals that hold near 0 and 1, and gaps between groups
 uncertainty.py  intervals that resample patients
 usefulness.py   predictive values at a prevalence, net benefit
 compare.py      two checkpoints on the same films
+source_gap.py   equalised odds between sources, and how two models differ in it
 two_level.py    several trainings: intervals over patients and seeds
 gap_closed.py   how much of the way from a plain model to the best possible one a method goes
 calibration.py  temperature and threshold, from validation; slope, and observed over expected

@@ -17,6 +17,7 @@ from training.bias.numbers.calibration import calibration_by_group
 from training.bias.numbers.compare import CompareError, compare
 from training.bias.numbers.groups import GroupMetrics, group_metrics, group_rows
 from training.bias.numbers.metrics import PredictionsError, read_films, reliability_curve, roc_points, shortfall
+from training.bias.numbers.source_gap import source_gap_difference
 from training.bias.numbers.usefulness import at_prevalence, decision_curve
 from training.bias.questions.cohort import cohort_table, what_sources_cannot_tell
 from training.bias.questions.fields import field_risk
@@ -88,7 +89,8 @@ def audit(
             continue
         tell(COMPARED[1])
         leakage = _leak_differences(leaks[0], leaks_of_other)
-        comparisons.append(Comparison(first.name, other.name, rows, leakage))
+        gap = source_gap_difference(first.predictions, other.predictions, first.positive, resamples, seed)
+        comparisons.append(Comparison(first.name, other.name, rows, leakage, source_gap=gap))
         differences += question_differences(first, other, usual, leakage, resamples, permutations, seed)
     verdict = verdict_of(runs, differences)
     return BiasReport(tuple(runs), tuple(comparisons), about, verdict=verdict)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from training.bias.numbers.groups import GroupMetrics
+from training.bias.numbers.interval import NO_INTERVAL, Interval
 from training.bias.questions.unlabelled import Unlabelled
 from training.bias.report.answers import Answer, Verdict
 from training.bias.report.plain import plain
@@ -81,6 +82,7 @@ class Comparison:
         rows: from `training.bias.numbers.compare.compare`; empty where the two can't be compared.
         leakage: difference in leak of each attribute.
         problem: why they can't be compared, else empty.
+        source_gap: difference of the equalised odds difference between sources, see `source_gap_difference`.
     """
 
     reference: str
@@ -88,6 +90,7 @@ class Comparison:
     rows: pd.DataFrame
     leakage: pd.DataFrame
     problem: str = ""
+    source_gap: Interval = NO_INTERVAL
 
 
 @dataclass(frozen=True)
