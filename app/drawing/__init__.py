@@ -1,7 +1,8 @@
 """Arguments in, chart or page elements out.
 
 charts.py             what several pages draw
-checkpoint_charts.py  training curves, feature maps, thresholds
+checkpoint_charts.py  training curves, feature maps
+threshold_charts.py   ROC curves with operating points, net benefit
 pair_charts.py        scores of two checkpoints against each other
 map_sides.py          the two feature maps as one table
 audit_answer.py       the first screen of the bias page

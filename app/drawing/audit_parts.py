@@ -9,12 +9,11 @@ import streamlit as st
 from app.drawing import audit_charts
 from app.drawing.audit_charts import NOT_KNOWN
 from app.drawing.markdown import escaped
-from app.drawing.tables import TINTS, decimals
+from app.drawing.tables import NO_BREAK, TINTS, decimals
 from app.numbers.audit import ALL_FILMS, METRICS, Audit, by_group, differences, gaps_of, leak_changes, leaks, table
 from training.bias.report import figures
 from training.bias.report.first_screen import first_screen
 
-NO_BREAK = "\N{NO-BREAK SPACE}"
 INTERVAL = ("difference", "low", "high")
 WHY = {"note": st.column_config.TextColumn("why there is no number", width="large")}
 

@@ -1,4 +1,4 @@
-"""Training curves, feature maps and thresholds as Altair charts, readable on light and dark grounds.
+"""Training curves and feature maps as Altair charts, readable on light and dark grounds.
 
 Okabe and Ito's palette without its black; what a colour tells apart, a shape or a dash tells apart too.
 """
@@ -43,7 +43,7 @@ def linked_map(
         .encode(
             x=alt.X("x:Q", title=f"{title} 1", axis=axis, scale=alt.Scale(domain=limits[0], nice=False)),
             y=alt.Y("y:Q", title=f"{title} 2", axis=axis, scale=alt.Scale(domain=limits[1], nice=False)),
-            **_colour_and_shape("kind", kinds, alt.Legend(**LEGEND, columns=3)),
+            **colour_and_shape("kind", kinds, alt.Legend(**LEGEND, columns=3)),
             opacity=alt.Opacity("weight:N", legend=None, scale=alt.Scale(**by_weight, range=[0.75, 1, 0.18])),
             size=alt.Size("weight:N", legend=None, scale=alt.Scale(**by_weight, range=[45, large, 35])),
             tooltip=[
@@ -64,7 +64,7 @@ def linked_map(
 def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
     """Mean cosines (columns run, pairs, epoch, cosine) over epochs, a colour a run, a dash a kind of pairs."""
     runs, pairs = (list(dict.fromkeys(cosines[name])) for name in ("run", "pairs"))
-    by_run = _colour_and_shape("run", runs, alt.Legend(**LEGEND, columns=1))
+    by_run = colour_and_shape("run", runs, alt.Legend(**LEGEND, columns=1))
     base = alt.Chart(cosines).encode(
         x=alt.X("epoch:Q", title="epochs trained", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("cosine:Q", title="mean cosine", scale=alt.Scale(zero=False)),
@@ -84,44 +84,6 @@ def cosine_lines(cosines: pd.DataFrame, epoch: int) -> alt.LayerChart:
     return alt.layer(now, lines, dots).properties(height=380)
 
 
-def operating_curve(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.LayerChart:
-    """A ROC curve with points on it or beside it.
-
-    Args:
-        curve: columns false_positive_rate, sensitivity, threshold.
-        marks: columns what, false_positive_rate, sensitivity; the first is the threshold that is looked at.
-    """
-    names = list(marks["what"])
-    scale = alt.Scale(domain=[0, 1])
-    x = alt.X("false_positive_rate:Q", title="1 - specificity (false alarms)", scale=scale, axis=alt.Axis(tickCount=5))
-    y = alt.Y("sensitivity:Q", title="sensitivity (found)", scale=scale, axis=alt.Axis(tickCount=5))
-    diagonal = alt.Chart(pd.DataFrame({"false_positive_rate": [0, 1], "sensitivity": [0, 1]}))
-    # The first is vermillion, so that no other point is taken for it.
-    colours = [COLOURS[1], *(colour for colour in COLOURS if colour != COLOURS[1])]
-    shapes = ["diamond", *(shape for shape in SHAPES if shape != "diamond")]
-    points = (
-        alt.Chart(marks)
-        .mark_point(filled=True, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            **_colour_and_shape("what", names, alt.Legend(**LEGEND, columns=2), colours, shapes),
-            size=alt.condition(alt.datum.what == names[0], alt.value(220), alt.value(90)),
-            tooltip=[
-                alt.Tooltip("what:N", title="point"),
-                alt.Tooltip("sensitivity:Q", format=".3f"),
-                alt.Tooltip("false_positive_rate:Q", title="1 - specificity", format=".3f"),
-            ],
-        )
-    )
-    steps = alt.Chart(curve).mark_line(interpolate="step-after", strokeWidth=2, color=COLOURS[0])
-    return alt.layer(
-        diagonal.mark_line(color=GREY, strokeDash=[4, 4]).encode(x=x, y=y),
-        steps.encode(x=x, y=y, order=alt.Order("false_positive_rate:Q")),
-        points,
-    ).properties(height=420)
-
-
 def run_key(runs: Sequence[str]) -> alt.LayerChart:
     """Colour and shape of each run, for the small charts under it."""
     axis = alt.Axis(domain=False, ticks=False, labelLimit=400, grid=False)
@@ -129,7 +91,7 @@ def run_key(runs: Sequence[str]) -> alt.LayerChart:
     points = points.encode(
         x=alt.X("at:Q", axis=None, scale=alt.Scale(domain=[0, 40])),
         y=alt.Y("run:N", sort=list(runs), title=None, axis=axis),
-        **_colour_and_shape("run", runs),
+        **colour_and_shape("run", runs),
     )
     return alt.layer(points).properties(height=alt.Step(22))
 
@@ -142,7 +104,7 @@ def training_curve(values: pd.DataFrame, runs: Sequence[str], from_zero: bool = 
         runs: all runs, in the order of their colours.
         from_zero: whether the scale starts at 0.
     """
-    by_run = _colour_and_shape("run", runs)
+    by_run = colour_and_shape("run", runs)
     base = alt.Chart(values).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, tickCount=6)),
         y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=from_zero), axis=alt.Axis(tickCount=5)),
@@ -154,7 +116,7 @@ def training_curve(values: pd.DataFrame, runs: Sequence[str], from_zero: bool = 
     return alt.layer(base.mark_line(strokeWidth=1.8), dots, rings).properties(height=200)
 
 
-def _colour_and_shape(
+def colour_and_shape(
     field: str,
     kinds: Sequence[str],
     legend: alt.Legend | None = None,

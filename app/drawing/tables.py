@@ -7,6 +7,7 @@ import streamlit as st
 if TYPE_CHECKING:
     from streamlit.elements.lib.column_types import ColumnConfig
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 # By tone of an answer, read on white and on black.
 TINTS = {
     "good": "background-color: rgba(26, 127, 55, 0.15)",

@@ -1,5 +1,6 @@
 """What one visitor chose on a page and meets again on the others: kept for the visit, seen by nobody else."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import streamlit as st
@@ -28,3 +29,40 @@ def use_threshold(entry: RunEntry, value: float | None) -> None:
 
 def _thresholds() -> dict[str, float]:
     return cast("dict[str, float]", st.session_state.setdefault("visit_thresholds", {}))
+
+
+def choice(key: str, options: Sequence[str], first: str, title: str) -> str:
+    """One of some options as buttons, kept for the visit; `first` until something is chosen, or where that is no option."""
+    _remember(key, first)
+    if st.session_state[key] not in options:
+        st.session_state[key] = first
+    chosen = cast("str", st.segmented_control(title, list(options), key=key, required=True))
+    _kept()[key] = chosen
+    return chosen
+
+
+def number(
+    key: str,
+    title: str,
+    first: float,
+    least: float,
+    most: float,
+    step: float,
+    help: str | None = None,
+    form: str = "%g",
+) -> float:
+    """A number to type, kept for the visit."""
+    _remember(key, first)
+    value = float(st.number_input(title, least, most, step=step, format=form, key=key, help=help))
+    _kept()[key] = value
+    return value
+
+
+def _remember(key: str, first: object) -> None:
+    """A widget's state lasts only while it is drawn: put back what was kept of it."""
+    if key not in st.session_state:
+        st.session_state[key] = _kept().get(key, first)
+
+
+def _kept() -> dict[str, object]:
+    return cast("dict[str, object]", st.session_state.setdefault("visit_choices", {}))

@@ -1,124 +1,253 @@
-"""Threshold: what another operating point or prevalence would do, on validation films alone."""
+"""Threshold: which one reaches a sensitivity or specificity, where, and what follows; on validation films alone."""
 
-from collections.abc import Mapping
-from functools import partial
+from typing import NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from app.drawing import checkpoint_charts
+from app.drawing import threshold_charts
 from app.drawing.markdown import escaped
+from app.drawing.tables import NO_BREAK
 from app.numbers import operating_point as numbers
-from app.services import models
-from app.services.runs import choose_one, require_runs
+from app.services import models, visit
+from app.services.runs import label, require_runs
 from training.bias.numbers.groups import ALL_FILMS
-from training.bias.numbers.metrics import MINIMUM_PATIENTS, PredictionsError, roc_points
-from training.bias.numbers.uncertainty import Interval
+from training.bias.numbers.interval import Interval
+from training.bias.numbers.metrics import PredictionsError, roc_points
 from training.run.index import RunEntry
 
+SENSITIVITY, SPECIFICITY, YOUDEN, OWN, SCORE = "sensitivity", "specificity", "Youden's J", "the run's own", "a score"
+RULES = (SENSITIVITY, SPECIFICITY, YOUDEN, OWN, SCORE)
 METRICS = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
+LOCKED = (
+    "Test and external films stay locked on this page. A threshold that was chosen by looking at them would fit them, and "
+    "their results would look better than those of any film to come. Also on validation films the numbers flatter a "
+    "threshold that was chosen on them: expect a little less of new films."
+)
+MEASURED = (
+    "Sensitivity: share of positive films that are called so. Specificity: share of the others that are not. In brackets "
+    "95 % intervals over patients; “cannot conclude”: fewer than ten patients of the class. PPV and NPV follow from both for "
+    "the prevalence by Bayes' rule. A patient with very many films counts less, so counts and shares can differ a little."
+)
+BENEFIT = (
+    "Net benefit (Vickers and Elkin 2006): positive films found, less false alarms, in units of found patients. A run is of "
+    "use where its line is above both calling every film (dashed) and none (0). Bands: 95 %."
+)
+
+
+class Tried(NamedTuple):
+    """A run with a threshold that is looked at, and what that does to its validation films."""
+
+    entry: RunEntry
+    name: str
+    positive: str
+    films: pd.DataFrame
+    threshold: float
+    rates: pd.DataFrame
 
 
 def page() -> None:
-    """One run at a time; the test set stays out of sight."""
-    st.title("Threshold")
-    entry = choose_one(require_runs(), "threshold_of")
-    st.info(
-        "Test and external films stay locked on this page. A threshold that was chosen by looking at them would fit them, "
-        "and their results would look better than those of any film to come. Choose on validation films, then test once.",
-        icon=":material/lock:",
-    )
-    predictions, positive = models.predictions(entry), models.positive(entry)
-    own, classes = entry.header["threshold"], len(entry.header["info"]["targets"])
-    if own is None or classes != 2:
-        st.write(f"{escaped(entry.name)} has {classes} classes and calls the most probable: no threshold.")
-        return
-    if predictions is None:
-        st.write(f"{escaped(entry.name)} kept no predictions of its films, so no threshold can be tried.")
-        return
-    validation = numbers.validation_films(predictions)
-    try:
-        curve = roc_points(validation, positive)
-        presets = numbers.presets(validation, positive, own)
-        st.fragment(controls)(entry, validation, positive, curve, presets)
-    except PredictionsError as error:
-        st.write(f"The validation films of {escaped(entry.name)} allow no threshold: {error}.")
+    """What is wanted, the threshold that gives it, and what it does; the test set stays out of sight."""
+    st.title("Threshold", help=LOCKED)
+    usable = [entry for entry in require_runs() if can_be_set(entry)]
+    if usable:
+        st.caption(":material/lock: Validation films alone; test and external films stay locked.")
+        st.fragment(tool)(usable)
 
 
-def controls(
-    entry: RunEntry, validation: pd.DataFrame, positive: str, curve: pd.DataFrame, presets: Mapping[str, float]
-) -> None:
-    """The two sliders, and all that follows from them."""
-    key = f"threshold of {entry.name}"
-    st.session_state.setdefault(key, presets[numbers.OWN])
-    left, right = st.columns(2)
-    what = f"Score from which a film is called {positive}"
-    threshold = float(left.slider(what, 0.0, 1.0, step=0.001, format="%.3f", key=key))
-    share = float((validation["target"] == positive).mean())
-    start = min(max(round(200 * share) / 2, 0.5), 95.0)
-    percent = right.slider(f"Prevalence of {positive}", 0.5, 95.0, start, 0.5, format="%.1f %%", key="prevalence")
-    right.caption(f"Among validation films {100 * share:.0f} %; where a model is to be used it will be another.")
-    with st.container(horizontal=True):
-        for name, value in presets.items():
-            title = f"{name[0].upper()}{name[1:]}: {value:.3f}"
-            st.button(title, key=f"{key} {name}", on_click=partial(use, key, value))
-    rates = models.threshold_effect(entry, threshold)
-    table = numbers.at_prevalence(rates, percent / 100)
-    everything = table.iloc[0]
-    left, right = st.columns(2)
-    chart = checkpoint_charts.operating_curve(curve, marks(rates))
-    left.altair_chart(chart, width="stretch", alt="ROC curve of the validation films with the operating point marked")
+def can_be_set(entry: RunEntry) -> bool:
+    """Whether a threshold of this run can be tried; says why where not."""
+    name, classes = escaped(label(entry)), len(entry.header["info"]["targets"])
+    if entry.header["threshold"] is None or classes != 2:
+        st.write(f"{name} has {classes} classes and calls the most probable: no threshold.")
+    elif models.predictions(entry) is None:
+        st.write(f"{name} kept no predictions of its films, so no threshold can be tried.")
+    else:
+        return True
+    return False
+
+
+def tool(entries: list[RunEntry]) -> None:
+    """Controls first, then the answer in a sentence and a table, curves, and every source."""
+    films = {entry.name: numbers.validation_films(models.predictions(entry)) for entry in entries}  # type: ignore[arg-type]
+    rule, value = what_is_wanted()
+    sources = sorted({str(source) for table in films.values() for source in table["source"].unique()})
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    with left, st.container():  # whose buttons go on in the next line, which those of a column don't
+        place = visit.choice("threshold_at", [ALL_FILMS, *sources], ALL_FILMS, "At the source")
     with right:
-        for (name, title), place in zip(METRICS.items(), [*st.columns(2), *st.columns(2)], strict=True):
-            value, low, high = everything[[name, f"{name}_low", f"{name}_high"]]
-            place.metric(title, "–" if pd.isna(value) else f"{value:.3f}", border=True)
-            interval = "no interval" if pd.isna(low) else f"95 %: {low:.3f} to {high:.3f}"
-            place.caption("cannot conclude" if pd.isna(value) else interval)
-        if everything[["sensitivity", "specificity"]].notna().all():
-            st.write(numbers.in_a_thousand(everything["sensitivity"], everything["specificity"], percent / 100))
-        st.caption(
-            "ROC of all validation films: each threshold trades false alarms against films that are missed. The large "
-            "diamond is the threshold above; smaller marks are where it puts each source that has enough patients."
+        percent = visit.number(
+            "prevalence", "Prevalence, %", 10.0, 0.1, 95.0, 0.5, "Share of positives where it is used."
         )
-    by_source(table, positive, percent)
-    st.markdown("To train with this operating point (nothing is set or written here):")
-    st.code(f"python -m training.train ... {numbers.flag(validation, positive, threshold)}", language=None)
-    st.caption(
-        "Training fits its threshold on validation films: Youden's J (sensitivity + specificity - 1 as large as can be), or "
-        "the highest threshold that reaches a sensitivity. The flag above is the nearest to the slider."
+    tried = []
+    for entry in entries:
+        try:
+            tried.append(tried_out(entry, films[entry.name], rule, value, place))
+        except PredictionsError as error:
+            where = "" if place == ALL_FILMS else f" at {place}"
+            st.warning(f"{escaped(label(entry))}{escaped(where)}: {escaped(str(error))}.", icon=":material/block:")
+    if not tried:
+        st.write("Choose all films, or a source with more patients.")
+        return
+    wanted = rule if rule not in (SENSITIVITY, SPECIFICITY) else f"{value:g} % {rule}"
+    st.subheader(f"{wanted[:1].upper()}{wanted[1:]}, {escaped(place)}", help=MEASURED)
+    st.markdown("; ".join(f"{escaped(one.name)}: threshold **{one.threshold:.3f}**" for one in tried) + ".")
+    answer(tried, place, percent)
+    use(tried)
+    left, right = st.columns(2)
+    with left:
+        roc(tried, place)
+    with right:
+        benefit(tried, place, percent)
+    by_source(tried)
+    with st.expander("Train with this operating point"):
+        for one in tried:
+            flag = numbers.flag(one.films, one.positive, one.threshold)
+            st.code(f"python -m training.train ... {flag}", language=None)
+        st.caption(
+            "The nearest that training can set; it fits its threshold on all validation films. Nothing is set here."
+        )
+
+
+def what_is_wanted() -> tuple[str, float]:
+    """The rule, and the per cent or score that goes with it."""
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    with left, st.container():
+        rule = visit.choice("threshold_rule", RULES, SENSITIVITY, "Set the threshold by")
+    value = 0.0
+    with right:
+        if rule in (SENSITIVITY, SPECIFICITY):
+            value = visit.number(f"wanted_{rule}", f"Wanted {rule}, %", 90.0, 1.0, 100.0, 1.0)
+        elif rule == SCORE:
+            value = visit.number("wanted_score", "Called positive from", 0.5, 0.0, 1.0, 0.01, form="%.3f")
+    return rule, value
+
+
+def tried_out(entry: RunEntry, validation: pd.DataFrame, rule: str, value: float, place: str) -> Tried:
+    """The run with the threshold that the rule gives at this place; raises PredictionsError where it gives none."""
+    positive, films = models.positive(entry), numbers.of_source(validation, place)
+    if rule == OWN:
+        threshold = float(entry.header["threshold"])
+    elif rule == SCORE:
+        threshold = value
+    elif rule == YOUDEN:
+        threshold = numbers.youden_threshold(films, positive)
+    else:
+        threshold = numbers.wanted_threshold(films, positive, rule, value / 100)
+    return Tried(entry, label(entry), positive, validation, threshold, models.threshold_effect(entry, threshold))
+
+
+def answer(tried: list[Tried], place: str, percent: float) -> None:
+    """A row a run: what the threshold does at this place."""
+    rows, sentences = [], []
+    for one in tried:
+        table = numbers.at_prevalence(one.rates, percent / 100)
+        found = table[table["group"] == place]
+        if found.empty:
+            rows.append([one.name, f"{one.threshold:.3f}", *["no film"] * len(METRICS)])
+            continue
+        here = found.iloc[0]
+        bounds = [Interval(*here[[name, f"{name}_low", f"{name}_high"]]) for name in METRICS]
+        rows.append([one.name, f"{one.threshold:.3f}", *(f"{interval:.2f}" for interval in bounds)])
+        if here[["sensitivity", "specificity"]].notna().all():
+            counts = numbers.in_a_thousand(here["sensitivity"], here["specificity"], percent / 100)
+            sentences.append(f"{escaped(one.name)}: {counts}")
+    columns = [
+        "run",
+        "threshold",
+        *(f"{title} at {percent:g} %" if title in ("PPV", "NPV") else title for title in METRICS.values()),
+    ]
+    st.table(pd.DataFrame(rows, columns=columns).map(escaped).set_index("run"))
+    for sentence in sentences:
+        st.caption(sentence)
+
+
+def use(tried: list[Tried]) -> None:
+    """Carry the thresholds into the other pages, or go back to the runs' own."""
+    with st.container(horizontal=True):
+        for one in tried:
+            if one.threshold != visit.threshold_of(one.entry):
+                st.button(
+                    f"Use {one.threshold:.3f} for {one.name}",
+                    key=f"use {one.entry.name}",
+                    icon=":material/check:",
+                    on_click=visit.use_threshold,
+                    args=(one.entry, one.threshold),
+                    help="On the pages Compare on a film and Batch, until this visit ends.",
+                )
+            if visit.has_own_threshold(one.entry):
+                st.button(
+                    f"Back to {one.entry.header['threshold']:.3f} for {one.name}",
+                    key=f"back {one.entry.name}",
+                    icon=":material/undo:",
+                    on_click=visit.use_threshold,
+                    args=(one.entry, None),
+                    help="The run's own threshold.",
+                )
+    changed = [one for one in tried if visit.has_own_threshold(one.entry)]
+    if changed:
+        words = [
+            f"{escaped(one.name)} from {visit.threshold_of(one.entry):.3f} ({one.entry.header['threshold']:.3f} is its own)"
+            for one in changed
+        ]
+        st.info(
+            f"In use on Compare on a film and Batch, until this visit ends: {'; '.join(words)}.", icon=":material/tune:"
+        )
+
+
+def roc(tried: list[Tried], place: str) -> None:
+    """All runs on one ROC plane, the thresholds marked."""
+    curves, marks = [], []
+    for one in tried:
+        here = one.rates[one.rates["group"] == place].set_index("metric")["estimate"]
+        if len(here) and here.notna().all():
+            point = {"sensitivity": here["sensitivity"], "false_positive_rate": 1 - here["specificity"]}
+            marks.append(point | {"run": one.name, "threshold": one.threshold})
+            curve = roc_points(numbers.of_source(one.films, place), one.positive)
+            curves.append(numbers.thinned(curve, threshold_charts.STEPS).assign(run=one.name))
+    st.markdown(f"**ROC, {escaped(place)}**")
+    if not marks:
+        st.write("Cannot conclude: an ROC curve needs ten patients of both classes.")
+        return
+    drawn = threshold_charts.operating_curves(pd.concat(curves), pd.DataFrame(marks), [one.name for one in tried])
+    st.altair_chart(
+        drawn, width="stretch", alt="ROC curves of the validation films, a line a run, its threshold marked"
     )
 
 
-def use(key: str, value: float) -> None:
-    """Put the slider on a preset, to the last digit."""
-    st.session_state[key] = value
-
-
-def marks(rates: pd.DataFrame) -> pd.DataFrame:
-    """Where the threshold lies on the ROC plane: over all films first, then for sources of enough patients."""
-    table = rates.pivot(index="group", columns="metric", values="estimate").reindex(rates["group"].unique())
-    measured = table.assign(false_positive_rate=1 - table["specificity"]).dropna().reset_index(names="what")
-    return measured.replace({"what": {ALL_FILMS: "this threshold"}})
-
-
-def by_source(table: pd.DataFrame, positive: str, percent: float) -> None:
-    """Every number, overall and by source."""
-    titles = {"group": "films of", "ill": f"with {positive}", "well": "without"}
-    rows = table[["group", "films", "patients", "ill", "well"]].rename(columns=titles)
-    for name, title in METRICS.items():
-        bounds = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
-        rows[title] = [f"{Interval(*values):.2f}" for values in bounds]
-    st.dataframe(rows, hide_index=True)
-    st.caption(
-        f"Cannot conclude: fewer than {MINIMUM_PATIENTS} patients in the class that the number is about; PPV and NPV need "
-        "both classes. In brackets 95 % intervals over patients."
+def benefit(tried: list[Tried], place: str, percent: float) -> None:
+    """Net benefit of acting on each run's calls, by prevalence."""
+    st.markdown("**Net benefit by prevalence**", help=BENEFIT)
+    worth = visit.number("worth", "False alarms that one found patient is worth", 10.0, 0.5, 1000.0, 1.0)
+    values = [numbers.benefit_of(one.rates, place, 1 / worth).assign(what=one.name) for one in tried]
+    known = pd.concat(values, ignore_index=True)
+    if known["estimate"].isna().all():
+        st.write("Cannot conclude: it needs ten patients of both classes.")
+        return
+    every = numbers.benefit_of_calling_all(1 / worth).assign(what=threshold_charts.EVERY)
+    runs = [one.name for one in tried]
+    drawn = threshold_charts.benefit_lines(pd.concat([known, every], ignore_index=True), runs, percent)
+    st.altair_chart(
+        drawn, width="stretch", alt="Net benefit over prevalence, a line a run, beside calling every film or none"
     )
-    st.caption(
-        f"Sensitivity and specificity are measured; PPV and NPV are computed for a prevalence of {percent:g} % (Bayes' "
-        f"rule). PPV, the share of calls of {positive} that are right: sensitivity x prevalence, divided by the same plus "
-        "(1 - specificity) x (1 - prevalence). NPV, the share of other calls that are right: specificity x (1 - prevalence), "
-        "divided by the same plus (1 - sensitivity) x prevalence."
-    )
+
+
+def by_source(tried: list[Tried]) -> None:
+    """Counts and rates at every source, whatever the number of patients."""
+    rows = []
+    for group in dict.fromkeys(group for one in tried for group in one.rates["group"]):
+        for one in tried:
+            here = one.rates[one.rates["group"] == group].set_index("metric")
+            cells = []
+            for rate in ("sensitivity", "specificity") if len(here) else ():
+                row = here.loc[rate]
+                share = f"{Interval(row['estimate'], row['low'], row['high']):.2f}"
+                cells += [f"{row['called']} of {row['counted']}".replace(" ", NO_BREAK), share]
+            rows.append([group, one.name, *(cells or ["no film"] * 4)])
+    st.subheader("At every source", help=MEASURED)
+    positive = tried[0].positive
+    columns = ["films of", "run", f"{positive} found", "sensitivity", "others cleared", "specificity"]
+    st.table(pd.DataFrame(rows, columns=columns).map(escaped).set_index("films of"))
 
 
 page()

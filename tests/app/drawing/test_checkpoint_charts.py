@@ -4,7 +4,8 @@ import re
 
 import pandas as pd
 
-from app.drawing.checkpoint_charts import COLOURS, cosine_lines, linked_map, operating_curve, training_curve
+from app.drawing.checkpoint_charts import COLOURS, cosine_lines, linked_map, training_curve
+from app.drawing.threshold_charts import EVERY, benefit_lines, operating_curves
 from training.bias.report.figures import as_svg
 
 
@@ -31,10 +32,14 @@ def test_picked_films_are_large_and_the_others_faint() -> None:
 def test_lines_and_curves_draw() -> None:
     cosines = pd.DataFrame({"run": list("aabb"), "pairs": list("xyxy"), "epoch": [0, 0, 1, 1], "cosine": 0.5})
     assert "stroke-dasharray" in as_svg(cosine_lines(cosines, 1))
-    curve = pd.DataFrame({"false_positive_rate": [0.0, 1], "sensitivity": [0.0, 1], "threshold": [1.0, 0]})
-    points = pd.DataFrame({"what": ["this threshold", "north"], "false_positive_rate": 0.2, "sensitivity": [0.8, 0.7]})
-    drawn = marks(as_svg(operating_curve(curve, points)))
-    assert [colour for _, colour, _ in drawn] == [COLOURS[1], COLOURS[0]] and drawn[0][0] != drawn[1][0]
+    curve = pd.DataFrame({"false_positive_rate": [0.0, 1], "sensitivity": [0.0, 1]})
+    curves = pd.concat([curve.assign(run=run) for run in "ab"])
+    points = pd.DataFrame({"run": list("ab"), "false_positive_rate": 0.2, "sensitivity": [0.8, 0.7], "threshold": 0.5})
+    drawn = marks(as_svg(operating_curves(curves, points, ["a", "b"])))
+    assert [colour for _, colour, _ in drawn] == COLOURS[:2] and drawn[0][0] != drawn[1][0]
+    lines = pd.DataFrame({"what": ["a", "a", EVERY, EVERY], "prevalence": [0, 50] * 2, "estimate": [0.0, 9, -9, 8]})
+    text = as_svg(benefit_lines(lines.assign(low=lines["estimate"] - 1, high=lines["estimate"] + 1), ["a"], 5.0))
+    assert "stroke-dasharray" in text and COLOURS[0] in text and "50 %" in text
 
 
 def test_the_kept_epoch_has_a_ring() -> None:

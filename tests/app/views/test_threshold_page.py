@@ -1,4 +1,4 @@
-"""The page of the threshold: numbers that follow the sliders, from validation films alone, and runs without a threshold."""
+"""The page Threshold: the threshold that reaches what is wanted, from validation films alone, carried to other pages."""
 
 import shutil
 from pathlib import Path
@@ -7,57 +7,88 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.app_pages import END, ERM, open_page, texts
+from tests.app_pages import END, ERM, fine, open_page, texts
+from training.bias.numbers.groups import ALL_FILMS
 from training.run.checkpoint_header import read_header
 
 pytestmark = pytest.mark.app
 
 
-def values(app: AppTest) -> dict[str, str]:
-    return {metric.label: metric.value for metric in app.metric}
+def validation(runs: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(runs / name / "predictions.parquet").query("split == 'validation'")
 
 
-def test_it_starts_at_the_run_s_own_threshold_and_says_why_test_is_locked(
+def table(page: AppTest, number: int) -> pd.DataFrame:
+    return page.table[number].value.map(lambda cell: cell.replace("\\", ""))
+
+
+def choose(page: AppTest, key: str, option: str) -> AppTest:
+    return fine(page.segmented_control(key=key).set_value(option).run())
+
+
+def test_it_starts_with_the_threshold_of_ninety_per_cent_sensitivity_of_both_runs(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = open_page("threshold", runs, monkeypatch, ERM, END)
-    own = read_header(runs / ERM)["threshold"]
-    assert page.slider(key=f"threshold of {ERM}").value == own
-    assert "stay locked" in texts(page) and "look better" in texts(page)
-    table = pd.read_parquet(runs / ERM / "predictions.parquet").query("split == 'validation'")
-    called, ill = table["score"] >= own, table["target"] == "covid"
-    # Films of patients with many count a little less.
-    sensitivity, specificity = (called & ill).sum() / ill.sum(), (~called & ~ill).sum() / (~ill).sum()
-    assert float(values(page)["sensitivity"]) == pytest.approx(sensitivity, abs=0.03)
-    assert float(values(page)["specificity"]) == pytest.approx(specificity, abs=0.03)
-    shown = page.dataframe[0].value
-    assert shown["films of"].iloc[0] == "all films" and shown["films"].iloc[0] == len(table)
-    assert shown["films"].iloc[1:].sum() == len(table), "no test film is counted"
-    assert set(shown["films of"].iloc[1:]) == set(table["source"])
+    assert page.subheader[0].value == "90 % sensitivity, all films" and "stay locked" in texts(page)
+    shown = table(page, 0)
+    assert list(shown.index) == ["erm · s0", "end · s0"]
+    for name, run in ((ERM, "erm · s0"), (END, "end · s0")):
+        films = validation(runs, name)
+        ill = films["score"][films["target"] == "covid"].sort_values(ascending=False)
+        threshold = next(score for score in ill if (ill >= score).mean() >= 0.9)
+        assert float(shown.loc[run, "threshold"]) == pytest.approx(threshold, abs=0.0006)
+        assert f"{run}: threshold **{threshold:.3f}**" in texts(page)
+    sources = table(page, 1)
+    assert set(sources.index) == {ALL_FILMS, *validation(runs, ERM)["source"]}, "no test film is counted"
+    counted = sources.loc[ALL_FILMS, "covid found"].str.split().str[-1].astype(int)
+    assert counted.tolist() == [int((validation(runs, name)["target"] == "covid").sum()) for name in (ERM, END)]
 
 
-def test_numbers_follow_the_sliders_and_the_presets(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = open_page("threshold", runs, monkeypatch, ERM, END)
-    before = values(page)
-    page.slider(key="prevalence").set_value(1.0).run()
-    rare = values(page)
-    assert rare["sensitivity"] == before["sensitivity"] and rare["PPV"] != before["PPV"]
-    page.slider(key=f"threshold of {ERM}").set_value(0.0).run()
-    assert values(page)["sensitivity"] == "1.000" and values(page)["specificity"] == "0.000"
-    assert values(page)["PPV"] == "0.010" and values(page)["NPV"] == "–", "no film is called negative: no NPV"
-    page.button(key=f"threshold of {ERM} Youden's J").click().run()
-    assert not page.exception and any("--operating-point youden" in code.value for code in page.code)
-    page.segmented_control(key="threshold_of").set_value(END).run()
-    assert page.slider(key=f"threshold of {END}").value == read_header(runs / END)["threshold"]
-
-
-def test_small_sources_allow_no_conclusion(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_follow_what_is_wanted(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = open_page("threshold", runs, monkeypatch, ERM)
-    shown = page.dataframe[0].value
-    assert (shown["with covid"] < 10).any()
-    small = shown[shown["with covid"] < 10]
-    assert set(small["sensitivity"]) == set(small["PPV"]) == {"cannot conclude"}
-    assert "fewer than 10 patients" in texts(page)
+    before = table(page, 0).iloc[0]
+    page = fine(page.number_input(key="wanted_sensitivity").set_value(50.0).run())
+    assert float(table(page, 0)["threshold"].iloc[0]) > float(before["threshold"])
+    page = fine(page.number_input(key="prevalence").set_value(1.0).run())
+    rare = table(page, 0).iloc[0]
+    assert rare["PPV at 1 %"] != before["PPV at 10 %"] and "Of 1000 films" in texts(page)
+    page = choose(page, "threshold_rule", "the run's own")
+    assert table(page, 0)["threshold"].iloc[0] == f"{read_header(runs / ERM)['threshold']:.3f}"
+    page = choose(page, "threshold_rule", "Youden's J")
+    assert any("--operating-point youden" in code.value for code in page.code)
+    page = choose(page, "threshold_rule", "a score")
+    page = fine(page.number_input(key="wanted_score").set_value(0.0).run())
+    last = table(page, 0).iloc[0]
+    assert last["sensitivity"].startswith("1.00") and last["specificity"].startswith("0.00")
+    assert last["NPV at 1 %"] == "cannot conclude", "no film is called negative"
+    assert fine(page.switch_page("views/runs.py").run()).title[0].value == "Runs"
+    page = fine(page.switch_page("views/threshold.py").run())
+    assert page.number_input(key="prevalence").value == 1.0, "a visit keeps what was typed"
+
+
+def test_small_sources_show_counts_and_allow_no_conclusion(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page("threshold", runs, monkeypatch, ERM)
+    films = validation(runs, ERM)
+    ill = films[films["target"] == "covid"].groupby("source")["patient"].nunique().reindex(films["source"].unique())
+    small = str(ill.fillna(0).idxmin())
+    row = table(page, 1).loc[small]
+    assert row["sensitivity"] == "cannot conclude" and "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}" in row["covid found"]
+    page = choose(page, "threshold_at", small)
+    assert f"at {small}: cannot conclude" in texts(page) and not page.table, "no threshold from so few"
+    page = choose(page, "threshold_rule", "the run's own")
+    assert table(page, 0).iloc[0]["sensitivity"] == "cannot conclude"
+
+
+def test_a_threshold_is_carried_to_other_pages_and_back(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page("threshold", runs, monkeypatch, ERM, END)
+    assert not page.info
+    page = fine(page.button(key=f"use {END}").click().run())
+    (threshold,) = page.session_state["visit_thresholds"].values()
+    assert f"end · s0 from {threshold:.3f}" in texts(page)
+    assert not [button for button in page.button if button.key == f"use {END}"], "it is in use"
+    page = fine(page.button(key=f"back {END}").click().run())
+    assert page.session_state["visit_thresholds"] == {} and not page.info
 
 
 def test_runs_that_allow_no_threshold_get_a_sentence(
@@ -66,10 +97,10 @@ def test_runs_that_allow_no_threshold_get_a_sentence(
     for name, kept in (("a", None), ("b", "split == 'test'"), ("c", "target == 'covid'")):
         shutil.copytree(runs / ERM, tmp_path / name)
         file = tmp_path / name / "predictions.parquet"
-        table = pd.read_parquet(file)
+        films = pd.read_parquet(file)
         file.unlink()
         if kept:
-            table.query(kept).to_parquet(file)
+            films.query(kept).to_parquet(file)
     assert "kept no predictions" in texts(open_page("threshold", tmp_path, monkeypatch, "a"))
     for name in ("b", "c"):  # not what the training measured
         (error,) = open_page("threshold", tmp_path, monkeypatch, name).error

@@ -8,6 +8,7 @@ Nurminen, Statistics in Medicine 1985). Net benefit: Vickers and Elkin, Medical 
 import numpy as np
 import pandas as pd
 
+from training.bias.numbers.interval import Interval
 from training.bias.numbers.metrics import FilmColumns, Statistic, ratio
 from training.bias.numbers.proportions import ratio_interval
 from training.bias.numbers.uncertainty import intervals, resampling_strata
@@ -55,6 +56,28 @@ def at_prevalence(values: pd.DataFrame, prevalence: float) -> pd.DataFrame:
         table[name] = estimate
         table[f"{name}_low"], table[f"{name}_high"] = np.where(unknown, np.nan, low), np.where(unknown, np.nan, high)
     return table
+
+
+def net_benefit(
+    sensitivity: Interval, specificity: Interval, prevalence: np.ndarray, odds: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Net benefit of an operating point by prevalence: positives found a film, less `odds` for each false alarm.
+
+    Calling every film has the net benefit of a sensitivity of 1 and a specificity of 0, calling none has 0. The bounds join the
+    intervals of the two rates (MOVER: Zou and Donner, Statistics in Medicine 2008), which are of different patients.
+
+    Args:
+        prevalence: shares of positives, in [0, 1].
+        odds: positives found that one false alarm is worth: 0.1 where ten false alarms are worth one found patient.
+
+    Returns:
+        estimate, low, high; NaN where a rate is.
+    """
+    found, clear = prevalence, odds * (1 - prevalence)
+    estimate = found * sensitivity.estimate - clear * (1 - specificity.estimate)
+    below = (found * (sensitivity.estimate - sensitivity.low), clear * (specificity.estimate - specificity.low))
+    above = (found * (sensitivity.high - sensitivity.estimate), clear * (specificity.high - specificity.estimate))
+    return estimate, estimate - np.hypot(*below), estimate + np.hypot(*above)
 
 
 def decision_curve(films: FilmColumns, source: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:

@@ -6,9 +6,10 @@ import pytest
 from scipy.stats import binom
 
 from training.bias.numbers.groups import group_metrics
+from training.bias.numbers.interval import NO_INTERVAL, Interval
 from training.bias.numbers.metrics import read_films
 from training.bias.numbers.proportions import ratio_interval
-from training.bias.numbers.usefulness import THRESHOLDS, at_prevalence, decision_curve, predictive_values
+from training.bias.numbers.usefulness import THRESHOLDS, at_prevalence, decision_curve, net_benefit, predictive_values
 
 
 def films(count: int = 400, seed: int = 0) -> pd.DataFrame:
@@ -63,3 +64,32 @@ def test_net_benefit_is_that_of_its_definition() -> None:
     assert list(curve.index) == THRESHOLDS.tolist()
     one = read_films(table.assign(score=ill.astype(float)), "covid")
     assert decision_curve(one, np.zeros(len(table), int), 100)["model"].to_numpy() == pytest.approx(ill.mean())
+
+
+def test_net_benefit_of_an_operating_point_is_its_definition() -> None:
+    rates = Interval(0.9, 0.8, 0.95), Interval(0.7, 0.6, 0.8)
+    found, low, high = net_benefit(*rates, np.array([0.0, 0.1, 1.0]), 0.25)
+    assert found.tolist() == pytest.approx([-0.25 * 0.3, 0.09 - 0.25 * 0.9 * 0.3, 0.9])
+    assert (low[0], high[0]) == pytest.approx((-0.25 * 0.4, -0.25 * 0.2)) and (low[2], high[2]) == pytest.approx(
+        (0.8, 0.95)
+    )
+    everyone = net_benefit(Interval(1, 1, 1), Interval(0, 0, 0), np.array([0.2]), 0.5)
+    assert [bound[0] for bound in everyone] == pytest.approx([0.2 - 0.5 * 0.8] * 3)
+    assert np.isnan(net_benefit(NO_INTERVAL, rates[1], np.array([0.2]), 0.5)).all()
+
+
+def test_the_joined_interval_of_net_benefit_holds_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    truth, held = 0.3 * 0.85 - 0.2 * 0.7 * 0.25, []
+    for _ in range(400):
+        ill = np.arange(160) < 48
+        called = rng.random(160) < np.where(ill, 0.85, 0.25)
+        table = pd.DataFrame({"patient": np.arange(160), "source": "a", "score": called.astype(float)})
+        table = table.assign(target=np.where(ill, "covid", "none"), prediction=np.where(called, "covid", "none"))
+        values = group_metrics(table, "covid", [], 20, metrics=("sensitivity", "specificity")).values.set_index(
+            "metric"
+        )
+        rates = [Interval.of(values.loc[rate]) for rate in ("sensitivity", "specificity")]
+        _, low, high = net_benefit(rates[0], rates[1], np.array([0.3]), 0.2)
+        held.append(low[0] <= truth <= high[0])
+    assert 0.93 <= np.mean(held) <= 0.99
