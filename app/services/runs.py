@@ -13,6 +13,7 @@ import streamlit as st
 
 from app.drawing.markdown import escaped
 from app.numbers.run_labels import run_labels
+from app.numbers.run_records import in_training
 from datasets.cohort.parquet_table import TableError
 from training.run.checkpoint_header import CheckpointError
 from training.run.index import RunEntry, run_index
@@ -120,22 +121,22 @@ def require_runs(least: int = 1) -> list[RunEntry]:
         if scoring_runs():
             st.write(f"Choose {'a checkpoint' if least == 1 else f'{least} checkpoints'} in the sidebar.")
         else:
-            st.subheader("No run yet")
-            what = "This command trains two on synthetic films, in minutes:"
-            st.write(f"There is no trained run below `{runs_root()}`. {what}")
-            command = [
-                "python",
-                "-m",
-                "training.train",
-                "--dataset",
-                "phantom",
-                "--paired",
-                "--output",
-                str(runs_root()),
-            ]
-            st.code(shlex.join(command), language=None, wrap_lines=True)
+            no_run_yet()
         st.stop()
     return chosen
+
+
+def no_run_yet() -> None:
+    """How the first runs are made, unless one is being trained."""
+    st.subheader("No run yet")
+    running = in_training(list_runs(runs_root()))
+    if running:
+        words = "; ".join(f"{entry.name}: {entry.training}" for entry in running)
+        st.write(f"{escaped(words)}. Its curves are on the page Runs; the other pages open when it has finished.")
+        return
+    st.write(f"There is no trained run below `{runs_root()}`. This command trains two on synthetic films, in minutes:")
+    command = "python -m training.train --dataset phantom --paired --output"
+    st.code(f"{command} {shlex.quote(str(runs_root()))}", language=None, wrap_lines=True)
 
 
 def choose_one(entries: list[RunEntry], key: str) -> RunEntry:

@@ -1,11 +1,13 @@
 """What one visitor chose on a page and meets again on the others: kept for the visit, seen by nobody else."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import streamlit as st
 
 from training.run.index import RunEntry
+
+Value = TypeVar("Value")
 
 
 def threshold_of(entry: RunEntry) -> float | None:
@@ -33,12 +35,11 @@ def _thresholds() -> dict[str, float]:
 
 def choice(key: str, options: Sequence[str], first: str, title: str) -> str:
     """One of some options as buttons, kept for the visit; `first` until something is chosen, or where that is no option."""
-    _remember(key, first)
+    restore(key, first)
     if st.session_state[key] not in options:
         st.session_state[key] = first
     chosen = cast("str", st.segmented_control(title, list(options), key=key, required=True))
-    _kept()[key] = chosen
-    return chosen
+    return remember(key, chosen)
 
 
 def number(
@@ -52,16 +53,21 @@ def number(
     form: str = "%g",
 ) -> float:
     """A number to type, kept for the visit."""
-    _remember(key, first)
+    restore(key, first)
     value = float(st.number_input(title, least, most, step=step, format=form, key=key, help=help))
-    _kept()[key] = value
-    return value
+    return remember(key, value)
 
 
-def _remember(key: str, first: object) -> None:
-    """A widget's state lasts only while it is drawn: put back what was kept of it."""
+def restore(key: str, first: object) -> None:
+    """A widget's state lasts only while it is drawn: before that, put back what was kept of it."""
     if key not in st.session_state:
         st.session_state[key] = _kept().get(key, first)
+
+
+def remember(key: str, value: Value) -> Value:
+    """Keep what a widget says for the visit; returns it."""
+    _kept()[key] = value
+    return value
 
 
 def _kept() -> dict[str, object]:

@@ -4,18 +4,27 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from app.numbers.run_records import (
+    HEADLINE,
     PAIRS,
     TERMS,
     VALIDATION,
+    by_configuration,
+    in_training,
+    in_words,
     kept_epoch,
+    matching,
     model_card,
     panels,
     settings_table,
     training_curves,
+    unusable_runs,
+    usable_runs,
 )
 from training.run.index import RunEntry
+from training.run.under_way import UnderWay
 
 
 def record(epoch: int) -> str:
@@ -76,3 +85,52 @@ def test_settings_side_by_side() -> None:
     entries[1].header["settings"]["rho"] = 0.9
     assert settings_table(entries, only_different=True).loc["rho", "a"] == "not set"
     assert isinstance(table, pd.DataFrame)
+
+
+def trained(folder: Path, method: str, seed: int, auroc: float | None = 0.8, leak: float = 0.5) -> RunEntry:
+    settings = {"method": method, "seed": seed}
+    metrics = {"test": {"auroc": auroc, "leak": leak, "leak_chance": 0.25}}
+    info = {"name": "covid", "targets": ["a", "b"], "positive": 1, "synthetic": False}
+    header = {"settings": settings, "info": info, "model": {"name": "net"}, "metrics": metrics}
+    return RunEntry(f"{method}-s{seed}", folder / f"{method}-s{seed}", header=header)
+
+
+def test_seeds_of_one_configuration_are_one_row_with_mean_and_spread(tmp_path: Path) -> None:
+    entries = [
+        trained(tmp_path, "erm", 0, 0.8, 0.5),
+        trained(tmp_path, "erm", 1, 0.9, 0.7),
+        trained(tmp_path, "end", 0, None),
+    ]
+    labels = {
+        entry.name: f"{entry.header['settings']['method']} · s{entry.header['settings']['seed']}" for entry in entries
+    }
+    runs = usable_runs(entries, labels)
+    assert runs["run"].tolist() == ["erm · s0", "erm · s1", "end · s0"] and set(HEADLINE) < set(runs)
+    together = by_configuration(runs)
+    assert together["run"].tolist() == ["erm · 2 seeds (0, 1)", "end · s0"]
+    assert together["seeds"].tolist() == [2, 1]
+    assert together["test AUROC"].iloc[0] == pytest.approx(0.85)
+    assert together["test AUROC spread"].iloc[0] == pytest.approx(0.1 / 2**0.5)
+    words = in_words(together)
+    assert words["test AUROC"].tolist() == ["0.850 ± 0.071", ""]
+    assert words["leak"].tolist() == ["0.600 ± 0.141 (chance 0.25)", "0.500 (chance 0.25)"]
+    assert "films" not in words, "all are of one kind"
+    assert in_words(runs)["test AUROC"].tolist() == ["0.800", "0.900", ""]
+
+
+def test_runs_are_found_by_their_words(tmp_path: Path) -> None:
+    runs = usable_runs([trained(tmp_path, "erm", 0), trained(tmp_path, "end", 1)], {})
+    assert matching(runs, "END net")["folder"].tolist() == ["end-s1"]
+    assert len(matching(runs, "  ")) == 2 and matching(runs, "[").empty
+
+
+def test_a_training_under_way_is_not_among_what_cannot_be_used(tmp_path: Path) -> None:
+    now, stopped = (
+        RunEntry(name, tmp_path, str(way), training=way)
+        for name, way in (("now", UnderWay(1, 5, 2.0, True)), ("stopped", UnderWay(1, 5, 90.0, False)))
+    )
+    assert in_training([now, stopped, trained(tmp_path, "erm", 0)]) == [now]
+    assert unusable_runs([now, stopped]).to_numpy().tolist() == [
+        ["stopped", "its training stopped in epoch 2 of 5: --resume continues it"]
+    ]
+    assert usable_runs([now], {}).empty and in_words(usable_runs([now], {})).empty
