@@ -37,7 +37,7 @@ def prepare(page: Page, title: str) -> None:
     """Bring a page into the state that is worth a picture."""
     if title == "Compare on a film":
         upload(page, [film()])
-        page.get_by_text("Orange: threshold").wait_for()
+        page.get_by_test_id("stTable").wait_for()
     settle(page, 2.0)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from training.scoring.own_predictions import KEY
+
 JUDGED = ("test", "external")  # films that no checkpoint was trained or calibrated on
 ALL, APART, SOME, EVERY = "all films", "called differently", "some checkpoint is wrong", "all are wrong"
 ERRORS = (ALL, APART, SOME, EVERY)
@@ -63,6 +65,53 @@ def pair(runs: Sequence[RunFilms]) -> Pairing:
             table = joined
             names.append(run.name)
     return Pairing(tuple(names), _measured(table, len(names)), tuple(problems))
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Films that no run was trained or calibrated on: rows of the first run's predictions, None where it kept none."""
+
+    films: pd.DataFrame | None
+    rule: str = ""  # which films these are, in a sentence
+    problems: tuple[str, ...] = ()  # a sentence for each run of which that can't be told
+
+
+def never_trained_on(runs: Sequence[RunFilms]) -> Unseen:
+    """The first run's test and external films, without those of patients that another run was trained or calibrated on.
+
+    Patients are told by their hashes where both tables were hashed under one key, else by place in the data where both runs
+    have the same data.
+    """
+    first, problems = runs[0].films, []
+    if first is None:
+        return Unseen(None)
+    films = judged = first[first["split"].isin(JUDGED)]
+    for run in runs[1:]:
+        other = run.films
+        if other is None:
+            problems.append(f"Whether {run.name} was trained on these films can't be told: it kept no predictions.")
+            continue
+        taught = other[~other["split"].isin(JUDGED)]
+        key = first.attrs.get(KEY)
+        if key is not None and key == other.attrs.get(KEY):
+            films = films[~films["patient"].isin(taught["patient"])]
+        elif _same_data(first, other):
+            films = films[~films["row"].isin(taught["row"])]
+        else:
+            problems.append(
+                f"Whether {run.name} was trained on these films can't be told: it was trained on other data, or its table is "
+                "hashed under another key."
+            )
+    whose = "its own" if len(runs) == 1 else "any run's"
+    rule = f"{len(films):,} of {len(judged):,} films: those of {whose} training or validation patients are not offered."
+    return Unseen(films.reset_index(drop=True), rule, tuple(problems))
+
+
+def _same_data(first: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two runs have the same films in the same places, as far as source and label tell."""
+    columns = ["row", "source", "target"]
+    left, right = (table[columns].sort_values("row").reset_index(drop=True) for table in (first, other))
+    return left.astype(object).equals(right.astype(object))
 
 
 def keep(films: pd.DataFrame, sources: Sequence[str], splits: Sequence[str], error: str) -> pd.DataFrame:

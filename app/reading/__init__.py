@@ -2,5 +2,6 @@
 
 upload.py      bytes to film, in a process of its own
 held_films.py  the last decoded films, shared by all visitors
-film.py        scores, saliency, parts blanked, nearest training films
+film.py        scores, saliency, parts missing, nearest training films
+appearance.py  whether a picture looks like an upright frontal chest film
 """

@@ -1,8 +1,9 @@
 """From uploaded bytes to a film, in a process of its own: its greys by each VOI policy, or its stored values."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from datasets.film.radiograph import Radiograph, RadiographError
 from datasets.film.read import read_radiograph
 
 BURNED_IN = "its header says that text is burned into the picture, which may be a name: it is not shown"
-SHOWN = 640  # px on the long side of a picture on a page
+SHOWN = 960  # px on the long side of a picture on a page
 
 
 class Upload(NamedTuple):
@@ -25,9 +26,19 @@ class Upload(NamedTuple):
 
 @dataclass(frozen=True)
 class Film:
-    """A decoded film, as read by each policy asked for: the same for all policies unless it is DICOM."""
+    """A decoded film, as read by each policy asked for: the same for all policies unless it is DICOM.
+
+    Attributes:
+        key: the same for the same film alone, and says nothing of what is on it.
+    """
 
     readings: Mapping[Voi, Radiograph]
+    key: str
+
+    @classmethod
+    def read_alike(cls, film: Radiograph, key: str) -> "Film":
+        """A film whose greys are the same by any policy."""
+        return cls(dict.fromkeys(get_args(Voi), film), key)
 
     @property
     def shown(self) -> Radiograph:
@@ -42,19 +53,20 @@ def read_upload(upload: Upload) -> Film | np.ndarray | str:
         if not upload.vois:
             return _picture(stored_values(content))
         first, *others = upload.vois
+        key = hashlib.sha256(content).hexdigest()
         film = read_radiograph(content, policy=policy.reading(first))
         if film.facts.get("burned_in"):
             return BURNED_IN
         if film.facts.get("format") != "DICOM":
-            return Film(dict.fromkeys(upload.vois, film))
-        return Film({first: film} | {voi: read_dicom(content, policy.reading(voi)) for voi in others})
+            return Film(dict.fromkeys(upload.vois, film), key)
+        return Film({first: film} | {voi: read_dicom(content, policy.reading(voi)) for voi in others}, key)
     except RadiographError as error:
         return str(error)
 
 
-def shown_size(rows: int, columns: int) -> tuple[int, int]:
+def shown_size(rows: int, columns: int, longest: int = SHOWN) -> tuple[int, int]:
     """Rows and columns of the picture of a film on a page."""
-    scale = min(1.0, SHOWN / max(rows, columns))
+    scale = min(1.0, longest / max(rows, columns))
     return max(1, round(rows * scale)), max(1, round(columns * scale))
 
 

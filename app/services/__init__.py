@@ -3,6 +3,7 @@
 runs.py     the folder of runs, and which of them are chosen
 models.py   checkpoints in memory, and what their runs left: predictions, features, thresholds
 films.py    visitors' films, decoded in processes of their own, and the films that runs were trained on
+answers.py  what checkpoints say of a film
 audits.py   audits on disk, and where new ones are made
 batches.py  where batch jobs wait and run, and who may see them
 visit.py    what a visitor chose on one page and meets again on the others

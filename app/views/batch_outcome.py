@@ -1,6 +1,5 @@
 """What a batch job leaves: counts, scores, what became of each file, and the tables to take away."""
 
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ import streamlit as st
 
 from app.jobs.batch_job import BatchJob
 from app.services import batches
+from training.bias.report.headline import short_names
 
 if TYPE_CHECKING:  # batch_results imports torch
     from streamlit.elements.lib.column_types import ColumnConfig
@@ -89,20 +89,11 @@ def files(results: "BatchResults") -> None:
 def run_columns(runs: Sequence[str], score: str, call: str) -> "dict[str, ColumnConfig]":
     """Headings of two columns a run."""
     config: dict[str, ColumnConfig] = {}
-    for run, short in zip(runs, short_names(runs), strict=True):
-        suffix = f" · {short}" if short else ""
+    for run, short in short_names(runs).items():
+        suffix = f" · {short}" if len(runs) > 1 else ""
         config[run] = st.column_config.NumberColumn(f"{score}{suffix}", format="%.3f", help=run)
         config[f"call: {run}"] = config[f"called: {run}"] = st.column_config.Column(f"{call}{suffix}", help=run)
     return config
-
-
-def short_names(runs: Sequence[str]) -> list[str]:
-    """Names of runs without the parts that all share: `covid-erm-resnet18-s0` and `covid-end-resnet18-s0` are erm and end."""
-    parts = [run.split("-") for run in runs]
-    if len({len(words) for words in parts}) != 1:
-        return list(runs)
-    differ = [len(set(words)) > 1 for words in zip(*parts, strict=True)]
-    return ["-".join(itertools.compress(words, differ)) for words in parts]
 
 
 def downloads(results: "BatchResults") -> None:

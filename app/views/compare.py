@@ -1,29 +1,30 @@
 """Compare on a film: several checkpoints, one film, each through its own preprocessing. This file chooses the film."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
-from app.drawing.tables import decimals
-from app.numbers.pairs import JUDGED
+from app.drawing.markdown import escaped
+from app.numbers.pairs import RunFilms, never_trained_on
 from app.services import films, models
-from app.services.runs import RESEARCH_ONLY, require_runs
-from datasets.film.policy import Voi
+from app.services.runs import require_runs
+from app.views.compare_uploads import uploaded
 from training.run.index import RunEntry
 
 if TYPE_CHECKING:
     from app.reading.upload import Film
 
-UPLOAD, OWN = "Upload", "A film of the test set"
+UPLOAD, OWN, EXAMPLE = "Upload", "A film of the test set", "Example film"
+LINK = "film"  # of a test set in the address of the page: `SET-ROW`; never an upload
 
 
 class Choice(NamedTuple):
-    """A film, the bytes that it was read from (of an upload alone) and its label (of a run's own film alone)."""
+    """A film, the bytes that it was read from (of an upload alone) and what is known of it (of a run's own film alone)."""
 
     film: "Film"
     content: bytes | None = None
-    label: str | None = None
+    known: str | None = None
 
 
 def page() -> None:
@@ -32,73 +33,65 @@ def page() -> None:
     entries = require_runs()
     # Another page sends a film by "open_film". Written each time: a browser that opens the page again forgets the choice.
     kept = OWN if "open_film" in st.session_state else st.session_state.get("film_from")
-    st.session_state["film_from"] = kept or UPLOAD
-    source = st.segmented_control("Film", [UPLOAD, OWN], key="film_from", required=True)
-    choice = uploaded(entries) if source == UPLOAD else own(entries)
+    st.session_state["film_from"] = kept or (OWN if LINK in st.query_params else UPLOAD)
+    source = st.segmented_control("Film", [UPLOAD, OWN, EXAMPLE], key="film_from", required=True)
+    if source != OWN:
+        st.query_params.pop(LINK, None)
+    if source == UPLOAD:
+        opened = uploaded(entries)
+        choice = None if opened is None else Choice(*opened)
+    else:
+        choice = own(entries) if source == OWN else example()
     if choice is not None:
-        from app.views.compare_parts import show  # imports torch, which the first page needs not wait for
+        from app.views.compare_answer import show  # imports torch, which the first page needs not wait for
 
-        show(entries, choice.film, choice.content, choice.label)
-
-
-def uploaded(entries: Sequence[RunEntry]) -> Choice | None:
-    """The visitor's film; each upload that can't be read gets a sentence."""
-    what = "DICOM, PNG, JPEG or TIFF films; they stay in memory and are never written"
-    files = st.file_uploader(what, accept_multiple_files=True, key="uploads")
-    if not files:
-        st.caption("Films are told apart by their content. Several can be given at once.")
-        return None
-    checkpoints = [models.model(entry).predictor.checkpoint for entry in entries]
-    vois = list(dict.fromkeys(checkpoint.preprocessing.voi for checkpoint in checkpoints))
-    choices: dict[str, Choice] = {}
-    with st.spinner("Reading"):
-        contents = [file.getvalue() for file in files]
-        for number, film in enumerate(films.read_uploads(contents, vois), start=1):
-            if isinstance(film, str):
-                st.error(f"Film {number} can't be scored: {film}.", icon=":material/error:")
-            else:
-                choices[f"film {number}"] = Choice(film, contents[number - 1])
-    return one_of(choices, entries) if len(choices) > 1 else next(iter(choices.values()), None)
+        show(entries, choice.film, choice.content, choice.known)
 
 
-def one_of(choices: dict[str, Choice], entries: Sequence[RunEntry]) -> Choice:
-    """The scores of all uploads as a table, in which one is picked."""
-    from app.views.compare_parts import scores
+def example() -> Choice:
+    """A synthetic film."""
+    from app.reading.upload import Film  # imports pydicom and its codecs
+    from datasets.phantom.film import film
 
-    table = scores(entries, {name: choice.film for name, choice in choices.items()})
-    state = st.dataframe(
-        table,
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        key="upload_table",
-        column_config=decimals(*(entry.name for entry in entries)),
-    )
-    csv = table.assign(notice=RESEARCH_ONLY).to_csv(index=False)
-    st.download_button("Scores as CSV", csv, "scores.csv", icon=":material/download:")
-    rows, names = state.selection.rows, list(choices)
-    name = names[rows[0] if rows and rows[0] < len(names) else 0]
-    st.subheader(name)
-    return choices[name]
+    st.caption("A drawn film of no patient, with a lead marker and a border, to see what the page does.")
+    return Choice(Film.read_alike(film(0, 90_001, "covid", "north", 1024), "example"))
 
 
 def own(entries: Sequence[RunEntry]) -> Choice | None:
-    """A test or external film of the first run, from where the run had it."""
+    """A test or external film of the first run, from where the run had it, that no chosen run was trained on."""
     sent = st.session_state.pop("open_film", None)  # once, shown or not: the choice above is free again
-    own_films, predictions = films.own_films(entries[0]), models.predictions(entries[0])
-    if own_films.cohort is None or predictions is None:
+    own_films = films.own_films(entries[0])
+    unseen = never_trained_on([RunFilms(e.name, models.positive(e), models.predictions(e)) for e in entries])
+    if own_films.cohort is None or unseen.films is None:
         problem = own_films.problem or "The run kept no predictions of its films."
         st.warning(problem, icon=":material/image_not_supported:")
         return None
-    table = predictions[predictions["split"].isin(JUDGED)].reset_index(drop=True)
-    if sent is not None and sent in set(table["row"]):
-        st.session_state["own_film"] = int(table.index[table["row"] == sent][0])
-    names = [f"{row.source} · {row.target} · film {row.row}" for row in table.itertuples()]
-    what = f"Film of {entries[0].name}"
-    number = st.selectbox(what, range(len(names)), format_func=names.__getitem__, key="own_film")
-    if number is None:
+    for problem in unseen.problems:
+        st.warning(problem, icon=":material/school:")
+    table = unseen.films
+    if table.empty:
+        st.write("No test film is left: choose runs that were trained on the same patients.")
         return None
-    row = table.iloc[number]
+    places = [f"{row.split}-{row.row}" for row in table.itertuples()]
+    if sent is None and "own_film" not in st.session_state:
+        sent = st.query_params.get(LINK)
+    if sent in places:
+        st.session_state["own_film"] = places.index(sent)
+    elif sent is not None:
+        st.warning("The film of this link is not among those that can be shown for these checkpoints.")
+    if st.session_state.get("own_film", 0) not in range(len(table)):  # of other runs
+        st.session_state["own_film"] = 0
+    names = [f"{row.source} · {row.target} · film {row.row}" for row in table.itertuples()]
+    number = st.selectbox(
+        f"Film: test and external films of {entries[0].name}",
+        range(len(names)),
+        format_func=names.__getitem__,
+        key="own_film",
+    )
+    st.caption(unseen.rule)
+    through_disagreements(places, int(number or 0))
+    row = table.iloc[int(number or 0)]
+    st.query_params[LINK] = places[int(number or 0)]
     radiograph = films.read_own(own_films, str(row["split"]), int(row["row"]))
     if isinstance(radiograph, str):
         st.warning(f"This film can't be shown: {radiograph}.", icon=":material/image_not_supported:")
@@ -111,7 +104,26 @@ def own(entries: Sequence[RunEntry]) -> Choice | None:
         return None
     from app.reading.upload import Film  # imports pydicom and its codecs
 
-    return Choice(Film(dict.fromkeys(get_args(Voi), radiograph)), label=str(row["target"]))
+    key = f"{entries[0].folder} {entries[0].stamp} {places[int(number or 0)]}"
+    known = f"Label **{escaped(str(row['target']))}**, source **{escaped(str(row['source']))}**, {row['split']} set"
+    return Choice(Film.read_alike(radiograph, key), known=known)
+
+
+def through_disagreements(places: Sequence[str], number: int) -> None:
+    """Two buttons to the films before and after this one in the list that the page Disagreements sent it from."""
+    order = [place for place in st.session_state.get("open_order", []) if place in places]
+    if places[number] not in order:
+        return
+    at = order.index(places[number])
+
+    def go(step: int) -> None:
+        st.session_state["own_film"] = places.index(order[at + step])
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        first, last = at == 0, at + 1 == len(order)
+        st.button("Previous", icon=":material/arrow_back:", key="film_before", on_click=go, args=(-1,), disabled=first)
+        st.button("Next", icon=":material/arrow_forward:", key="film_after", on_click=go, args=(1,), disabled=last)
+        st.caption(f"Disagreement {at + 1:,} of {len(order):,}, largest first")
 
 
 page()

@@ -50,7 +50,8 @@ def page() -> None:
     picked_in_table = table(films, pairing.names)
     row = picked_in_table if picked is None else picked
     if row is not None:
-        st.session_state["open_film"] = row
+        film = films[films["row"] == row].iloc[0]
+        st.session_state["open_film"] = f"{film['split']}-{row}"
         st.switch_page("views/compare.py")
 
 

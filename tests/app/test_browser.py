@@ -65,7 +65,7 @@ def test_a_film_is_scored_and_names_nobody(page: Page, app: tuple[str, Path]) ->
     visit(page, "Compare on a film")  # the link of the page itself keeps it as it is
     settle(page)
     upload(page, [film()])
-    page.get_by_text("Orange: threshold").wait_for()
+    page.get_by_test_id("stTable").wait_for()
     assert page.get_by_text("Label of this film").count() == 0, "the upload is shown, no film of the runs"
     for part in ("Parts blanked", "Nearest training films", "What the reader did"):
         page.get_by_role("radio", name=part).or_(page.get_by_role("button", name=part)).first.click()

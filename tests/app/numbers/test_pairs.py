@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.numbers.pairs import ALL, APART, EVERY, SOME, RunFilms, keep, pair
+from app.numbers.pairs import ALL, APART, EVERY, SOME, RunFilms, keep, never_trained_on, pair
 
 
 def predictions(scores: list[float], **other: object) -> pd.DataFrame:
@@ -89,3 +89,39 @@ def test_a_film_without_a_label_is_never_wrong() -> None:
     runs = [scored(name, [0.9, 0.9], target=[None, "covid"]) for name in "ab"]
     films = pair(runs).films
     assert np.isnan(films.set_index("row")["wrong"][0]) and keep(films, ["north"], ["test"], SOME).empty
+
+
+def cohort(splits: str, key: str | None, **other: object) -> RunFilms:
+    """A film of a patient of its own for each letter: t(rain), v(alidation), or j(udged in the test set)."""
+    names = {"t": "train", "v": "validation", "j": "test"}
+    count = len(splits)
+    table = predictions(
+        [0.5] * count, split=[names[letter] for letter in splits], patient=[f"p{i}" for i in range(count)]
+    )
+    table = table.assign(**other)
+    table.attrs["hash_key"] = key
+    return RunFilms("a" if key == "1" else "b", "covid", table)
+
+
+@pytest.mark.parametrize(
+    ("other", "left"),
+    [
+        (cohort("tvjj", "1"), [2, 3]),  # the same split
+        (cohort("jjtj", "1"), [3]),  # another split of the same data
+        (cohort("jjvj", "1"), [3]),  # it was calibrated on the film
+        (cohort("tjjj", "1", patient=["p9", "p8", "p7", "p6"]), [2, 3]),  # other patients
+        (cohort("tjjj", "1", patient=["p3", "p8", "p7", "p6"], row=[7, 8, 9, 10]), [2]),  # another film of the patient
+        (cohort("jjtj", "2"), [3]),  # another key, the same data
+    ],
+)
+def test_only_films_that_no_run_was_trained_on_are_offered(other: RunFilms, left: list[int]) -> None:
+    found = never_trained_on([cohort("tvjj", "1"), other])
+    assert found.films is not None and found.films["row"].tolist() == left
+    assert not found.problems and f"{len(left)} of 2 films" in found.rule
+
+
+@pytest.mark.parametrize("other", [cohort("tjjj", "2", source="south"), RunFilms("b", "covid", None)])
+def test_a_run_whose_training_films_are_not_known_is_named(other: RunFilms) -> None:
+    found = never_trained_on([cohort("tvjj", "1"), other])
+    assert found.films is not None and len(found.films) == 2
+    assert len(found.problems) == 1 and "Whether b was trained on these films can't be told" in found.problems[0]

@@ -136,30 +136,31 @@ def mirrored(films: FilmBatch) -> Tensor:
     return films.pixels.flip(-1)
 
 
-SHORTCUTS: dict[str, Perturbation] = {
+PERTURBATIONS: dict[str, Perturbation] = {
     "border_only": border_only,
     "corners_only": corners_only,
+    "border_blanked": _blanked(_border),
     "corners_blanked": corners_blanked,
+    "frame_blanked": _blanked(lambda pixels: _border(pixels) | _corners(pixels)),
     "lungs_removed": lungs_removed,
+    # As films are shown, the patient's left is on the right of the picture.
+    "left_blanked": _blanked(lambda pixels: _coordinates(pixels)[1] > 0),
+    "right_blanked": _blanked(lambda pixels: _coordinates(pixels)[1] < 0),
     "pixel_shuffled": pixel_shuffled,
     "mirrored": mirrored,
 }
+"""All perturbations, one name each for the audit and the app."""
+
+_OF_THE_AUDIT = ("border_only", "corners_only", "corners_blanked", "lungs_removed", "pixel_shuffled", "mirrored")
+SHORTCUTS: dict[str, Perturbation] = {name: PERTURBATIONS[name] for name in _OF_THE_AUDIT}
 """The perturbations of the audit; `shortcut_evidence.CUES` says what each can show."""
 
-
-class Counterfactual(NamedTuple):
-    """A part of a single film that is blanked to see how the score moves; `left` says what the model still sees."""
-
-    blank: Perturbation
-    left: str
-
-
-COUNTERFACTUALS: dict[str, Counterfactual] = {
-    "border": Counterfactual(_blanked(_border), "All but the outer border is left."),
-    "corners": Counterfactual(
-        corners_blanked, "All but the corners is left: no lead marker and no text that sits there."
-    ),
-    "lungs": Counterfactual(lungs_removed, "All but the lungs is left: bones, soft tissue, devices, markers, border."),
-    "left half": Counterfactual(_blanked(lambda pixels: _coordinates(pixels)[1] < 0), "Only the right of the picture."),
-    "right half": Counterfactual(_blanked(lambda pixels: _coordinates(pixels)[1] > 0), "Only the left of the picture."),
+PARTS: dict[str, str] = {
+    "frame_blanked": "border and corners",
+    "border_blanked": "border",
+    "corners_blanked": "corners",
+    "lungs_removed": "lungs",
+    "left_blanked": "patient's left half",
+    "right_blanked": "patient's right half",
 }
+"""What is missing from a single film under those perturbations that take one part of it away."""

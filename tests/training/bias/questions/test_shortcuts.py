@@ -11,8 +11,9 @@ from torch import Tensor
 from datasets.phantom import film as phantom
 from training.bias.questions.shortcut_evidence import CUES, findings, shortcut_table
 from training.bias.questions.shortcuts import (
-    COUNTERFACTUALS,
     FILL,
+    PARTS,
+    PERTURBATIONS,
     SHORTCUTS,
     FilmBatch,
     Perturbation,
@@ -109,7 +110,7 @@ def test_mirroring_twice_gives_the_film() -> None:
     assert torch.equal(mirrored(batch(once)), pixels)
 
 
-@pytest.mark.parametrize("perturb", [*SHORTCUTS.values(), *(part.blank for part in COUNTERFACTUALS.values())])
+@pytest.mark.parametrize("perturb", list(PERTURBATIONS.values()))
 def test_every_perturbation_changes_films_one_by_one_and_leaves_its_input_alone(perturb: Perturbation) -> None:
     pixels = noise()
     before = pixels.clone()
@@ -120,6 +121,15 @@ def test_every_perturbation_changes_films_one_by_one_and_leaves_its_input_alone(
     assert not torch.equal(result, pixels)
     alone = [perturb(FilmBatch(film[None], [seed])) for film, seed in zip(pixels, (7, 8, 9), strict=True)]
     assert torch.equal(torch.cat(alone), result)
+
+
+def test_parts_of_a_film() -> None:
+    pixels, missing = noise(), {}
+    for name in PARTS:
+        missing[name] = PERTURBATIONS[name](batch(pixels)) != pixels
+    assert torch.equal(missing["frame_blanked"], missing["border_blanked"] | missing["corners_blanked"])
+    assert missing["left_blanked"][..., 20:].all() and not missing["left_blanked"][..., :20].any(), "the patient's left"
+    assert torch.equal(missing["right_blanked"], ~missing["left_blanked"])
 
 
 def test_every_shortcut_has_a_cue() -> None:

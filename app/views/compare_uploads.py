@@ -1,0 +1,118 @@
+"""The films that a visitor uploads to Compare: one table of them all, kept for the visit; a click opens one."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from app.drawing.tables import decimals
+from app.services import answers, films, models
+from app.services.runs import RESEARCH_ONLY
+from training.bias.report.headline import short_names
+from training.run.index import RunEntry
+
+if TYPE_CHECKING:
+    from app.reading.upload import Film
+
+KEPT = "visit_uploads"  # (name, content) of the visitor's films, for this visit alone
+WIDGET = "uploads"
+FILE, STATUS, FLAGS = "file", "status", "before you read the score"
+
+
+def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes] | None":
+    """The visitor's film and its bytes: of several the one that is picked in their table."""
+    what = "DICOM, PNG, JPEG or TIFF films; they stay in memory and are never written"
+    st.file_uploader(what, accept_multiple_files=True, key=WIDGET, on_change=keep)
+    kept: list[tuple[str, bytes]] = st.session_state.get(KEPT, [])
+    if not kept:
+        st.caption(
+            "Films are told apart by their content. Several can be given at once. Or choose **Example film** above."
+        )
+        return None
+    if not st.session_state.get(WIDGET):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Kept from before: {len(kept)} film{'s' if len(kept) > 1 else ''}.")
+            if st.button("Let go", icon=":material/close:", key="uploads_forget"):
+                del st.session_state[KEPT]
+                st.rerun()
+    checkpoints = [models.model(entry).predictor.checkpoint for entry in entries]
+    vois = list(dict.fromkeys(checkpoint.preprocessing.voi for checkpoint in checkpoints))
+    with st.spinner("Reading"):
+        read = films.read_uploads([content for _, content in kept], vois)
+    if len(kept) == 1:
+        if isinstance(read[0], str):
+            st.error(f"This film can't be scored: {read[0]}.", icon=":material/error:")
+            return None
+        return read[0], kept[0][1]
+    return one_of(entries, kept, read)
+
+
+def keep() -> None:
+    """Keep what the uploader holds; a browser that comes back to the page has an empty one."""
+    st.session_state[KEPT] = [(base_name(file.name), file.getvalue()) for file in st.session_state[WIDGET]]
+
+
+def base_name(name: str) -> str:
+    """A file's name without folders, which some clients send."""
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def one_of(
+    entries: Sequence[RunEntry], kept: "Sequence[tuple[str, bytes]]", read: "Sequence[Film | str]"
+) -> "tuple[Film, bytes] | None":
+    """All uploads as a table, in which one is picked; the first that can be scored until then."""
+    names = short_names([entry.name for entry in entries])
+    with st.spinner("Scoring"):
+        table = pd.DataFrame(
+            [row(entries, names, *film) for film in zip((name for name, _ in kept), read, strict=True)]
+        )
+    scored = [number for number, film in enumerate(read) if not isinstance(film, str)]
+    bad = len(read) - len(scored)
+    st.write(
+        f"**{len(scored)}** of {len(read)} films scored" + (f", {bad} can't be: see their status." if bad else ".")
+    )
+    state = st.dataframe(
+        table,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="upload_table",
+        column_config={
+            STATUS: st.column_config.TextColumn(width="medium"),
+            **decimals(*(f"score {name}" for name in names.values() if f"score {name}" in table)),
+        },
+    )
+    st.download_button("Scores as CSV", csv(table), "scores.csv", icon=":material/download:", on_click="ignore")
+    if not scored:
+        return None
+    picked = [number for number in state.selection.rows if number < len(read)]
+    number = picked[0] if picked else scored[0]
+    st.subheader(kept[number][0])
+    film = read[number]
+    if isinstance(film, str):
+        st.error(f"This film can't be scored: {film}.", icon=":material/error:")
+        return None
+    return film, kept[number][1]
+
+
+def row(entries: Sequence[RunEntry], names: dict[str, str], file: str, film: "Film | str") -> dict[str, object]:
+    """A film in the table: what warns of its scores comes before them."""
+    if isinstance(film, str):
+        return {FILE: file, STATUS: f"not scored: {film}", FLAGS: ""}
+    found, scores = list(answers.oddities(film)), dict[str, object]()
+    for entry in entries:
+        answer = answers.score(entry, film)
+        likeness = answers.likeness(entry, answer)
+        if likeness is not None and likeness.unlike:
+            found.append(f"is unlike the training films of {names[entry.name]}")
+        scores[f"score {names[entry.name]}"] = answer.score
+        scores[f"call {names[entry.name]}"] = answers.called(entry, answer)
+    return {FILE: file, STATUS: "scored", FLAGS: "; ".join(found), **scores}
+
+
+def csv(table: pd.DataFrame) -> bytes:
+    """The table for a spreadsheet, with the notice in every row."""
+    from training.folder.merge import csv_safe
+
+    return csv_safe(table.assign(notice=RESEARCH_ONLY)).to_csv(index=False).encode()
