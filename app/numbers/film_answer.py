@@ -1,6 +1,6 @@
 """What runs say of one film, side by side: scores, and how far they move when a part of the film is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -30,21 +30,12 @@ class RunAnswer(NamedTuple):
     unlike: bool | None  # its training films; None where that can't be told
     distance: str  # from them, in words
     nearest: tuple[Near, ...] = ()  # of each label, the nearest first
-    without: dict[str, float] | None = None  # score without each of `PARTS`; None while it is not known
-
-    def move(self, part: str) -> float:
-        """How far the score moves when a part is missing."""
-        assert self.without is not None
-        return self.without[part] - self.score
-
-    def largest(self) -> str:
-        """The part whose absence moves the score most."""
-        return max(PARTS, key=lambda part: abs(self.move(part)))
+    moves: dict[str, float] | None = None  # of the score when each of `PARTS` is missing; None while that is not known
 
 
 def sentence(answers: Sequence[RunAnswer]) -> str:
-    """How much each score depends on border and corners, compared with the first run's; needs `without` of all."""
-    moves = {answer.run: abs(answer.move(FRAME)) for answer in answers}
+    """How much each score depends on border and corners, compared with the first run's; needs the moves of all."""
+    moves = {answer.run: abs(answer.moves[FRAME]) for answer in answers if answer.moves is not None}
     said = ", ".join(f"{run} by {move:.2f}" for run, move in moves.items())
     if len(moves) == 1:
         return f"Border and corners, {MARKS}, move the score of {said}."
@@ -56,22 +47,20 @@ def sentence(answers: Sequence[RunAnswer]) -> str:
     return f"{least} depends least on border and corners, {MARKS}: they move {said}."
 
 
-def apart(answers: Sequence[RunAnswer]) -> str | None:
-    """The part whose absence moves two scores most differently: a name of `PARTS`; None for less than `SMALL`."""
-    ranges = {}
-    for part in PARTS:
-        moves = [answer.move(part) for answer in answers]
-        ranges[part] = max(moves) - min(moves)
+def apart(moves: Sequence[Mapping[str, float]]) -> str | None:
+    """The part whose absence moves the scores of several runs most differently; None where no part is worth a word."""
+    ranges = {part: max(of_run[part] for of_run in moves) - min(of_run[part] for of_run in moves) for part in PARTS}
     widest = max(ranges, key=ranges.__getitem__)
     return widest if ranges[widest] >= SMALL else None
 
 
 def why(answers: Sequence[RunAnswer]) -> str:
-    """Which part the scores disagree on, in a sentence; needs `without` of all, of two runs or more."""
-    part = apart(answers)
+    """Which part the scores disagree on, in a sentence; needs the moves of all, of two runs or more."""
+    known = {answer.run: answer.moves for answer in answers if answer.moves is not None}
+    part = apart(list(known.values()))
     if part is None:
         return "No missing part moves their scores much differently."
-    moves = ", ".join(f"{answer.run} {signed(answer.move(part))}" for answer in answers)
+    moves = ", ".join(f"{run} {signed(of_run[part])}" for run, of_run in known.items())
     return f"Their scores part most without the {PARTS[part]}: {moves}."
 
 
@@ -81,12 +70,13 @@ def table(answers: Sequence[RunAnswer]) -> pd.DataFrame:
     rows["Training films"] = [_likeness(answer) for answer in answers]
     rows["Score"] = [f"**{answer.score:.3f}**" for answer in answers]
     rows["Call"] = [f"{answer.called}{answer.threshold}" for answer in answers]
-    if all(answer.without is not None for answer in answers):
-        largest = [answer.largest() for answer in answers]
+    known = [answer.moves for answer in answers if answer.moves is not None]
+    if len(known) == len(answers):
+        largest = [_largest(moves) for moves in known]
         for part, name in PARTS.items():
-            moves = [signed(answer.move(part)) for answer in answers]
             rows[f"Without {name}"] = [
-                f"**{move}**" if part == most else move for move, most in zip(moves, largest, strict=True)
+                f"**{signed(moves[part])}**" if part == most else signed(moves[part])
+                for moves, most in zip(known, largest, strict=True)
             ]
     labels = list(dict.fromkeys(near.label for answer in answers for near in answer.nearest))
     for label in sorted(labels):
@@ -98,6 +88,10 @@ def table(answers: Sequence[RunAnswer]) -> pd.DataFrame:
 def signed(change: float) -> str:
     """A change of a score with its sign."""
     return f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _largest(moves: Mapping[str, float]) -> str:
+    return max(PARTS, key=lambda part: abs(moves[part]))
 
 
 def _likeness(answer: RunAnswer) -> str:

@@ -12,6 +12,7 @@ JUDGED = ("test", "external")  # films that no checkpoint was trained or calibra
 ALL, APART, SOME, EVERY = "all films", "called differently", "some checkpoint is wrong", "all are wrong"
 ERRORS = (ALL, APART, SOME, EVERY)
 PLACE = ["split", "row"]
+ABOUT = ("view", "age_band")
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class RunFilms:
 class Pairing:
     """Films of several runs side by side.
 
-    `films` has columns row, split, source, label, score_0, called_0, score_1, ... in the order of `names`, spread (largest
-    difference of two scores), apart (whether they call it differently) and wrong (number of runs that call it wrong; NaN
-    without a label), sorted by spread, the largest first.
+    `films` has columns row, split, source, label, view and age_band (None where a run kept none), score_0, called_0, score_1,
+    ... in the order of `names`, spread (largest difference of two scores), apart (whether they call it differently) and wrong
+    (number of runs that call it wrong; NaN without a label), sorted by spread, the largest first.
     """
 
     names: tuple[str, ...]  # of the runs that could be paired, the first run first
@@ -122,12 +123,30 @@ def keep(films: pd.DataFrame, sources: Sequence[str], splits: Sequence[str], err
     return films[kept & films["apart"]] if error == APART else films[kept]
 
 
+def by_source(films: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """A row a source, that of the most disagreements first: films, called differently, called wrong by each run, apart.
+
+    Args:
+        films: of a `Pairing` of runs with these names.
+    """
+    groups = films.groupby("source")
+    table = groups.size().rename("films").to_frame()
+    table["called differently"] = groups["apart"].sum()
+    labelled = films["label"].notna()
+    for number, name in enumerate(names):
+        wrong = labelled & (films[f"called_{number}"] != films["label"])
+        table[f"wrong: {name}"] = wrong.groupby(films["source"]).sum()
+    table["mean difference"] = groups["spread"].mean()
+    return table.sort_values(["called differently", "films"], ascending=False).reset_index()
+
+
 def _judged(run: RunFilms) -> pd.DataFrame | None:
     if run.films is None:
         return None
     films = run.films[run.films["split"].isin(JUDGED)]
     columns = {"target": "label", "score": "score_0", "prediction": "called_0"}
-    return films.rename(columns=columns)[["row", "split", "source", "label", "file", "score_0", "called_0"]]
+    films = films.rename(columns=columns).assign(**{name: None for name in ABOUT if name not in films})
+    return films[["row", "split", "source", "label", *ABOUT, "file", "score_0", "called_0"]]
 
 
 def _join(table: pd.DataFrame, other: pd.DataFrame, number: int) -> pd.DataFrame | str:

@@ -39,6 +39,12 @@ def without_parts(entry: RunEntry, film: "Film") -> dict[str, float]:
     return _without_parts(entry, film.key, film)
 
 
+def moves(entry: RunEntry, film: "Film") -> dict[str, float]:
+    """How far a run's score of a film moves without each of `shortcuts.PARTS`."""
+    whole = score(entry, film).score
+    return {part: without - whole for part, without in without_parts(entry, film).items()}
+
+
 def oddities(film: "Film") -> tuple[str, ...]:
     """See `app.reading.appearance.oddities`."""
     return _oddities(film.key, film)

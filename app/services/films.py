@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # pydicom and torch are imported when the first film is read
 
 READERS, READING_SECONDS = 2, 20.0
 HELD_BYTES = 512 << 20
+THUMBNAIL = 320  # px on the long side
 
 
 @st.cache_resource(show_spinner="Starting the film reader", on_release=lambda reader: reader[0].close())
@@ -113,3 +114,22 @@ def read_own(films: OwnFilms, split: str, row: int) -> "Radiograph | str":
     except (ValueError, OSError):  # their texts may name a file
         return "it can't be read"
     return BURNED_IN if film.facts.get("burned_in") else film
+
+
+def own_film(entry: RunEntry, split: str, row: int) -> "Film | str":
+    """The same as `read_own`, as a film whose answers are kept."""
+    from app.reading.upload import Film
+
+    radiograph = read_own(own_films(entry), split, row)
+    if isinstance(radiograph, str):
+        return radiograph
+    return Film.read_alike(radiograph, f"{entry.folder} {entry.stamp} {split}-{row}")
+
+
+@st.cache_data(max_entries=400, show_spinner=False, hash_funcs=BY_CHECKPOINT)
+def thumbnail(entry: RunEntry, split: str, row: int) -> np.ndarray | str:
+    """A small picture of a film of a run's own, uint8; a sentence where it can't be shown."""
+    from app.reading.film import picture
+
+    radiograph = read_own(own_films(entry), split, row)
+    return radiograph if isinstance(radiograph, str) else picture(radiograph, longest=THUMBNAIL)

@@ -6,6 +6,7 @@ compare_answer.py   what they say of it: a sentence and a table
 compare_picture.py  the film itself, to zoom into
 compare_closer.py   evidence, missing parts, nearest films, what the reader did
 disagreements.py    the films that checkpoints score most differently
+disagreement_grid.py  these films as pictures, and why
 batch.py            many films in the background: form and progress
 batch_outcome.py    results and downloads of a batch
 bias.py             the bias audit

@@ -92,21 +92,18 @@ def own(entries: Sequence[RunEntry]) -> Choice | None:
     through_disagreements(places, int(number or 0))
     row = table.iloc[int(number or 0)]
     st.query_params[LINK] = places[int(number or 0)]
-    radiograph = films.read_own(own_films, str(row["split"]), int(row["row"]))
-    if isinstance(radiograph, str):
-        st.warning(f"This film can't be shown: {radiograph}.", icon=":material/image_not_supported:")
+    film = films.own_film(entries[0], str(row["split"]), int(row["row"]))
+    if isinstance(film, str):
+        st.warning(f"This film can't be shown: {film}.", icon=":material/image_not_supported:")
         return None
     vois = {entry.header["preprocessing"].get("voi") for entry in entries}
-    if radiograph.facts.get("format") == "DICOM" and len(vois) > 1:
+    if film.shown.facts.get("format") == "DICOM" and len(vois) > 1:
         st.warning(
             "These checkpoints read the greys of DICOM films differently: choose ones that agree, or upload the film."
         )
         return None
-    from app.reading.upload import Film  # imports pydicom and its codecs
-
-    key = f"{entries[0].folder} {entries[0].stamp} {places[int(number or 0)]}"
     known = f"Label **{escaped(str(row['target']))}**, source **{escaped(str(row['source']))}**, {row['split']} set"
-    return Choice(Film.read_alike(radiograph, key), known=known)
+    return Choice(film, known=known)
 
 
 def through_disagreements(places: Sequence[str], number: int) -> None:

@@ -76,7 +76,7 @@ def answers_of(entries: Sequence[RunEntry], film: Film, parts: bool) -> list[Run
                 None if likeness is None else likeness.unlike,
                 "" if likeness is None else f"({likeness.distance:.2f}, limit {likeness.limit:.2f})",
                 () if nearest is None else tuple(near(row) for row in nearest.to_dict("records")),
-                answers.without_parts(entry, film) if parts else None,
+                answers.moves(entry, film) if parts else None,
             )
         )
     return found

@@ -2,18 +2,18 @@
 
 import pytest
 
-from app.numbers.film_answer import FRAME, Near, RunAnswer, apart, sentence, table, why
+from app.numbers.film_answer import FRAME, Near, RunAnswer, sentence, table, why
 from training.bias.questions.shortcuts import PARTS
 
 
-def answer(run: str, score: float, **without: float) -> RunAnswer:
+def answer(run: str, score: float, **moves: float) -> RunAnswer:
     """A run whose score stays as it is but without the parts that are named."""
     nearest = (Near("covid", "north", 0.2), Near("not covid", "south", 0.4))
-    return RunAnswer(run, score, "covid", " at 0.5", False, "", nearest, dict.fromkeys(PARTS, score) | without)
+    return RunAnswer(run, score, "covid", " at 0.5", False, "", nearest, dict.fromkeys(PARTS, 0.0) | moves)
 
 
 def test_the_run_that_depends_less_is_named_with_both_numbers() -> None:
-    said = sentence([answer("erm", 0.8, **{FRAME: 0.44}), answer("end", 0.6, **{FRAME: 0.83})])
+    said = sentence([answer("erm", 0.8, **{FRAME: -0.36}), answer("end", 0.6, **{FRAME: 0.23})])
     assert said.startswith("end depends less than erm") and said.endswith("erm by 0.36, end by 0.23.")
 
 
@@ -22,19 +22,18 @@ def test_the_run_that_depends_less_is_named_with_both_numbers() -> None:
     [([0.3], "move the score of a by 0.30"), ([0.3, 0.27], "about equally"), ([0.3, 0.2, 0.1], "c depends least")],
 )
 def test_other_numbers_of_runs_and_no_difference(moves: list[float], words: str) -> None:
-    runs = [answer(name, 0.5, **{FRAME: 0.5 + move}) for name, move in zip("abc", moves, strict=False)]
+    runs = [answer(name, 0.5, **{FRAME: move}) for name, move in zip("abc", moves, strict=False)]
     assert words in sentence(runs)
 
 
 def test_why_two_scores_differ() -> None:
-    runs = [answer("erm", 0.8, corners_blanked=0.3, lungs_removed=0.6), answer("end", 0.4, corners_blanked=0.38)]
-    assert apart(runs) == "corners_blanked"
+    runs = [answer("erm", 0.8, corners_blanked=-0.5, lungs_removed=-0.2), answer("end", 0.4, corners_blanked=-0.02)]
     assert why(runs) == "Their scores part most without the corners: erm \N{MINUS SIGN}0.50, end \N{MINUS SIGN}0.02."
-    assert apart([answer("erm", 0.8), answer("end", 0.4)]) is None
+    assert why([answer("erm", 0.8), answer("end", 0.4)]) == "No missing part moves their scores much differently."
 
 
 def test_the_largest_change_of_each_run_is_bold() -> None:
-    shown = table([answer("erm", 0.8, border_blanked=0.9, lungs_removed=0.2), answer("end", 0.6, left_blanked=0.5)])
+    shown = table([answer("erm", 0.8, border_blanked=0.1, lungs_removed=-0.6), answer("end", 0.6, left_blanked=-0.1)])
     assert (
         shown.loc["Without lungs", "erm"] == "**\N{MINUS SIGN}0.60**" and shown.loc["Without border", "erm"] == "+0.10"
     )

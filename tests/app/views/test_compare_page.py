@@ -251,6 +251,21 @@ def test_a_link_opens_a_film_of_the_test_set(app: AppTest, runs: Path) -> None:
     assert abs(scores_of(app).loc["nothing", "erm"] - row["score"]) < 1e-5
 
 
+def test_through_the_disagreements_and_back(app: AppTest, runs: Path) -> None:
+    predictions = pd.read_parquet(runs / "phantom-erm-test_resnet-s0" / "predictions.parquet")
+    films = predictions[predictions["split"] == "external"].iloc[:3]
+    app.session_state["open_order"] = order = [f"external-{row}" for row in films["row"]]
+    app.session_state["open_film"] = order[1]
+    app.run()
+    assert "Disagreement 2 of 3" in shown(app) and app.query_params["film"] == order[1]
+    app.button(key="film_after").click().run()
+    assert "Disagreement 3 of 3" in shown(app) and app.button(key="film_after").disabled
+    app.button(key="film_before").click().run()
+    app.button(key="film_before").click().run()
+    assert not app.exception and app.query_params["film"] == order[0] and app.button(key="film_before").disabled
+    assert abs(scores_of(app).loc["nothing", "erm"] - films.iloc[0]["score"]) < 1e-5
+
+
 def test_no_run_yet_shows_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("END_CXR_RUNS", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["app/main.py"])

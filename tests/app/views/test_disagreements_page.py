@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.numbers.pairs import APART, EVERY
 from tests.app_pages import NAMES, fine, open_page, texts
@@ -20,6 +21,12 @@ def start(monkeypatch: pytest.MonkeyPatch):
     return lambda root: open_page("disagreements", root, monkeypatch)
 
 
+def as_table(app: AppTest) -> pd.DataFrame:
+    """All films that the filters leave, as the page's table."""
+    fine(app.segmented_control(key="disagreement_view").set_value("Table").run())
+    return app.dataframe[1].value
+
+
 def scores(runs: Path) -> pd.DataFrame:
     """Both runs' own predictions of the films that neither was trained on."""
     tables = [pd.read_parquet(runs / name / "predictions.parquet").set_index("row") for name in NAMES]
@@ -29,13 +36,17 @@ def scores(runs: Path) -> pd.DataFrame:
 
 def test_the_largest_differences_come_first(runs: Path, start) -> None:
     app, known = start(runs), scores(runs)
-    table = app.dataframe[0].value
+    counts = app.dataframe[0].value.set_index("source")
+    table = as_table(app)
     assert len(table) == len(known)
     expected = (known["score"] - known["other"]).abs()
     assert np.allclose(table["spread"], expected.sort_values(ascending=False))
     assert np.allclose(table["score_1"], known["other"].loc[table["row"]])
     apart = int((known["prediction"] != known["other_called"]).sum())
-    assert f"call **{apart}** of them" in texts(app)
+    assert f"{apart:,} of them are called differently" in texts(app)
+    differently = known["prediction"] != known["other_called"]
+    assert counts["called differently"].to_dict() == differently.groupby(known["source"]).sum().to_dict()
+    assert counts["wrong: end"].sum() == (known["other_called"] != known["target"]).sum()
     assert not {"file", "patient"} & set(table.columns)
 
 
@@ -47,7 +58,7 @@ def test_filters_and_that_they_survive_another_page(runs: Path, start) -> None:
     app = fine(app.multiselect(key="disagreement_sets").set_value(["test", "external"]).run())
     wrong = known[(known["prediction"] != known["target"]) & (known["other_called"] != known["target"])]
     expected = set(wrong.index[wrong["source"] == "north"])
-    table = app.dataframe[0].value if app.dataframe else pd.DataFrame({"row": []})
+    table = as_table(app) if app.dataframe else pd.DataFrame({"row": []})
     assert set(table["row"]) == expected
     app = fine(app.switch_page("views/runs.py").run())
     app = fine(app.switch_page("views/disagreements.py").run())
@@ -60,21 +71,57 @@ def test_filters_and_that_they_survive_another_page(runs: Path, start) -> None:
     assert "No film passes these filters" in texts(app)
 
 
-@pytest.mark.parametrize("how", ["table", "list"])
+@pytest.mark.parametrize("how", ["table", "list", "picture"])
 def test_a_film_opens_on_the_other_page(how: str, runs: Path, start) -> None:
     app = start(runs)
-    film = app.dataframe[0].value.iloc[2]
+    film = as_table(app).iloc[2]
     if how == "table":
         app.session_state["disagreement_table"] = {"selection": {"rows": [2], "columns": [], "cells": []}}
         app = fine(app.run())
+    elif how == "list":
+        app = fine(app.selectbox(key="disagreement_film").set_value(2).run())
     else:
-        app = fine(app.selectbox(key="disagreement_film").set_value(int(film["row"])).run())
+        app = fine(app.segmented_control(key="disagreement_view").set_value("Films").run())
+        app = fine(app.button(key=f"open_{film['split']}_{film['row']}").click().run())
     assert app.title[0].value == "Compare on a film"
     assert app.session_state["film_from"] == "A film of the test set" and "open_film" not in app.session_state
     chosen = app.selectbox(key="own_film")
     assert chosen.format_func(chosen.value) == f"{film['source']} · {film['label']} · film {film['row']}"
-    table = next(frame.value for frame in app.dataframe if "score" in frame.value)
-    assert np.allclose(table["score"], film[["score_0", "score_1"]].astype(float), atol=1e-4)
+    shown = [float(score.strip("*")) for score in app.table[0].value.loc["Score"]]
+    assert np.allclose(shown, film[["score_0", "score_1"]].astype(float), atol=6e-4)
+    assert "Disagreement 3 of" in texts(app)
+
+
+def test_films_as_pictures_some_at_a_time(runs: Path, start) -> None:
+    app = start(runs)
+    known = scores(runs)
+    order = (known["score"] - known["other"]).abs().sort_values(ascending=False, kind="stable").index
+    opens = [button for button in app.button if str(button.key).startswith("open_")]
+    assert len(opens) == 8 and app.button(key="grid_before").disabled
+    assert opens[0].label == f"Open film {order[0]}"
+    captions = [image.proto.imgs[0].caption for image in app.get("image")]
+    first = known.loc[order[0]]
+    assert captions[0] == f"{first['source']} · {first['target']} · {first['view']} · {first['age_band']}"
+    app = fine(app.button(key="grid_after").click().run())
+    assert "9 to 16 of" in texts(app) and not app.button(key="grid_before").disabled
+    app = fine(app.switch_page("views/runs.py").run())
+    app = fine(app.switch_page("views/disagreements.py").run())
+    assert "9 to 16 of" in texts(app), "the page of films survives another page"
+
+
+def test_why_two_scores_differ(runs: Path, start) -> None:
+    """The part that is named is the one that Compare's table has."""
+    app = start(runs)
+    app = fine(app.toggle(key="disagreement_why").set_value(True).run())
+    said = [text.value.replace("\\", "") for text in app.markdown]
+    assert any("scores part most over" in text or "a missing part" in text for text in said)
+    reasons = [text for text in said if text.startswith("without ") or "no part moves" in text]
+    assert len(reasons) == 8
+    app = fine(next(button for button in app.button if str(button.key).startswith("open_")).click().run())
+    part, _, moves = reasons[0].removeprefix("without ").partition(": ")
+    if moves:
+        row = app.table[0].value.loc[f"Without {part}"]
+        assert moves == ", ".join(f"{run} {row[run].strip('*')}" for run in row.index)
 
 
 def test_one_run_is_too_few(runs: Path, start) -> None:
