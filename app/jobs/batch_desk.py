@@ -71,6 +71,18 @@ class BatchDesk:
         if waiting:
             job.run()  # ends at once, and gives up its films
 
+    def again(self, token: str) -> None:
+        """Put an ended job in line once more, for its files that can be tried again; JobError for too long a line."""
+        with self._lock:
+            job = self._jobs.get(token)
+            if job is None or not job.ended or not job.may_pass:
+                return
+            if len(self._line) >= LONGEST_LINE:
+                raise JobError("Too many jobs are waiting already: try again in some minutes.")
+            job.again()
+            self._line.append(job)
+            self._next()
+
     def forget(self, token: str) -> None:
         """Cancel a job and drop its results."""
         with self._lock:

@@ -10,45 +10,47 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from training.folder.merge import Merge, csv_safe, survey
-from training.folder.shard import FolderJob
+from app.jobs.batch_job import Request
+from training.bias.report.headline import short_names
+from training.folder.merge import Merge, Survey, csv_safe, survey
+from training.folder.shard import FolderJob, model_columns
 from training.folder.store import ShardStore
+from training.run.reference import load_reference
 from training.scoring.predict import Predictor
 from training.scoring.subjects import Subject
 
 STATUSES = ("scored", "skipped", "failed")
+UNLIKE = "unlike_training"  # whether a film is unlike the run's training films; before its score
 
 
 @dataclass(frozen=True)
 class BatchResults:
-    """Tables for the page and bytes for the downloads; files and patients appear as keyed hashes alone."""
+    """Tables for the page and bytes for the downloads; patients appear as keyed hashes alone, files too unless named."""
 
     statuses: dict[str, int]
     counts: pd.DataFrame  # number of files by status and reason
     files: pd.DataFrame  # a row a file: film, status, reason, message, and facts that say what kind of film it is
-    predictions: pd.DataFrame  # a row a scored film: film, source, then a score and a call for each run
+    predictions: pd.DataFrame  # a row a scored film: film, source, warning, then a score and a call for each run
     sources: pd.DataFrame  # a row a source: films, then the mean score and the number of positive calls of each run
     runs: tuple[str, ...]
     positive: tuple[str, ...]  # name of each run's positive class
     inverted: int  # number of scored films that look inverted
-    predictions_csv: bytes  # a row for each scored film and run, in the columns of the command line
+    predictions_csv: (
+        bytes  # a row for each scored film and run: columns of the command line, unlike_training, threshold
+    )
     files_csv: bytes  # a row a file, with all columns
     parquet: bytes  # a zip with both as Parquet
 
 
 def collect(
-    job: FolderJob,
-    store: ShardStore,
-    shards: Sequence[str],
-    predictors: Sequence[Predictor],
-    runs: Sequence[str],
-    uploaded: bool,
-    notice: str,
+    job: FolderJob, store: ShardStore, shards: Sequence[str], predictors: Sequence[Predictor], request: Request
 ) -> BatchResults:
-    """Merge the finished shards of a job, given by name in the folder's order; uploaded films are named by their number.
+    """Merge the finished shards of a job, given by name in the folder's order.
 
-    `predictors` and `runs` (their names on the page) are in the order of the job's runs; every row that leaves gets `notice`.
+    `predictors` are in the order of the request's runs. Films are called as `_with_film` says; every row that leaves gets the
+    request's notice.
     """
+    runs, notice = list(request.runs), request.notice
     surveyed = survey(store, shards, None)
     # Merge names a run after its folder, and two folders may have the same name; the names are set below.
     subjects = [Subject(run, predictor, None) for run, predictor in zip(job.runs, predictors, strict=True)]
@@ -65,7 +67,10 @@ def collect(
         predictions["run"] = np.repeat(np.array(runs, dtype=object), scored)
         predictions = predictions.drop(columns=["split", "target"])
     predictions["source"] = predictions["source"].fillna("institution not stated")
-    files, predictions = _with_film(files, uploaded), _with_film(predictions, uploaded)
+    unlike = [_unlike(job, store, shards, surveyed, number) for number in range(len(runs))]
+    predictions.insert(list(predictions).index("score"), UNLIKE, np.concatenate(unlike) if scored else [])
+    predictions = _called(predictions, predictors, request)
+    files, predictions = (_with_film(table, request) for table in (files, predictions))
     taken = {"files": files.assign(notice=notice), "predictions": predictions.assign(notice=notice)}
     positive = tuple(str(predictor.info.positive_name) for predictor in predictors)
     shown = ["film", "status", "reason", "message", "modality", "view_position", "manufacturer"]
@@ -84,20 +89,66 @@ def collect(
     )
 
 
-def _with_film(table: pd.DataFrame, uploaded: bool) -> pd.DataFrame:
-    """With a column `film` in front: the number of the upload, or row and keyed hash of a folder's file."""
-    if uploaded:
+def _unlike(job: FolderJob, store: ShardStore, shards: Sequence[str], surveyed: Survey, number: int) -> np.ndarray:
+    """Whether each scored film is unlike a run's training films; None where that can't be told."""
+    reference = load_reference(job.runs[number])
+    column, found, start = model_columns(number)[0], [np.empty(0, object)], 0
+    for shard in shards:
+        features = store.read(shard, [column])[column].to_pandas()
+        scored = (surveyed.files["status"].iloc[start : start + len(features)] == "scored").to_numpy()
+        start += len(features)
+        if reference is None or np.isnan(reference.limit):
+            found.append(np.full(int(scored.sum()), None, object))
+        elif scored.any():
+            found.append((reference.distances(np.stack(features[scored])) > reference.limit).astype(object))
+    return np.concatenate(found)
+
+
+def _called(predictions: pd.DataFrame, predictors: Sequence[Predictor], request: Request) -> pd.DataFrame:
+    """With a column `threshold`, and the calls by the visitor's threshold where there is one."""
+    predictions = predictions.assign(threshold=np.nan)
+    for run, predictor in zip(request.runs, predictors, strict=True):
+        info, rows = predictor.info, predictions["run"] == run
+        own = predictor.checkpoint.calibration.threshold
+        threshold = request.thresholds.get(run, own)
+        if threshold is None or len(info.targets) != 2 or info.positive is None:
+            continue
+        predictions.loc[rows, "threshold"] = threshold
+        names = np.array([info.targets[1 - info.positive], info.targets[info.positive]], object)
+        calls = (predictions.loc[rows, "score"] >= threshold).astype(int)
+        if threshold != own:
+            predictions.loc[rows, "prediction"] = names[calls]
+    return predictions
+
+
+def _with_film(table: pd.DataFrame, request: Request) -> pd.DataFrame:
+    """With a column `film` in front: the file's own name where that was asked for, else what names nobody.
+
+    That is the number of an upload, or row and keyed hash of a folder's file.
+    """
+    if request.names is not None:
+        film = [request.names[row] for row in table["row"]]
+    elif request.uploaded:
         film = [f"film {row + 1}" for row in table["row"]]
-        table = table.drop(columns="file")  # a hash of the name that we gave it says nothing
     else:
         film = [f"row {row} · {file}" for row, file in zip(table["row"], table["file"], strict=True)]
+    if request.uploaded:
+        table = table.drop(columns="file")  # a hash of the name that we gave it says nothing
     return table.assign(film=pd.Series(film, index=table.index, dtype=object))[["film", *table.columns]]
 
 
 def _side_by_side(predictions: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
-    """A row a film, two columns a run: its name for the score, and `call: ` before it for the call."""
+    """A row a film: what warns of its scores, then for each run its name for the score, `call: ` and it for the call."""
     films = [predictions[predictions["run"] == run].reset_index(drop=True) for run in runs]
     table = films[0][["film", "source"]].copy()
+    inverted = films[0].get("looks_inverted", pd.Series(False, index=films[0].index)).eq(True)
+    short = short_names(runs)
+    warnings = []
+    for number, looks_inverted in enumerate(inverted):
+        far = [short[run] for run, rows in zip(runs, films, strict=True) if rows[UNLIKE].iloc[number] is True]
+        found = ["looks inverted"] if looks_inverted else []
+        warnings.append("; ".join([*found, *([f"unlike the training films of {', '.join(far)}"] if far else [])]))
+    table["warning"] = pd.Series(warnings, index=table.index, dtype=object)
     for run, rows in zip(runs, films, strict=True):
         table[run], table[f"call: {run}"] = rows["score"].astype(float), rows["prediction"]
     return table

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.services import models
 from app.services.runs import BY_CHECKPOINT
-from app.services.visit import threshold_of
+from app.services.visit import has_own_threshold, threshold_of
 from training.run.index import RunEntry
 
 if TYPE_CHECKING:  # torch is imported when the first film is scored
@@ -62,6 +62,14 @@ def called(entry: RunEntry, score: "FilmScore") -> str:
         return score.prediction
     positive = models.positive(entry)
     return positive if score.score >= threshold else next(name for name in targets if name != positive)
+
+
+def threshold_in_words(entry: RunEntry) -> str:
+    """What films of this run are called by, to follow a call or the run's name; empty for several classes."""
+    threshold = threshold_of(entry)
+    if threshold is None:
+        return ""
+    return f" at {threshold:.3f}" + (", your threshold" if has_own_threshold(entry) else "")
 
 
 def likeness(entry: RunEntry, score: "FilmScore") -> "Likeness | None":

@@ -1,7 +1,9 @@
 """Batch: a folder of the server or many uploads, scored in the background by the chosen checkpoints."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -9,13 +11,16 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app.jobs.batch_job import BatchJob, Folder, JobError, Request
 from app.jobs.batch_uploads import Uploads
 from app.jobs.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root
-from app.services import batches
+from app.services import answers, batches
 from app.services.runs import RESEARCH_ONLY, SYNTHETIC, require_runs
+from app.services.visit import has_own_threshold, threshold_of
 from app.views.batch_outcome import counts, outcome
+from app.views.compare_uploads import base_name
 from datasets.film.admission import policy_of
 from datasets.film.folder import LocalFolder
 from datasets.film.policy import DicomPolicy
 from datasets.film.words import WordsError
+from training.bias.report.headline import short_names
 from training.run.index import RunEntry
 
 UPLOAD, FOLDER = "Upload", "A folder of this server"
@@ -39,6 +44,11 @@ MODALITIES = {
     "OT": "OT: other",
     "UNKNOWN": "not stated",
 }
+NAMES = (
+    "File names may name patients. With this the results name each film by its file, to join them to your own table. "
+    "Without it uploads are film 1, film 2, ... in the order of upload (by name, if you choose all at once), and the files "
+    "of a folder are numbered in the order of their names."
+)
 WHAT_IT_DOES = (
     "Scores many DICOM films with the chosen checkpoints, exactly as the command line does. Every file becomes a row: "
     "scored, or why not. PNG and JPEG films go to *Compare on a film*."
@@ -80,12 +90,11 @@ def form(entries: Sequence[RunEntry]) -> None:
         else:
             what = "DICOM films; they stay in memory and are never written"
             files = st.file_uploader(what, accept_multiple_files=True, key="batch_uploads")
-            st.caption(
-                "Results call them film 1, film 2, ... in the order of upload: by name, if you choose all at once. Their "
-                "names are not used."
-            )
+        named = st.checkbox("File names in the results", key="batch_names", help=NAMES)
         policy = options()
-        st.caption(f"Checkpoints, from the sidebar: {', '.join(entry.name for entry in entries)}.")
+        short = short_names([entry.name for entry in entries])
+        calls = [f"{short[entry.name]}{answers.threshold_in_words(entry)}" for entry in entries]
+        st.caption(f"Checkpoints, from the sidebar, with the thresholds of their calls: {'; '.join(calls)}.")
         submitted = st.form_submit_button("Score", icon=":material/play_arrow:")
     if root is None:
         st.caption(
@@ -96,7 +105,8 @@ def form(entries: Sequence[RunEntry]) -> None:
         return
     try:
         films: Folder = LocalFolder(confined(folder, typed)) if folder is not None else uploads(files)
-        start(entries, films, policy, own_key)
+        own = [base_name(file.name) for file in files] if named and folder is None else None
+        start(entries, films, policy, own_key, named, own)
     except (FilmsFolderError, JobError) as error:
         st.error(str(error), icon=":material/error:")
         return
@@ -146,14 +156,23 @@ def uploads(files: Sequence[UploadedFile]) -> Uploads:
     return Uploads([file.getvalue() for file in files])
 
 
-def start(entries: Sequence[RunEntry], films: Folder, policy: DicomPolicy, own_key: bool) -> None:
-    """Submit the job; raises JobError."""
+def start(
+    entries: Sequence[RunEntry],
+    films: Folder,
+    policy: DicomPolicy,
+    own_key: bool,
+    named: bool,
+    names: Sequence[str] | None,
+) -> None:
+    """Submit the job; raises JobError. `named` asks for the films' own names, which are `names` for uploads."""
     if not policy.views or not policy.modalities:
         raise JobError("No film would be scored: choose a view and a modality.")
     notice = f"{RESEARCH_ONLY} {SYNTHETIC}" if any(entry.synthetic for entry in entries) else RESEARCH_ONLY
     runs = {entry.name: entry.folder.resolve() for entry in entries}
     key = None if own_key else batches.shared_key()
-    request = Request(films, runs, policy, isinstance(films, Uploads), notice, key)
+    thresholds = {entry.name: cast(float, threshold_of(entry)) for entry in entries if has_own_threshold(entry)}
+    own_names = named and names is None
+    request = Request(films, runs, policy, isinstance(films, Uploads), notice, key, names, own_names, thresholds)
     batches.batch_desk().submit(batches.visitor(), BatchJob(request, batches.presence()))
 
 
@@ -174,7 +193,8 @@ def progress() -> None:
     elif job.phase == "collecting":
         st.progress(1.0, "Writing the tables")
     else:
-        st.progress(job.finished / max(job.total, 1), f"{job.finished:,} of {job.total:,} files")
+        left = "" if job.seconds_left is None else f", {time_left(job.seconds_left)} left"
+        st.progress(job.finished / max(job.total, 1), f"{job.finished:,} of {job.total:,} files{left}")
     if job.counts:
         counts(job.total, job.counts)
     if job.stopping:
@@ -183,6 +203,13 @@ def progress() -> None:
         desk.cancel(job)
         st.rerun()
     st.caption("You can go to other pages and come back. Reloading the browser page or closing it gives the job up.")
+
+
+def time_left(seconds: float) -> str:
+    """About how long, in words."""
+    if seconds < 90:
+        return f"about {max(10 * math.ceil(seconds / 10), 10)} s"
+    return f"about {math.ceil(seconds / 60)} min"
 
 
 page()

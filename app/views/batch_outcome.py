@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from app.jobs.batch_job import BatchJob
+from app.jobs.batch_job import BatchJob, JobError
 from app.services import batches
 from training.bias.report.headline import short_names
 
@@ -46,29 +46,62 @@ def outcome(job: BatchJob) -> None:
     if results is None:
         return
     counts(job.total, results.statuses)
+    again(job)
     if results.inverted:
         st.warning(
             f"{results.inverted:,} scored films look inverted (air bright). Scores of inverted films mean nothing."
         )
-    downloads(results)
-    if len(results.predictions):
-        st.subheader("By source")
-        st.dataframe(results.sources, hide_index=True, column_config=run_columns(results.runs, "mean score", "calls"))
-        positives = " or ".join(dict.fromkeys(results.positive))
-        st.caption(
-            f"A source is an institution; A has the most films. Scores are of {positives}; calls are films at or "
-            f"above the threshold of the checkpoint. Checkpoints: {', '.join(results.runs)}."
+    unlike = int(results.predictions["warning"].str.contains("unlike").sum())
+    if unlike:
+        st.warning(
+            f"{unlike:,} scored films are unlike the training films of a checkpoint: those scores mean little. Of films "
+            "like the training films about 5 in 100 are flagged too."
         )
+    downloads(results)
+    st.caption(join_key(job))
+    if len(results.predictions):
         st.subheader("Scores")
-        st.dataframe(results.predictions, hide_index=True, column_config=run_columns(results.runs, "score", "called"))
+        config = run_columns(results.runs, "score", "called")
+        config["warning"] = st.column_config.TextColumn("before you read the score")
+        st.dataframe(results.predictions, hide_index=True, column_config=config)
+        positives = " or ".join(dict.fromkeys(results.positive))
+        own = [name for run, name in short_names(results.runs).items() if run in job.thresholds]
+        yours = f" That of {' and '.join(own)} is yours." if own else ""
+        st.caption(
+            f"Scores are of {positives}. A film at or above the threshold of the checkpoint is called so.{yours} "
+            f"Checkpoints: {', '.join(results.runs)}."
+        )
+        st.subheader("By source", help="A source is an institution that the films state; A has the most films.")
+        st.dataframe(results.sources, hide_index=True, column_config=run_columns(results.runs, "mean score", "calls"))
     files(results)
-    where = "Films are numbered in the order of upload." if job.uploaded else "Rows count the files from 0, by name."
-    key = (
-        "Hashes are made with a key of this job alone, which is not kept: they join with no other table."
-        if job.own_key
-        else "Hashes are made with the key of the runs' folder, and join with the tables below it."
-    )
-    st.caption(f"{where} {key}")
+
+
+def again(job: BatchJob) -> None:
+    """A button for files whose failure may pass."""
+    if not job.may_pass:
+        return
+    what = "file" if job.may_pass == 1 else f"{job.may_pass:,} files"
+    how = "Timed out, out of memory, unreadable at that moment, or a reader that crashed: the others fail each time."
+    if st.button(f"Try {what} again", icon=":material/refresh:", key="batch_retry", help=how):
+        try:
+            batches.batch_desk().again(batches.visitor())
+        except JobError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+        st.rerun()
+
+
+def join_key(job: BatchJob) -> str:
+    """How the tables join with others, in a line."""
+    if job.named:
+        where = "To join: `film` is your file's name" + ("." if job.uploaded else " with its path below the folder.")
+    elif job.uploaded:
+        where = "To join: `row` + 1 is the place in the order of upload."
+    else:
+        where = "To join: `row` counts the files of the folder from 0, by name."
+    if job.uploaded or job.own_key:
+        return f"{where} Hashes of patients are made with a key of this job alone, which is not kept."
+    return f"{where} Hashes are made with the key of the runs' folder, and join with the tables below it."
 
 
 def files(results: "BatchResults") -> None:

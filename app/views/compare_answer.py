@@ -11,7 +11,6 @@ from app.numbers import film_answer
 from app.numbers.film_answer import Near, RunAnswer
 from app.reading.upload import Film
 from app.services import answers, models
-from app.services.visit import has_own_threshold, threshold_of
 from app.views.compare_closer import closer
 from app.views.compare_picture import view
 from training.bias.report.headline import short_names
@@ -72,7 +71,7 @@ def answers_of(entries: Sequence[RunEntry], film: Film, parts: bool) -> list[Run
                 names[entry.name],
                 score.score,
                 answers.called(entry, score),
-                threshold_in_words(entry),
+                answers.threshold_in_words(entry),
                 None if likeness is None else likeness.unlike,
                 "" if likeness is None else f"({likeness.distance:.2f}, limit {likeness.limit:.2f})",
                 () if nearest is None else tuple(near(row) for row in nearest.to_dict("records")),
@@ -85,11 +84,3 @@ def answers_of(entries: Sequence[RunEntry], film: Film, parts: bool) -> list[Run
 def near(row: dict[Hashable, Any]) -> Near:
     """A training film of `nearest_by_label`."""
     return Near(str(row["target"]), str(row["source"]), float(row["distance"]))
-
-
-def threshold_in_words(entry: RunEntry) -> str:
-    """What a film is called by, after the call."""
-    threshold = threshold_of(entry)
-    if threshold is None:
-        return ""
-    return f" at {threshold:.3f}" + (", your threshold" if has_own_threshold(entry) else "")

@@ -338,7 +338,7 @@ def _check_deflated(data: bytes, start: int) -> None:
 def _admit(dataset: Dataset, facts: dict[str, object], policy: DicomPolicy) -> None:
     """Refuse by the tags alone, before any pixel is decoded, what states that it is something else."""
     if facts["modality"] not in policy.modalities:
-        raise DicomRefusedError(f"the modality isn't one of {', '.join(policy.modalities)}", reason="modality")
+        raise DicomRefusedError(f"the modality is {facts['modality']}, not one of {', '.join(policy.modalities)}", reason="modality")
     if facts["presentation_intent"] == "FOR PROCESSING" and not policy.for_processing:
         raise DicomRefusedError(
             "the pixels are the detector's own (FOR PROCESSING): send the FOR PRESENTATION film",
@@ -347,7 +347,8 @@ def _admit(dataset: Dataset, facts: dict[str, object], policy: DicomPolicy) -> N
     if facts["view_position"] not in policy.views:
         lateral = facts["view_position"] == "LATERAL"
         raise DicomRefusedError(
-            f"the view isn't one of {', '.join(policy.views)}", reason="lateral view" if lateral else "view"
+            f"the view is {facts['view_position']}, not one of {', '.join(policy.views)}",
+            reason="lateral view" if lateral else "view",
         )
     if facts["body_part"] not in policy.body_parts:
         raise DicomRefusedError("the film isn't of the chest", reason="body part")

@@ -3,14 +3,17 @@
 import io
 import tempfile
 import threading
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+import torch
 
 from app.jobs.batch_desk import LONGEST_LINE, BatchDesk, Presence
 from app.jobs.batch_job import BatchJob, Folder, JobError, Request
@@ -18,7 +21,10 @@ from app.jobs.batch_uploads import Uploads
 from app.jobs.film_folders import FilmsFolderError, confined, films_root, sub_folders
 from datasets.film.folder import LocalFolder
 from datasets.film.policy import DicomPolicy
+from datasets.film.radiograph import RadiographError
+from datasets.film.read import read_radiograph
 from datasets.phantom.folder import write_folder
+from training.run.reference import load_reference
 from training.scoring.predict import Predictor
 
 pytestmark = pytest.mark.process
@@ -173,6 +179,100 @@ def test_uploads_each_end_in_a_row(runs: Path, films: Path, temporary: Path) -> 
     assert scores["film 8"] == pytest.approx(predictor.score(uploads["polyglot"]), abs=1e-5)
     assert b"alert" not in leaving(job) and "file" not in pd.read_csv(io.BytesIO(found.files_csv))
     assert not list(temporary.glob("end-cxr*"))
+
+
+def test_the_owners_names_thresholds_and_what_is_unlike_the_training_films(runs: Path, films: Path) -> None:
+    good = next(films.glob("north/*.dcm")).read_bytes()
+    dataset = pydicom.dcmread(io.BytesIO(good))
+    values = dataset.pixel_array.copy()
+    noise = np.random.default_rng(0).integers(0, 2**dataset.BitsStored, values.shape).astype(values.dtype)
+    dataset.PixelData = noise.tobytes()
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.888"
+    odd = io.BytesIO()
+    dataset.save_as(odd)
+    names = ["good.dcm", "=noise.dcm", "text.txt"]
+    asked = {"names": names, "thresholds": {NAMES[0]: 1.0, NAMES[1]: 0.0}}
+    job = done(request(runs, Uploads([good, odd.getvalue(), b"text"]), **asked))
+    found = job.results
+    assert found is not None and job.named
+    assert found.files["film"].tolist() == names and found.predictions["film"].tolist() == names[:2]
+    said = pd.read_csv(io.BytesIO(found.predictions_csv))
+    assert said["film"].tolist() == ["good.dcm", "'=noise.dcm"] * 2, "no formula for a spreadsheet"
+    assert said["prediction"].tolist() == ["not covid", "not covid", "covid", "covid"]
+    assert said["threshold"].tolist() == [1.0, 1.0, 0.0, 0.0]
+    columns = list(said)
+    assert columns.index("unlike_training") == columns.index("score") - 1, "said before the score is read"
+    for name in NAMES:
+        predictor, reference = Predictor.load(runs / name), load_reference(runs / name)
+        assert reference is not None
+        for content, (_, row) in zip((good, odd.getvalue()), said[said["run"] == name].iterrows(), strict=True):
+            with torch.inference_mode():
+                film = read_radiograph(content, policy=DicomPolicy().reading(predictor.checkpoint.preprocessing.voi))
+                features = predictor.model(predictor.checkpoint.preprocessing(film)[None]).features.numpy()
+            assert row["unlike_training"] == bool(reference.distances(features)[0] > reference.limit)
+    warnings = found.predictions["warning"]
+    assert "unlike the training films" in warnings[1] and warnings.str.contains("unlike").tolist() == [
+        bool(flagged.any()) for _, flagged in said.groupby("row")["unlike_training"]
+    ]
+
+
+def test_names_of_a_folder_on_request(runs: Path, films: Path) -> None:
+    found = done(request(runs, LocalFolder(films / "north"), own_names=True)).results
+    assert found is not None
+    assert found.files["film"].tolist() == sorted(path.name for path in (films / "north").iterdir())
+
+
+class OnceUnreadable(Uploads):
+    """Uploads of which the second can't be read while a file is there."""
+
+    def __init__(self, contents: Sequence[bytes] = (), flag: str = "") -> None:
+        super().__init__(contents)
+        self.flag = flag
+
+    def __reduce__(self) -> tuple[type[Uploads], tuple[()]]:
+        return OnceUnreadable, ((), self.flag)  # type: ignore[return-value]
+
+    def read(self, name: str) -> bytes:
+        if name == "00002" and Path(self.flag).exists():
+            raise RadiographError("not now", reason="unreadable")
+        return super().read(name)
+
+
+def test_what_failed_for_a_reason_that_may_pass_is_tried_again(runs: Path, films: Path, temporary: Path) -> None:
+    flag = temporary / "flag"
+    flag.touch()
+    contents = [path.read_bytes() for path in sorted(films.glob("*/im*.dcm"))[:3]]
+    job = done(request(runs, OnceUnreadable([*contents, contents[0][:3000]], str(flag))))
+    first = job.results
+    assert first is not None and first.statuses == {"scored": 2, "skipped": 0, "failed": 2}
+    assert job.may_pass == 1, "a truncated file fails each time"
+    desk = BatchDesk()
+    desk._jobs["me"] = job
+    flag.unlink()
+    desk.again("me")
+    end = time.monotonic() + 60
+    while not job.ended and time.monotonic() < end:
+        time.sleep(0.05)
+    again = job.results
+    assert again is not None and job.error == "" and job.ended
+    assert again.statuses == job.counts == {"scored": 3, "skipped": 0, "failed": 1}
+    assert again.files["status"].tolist() == ["scored", "scored", "scored", "failed"]
+    whole = done(request(runs, Uploads(contents))).results
+    assert whole is not None
+    assert again.predictions[NAMES[0]].tolist() == pytest.approx(whole.predictions[NAMES[0]].tolist(), abs=1e-6)
+    assert job.may_pass == 0 and not list(temporary.glob("end-cxr*")), "nothing is kept that can't be tried again"
+
+
+def test_what_waits_to_be_tried_again_goes_with_the_job(runs: Path, films: Path, temporary: Path) -> None:
+    flag = temporary / "flag"
+    flag.touch()
+    contents = [path.read_bytes() for path in sorted(films.glob("*/im*.dcm"))[:2]]
+    job = done(request(runs, OnceUnreadable(contents, str(flag))))
+    assert job.may_pass == 1 and len(list(temporary.glob("end-cxr*"))) == 1
+    desk = BatchDesk()
+    desk._jobs["me"] = job
+    desk.forget("me")
+    assert not list(temporary.glob("end-cxr*")) and job.may_pass == 0
 
 
 def test_stopping_keeps_what_is_finished(runs: Path, films: Path, temporary: Path) -> None:

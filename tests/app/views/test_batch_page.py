@@ -55,7 +55,7 @@ def finished(app: AppTest) -> AppTest:
     """Polled as a browser does, until there are results."""
     end = time.monotonic() + 300
     while not any(button.label == "Score other films" for button in app.button):
-        assert time.monotonic() < end and not app.exception
+        assert time.monotonic() < end and not app.exception and not app.error
         time.sleep(0.1)
         app.run()
     return app
@@ -125,6 +125,20 @@ def test_a_folder_of_the_server(visit: AppTest, films: Path, monkeypatch: pytest
     )
     assert table_with(app, RUN)["film"].str.fullmatch(r"row \d+ · [0-9a-f]{16}").all()
     assert str(films) not in shown(app) and MARKER not in shown(app) and "by name" in shown(app)
+
+
+def test_names_and_the_visitors_threshold(visit: AppTest, films: Path) -> None:
+    visit.session_state["visit_thresholds"] = {RUN: 1.0}
+    path = next(films.glob("north/im*.dcm"))
+    assert "erm at 1.000, your threshold; end at" in shown(visit.run())
+    visit.checkbox(key="batch_names").check()
+    visit.file_uploader(key="batch_uploads").upload(f"folder/{path.name}", path.read_bytes())
+    click(visit, "Score")
+    finished(visit)
+    scores = table_with(visit, RUN)
+    assert scores["film"].tolist() == [path.name] and scores[f"call: {RUN}"].tolist() == ["not covid"]
+    assert list(scores).index("warning") < list(scores).index(RUN), "what warns of a score stands before it"
+    assert "`film` is your file's name" in shown(visit) and "That of erm is yours" in shown(visit)
 
 
 def test_nothing_chosen_is_said(visit: AppTest) -> None:
