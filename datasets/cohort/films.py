@@ -1,7 +1,7 @@
 """A validated table of films, and the way from its rows to batches of `Sample`.
 
 The table has one row a film with the columns `row` (0-based, in the metadata file), `patient`, `label`, `source`, `split`,
-`target`, `bias`, and whatever else is known of the films.
+`target`, `bias` (the index of the source), and whatever else is known of the films.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from datasets.film.facts import age_band
 from datasets.film.grey_arithmetic import looks_inverted
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import RadiographError
-from datasets.sample import DatasetInfo, Sample, Split
+from datasets.sample import UNKNOWN, Attribute, DatasetInfo, Sample, Split
 
 TRAINING = (Split.TRAIN, Split.VALIDATION)  # the splits that training can't do without
 STAND_INS = 20  # films tried in the place of one that can't be decoded
@@ -87,6 +87,24 @@ class Cohort:
         missing = [column for column in REQUIRED_COLUMNS if column not in self.table]
         if missing:
             raise CohortError(f"the cohort's table lacks the columns {', '.join(missing)}")
+
+    @property
+    def bias(self) -> np.ndarray:
+        """What training must not use, as `Sample.bias` has it: films, or films x attributes where there are several."""
+        codes = [self.codes(attribute) for attribute in self.info.unwanted]
+        return codes[0] if len(codes) == 1 else np.stack(codes, axis=1)
+
+    def codes(self, attribute: Attribute) -> np.ndarray:
+        """Of each film, int64: the index of its value of one of `info.attributes`."""
+        if not self.info.named:
+            return self.table["bias"].to_numpy(dtype=np.int64)
+        values = self.table[attribute.name].replace("", UNKNOWN)
+        return values.map({name: i for i, name in enumerate(attribute.values)}).to_numpy(dtype=np.int64)
+
+    def values(self, attribute: Attribute) -> pd.Series:
+        """Of each film, the name of its value of one of `info.attributes`."""
+        names = np.array(attribute.values, dtype=object)
+        return pd.Series(names[self.codes(attribute)], index=self.table.index, name=attribute.name)
 
     def positions(self, split: Split) -> np.ndarray:
         """Positions of the films of one split, in table order."""
@@ -236,9 +254,10 @@ class CohortSamples(Dataset[Sample]):
         self.cohort, self.augmentation, self.seed, self.stand_ins = cohort, augmentation, seed, stand_ins
         self.mixing = mixing
         self.training = torch.tensor((cohort.table["split"] == str(Split.TRAIN)).to_numpy())
-        self.target, self.bias, self.row = (
+        self.target, self.source, self.row = (
             torch.tensor(cohort.table[name].to_numpy(dtype=np.int64)) for name in ("target", "bias", "row")
         )
+        self.bias = torch.tensor(cohort.bias)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -270,7 +289,7 @@ class CohortSamples(Dataset[Sample]):
         for place, key in enumerate(keys):
             if not isinstance(key, Draw):
                 continue
-            drawn = mixing.draw(int(self.bias[films[place]]), self.seed, key.epoch, key.position)
+            drawn = mixing.draw(int(self.source[films[place]]), self.seed, key.epoch, key.position)
             if drawn is not None:
                 donor, weight = drawn
                 chosen.append(place)
@@ -288,7 +307,8 @@ class CohortSamples(Dataset[Sample]):
         except UnreadableFilmError as error:
             if not self.stand_ins or not isinstance(key, Draw):
                 raise
-            alike = self.training & (self.target == self.target[film]) & (self.bias == self.bias[film])
+            bias = self.bias.view(len(self), -1)
+            alike = self.training & (self.target == self.target[film]) & (bias == bias[film]).all(1)
             others = np.random.default_rng([self.seed, key.epoch, key.position]).permutation(alike.nonzero().flatten())
             for other in others[others != film][:STAND_INS]:
                 try:

@@ -20,8 +20,10 @@ class EpochSampler(Sampler[list[Draw]]):
     `random` is a plain permutation. `paired` deals each (target, bias) group out evenly over the epoch, and where a batch
     still has no pair of one target across biases although the films have one, gives its last place to a film that makes
     one, or its last two to a pair where no single film can: those films are then seen more than once in the epoch, the
-    ones they displace not at all. `balanced` resamples: every batch shows each group that has films equally often, to
-    within one film, and draws them with replacement from the group; an epoch has as many batches as in the other orders.
+    ones they displace not at all. Of several biases a group is their crossing, and each sees to its own pairs, the second
+    in the places before those of the first. `balanced` resamples: every batch shows each group that has films equally
+    often, to within one film, and draws them with replacement from the group; an epoch has as many batches as in the
+    other orders.
 
     `repeats`, for `random` alone, is how often each film is dealt in an epoch, which is as much longer.
 
@@ -56,8 +58,9 @@ class EpochSampler(Sampler[list[Draw]]):
             )
         if len(positions) < ranks * parts:
             raise ValueError(f"{len(positions)} training films are fewer than {ranks} processes of {parts} parts")
-        self.positions, self.target, self.bias = positions, target, bias
-        self.cell = target * (int(bias.max()) + 1) + bias  # one number a target x bias group
+        self.positions, self.target = positions, target
+        self.biases = bias.reshape(len(bias), -1).T  # a row an attribute
+        self.cell = np.unique(np.vstack([target, self.biases]), axis=1, return_inverse=True)[1]  # target x bias group
         self.batch_size = min(batch_size, len(positions) // (ranks * parts) * ranks * parts)
         self.rank, self.share = rank, self.batch_size // ranks
         self.seed, self.order = seed, order
@@ -88,11 +91,16 @@ class EpochSampler(Sampler[list[Draw]]):
             return self._balanced(rng)
         order = rng.permutation(self.films) if self.order == "random" else self._dealt(rng)
         batches = order[: len(self) * self.batch_size].reshape(len(self), self.batch_size)
-        if self.order == "paired" and self.batch_size > 1 and count_pairs(self.target, self.bias).entangling:
-            for batch in batches:
-                if not count_pairs(self.target[batch], self.bias[batch]).entangling:
-                    self._pair_up(batch, rng)
+        for number, bias in enumerate(self.biases if self.order == "paired" else ()):
+            free = self.batch_size - 2 * number
+            for batch in batches if free > 1 and count_pairs(self.target, bias).entangling else ():
+                if not count_pairs(self.target[batch], bias[batch]).entangling:
+                    self._pair_up(batch[:free], bias, rng)
         return batches
+
+    def pairs(self, batch: np.ndarray) -> np.ndarray:
+        """Pairs of R_perp and R_par, attributes x 2, among these films, given as indices into `positions`."""
+        return np.array([count_pairs(self.target[batch], bias[batch]) for bias in self.biases], dtype=np.int64)
 
     def _dealt(self, rng: np.random.Generator) -> np.ndarray:
         """Every group spread evenly: the k-th of its n films sits near fraction (k + u) / n of the epoch."""
@@ -113,18 +121,18 @@ class EpochSampler(Sampler[list[Draw]]):
             chosen[mine] = rng.choice(members, mine.sum())
         return chosen.reshape(len(self), self.batch_size)
 
-    def _pair_up(self, batch: np.ndarray, rng: np.random.Generator) -> None:
+    def _pair_up(self, batch: np.ndarray, bias: np.ndarray, rng: np.random.Generator) -> None:
         """Put a film that makes a pair with one of the batch in its last place, else a pair in its last two."""
-        partners = self._partners(batch[:-1])
+        partners = self._partners(batch[:-1], bias)
         if not len(partners):
-            shared = [value for value in np.unique(self.target) if len(np.unique(self.bias[self.target == value])) > 1]
+            shared = [value for value in np.unique(self.target) if len(np.unique(bias[self.target == value])) > 1]
             batch[-2] = rng.choice(np.flatnonzero(np.isin(self.target, shared)))
-            partners = self._partners(batch[-2:-1])
+            partners = self._partners(batch[-2:-1], bias)
         batch[-1] = rng.choice(partners)
 
-    def _partners(self, batch: np.ndarray) -> np.ndarray:
+    def _partners(self, batch: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """Films with the target of one of the batch, which holds no pair, and another bias."""
         makes_pair = np.zeros(len(self.positions), dtype=bool)
         for film in batch:
-            makes_pair |= (self.target == self.target[film]) & (self.bias != self.bias[film])
+            makes_pair |= (self.target == self.target[film]) & (bias != bias[film])
         return np.flatnonzero(makes_pair)

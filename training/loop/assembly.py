@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from datasets.cohort.amplitude import AmplitudeMixing
 from datasets.cohort.augmentation import Augmentation
-from datasets.cohort.confounding import PairCounts, count_groups, count_pairs
+from datasets.cohort.confounding import count_groups
 from datasets.cohort.films import Cohort, whole_batch
 from datasets.cohort.samplers import EpochSampler
 from datasets.sample import Split
@@ -75,10 +75,12 @@ class Assembly:
         batch = self.sampler.batches(self.sampler.epoch)[step - 1]
         return np.asarray(self.cohort.table["row"])[self.sampler.positions[batch]]
 
-    def pairs(self, step: int) -> PairCounts:
-        """Pairs that each term sees in the whole batch of a step, over all processes; a stand-in changes none."""
-        batch = self.sampler.batches(self.sampler.epoch)[step - 1]
-        return count_pairs(self.sampler.target[batch], self.sampler.bias[batch])
+    def pairs(self, step: int) -> np.ndarray:
+        """Pairs that R_perp and R_par see in the whole batch of a step, attributes x 2, over all processes.
+
+        A stand-in changes none.
+        """
+        return self.sampler.pairs(self.sampler.batches(self.sampler.epoch)[step - 1])
 
     def close(self) -> None:
         """End the DataLoader's processes: no signal ends them, and the program would wait for them at its exit."""
@@ -116,7 +118,7 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
     )  # fmt: skip
     model = build_classifier(shape, config.pretrained, config.weights).to(device).to(memory_format=layout)
     positions = cohort.positions(Split.TRAIN)
-    target, bias = (cohort.table[name].to_numpy()[positions] for name in ("target", "bias"))
+    target, bias = cohort.table["target"].to_numpy()[positions], cohort.bias[positions]
     sampler = EpochSampler(
         positions, target, bias, config.batch_size, config.seed, config.sampler,
         None if recipe is None else recipe.repeats, rank(), ranks(), config.accumulate,
@@ -131,7 +133,8 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
         # The iterator draws a seed for its workers, which need none; the main generator stays as it is.
         generator=torch.Generator(),
     )  # fmt: skip
-    counts = count_groups(target, bias, len(cohort.info.targets), len(cohort.info.biases))
+    first = bias if bias.ndim == 1 else bias[:, 0]
+    counts = count_groups(target, first, len(cohort.info.targets), len(cohort.info.unwanted[0].values))
     rows, steps = int(cohort.table["row"].max()) + 1, config.epochs * len(sampler)
     setup = Setup(cohort.info, counts, feature_width(model.backbone), config.in_chans, rows, steps)
     method = build_method(config.method, config.parameters, setup).to(device)

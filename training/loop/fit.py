@@ -19,7 +19,7 @@ from training.loop import mistakes
 from training.loop.assembly import Assembly
 from training.loop.divergence import DivergenceError
 from training.loop.joint import backward
-from training.loop.measure import validate
+from training.loop.measure import metric_name, validate
 from training.loop.probe_set import watch
 from training.loop.progress import describe, progress_bar
 from training.loop.resume import Progress
@@ -98,7 +98,7 @@ def run_epoch(
         terms = backward(training.joint, training.wrapped, batch, training.scaler, config.accumulate)
         training.update(epoch * steps + step)
         progress.totals.add(terms, step)
-        progress.pairs += training.pairs(step)
+        progress.pairs = progress.pairs + training.pairs(step)
         progress.step = step
         films += training.sampler.batch_size
         # Reading a number waits for the device, and asking the other processes waits for them: not at every step.
@@ -106,7 +106,7 @@ def run_epoch(
         if step % LOG_STEPS == 0 or step == steps or at_once:
             stop, due = any_rank(bool(interruption.asked), saver.due())
             means = finite_means(training, progress, saver)
-            note = describe(means, progress.pairs / step, films / (time.perf_counter() - started))
+            note = describe(means, progress.pairs.sum(0) / step, films / (time.perf_counter() - started))
             show(epoch * steps + step, f"epoch {epoch + 1}/{config.epochs} {note}")
             if stop or due:
                 saver.save()
@@ -135,14 +135,18 @@ def measure_epoch(training: Assembly, progress: Progress, saver: Saver, rate: fl
         "epoch": epoch + 1,
         "lr": training.optimiser.param_groups[0]["lr"],
         "terms": means,
-        "pairs_per_batch": {"disentangling": pairs[0], "entangling": pairs[1]},
+        "pairs_per_batch": dict(zip(("disentangling", "entangling"), pairs.sum(0).tolist(), strict=True)),
         "films_per_second": rate,
         "validation": validation,
     }
-    if METHODS[config.method].uses_bias and not pairs.all():
-        ERRORS.print(f"epoch {epoch + 1}: a term of {config.method} saw no pair of images at all", style="yellow")
+    for attribute, seen in zip(training.cohort.info.unwanted, pairs, strict=True):
+        if METHODS[config.method].uses_bias and not seen.all():
+            of = f" of one {attribute.name} or across several" if len(pairs) > 1 else ""
+            text = f"epoch {epoch + 1}: a term of {config.method} saw no pair of images{of} at all"
+            ERRORS.print(text, style="yellow", markup=False)
     watch(training, progress, saver.folder, epoch + 1)
-    return record, selection_value(config.select, validation, epoch)
+    names = [metric_name(config.select, training.cohort.info, a.name) for a in training.cohort.info.unwanted]
+    return record, selection_value(config.select, validation, epoch, names)
 
 
 def report_stand_ins(training: Assembly, progress: Progress, batch: Sample, step: int) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from datasets.cohort.confounding import check_confounding
+from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort, CohortError
 from datasets.files import write_aside
 from datasets.film.identity import hash_key, key_id
-from datasets.sample import Split
+from datasets.sample import Attribute, DatasetInfo, Split
 from models.classifier import Classifier
 from training.bias.numbers.alignment import majority_targets
 from training.bias.numbers.calibration import fit_temperature, fit_threshold
@@ -30,7 +30,7 @@ from training.run.checkpoint_header import NAME
 from training.run.config import TrainConfig, public_settings
 from training.run.recipe import Recipe
 from training.run.reference import Reference, save_reference
-from training.run.report import RunResult, versions
+from training.run.report import BY_ATTRIBUTE, RunResult, by_attribute, versions
 from training.scoring.own_predictions import KEY
 from training.scoring.predict import Inference, infer, predictions, predictions_table, read_logits
 
@@ -73,6 +73,7 @@ def validate(training: Assembly, progress: Progress, split: Split = Split.VALIDA
     trained_on = cohort.table.iloc[cohort.positions(Split.TRAIN)]
     usual = majority_targets(trained_on["target_name"], trained_on["source"])
     metrics = split_metrics(table, cohort.info.positive_name, usual)
+    metrics |= further_metrics(table, inference.positions, cohort)
     return plain({"ce": -float(log_softmax(logits, axis=1)[np.arange(len(target)), target].mean()), **metrics})
 
 
@@ -120,7 +121,7 @@ def write_run(
     features, logits = inference.features, inference.logits
     temperature, threshold = calibration = calibrate(logits, cohort, config.operating_point, recipe)
     key = hash_key(config.output, config.hash_key)
-    scored = predictions_table(cohort, logits, calibration, folder.name, key)
+    scored = predictions_table(cohort, logits, calibration, folder.name, key, tuple(a.name for a in info.named))
     scored.attrs[KEY] = key_id(key)
     settings = public_settings(config) | (recipe.settings() if recipe else {})
     label, metrics = recipe.label if recipe else config.method, measure_splits(scored, features, cohort)
@@ -134,8 +135,15 @@ def write_run(
     rows = table["row"].to_numpy()[train]
     save_reference(Reference.of(features[train], features[validation], config.seed, rows), folder)
     write_aside(folder / "predictions.parquet", lambda file: scored.to_parquet(file, index=False))
-    films = table.iloc[train]
-    check = check_confounding(films["target_name"], films["source"], config.batch_size, info.bias_name)
+    checks = {
+        name: {
+            "table": check.table.to_dict("index"),
+            "cramers_v": plain(check.cramers_v),
+            "pairs_per_random_batch": {"disentangling": check.pairs[0], "entangling": check.pairs[1]},
+            "verdict": check.verdict,
+        }
+        for name, check in check_attributes(cohort, config.batch_size).items()
+    }
     details = {
         "selection": {
             "rule": config.select,
@@ -148,12 +156,8 @@ def write_run(
         "training_used_bias_labels": METHODS[config.method].uses_bias
         or config.mix_amplitude > 0
         or bool(recipe and recipe.uses_bias),
-        "confounding": {
-            "table": check.table.to_dict("index"),
-            "cramers_v": plain(check.cramers_v),
-            "pairs_per_random_batch": {"disentangling": check.pairs[0], "entangling": check.pairs[1]},
-            "verdict": check.verdict,
-        },
+        "confounding": next(iter(checks.values())),
+        **({"confounding_by_attribute": checks} if len(checks) > 1 else {}),
         "excluded": cohort.excluded.to_dict("records"),
         "stood_in_for": [{"row": row, "reason": reason} for row, reason in sorted((stand_ins or {}).items())],
         "notes": [*cohort.notes, *(recipe.notes if recipe else ())],
@@ -184,9 +188,39 @@ def measure_splits(scored: pd.DataFrame, features: np.ndarray, cohort: Cohort) -
         films = cohort.positions(split)
         rows = scored.iloc[films]
         metrics[str(split)] = split_metrics(rows, cohort.info.positive_name, usual)
+        metrics[str(split)] |= further_metrics(rows, films, cohort)
         if split in (Split.TEST, Split.EXTERNAL):
-            source, target = (rows[name].to_numpy() for name in ("source", "target"))
+            target = rows["target"].to_numpy()
             patient = cohort.table["patient"].to_numpy()[films]  # not their hashes: folds must not depend on the key
-            leak = source_leak(features[films], source, target, patient)
-            metrics[str(split)] |= {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
+            by = {"source": rows["source"]} | {a.name: cohort.values(a).iloc[films] for a in further(cohort.info)}
+            for name, values in by.items():
+                leak = source_leak(features[films], values.to_numpy(), target, patient)
+                found = {"leak": leak.leak, "leak_chance": leak.chance, "leak_normalised": leak.normalised}
+                metrics[str(split)] |= {metric_name(m, cohort.info, name): value for m, value in found.items()}
+    return metrics
+
+
+def further(info: DatasetInfo) -> tuple[Attribute, ...]:
+    """The attributes that are measured beside the source, which always is."""
+    return tuple(attribute for attribute in info.named if attribute.name != "source")
+
+
+def metric_name(metric: str, info: DatasetInfo, attribute: str) -> str:
+    """A metric by an attribute: `leak` by source, `leak_by_view` by view."""
+    return by_attribute(metric, attribute) if attribute in [a.name for a in further(info)] else metric
+
+
+def further_metrics(rows: pd.DataFrame, films: np.ndarray, cohort: Cohort) -> dict[str, float]:
+    """How a split's films do by the attributes beside the source, for each as by source.
+
+    Args:
+        rows: predictions of these films, whose targets are class names.
+        films: their positions.
+    """
+    trained_on, metrics = cohort.positions(Split.TRAIN), dict[str, float]()
+    for attribute in further(cohort.info):
+        values = cohort.values(attribute)
+        usual = majority_targets(cohort.table["target_name"].iloc[trained_on], values.iloc[trained_on])
+        found = split_metrics(rows.assign(source=values.to_numpy()[films]), cohort.info.positive_name, usual)
+        metrics |= {by_attribute(name, attribute.name): found[name] for name in BY_ATTRIBUTE if name in found}
     return metrics

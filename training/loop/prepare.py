@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from datasets.cohort.confounding import check_confounding
+from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort
 from datasets.cohort.pixel_checks import alike_films
 from datasets.cohort.splits import drawn_by_patient
@@ -64,7 +64,7 @@ def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:
     """The films of a run with this seed, of those that `decode` gave, with what they allow printed.
 
     Raises:
-        TrainingError: no class comes from two sources, unless the settings accept that.
+        TrainingError: no class comes from two sources, or has two values of another bias, unless the settings accept that.
     """
     at = cohort.positions(Split.TRAIN)
     if config.redraw < 1:
@@ -73,9 +73,10 @@ def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:
         left_out = at[~drawn_by_patient(cells, pool["patient"], config.redraw, config.seed)]
         why = f"its patient is not in this run's draw (--redraw {config.redraw:g}, --seed {config.seed})"
         cohort = cohort.without(dict.fromkeys(left_out.tolist(), why))
-    films = cohort.table.iloc[cohort.positions(Split.TRAIN)]
-    check = check_confounding(films["target_name"], films["source"], config.batch_size, cohort.info.bias_name)
-    show_cohort(console, cohort, check)
-    if check.verdict == "not identifiable" and not config.accept_unidentifiable:
-        raise TrainingError(f"not training: {check.sentence} To train all the same, pass --accept-unidentifiable")
+    checks = check_attributes(cohort, config.batch_size)
+    show_cohort(console, cohort, checks.values())
+    for attribute in cohort.info.unwanted:
+        check = checks[attribute.name]
+        if check.verdict == "not identifiable" and not config.accept_unidentifiable:
+            raise TrainingError(f"not training: {check.sentence} To train all the same, pass --accept-unidentifiable")
     return cohort

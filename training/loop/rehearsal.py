@@ -19,12 +19,13 @@ from timm.optim import list_optimizers
 
 from datasets.cohort.films import Cohort
 from datasets.film.identity import hash_key
-from datasets.sample import DatasetInfo, Sample, Split
+from datasets.sample import Attribute, DatasetInfo, Sample, Split
 from models.classifier import feature_width
 from training.loop.assembly import assemble
 from training.loop.joint import backward
 from training.parallel.device import TrainingError
 from training.parallel.ranks import is_first, ranks
+from training.run.biases import parse_biases
 from training.run.config import TrainConfig
 from training.run.films import preprocessing_of, split_names
 
@@ -79,7 +80,9 @@ def blank_cohort(config: TrainConfig) -> Cohort:
     """As many black films as a batch has, of two classes and two biases in turn; all share one film's memory."""
     names = split_names(config.classes) or ("not covid", "covid")
     targets = tuple("0123456789") if config.dataset == "biased-mnist" else names if len(names) > 1 else ("a", "b")
-    info = DatasetInfo(config.dataset, targets, ("a", "b"), "source", 1, synthetic=True)
+    weights = parse_biases(config.bias) if config.bias != "source" else {}
+    named = tuple(Attribute(f"bias {i}", ("a", "b"), weight) for i, weight in enumerate(weights.values()))
+    info = DatasetInfo(config.dataset, targets, ("a", "b"), "source", 1, synthetic=True, named=named)
     films = max(config.batch_size, 2 * config.accumulate * ranks())
     group = np.arange(films) % 2
     table = pd.DataFrame(
@@ -92,6 +95,7 @@ def blank_cohort(config: TrainConfig) -> Cohort:
             "target": group,
             "target_name": np.array(targets)[group],
             "bias": group,
+            **{attribute.name: np.array(attribute.values)[group] for attribute in named},
         }
     )
     preprocessing = preprocessing_of(config)

@@ -36,7 +36,7 @@ class Progress:
         epoch: epochs that are finished and measured.
         step: steps of the running epoch that are done.
         totals: sums of the running epoch's terms.
-        pairs: of the running epoch, those that R_perp and R_par saw.
+        pairs: of the running epoch, those that R_perp and R_par saw, attributes x 2.
         stand_ins: reason by row of the cohort's table, of training films that others replaced.
         unmeasured: reason by position, of films that could not be decoded when they were to be measured; not saved.
     """
@@ -44,14 +44,14 @@ class Progress:
     epoch: int = 0
     step: int = 0
     totals: Totals = field(default_factory=Totals)
-    pairs: np.ndarray = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
+    pairs: np.ndarray = field(default_factory=lambda: np.zeros((1, 2), dtype=np.int64))
     stand_ins: dict[int, str] = field(default_factory=dict)
     unmeasured: dict[int, str] = field(default_factory=dict)
     best: Best = field(default_factory=lambda: Best(float("-inf"), 0, {}))
 
     def next_epoch(self) -> None:
         """The running epoch is measured."""
-        self.epoch, self.step, self.totals, self.pairs = self.epoch + 1, 0, Totals(), np.zeros(2, dtype=np.int64)
+        self.epoch, self.step, self.totals, self.pairs = self.epoch + 1, 0, Totals(), np.zeros_like(self.pairs)
 
 
 def state_name(training: Assembly, progress: Progress) -> str:
@@ -120,7 +120,7 @@ def restore(training: Assembly, place: Path) -> Progress:
         if training.average is not None:
             training.average.module.load_state_dict(state["average"])
         set_generators(training.device, state["generators"])
-        totals, pairs = Totals(state["totals"]), np.array(state["pairs"], dtype=np.int64)
+        totals, pairs = Totals(state["totals"]), np.array(state["pairs"], dtype=np.int64).reshape(-1, 2)
         unreadable, best = dict(state["unreadable"]), Best(*state["best"])
         return Progress(state["epoch"], state["step"], totals, pairs, unreadable, best=best)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -163,6 +163,8 @@ def set_generators(device: torch.device, states: dict[str, Tensor]) -> None:
 def digest(cohort: Cohort) -> str:
     """A hash of the films, their splits and labels."""
     films = cohort.table[["row", "split", "target", "bias"]]
+    if cohort.info.named:
+        films = films.assign(**{f"bias {a.name}": cohort.codes(a) for a in cohort.info.named})
     return hashlib.sha256(films.to_csv(index=False).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """What a training prints: notices, the cohort, what its sources and labels allow, and the results."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +11,7 @@ from datasets.cohort.confounding import Confounding
 from datasets.cohort.films import Cohort
 from datasets.sample import DatasetInfo, Split
 from training.console.messages import RESEARCH_ONLY, SYNTHETIC
-from training.run.report import HEADLINE, RunResult, difference
+from training.run.report import RunResult, difference, headings
 
 
 def show_notices(console: Console, cohort: Cohort) -> None:
@@ -27,8 +27,8 @@ def show_notes(console: Console, cohort: Cohort, notes: Sequence[str]) -> None:
         console.print(f" {note} ", style=style, markup=False)
 
 
-def show_cohort(console: Console, cohort: Cohort, check: Confounding) -> None:
-    """Print what is trained on, the rows left out and why, and what the table of sources and labels allows."""
+def show_cohort(console: Console, cohort: Cohort, checks: Iterable[Confounding]) -> None:
+    """Print what is trained on, the rows left out and why, and what the tables of sources and labels allow."""
     info, table, excluded = cohort.info, cohort.table, cohort.excluded
     sizes = table["split"].value_counts()
     splits = ", ".join(f"{sizes[split]} {split}" for split in map(str, Split) if split in sizes)
@@ -40,9 +40,16 @@ def show_cohort(console: Console, cohort: Cohort, check: Confounding) -> None:
             lines = ", ".join(str(int(row) + 2) for row in excluded.loc[excluded["reason"] == reason, "row"].head(5))
             where = f"line {lines}{', …' if count > 5 else ''} of metadata.csv"
             console.print(f"  {count} because {reason} ({where})", markup=False, highlight=False)
-    console.print(f"Training images by {info.bias_name} and label:")
+    for check in checks:
+        show_confounding(console, check)
+
+
+def show_confounding(console: Console, check: Confounding) -> None:
+    """Print a table of an attribute's values and labels, and what it allows."""
+    name = str(check.table.index.name)
+    console.print(f"Training images by {name} and label:", markup=False)
     labels = (Column(escape(str(name)), justify="right") for name in check.table.columns)
-    grid = Table(info.bias_name, *labels, box=None, header_style="bold")
+    grid = Table(escape(name), *labels, box=None, header_style="bold")
     for source, row in check.table.iterrows():
         grid.add_row(escape(str(source)), *(str(value) if value else "[dim]0[/dim]" for value in row))
     console.print(grid)
@@ -59,9 +66,9 @@ def show_results(console: Console, runs: list[RunResult], info: DatasetInfo) -> 
             continue
         console.print(f"[bold]{split}[/bold]: {counts['n']:.0f} images of {counts['patients']:.0f} patients")
         gaps = difference(runs[1], runs[0])[split] if len(runs) == 2 else {}
-        headings = [*(run.method for run in runs), *["difference"] * bool(gaps)]
-        table = Table("", *(Column(heading, justify="right") for heading in headings), header_style="bold")
-        for name, heading in HEADLINE:
+        columns = [*(run.method for run in runs), *["difference"] * bool(gaps)]
+        table = Table("", *(Column(column, justify="right") for column in columns), header_style="bold")
+        for name, heading in headings(counts):
             if name in ("n", "patients") or name not in counts or not _applies(name, split, info):
                 continue
             cells = [_number(run.metrics[split][name], ".3f", "cannot conclude") for run in runs]
@@ -77,6 +84,7 @@ def _applies(name: str, split: str, info: DatasetInfo) -> bool:
     """Whether a metric means anything there, however many patients there are."""
     if name == "auroc":
         return info.positive is not None
+    # The usual label of a source that the training never saw is not known; that of another attribute's value may be.
     return split != Split.EXTERNAL or name not in ("aligned_accuracy", "conflicting_accuracy", "conflicting_gap")
 
 

@@ -29,7 +29,7 @@ class Setup:
     """What a method is built for.
 
     Attributes:
-        counts: training films by target (rows) and bias (columns).
+        counts: training films by target (rows) and bias (columns), the first where there are several.
         width: of the features.
         in_chans: channels of the image, 1 or 3.
         rows: every `Sample.row` of the training films is below this number.
@@ -58,6 +58,7 @@ class Entry(NamedTuple):
         parameters: frozen dataclass of settings; its fields become flags of this method alone. Defaults are the paper's,
             where it names them, and `search` is the range in which `training.sweep` looks.
         uses_bias: whether training reads bias labels; reports say so.
+        takes_several: whether `Sample.bias` may have several attributes; a method that reads no bias takes any.
         detached_head: the last layer learns from features that pass no gradient back, as after contrastive training.
     """
 
@@ -65,6 +66,7 @@ class Entry(NamedTuple):
     summary: str
     parameters: type = NoParameters
     uses_bias: bool = False
+    takes_several: bool = False
     detached_head: bool = False
 
 
@@ -114,7 +116,9 @@ class EndParameters:
     warmup: float = option(0.0, "share of all steps in which alpha, beta and spread rise from 0", limits=SHARE)
 
 
-METHODS["end"] = Entry("end.py:End", "entangling and disentangling (CVPR 2021)", EndParameters, uses_bias=True)
+METHODS["end"] = Entry(
+    "end.py:End", "entangling and disentangling (CVPR 2021)", EndParameters, uses_bias=True, takes_several=True
+)
 
 
 METHODS["bias_balance"] = Entry("bias_balance.py:BiasBalance", "bias-balanced logits (NeurIPS 2021)", uses_bias=True)

@@ -20,7 +20,8 @@ Pairs are unordered. Deviations from the released code, on purpose:
 Over several processes, which hold equal shares, the terms are those of the whole batch: 3 exchanges the groups' sums, whose
 size doesn't depend on the batch; what needs the cosine of each pair gathers the features.
 
-Beyond the paper, off by default: `cross_entropy` takes the shifted logits of `bias_balance` in place of plain ones, `spread`
+Beyond the paper: of several attributes b that must not be used, such as source and view, the terms are summed, each with a
+weight of its own. Off by default: `cross_entropy` takes the shifted logits of `bias_balance` in place of plain ones, `spread`
 adds FairKL's second-order constraint, whose authors hold EnD to constrain means alone (Barbano et al., ICLR 2023), and
 `warmup` lets the terms rise from 0 in the first steps.
 """
@@ -121,7 +122,7 @@ class End(nn.Module):
     def __init__(self, parameters: EndParameters, setup: Setup) -> None:
         super().__init__()
         self.parameters_ = parameters
-        self.targets, self.biases = len(setup.info.targets), len(setup.info.biases)
+        self.targets, self.attributes = len(setup.info.targets), setup.info.unwanted
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.warm_steps = parameters.warmup * setup.steps
         prior = log_prior(setup.counts) if parameters.cross_entropy == "balanced" else None
@@ -129,20 +130,34 @@ class End(nn.Module):
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:
         """Return `ce`, `r_perp`, `r_par` and, where its weight is above 0, `spread`, already weighted."""
-        p, features, target, bias = self.parameters_, output.features, batch.target, batch.bias
-        logits = widen(output.logits) if self.log_prior is None else widen(output.logits) + self.log_prior[bias]
-        terms = {"r_perp": p.alpha * disentangling_loss(features, bias, self.biases, p.form)}
-        if p.pairs == "released":
-            terms["r_par"] = p.beta * released_entangling_loss(features, target, bias)
-        else:
-            terms["r_par"] = p.beta * entangling_loss(features, target, bias, self.targets, self.biases)
-        if p.spread:
-            terms["spread"] = p.spread * spread_difference(*gather_shares(features, target, bias))
+        target, features = batch.target, output.features
+        logits = widen(output.logits) if self.log_prior is None else widen(output.logits) + self.log_prior[batch.bias]
+        by_attribute = [
+            self._terms(features, target, bias, len(attribute.values))
+            for attribute, bias in zip(self.attributes, batch.bias.view(len(target), -1).T, strict=True)
+        ]
+        weights = [attribute.weight for attribute in self.attributes]
+        terms = {
+            name: torch.stack([w * of[name] for w, of in zip(weights, by_attribute, strict=True)]).sum()
+            for name in by_attribute[0]
+        }
         if self.warm_steps:
             share = (self.step / self.warm_steps).clamp(max=1)
             terms = {name: share * term for name, term in terms.items()}
             self.step += self.training
         return {"ce": F.cross_entropy(logits, target), **terms}
+
+    def _terms(self, features: Tensor, target: Tensor, bias: Tensor, biases: int) -> dict[str, Tensor]:
+        """The terms of one attribute."""
+        p = self.parameters_
+        terms = {"r_perp": p.alpha * disentangling_loss(features, bias, biases, p.form)}
+        if p.pairs == "released":
+            terms["r_par"] = p.beta * released_entangling_loss(features, target, bias)
+        else:
+            terms["r_par"] = p.beta * entangling_loss(features, target, bias, self.targets, biases)
+        if p.spread:
+            terms["spread"] = p.spread * spread_difference(*gather_shares(features, target, bias))
+        return terms
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ class Lnl(nn.Module):
         super().__init__()
         self.parameters_ = parameters
         self.bias_head = nn.Sequential(
-            nn.Linear(setup.width, setup.width), nn.ReLU(), nn.Linear(setup.width, len(setup.info.biases))
+            nn.Linear(setup.width, setup.width), nn.ReLU(), nn.Linear(setup.width, setup.counts.shape[1])
         )
 
     def forward(self, output: Output, batch: Sample) -> dict[str, Tensor]:

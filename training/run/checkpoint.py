@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datasets.files import write_aside
 from datasets.film.preprocessing import Preprocessing
-from datasets.sample import DatasetInfo
+from datasets.sample import Attribute, DatasetInfo
 from models.classifier import Classifier, ModelConfig, ModelError
 from training.run.checkpoint_header import FORMAT, FORMAT_VERSION, CheckpointError, checkpoint_file, read_header
 
@@ -121,11 +121,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{file} can't be read whole: {error}") from None
     _require_numbers(weights, file)
     info = header["info"]
+    named = tuple(Attribute(a["name"], tuple(a["values"]), a["weight"]) for a in info.get("named", ()))
+    names = {"targets": tuple(info["targets"]), "biases": tuple(info["biases"]), "named": named}
     try:
         return Checkpoint(
             model=ModelConfig(**header["model"]),
             preprocessing=Preprocessing.from_json(header["preprocessing"]),
-            info=DatasetInfo(**{**info, "targets": tuple(info["targets"]), "biases": tuple(info["biases"])}),
+            info=DatasetInfo(**{**info, **names}),
             weights=weights,
             file=file,
             **{name: header[name] for name in ("threshold", "temperature", "settings", "metrics", "versions")},

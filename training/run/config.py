@@ -97,6 +97,12 @@ class TrainConfig:
     external_column: str = option(
         "source", "column of metadata.csv, such as view, whose values --external-sources names in place of sources"
     )
+    bias: str = option(
+        "source",
+        "columns of metadata.csv that must not be used, separated by commas, each with the weight of its terms in "
+        "--method end (source,view:0.5; 1 without); weight 0: measured alone",
+        metavar="COLUMN[:WEIGHT],...",
+    )
     split_seed: int = option(
         0, "seed of the patient-grouped split, apart from --seed so that seeds share a test set", limits=SEED
     )

@@ -15,7 +15,9 @@ from training.run.recipe import Recipe
 from training.run.report import RunResult
 
 # What runs of versions without these settings did.
-BEFORE = {"redraw": 1.0, "external_column": "source", "mix_amplitude": 0.0, "map": None, "map_file": None}
+BEFORE = {
+    "redraw": 1.0, "external_column": "source", "mix_amplitude": 0.0, "bias": "source", "map": None, "map_file": None,
+}  # fmt: skip
 WITHOUT_EFFECT = ("tracker", "keep", "save_minutes", "workers")
 
 

@@ -5,6 +5,7 @@ import io
 from typing import cast
 
 from datasets.catalogue import load_cohort
+from datasets.cohort.attributes import with_attributes
 from datasets.cohort.films import Cohort
 from datasets.cohort.label_words import label_map
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
@@ -12,6 +13,7 @@ from datasets.film.admission import policy_of
 from datasets.film.policy import DicomPolicy, Voi
 from datasets.film.preprocessing import Preprocessing
 from models.classifier import normalisation
+from training.run.biases import parse_biases
 from training.run.config import TrainConfig
 
 
@@ -25,13 +27,14 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
 
 def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
     """Load the films' table as `config` says, films not decoded yet; raises CohortError."""
-    return load_cohort(
+    cohort = load_cohort(
         config.dataset, preprocessing, data_dir=config.data_dir, classes=split_names(config.classes),
         external_sources=split_names(config.external_sources), rho=config.rho, films=config.films,
         split_seed=config.split_seed, separate_copies=config.separate_copies,
         policy=admission_of(config), external_column=config.external_column,
         words=label_map(config.map, config.map_file),
     )  # fmt: skip
+    return with_attributes(cohort, parse_biases(config.bias))
 
 
 def admission_of(config: TrainConfig) -> DicomPolicy:

@@ -85,6 +85,14 @@ def _is_layers(value: Any) -> bool:
     return whole and sorted(set(numbers)) == numbers and bool(numbers or not value)
 
 
+def _is_attributes(value: Any) -> bool:
+    rules = {"name": NAME, "values": _names(1, 1_000_000), "weight": _number(0.0, 1e6)}
+    return isinstance(value, list) and all(
+        isinstance(entry, dict) and entry.keys() == rules.keys() and all(rules[n].holds(entry[n]) for n in rules)
+        for entry in value
+    )
+
+
 def _is_channels(low: float) -> Callable[[Any], bool]:
     def holds(value: Any) -> bool:
         numbers = isinstance(value, list) and len(value) in (1, 3) and all(map(_is_number, value))
@@ -123,12 +131,13 @@ FIELDS: dict[str, dict[str, Rule]] = {
         "bias_name": NAME,
         "positive": _or_null(_whole(0, 9_999)),
         "synthetic": BOOLEAN,
+        "named": Rule("a list of attributes, each with name, values and weight", lambda v: _is_attributes(v)),
     },
 }
 OPTIONAL = {  # what checkpoints of early versions lack
     "model": {"in_chans", "img_size", "unit_norm", "centred", "logit_scale", "keywords", "layers"},
     "preprocessing": {"channels", "aspect", "intensity", "voi"},
-    "info": set[str](),
+    "info": {"named"},
 }
 _METRICS_OF_SPLIT = _each("an object of numbers or null", lambda value: value is None or _is_number(value))
 # A threshold may lie just above the highest score that there can be, where nothing is called positive.

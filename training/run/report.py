@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,25 @@ HEADLINE = (
     ("n", "films"),
     ("patients", "patients"),
 )
+
+# Those that have a value for each further attribute that training must not use, named as `by_attribute` says.
+BY_ATTRIBUTE = (
+    *("aligned_accuracy", "conflicting_accuracy", "conflicting_gap", "worst_group_accuracy"),
+    *("leak", "leak_chance", "leak_normalised"),
+)
+
+
+def by_attribute(metric: str, attribute: str) -> str:
+    """`leak_by_view`: a metric by another attribute than the source."""
+    return f"{metric}_by_{attribute}"
+
+
+def headings(metrics: Iterable[str]) -> list[tuple[str, str]]:
+    """Names and headings of a run's metrics in the order of a table, those by further attributes last."""
+    first = by_attribute("conflicting_gap", "")
+    further = [name.removeprefix(first) for name in metrics if name.startswith(first)]
+    of = [(by_attribute(m, a), f"{heading}, {a}") for a in further for m, heading in HEADLINE if m in BY_ATTRIBUTE]
+    return [*HEADLINE, *of]
 
 
 @dataclass(frozen=True)
@@ -58,9 +78,12 @@ class RunResult:
 
 def difference(run: RunResult, reference: RunResult) -> dict[str, dict[str, float]]:
     """`run` minus `reference` for each split and metric (not the counts)."""
-    compared = [name for name, _ in HEADLINE if name not in ("n", "patients", "leak_chance")]
     return {
-        split: {name: values[name] - reference.metrics[split][name] for name in compared if name in values}
+        split: {
+            name: values[name] - reference.metrics[split][name]
+            for name, _ in headings(values)
+            if name in values and name not in ("n", "patients") and not name.startswith("leak_chance")
+        }
         for split, values in run.metrics.items()
     }
 

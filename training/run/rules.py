@@ -7,6 +7,7 @@ from datasets.cohort.label_words import label_map
 from datasets.film.admission import policy_of
 from models.keywords import KeywordError, parse_keywords
 from training.console.commandline import flag_name
+from training.run.biases import require_biases
 
 
 def require_consistent(settings: Mapping[str, Any]) -> None:
@@ -32,6 +33,11 @@ def require_consistent(settings: Mapping[str, Any]) -> None:
         from training.bias.numbers.calibration import parse_operating_point
 
         parse_operating_point(settings["operating_point"])
+    require_biases(settings["bias"], settings["method"], settings["parameters"])
+    if settings["bias"] != "source" and settings["dataset"] == "biased-mnist":
+        raise ValueError(
+            "--bias is for chest radiographs: digits of --dataset biased-mnist have one bias, their colour"
+        )
     if settings["dataset"] == "phantom" and settings["data_dir"] is not None:
         raise ValueError("--data-dir is for covid and biased-mnist; the phantom draws its films")
     made = "phantom and biased-mnist, whose films are made to order"

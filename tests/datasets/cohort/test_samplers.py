@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datasets.cohort.confounding import count_pairs
 from datasets.cohort.films import Draw
 from datasets.cohort.samplers import EpochSampler
 
@@ -181,3 +182,23 @@ def test_every_film_comes_round_within_a_few_epochs() -> None:
     for sampler.epoch in range(10):
         seen |= {film for batch in drawn(sampler) for film in batch}
     assert seen == set(range(23))
+
+
+def test_of_several_biases_each_has_a_pair_in_every_batch() -> None:
+    rng = np.random.default_rng(3)
+    target, source = rng.integers(2, size=200), (rng.random(200) < 0.03).astype(int)
+    view = (rng.random(200) < 0.03).astype(int)
+    both = EpochSampler(np.arange(200), target, np.stack([source, view], axis=1), 8, seed=0)
+    for epoch in range(3):
+        for batch in both.batches(epoch):
+            assert has_pair(target[batch], source[batch]) and has_pair(target[batch], view[batch])
+            pairs = [count_pairs(target[batch], bias[batch]) for bias in (source, view)]
+            np.testing.assert_array_equal(both.pairs(batch), pairs)
+
+
+def test_a_second_bias_of_one_value_changes_no_order() -> None:
+    target, bias = np.arange(90) % 2, np.arange(90) % 3
+    for order in ("paired", "random", "balanced"):
+        one = EpochSampler(np.arange(90), target, bias, 8, 0, order)
+        two = EpochSampler(np.arange(90), target, np.stack([bias, np.zeros_like(bias)], axis=1), 8, 0, order)
+        np.testing.assert_array_equal(one.batches(1), two.batches(1))

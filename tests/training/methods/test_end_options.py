@@ -1,5 +1,6 @@
 """What EnD can do beyond the paper, each against what it is said to be; off, it changes nothing."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -7,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datasets.sample import Sample
+from datasets.sample import Attribute, Sample
 from models.classifier import Output
 from tests.method_setup import setup_of
 from training.methods import EndParameters, NoParameters
 from training.methods.bias_balance import BiasBalance
-from training.methods.end import End, released_entangling_loss
+from training.methods.end import End, disentangling_loss, entangling_loss, released_entangling_loss
 from training.methods.fairkl import fairkl
 
 
@@ -99,3 +100,37 @@ def test_out_of_range_is_a_sentence(option: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         parse(["--dataset", "phantom", f"--{option}=-1"])
     assert f"--{option}" in capsys.readouterr().err
+
+
+def of_two(weights: tuple[float, float] = (1.0, 0.5), **options: object) -> End:
+    setup = setup_of()
+    named = (Attribute("source", ("a", "b", "c", "d"), weights[0]), Attribute("view", ("x", "y"), weights[1]))
+    return End(EndParameters(**options), dataclasses.replace(setup, info=dataclasses.replace(setup.info, named=named)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["absolute", "signed"])
+def test_terms_of_several_biases_are_the_weighted_sum_of_each_ones(form: str) -> None:
+    output, sample = batch()
+    view = torch.randint(2, (40,), generator=torch.Generator().manual_seed(9))
+    both = sample._replace(bias=torch.stack([sample.bias, view], 1))
+    found = of_two(form=form, alpha=0.3, beta=5.0)(output, both)
+    perp = disentangling_loss(output.features, sample.bias, 4, form)
+    perp = perp + 0.5 * disentangling_loss(output.features, view, 2, form)
+    par = entangling_loss(output.features, sample.target, sample.bias, 3, 4)
+    par = par + 0.5 * entangling_loss(output.features, sample.target, view, 3, 2)
+    torch.testing.assert_close(found["r_perp"], 0.3 * perp)
+    torch.testing.assert_close(found["r_par"], 5.0 * par)
+    assert found["ce"] == F.cross_entropy(output.logits, sample.target)
+    (slope,) = torch.autograd.grad(found["r_perp"] + found["r_par"], output.features, retain_graph=True)
+    torch.testing.assert_close(slope, torch.autograd.grad(0.3 * perp + 5.0 * par, output.features)[0])
+
+
+def test_the_same_bias_twice_is_once_with_twice_the_weight() -> None:
+    output, sample = batch()
+    setup = setup_of()
+    named = tuple(Attribute(name, setup.info.biases) for name in ("one", "two"))
+    twice = End(EndParameters(), dataclasses.replace(setup, info=dataclasses.replace(setup.info, named=named)))
+    found = twice(output, sample._replace(bias=torch.stack([sample.bias, sample.bias], 1)))
+    once = terms(output, sample)
+    for name in ("r_perp", "r_par"):
+        torch.testing.assert_close(found[name], 2 * once[name])

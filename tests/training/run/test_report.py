@@ -83,7 +83,7 @@ def test_names_with_brackets_and_rows_left_out_are_shown_as_they_are() -> None:
     reasons = dict.fromkeys(range(10, 17), "its label is [odd]") | {20: "its file does not exist"}
     cohort = Cohort(INFO, table, Preprocessing(32), excluded=left_out(reasons))
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    show_cohort(console, cohort, check_confounding(table["label"], table["source"], 8))
+    show_cohort(console, cohort, [check_confounding(table["label"], table["source"], 8)])
     text = console.export_text()
     assert "[a]" in text and "8 rows left out" in text
     assert "7 because its label is [odd] (line 12, 13, 14, 15, 16, … of metadata.csv)" in text

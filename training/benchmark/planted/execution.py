@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from datasets.cohort.confounding import check_confounding
+from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort
 from datasets.cohort.label_words import BINARY
 from datasets.film.identity import KEY_FILE
-from datasets.sample import Split
 from training.benchmark.planted.draw import TRUTH
 from training.benchmark.planted.runs import ERM, Job, run, settings_of
 from training.benchmark.planted.study import Study
@@ -98,8 +97,7 @@ def train_all(
         cohort = prepare(config, Console(quiet=True))  # its notes tell of the draw, not of the user's films
         if rho not in shown:
             shown.add(rho)
-            seen = cohort.table.iloc[cohort.positions(Split.TRAIN)]
-            show_cohort(console, cohort, check_confounding(seen["target_name"], seen["source"], config.batch_size))
+            show_cohort(console, cohort, check_attributes(cohort, config.batch_size).values())
         return cohort
 
     started = time.monotonic()
