@@ -13,6 +13,7 @@ cache.py            films decoded once, in memory or on disk
 capacity.py         whether they fit into memory or on the disk
 augmentation.py     changes that leave a chest a chest
 amplitude.py        contrast mixed between sources, by Fourier amplitudes
+groups.py           what balanced batches draw equally often
 samplers.py         the order of an epoch, with the pairs that EnD needs
 confounding.py      whether the source gives the label away
 pixel_checks.py     films of one grey, or with another's pixels

@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 
 from datasets.cohort.confounding import count_pairs
 from datasets.cohort.films import Draw
+from datasets.cohort.groups import balanced_groups
 
 
 class EpochSampler(Sampler[list[Draw]]):
@@ -21,9 +22,9 @@ class EpochSampler(Sampler[list[Draw]]):
     still has no pair of one target across biases although the films have one, gives its last place to a film that makes
     one, or its last two to a pair where no single film can: those films are then seen more than once in the epoch, the
     ones they displace not at all. Of several biases a group is their crossing, and each sees to its own pairs, the second
-    in the places before those of the first. `balanced` resamples: every batch shows each group that has films equally
-    often, to within one film, and draws them with replacement from the group; an epoch has as many batches as in the
-    other orders.
+    in the places before those of the first. `balanced` resamples: every batch shows each of `groups.balanced_groups`
+    equally often, to within one film, and draws them with replacement from the group; an epoch has as many batches as in
+    the other orders.
 
     `repeats`, for `random` alone, is how often each film is dealt in an epoch, which is as much longer.
 
@@ -60,7 +61,10 @@ class EpochSampler(Sampler[list[Draw]]):
             raise ValueError(f"{len(positions)} training films are fewer than {ranks} processes of {parts} parts")
         self.positions, self.target = positions, target
         self.biases = bias.reshape(len(bias), -1).T  # a row an attribute
-        self.cell = np.unique(np.vstack([target, self.biases]), axis=1, return_inverse=True)[1]  # target x bias group
+        self.cell = np.unique(np.vstack([target, self.biases]), axis=1, return_inverse=True)[
+            1
+        ]  # target x bias crossing
+        self.group = balanced_groups(target, bias) if order == "balanced" else self.cell
         self.batch_size = min(batch_size, len(positions) // (ranks * parts) * ranks * parts)
         self.rank, self.share = rank, self.batch_size // ranks
         self.seed, self.order = seed, order
@@ -113,7 +117,7 @@ class EpochSampler(Sampler[list[Draw]]):
 
     def _balanced(self, rng: np.random.Generator) -> np.ndarray:
         """Groups taken in turn, in one order for the whole epoch, so that neither a batch nor the epoch favours any."""
-        groups = [np.flatnonzero(self.cell == value) for value in np.unique(self.cell)]
+        groups = [np.flatnonzero(self.group == value) for value in np.unique(self.group)]
         turns = np.resize(rng.permutation(len(groups)), len(self) * self.batch_size)
         chosen = np.empty(len(turns), dtype=np.intp)
         for number, members in enumerate(groups):

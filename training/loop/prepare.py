@@ -1,9 +1,12 @@
 """The films of a training: loaded, decoded, drawn, checked, printed."""
 
+import dataclasses
+
 from rich.console import Console
 
 from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort
+from datasets.cohort.groups import joined_crossings
 from datasets.cohort.pixel_checks import alike_films
 from datasets.cohort.splits import drawn_by_patient
 from datasets.sample import Split
@@ -60,6 +63,15 @@ def try_out(config: TrainConfig, trains: bool = True) -> None:
         rehearse(config)
 
 
+def joined_note(cohort: Cohort) -> str:
+    """Which crossings of several biases balanced batches draw together, in a sentence; empty for one bias."""
+    at, info = cohort.positions(Split.TRAIN), cohort.info
+    if len(info.unwanted) < 2:
+        return ""
+    names = [info.targets, *(attribute.values for attribute in info.unwanted)]
+    return joined_crossings(cohort.table["target"].to_numpy()[at], cohort.bias[at], names)
+
+
 def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:
     """The films of a run with this seed, of those that `decode` gave, with what they allow printed.
 
@@ -73,6 +85,9 @@ def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:
         left_out = at[~drawn_by_patient(cells, pool["patient"], config.redraw, config.seed)]
         why = f"its patient is not in this run's draw (--redraw {config.redraw:g}, --seed {config.seed})"
         cohort = cohort.without(dict.fromkeys(left_out.tolist(), why))
+    if config.sampler == "balanced" and (note := joined_note(cohort)):
+        cohort = dataclasses.replace(cohort, notes=(*cohort.notes, note))
+        show_notes(console, cohort, [note])
     checks = check_attributes(cohort, config.batch_size)
     show_cohort(console, cohort, checks.values())
     for attribute in cohort.info.unwanted:

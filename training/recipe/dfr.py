@@ -26,6 +26,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from datasets.cohort.films import Cohort
+from datasets.cohort.groups import balanced_groups
 from datasets.files import write_text
 from datasets.sample import Split
 from training.loop.measure import KeptEpoch, write_run
@@ -66,8 +67,8 @@ def reweight_features(parent: Parent, cohort: Cohort, fit_on: str, penalty: str,
     model = load_checkpoint(parent.folder).build().to(device)
     table, everything = cohort.table, np.arange(len(cohort.table))
     features = infer(model, cohort.samples(), everything, device, channels_last=config.channels_last).features
-    target, bias = (table[name].to_numpy() for name in ("target", "bias"))
-    group = target * len(cohort.info.biases) + bias
+    target = table["target"].to_numpy()
+    group = balanced_groups(target, cohort.bias)
     seen, (first, second) = cohort.positions(Split.TRAIN), validation_halves(cohort, group, seed)
     fitted_to, chosen_on = (first, second) if fit_on == "validation" else (seen, first)
     fit, judge = (Films(features[at], target[at], group[at]) for at in (fitted_to, chosen_on))

@@ -16,7 +16,7 @@ from datasets.sample import Attribute, Sample
 from training.console.interruption import InterruptedTrainingError
 from training.loop.assembly import Assembly, assemble
 from training.loop.obtain import obtain
-from training.loop.prepare import prepare
+from training.loop.prepare import draw, prepare
 from training.parallel.device import TrainingError
 from training.run.checkpoint import load_checkpoint
 from training.run.config import TrainConfig, parse
@@ -134,9 +134,19 @@ def test_one_attribute_in_place_of_the_source_is_what_the_method_reads(tmp_path:
 
 
 def test_an_attribute_that_no_label_has_two_values_of_is_refused_by_name(tmp_path: Path, cohort: Cohort) -> None:
-    from training.loop.prepare import draw
-
     table = cohort.table.assign(view=cohort.table["target_name"].map({"covid": "AP", "not covid": "PA"}))
     confounded = Cohort(cohort.info, table, cohort.preprocessing, cohort.films, cohort.images, cohort.places)
     with pytest.raises(TrainingError, match="No label comes from two views"):
         draw(settings(tmp_path, *SEVERAL), confounded, Console(quiet=True))
+
+
+def test_small_crossings_of_balanced_batches_are_told(
+    tmp_path: Path, cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = settings(tmp_path, *SEVERAL, "--sampler", "balanced")
+    drawn = draw(config, cohort, Console())
+    (note,) = set(drawn.notes) - set(cohort.notes)
+    assert note.startswith("Balanced batches draw ") and note[:40] in capsys.readouterr().out
+    films = drawn.table.iloc[assemble(config, drawn).sampler.batches(0)[0]]
+    assert films.groupby(["target", "source"]).size().min() > 1
+    assert draw(settings(tmp_path, *SEVERAL), cohort, Console(quiet=True)).notes == cohort.notes

@@ -1,0 +1,60 @@
+"""The groups that balanced batches draw equally often: target x bias, and of several biases their crossing.
+
+A crossing of few films would be the same films again and again. One of fewer than `FEWEST` joins the next larger one of the
+same target and the biases before, so that it is the later biases that give way; target and first bias always part films.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Int
+
+FEWEST = 5
+NAMED = 5  # crossings that a sentence names
+
+
+def balanced_groups(target: Int[np.ndarray, " films"], bias: np.ndarray) -> Int[np.ndarray, " films"]:
+    """The number of each film's group, from 0, in the order of target and biases.
+
+    Args:
+        bias: films, or films x attributes, the first mattering most.
+    """
+    first, *others = bias.reshape(len(target), -1).T
+    group = _crossed(target, first)
+    for values in others:
+        cell = _crossed(group, values)
+        for whole in np.unique(group):
+            parts, films = np.unique(cell[group == whole], return_counts=True)
+            for small, larger in pairwise(parts[np.argsort(films, kind="stable")]):
+                if (cell == small).sum() < FEWEST:
+                    cell[cell == small] = larger
+        group = np.unique(cell, return_inverse=True)[1]
+    return group
+
+
+def joined_crossings(target: np.ndarray, bias: np.ndarray, names: list[tuple[str, ...]]) -> str:
+    """Which crossings are no groups of their own, in a sentence; empty where all are, or none has films.
+
+    Args:
+        names: of the targets, then of the values of each attribute.
+    """
+    group = balanced_groups(target, bias)
+    cells = np.column_stack([target, bias])
+    crossings, cell, films = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    small = []
+    for value in np.unique(group):
+        together = np.unique(cell[group == value])
+        small += [number for number in together if len(together) > 1 and number != together[films[together].argmax()]]
+    if not small:
+        return ""
+    told = [f"{' '.join(of[i] for of, i in zip(names, crossings[n], strict=True))} ({films[n]})" for n in small[:NAMED]]
+    more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
+    return (
+        f"Balanced batches draw {group.max() + 1} groups equally often. Crossings of fewer than {FEWEST} films are drawn "
+        f"with the next larger one of their label: {', '.join(told)}{more}."
+    )
+
+
+def _crossed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The number of each film's pair of values."""
+    return np.unique(np.stack([first, second]), axis=1, return_inverse=True)[1].reshape(-1)
