@@ -338,7 +338,9 @@ def _check_deflated(data: bytes, start: int) -> None:
 def _admit(dataset: Dataset, facts: dict[str, object], policy: DicomPolicy) -> None:
     """Refuse by the tags alone, before any pixel is decoded, what states that it is something else."""
     if facts["modality"] not in policy.modalities:
-        raise DicomRefusedError(f"the modality is {facts['modality']}, not one of {', '.join(policy.modalities)}", reason="modality")
+        raise DicomRefusedError(
+            f"the modality is {facts['modality']}, not one of {', '.join(policy.modalities)}", reason="modality"
+        )
     if facts["presentation_intent"] == "FOR PROCESSING" and not policy.for_processing:
         raise DicomRefusedError(
             "the pixels are the detector's own (FOR PROCESSING): send the FOR PRESENTATION film",

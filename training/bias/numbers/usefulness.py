@@ -63,8 +63,8 @@ def net_benefit(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Net benefit of an operating point by prevalence: positives found a film, less `odds` for each false alarm.
 
-    Calling every film has the net benefit of a sensitivity of 1 and a specificity of 0, calling none has 0. The bounds join the
-    intervals of the two rates (MOVER: Zou and Donner, Statistics in Medicine 2008), which are of different patients.
+    Calling every film has the net benefit of a sensitivity of 1 and a specificity of 0, calling none has 0. The bounds join
+    the intervals of the two rates (MOVER: Zou and Donner, Statistics in Medicine 2008), which are of different patients.
 
     Args:
         prevalence: shares of positives, in [0, 1].
