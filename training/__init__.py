@@ -2,7 +2,8 @@
 
 From top to bottom; each floor imports from those below it alone (import contracts in pyproject.toml):
 
-    train.py crossval/ evaluate/ recipe/ sweep/ benchmark/   commands
+    train.py calibrate/ crossval/ evaluate/ sweep/ benchmark/  commands
+    recipe/                                                    runs made from others or from frozen features
     loop/ folder/ hub/ export/                                 training; DICOM folders; what leaves the house
     scoring/ cards/                                            checkpoints on films; runs described for people
     run/                                                       what a run is: settings and files

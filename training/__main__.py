@@ -10,6 +10,7 @@ from pathlib import Path
 COMMANDS = {
     "train": ("training.train", "train a classifier, with EnD or without"),
     "evaluate": ("training.evaluate", "audit checkpoints, or score a folder of DICOM films"),
+    "calibrate": ("training.calibrate", "a temperature and a threshold for each site"),
     "crossval": ("training.crossval", "leave each source out in turn"),
     "sweep": ("training.sweep", "search for settings"),
     "benchmark": ("training.benchmark", "methods compared, and how fast things are"),

@@ -51,6 +51,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--pdf", action="store_true", help="also print report.html to report.pdf, where Chromium or Chrome is installed"
     )
+    sites = "read films with the temperature and threshold of their site, from training.calibrate RUN"
+    add("--site-calibration", action="store_true", help=sites)
     add("--shortcuts", action=argparse.BooleanOptionalAction, default=True, help="perturb the films too")
     sample = "films to perturb, drawn by patient within label and source, or all (default: %(default)s)"
     add("--shortcut-films", type=film_count, default="500", metavar="N|all", help=sample)

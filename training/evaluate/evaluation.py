@@ -22,6 +22,7 @@ from training.bias.report.first_screen import first_screen
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.interchange import faircare_layout, fmm_layout
 from training.bias.report.page import write_page
+from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
 from training.cards.model_card import write_card
 from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
@@ -33,12 +34,14 @@ from training.scoring.score import score
 from training.scoring.subjects import (
     EvaluationError,
     about_report,
+    changes_by_site,
     evidence_of,
     films_of,
     find_key,
     load_subjects,
     lung_masks,
     same_films,
+    without_calibrated_on,
 )
 
 
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence], Path]:
     """Score the films with every checkpoint and audit what came out; mistakes are raised with a sentence for the user."""
-    subjects = load_subjects(options.runs, options.device)
+    subjects = load_subjects(options.runs, options.device, options.site_calibration)
     output = options.output or audit_folder([subject.folder for subject in subjects])
     key = find_key(output, options.hash_key, subjects)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
@@ -85,6 +88,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     for together in same_films(subjects, options.data_dir):
         policy, words = policy_of(vars(options)), label_map(options.map, options.map_file)
         cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy, words)
+        for subject in together:
+            cohort = without_calibrated_on(cohort, subject)
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
         for name in columns_of(options.by):
             if name not in cohort.table:
@@ -122,6 +127,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         console.print(note, style="yellow", markup=False, highlight=False)
     films = "another cohort" if options.data_dir else f"splits {options.split} of the runs' own films"
     about = about_report(options, subjects, films)
+    if found := changes_by_site(ordered, subjects):
+        about["site_calibration"] = plain(found)
     return measured(options, ordered, about), ordered, output
 
 

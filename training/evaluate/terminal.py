@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from training.bias.report.first_screen import Cell, FirstScreen, first_screen
 from training.bias.report.gate import Outcome
 from training.bias.report.values import BiasReport
 from training.console.messages import SYNTHETIC
+from training.console.site_table import site_table
 
 COLOURS = {BAD: "red", GOOD: "green", OPEN: "yellow", "": ""}
 WIDEST = 110  # columns of a table
@@ -30,6 +32,8 @@ def show(report: BiasReport, output: Path, files: list[str], console: Console) -
         if comparison.problem:
             text = f"{comparison.other} and {comparison.reference} are not compared: {comparison.problem}"
             console.print(text, style="yellow", markup=False, highlight=False)
+    for name, rows in report.about.get("site_calibration", {}).items():
+        console.print(site_table(f"{name}: read by site, on films that it was not fitted on", pd.DataFrame(rows)))
     if report.about["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
     console.print(f"\nwritten to {output}: {', '.join(files)}", markup=False, highlight=False)

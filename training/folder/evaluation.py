@@ -33,7 +33,7 @@ from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
 from training.folder.dicom_objects import write_objects
 from training.folder.engines import ENGINES
-from training.folder.merge import NOT_RECORDED, Merge, Survey, sampled_scores, source_names, survey
+from training.folder.merge import NAMED, NOT_RECORDED, Merge, Survey, sampled_scores, source_names, survey
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import NAME as REFERENCE
@@ -43,6 +43,7 @@ from training.scoring.subjects import (
     Subject,
     about_of,
     about_report,
+    changes_by_site,
     find_key,
     key_of_training,
     load_subjects,
@@ -61,7 +62,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     """
     if said := too_many_workers(options.workers):
         console.print(said, style="yellow", highlight=False, markup=False)
-    subjects = load_subjects(options.runs, options.device)
+    subjects = load_subjects(options.runs, options.device, options.site_calibration)
     folder, output = options.folder, options.output
     check_options(options, subjects, folder)
     key = find_key(output, options.hash_key, subjects)
@@ -119,6 +120,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     evidence = [evidence_of_folder(merge, number, unknown) for number in range(len(subjects))]
     for note in dict.fromkeys(note for run in evidence for note in run.notes):
         console.print(note, style="yellow", markup=False, highlight=False)
+    if found := changes_by_site(evidence, subjects):
+        about["site_calibration"] = plain(found)
     kept = set(shards)
     if perturbing and surveyed.labelled and options.shortcut_films is not None:
         evidence, sampled = perturb_sample(merge, evidence, options)
@@ -139,6 +142,16 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
 def check_options(options: argparse.Namespace, subjects: list[Subject], folder: Folder) -> None:
     """Refuse what can't be done with a sentence for the user, before any file is read."""
     objects = options.sr is not None or options.saliency is not None  # of DICOM
+    if options.site_calibration and options.source_tag in NAMED:
+        raise EvaluationError(
+            f"--site-calibration with --source-tag {options.source_tag}: a folder's {options.source_tag}s are letters by "
+            "their number of films, which another folder gives to others. Make a cohort of it (python -m datasets.prepare "
+            "dicom) and give that as --data-dir, or name a column of the labels as --source-tag"
+        )
+    if options.site_calibration and (objects or options.aggregate):
+        raise EvaluationError(
+            "--site-calibration does not go with --sr, --saliency or --aggregate: they have one threshold"
+        )
     for subject in subjects:
         if subject.predictor.info.name == "biased-mnist":
             raise EvaluationError(f"{subject.name} is a model of digits: it can't score chest radiographs")
@@ -177,7 +190,7 @@ def perturb_sample(
     at = sample_by_patient(target, source, patient, options.shortcut_films, options.seed)
     job = replace(merge.job, perturbations=tuple(SHORTCUTS))
     shards = score_shards(job, merge.store, options.engine, options.retry, set(films["file"].iloc[at]))
-    scores = sampled_scores(job, merge.store, shards, merge.subjects, films["file"])
+    scores = sampled_scores(job, merge.store, shards, merge.subjects, films)
     return [replace(run, perturbed=perturbed) for run, perturbed in zip(evidence, scores, strict=True)], shards
 
 
@@ -226,6 +239,13 @@ def trained_on(subjects: list[Subject], key: bytes, allowed: bool) -> tuple[set[
     """
     patients, unknown = set[str](), dict[str, str]()
     for subject in subjects:
+        if subject.sites is not None:
+            if subject.sites.key != key_id(key):
+                raise EvaluationError(
+                    f"the results have hashes by another key than the site calibration of {subject.name}, whose key is "
+                    f"--hash-key {run_key(subject)}"
+                )
+            patients |= subject.sites.patients
         try:
             own, table = key_of_training(subject)
             if key_id(own) != key_id(key):

@@ -160,7 +160,7 @@ class Merge:
 
     def audited(self, number: int) -> Audited:
         """What the audit of a checkpoint is made of."""
-        tables, features, perturbed = [], [], []
+        tables, features, perturbed = list[pd.DataFrame](), [], []
         for rows, scored, table in self._predictions(number, with_features=True):
             kept = rows["audited"].to_numpy()
             if kept.any():
@@ -169,8 +169,10 @@ class Merge:
                 perturbed.append(_stacked(table[model_columns(number)[2]][kept]))
         if not tables:
             return Audited(pd.DataFrame(), np.empty((0, 0), np.float32), {})
-        scores = _perturbed_scores(np.concatenate(perturbed), self.job.perturbations, self.subjects[number])
-        return Audited(pd.concat(tables, ignore_index=True), np.concatenate(features), scores)
+        films = pd.concat(tables, ignore_index=True)
+        subject, names = self.subjects[number], self.job.perturbations
+        scores = _perturbed_scores(np.concatenate(perturbed), names, subject, films["source"])
+        return Audited(films, np.concatenate(features), scores)
 
     def _parts(self, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
         """The survey's rows and the shard's columns, shard by shard, on the same index."""
@@ -186,7 +188,7 @@ class Merge:
     ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
         """Rows of the survey, predictions, and the shard's columns, of the scored films of each shard."""
         subject = self.subjects[number]
-        checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
+        info = subject.predictor.info
         features, logits, perturbed = model_columns(number)
         labels = self.labels.targets(info) if self.labels is not None else np.array([], dtype=object)
         columns = [*FACTS, *((features, perturbed) if with_features else ()), logits]
@@ -203,7 +205,7 @@ class Merge:
             films["source"] = self._attribute(self.source, rows, table)
             films["split"] = str(Split.EXTERNAL)
             films["target"] = pd.array(target, dtype="string").astype(object)
-            scored = predictions(films, _stacked(table[logits]), info, checkpoint.calibration)
+            scored = predictions(films, _stacked(table[logits]), info, subject.calibration(films["source"]))
             for name in dict.fromkeys((*ATTRIBUTES, *self.also)):
                 scored[name] = self._attribute(name, rows, table)
             scored["looks_inverted"] = table["looks_inverted"].eq(True).to_numpy()
@@ -219,35 +221,39 @@ class Merge:
 
 
 def sampled_scores(
-    job: FolderJob, store: ShardStore, shards: Sequence[str], subjects: Sequence[Subject], files: pd.Series
+    job: FolderJob, store: ShardStore, shards: Sequence[str], subjects: Sequence[Subject], films: pd.DataFrame
 ) -> list[dict[str, np.ndarray]]:
-    """Scores of each checkpoint under each perturbation, an entry for each of `files`, NaN for those not in the shards.
+    """Scores of each checkpoint under each perturbation, an entry for each of `films`, NaN for those not in the shards.
 
     Args:
         job: of these shards, which hold a sample of the folder.
+        films: columns file and source.
     """
     columns = ["file", "status", *(model_columns(number)[2] for number in range(len(subjects)))]
     tables = [store.read(shard, columns).to_pandas() for shard in shards]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     table = table[table["status"] == "scored"]
-    at = pd.Index(table["file"]).get_indexer(pd.Index(files))
+    at = pd.Index(table["file"]).get_indexer(pd.Index(films["file"]))
+    source = films.set_index("file")["source"].reindex(table["file"])
     found = []
     for number, subject in enumerate(subjects):
-        scores = _perturbed_scores(_stacked(table[model_columns(number)[2]]), job.perturbations, subject)
+        scores = _perturbed_scores(_stacked(table[model_columns(number)[2]]), job.perturbations, subject, source)
         found.append(
             {name: np.where(at >= 0, np.append(values, np.nan)[at], np.nan) for name, values in scores.items()}
         )
     return found
 
 
-def _perturbed_scores(logits: np.ndarray, names: Sequence[str], subject: Subject) -> dict[str, np.ndarray]:
+def _perturbed_scores(
+    logits: np.ndarray, names: Sequence[str], subject: Subject, source: pd.Series
+) -> dict[str, np.ndarray]:
     """Scores by perturbation, from films x (perturbations x classes); none where no class is positive."""
     checkpoint = subject.predictor.checkpoint
     if not names or checkpoint.info.positive is None:
         return {}
     by_name = logits.reshape(-1, len(names), len(checkpoint.info.targets)).transpose(1, 0, 2)
     return {
-        name: read_logits(of_name, checkpoint.info.positive, checkpoint.calibration).score
+        name: read_logits(of_name, checkpoint.info.positive, subject.calibration(source)).score
         for name, of_name in zip(names, by_name, strict=True)
     }
 

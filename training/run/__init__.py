@@ -10,6 +10,7 @@ checkpoint_header.py  its header, read without torch
 header_fields.py      what a header must hold
 report.py             metrics by split, report.json
 record.py             a benchmark's JSON line a finished run
+site_calibration.py   temperatures and thresholds of sites, beside the checkpoint
 recipe.py             what a run that comes from another remembers
 reference.py          features of training films, to detect outliers
 probe_file.py         features of fixed films at moments of the training

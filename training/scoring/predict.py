@@ -16,6 +16,7 @@ from datasets.film.read import read_radiograph
 from datasets.sample import DatasetInfo
 from training.parallel.ranks import gather_rows, rank, ranks
 from training.run.checkpoint import Calibration, Checkpoint, load_checkpoint
+from training.run.site_calibration import FilmCalibration
 
 # Columns of a cohort that travel into the predictions table where they exist; nothing else does.
 ATTRIBUTES = ("view", "sex", "age_band", "manufacturer", "looks_inverted")
@@ -120,10 +121,10 @@ class Scores(NamedTuple):
     prediction: np.ndarray
 
 
-def read_logits(logits: np.ndarray, positive: int | None, calibration: Calibration) -> Scores:
-    """Calibrate logits (films x classes) and predict the class of each film."""
+def read_logits(logits: np.ndarray, positive: int | None, calibration: Calibration | FilmCalibration) -> Scores:
+    """Calibrate logits (films x classes), all alike or film by film, and predict the class of each film."""
     logits = logits.astype(np.float64)
-    probability = softmax(logits / calibration.temperature, axis=1)
+    probability = softmax(logits / np.reshape(calibration.temperature, (-1, 1)), axis=1)
     prediction = probability.argmax(1)
     if positive is None:
         undefined = np.full(len(logits), np.nan)
@@ -135,7 +136,9 @@ def read_logits(logits: np.ndarray, positive: int | None, calibration: Calibrati
     return Scores(probability, score, margin, prediction)
 
 
-def predictions(films: pd.DataFrame, logits: np.ndarray, info: DatasetInfo, calibration: Calibration) -> pd.DataFrame:
+def predictions(
+    films: pd.DataFrame, logits: np.ndarray, info: DatasetInfo, calibration: Calibration | FilmCalibration
+) -> pd.DataFrame:
     """The films' columns, then score, score_<class> for more than two classes, logit and prediction (a class name).
 
     Args:
@@ -150,7 +153,12 @@ def predictions(films: pd.DataFrame, logits: np.ndarray, info: DatasetInfo, cali
 
 
 def predictions_table(
-    cohort: Cohort, logits: np.ndarray, calibration: Calibration, run: str, key: bytes, also: tuple[str, ...] = ()
+    cohort: Cohort,
+    logits: np.ndarray,
+    calibration: Calibration | FilmCalibration,
+    run: str,
+    key: bytes,
+    also: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """The predictions of one run, a row a film of the cohort; films and patients appear as keyed hashes alone.
 

@@ -20,13 +20,16 @@ from datasets.film.identity import KEY_FILE, hash_key, key_id, keyed_hash
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.sample import Split
 from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
+from training.bias.numbers.site_calibration import changes, read_again
 from training.console.messages import RESEARCH_ONLY
 from training.methods import METHODS
 from training.parallel.device import choose_device
+from training.run.checkpoint import Calibration
 from training.run.config import TrainConfig, from_settings
 from training.run.films import cohort_of, split_names
 from training.run.reference import load_reference
 from training.run.report import versions
+from training.run.site_calibration import FilmCalibration, SiteCalibration, read_site_calibration
 from training.scoring.own_predictions import KEY, read_own_predictions
 from training.scoring.own_predictions import NAME as PREDICTIONS
 from training.scoring.predict import Predictor, film_names, predictions_table, read_logits
@@ -45,11 +48,16 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkpoint to evaluate, with the settings of its run where they are known."""
+    """A checkpoint to evaluate, with the settings of its run where they are known.
+
+    Attributes:
+        sites: how films of each site are read, where the user asked for that.
+    """
 
     folder: Path
     predictor: Predictor
     config: TrainConfig | None
+    sites: SiteCalibration | None = None
 
     @property
     def name(self) -> str:
@@ -68,6 +76,13 @@ class Subject:
         table, _ = self.own_predictions
         return None if table is None else table[table["split"].isin(splits)].reset_index(drop=True)
 
+    def calibration(self, sources: pd.Series) -> Calibration | FilmCalibration:
+        """What films of these sources are read with: the checkpoint's, or that of their sites."""
+        own = self.predictor.checkpoint.calibration
+        if self.sites is None or own.threshold is None:
+            return own
+        return self.sites.of(sources.to_numpy(), own.temperature, own.threshold)
+
     def trained_in(self, data_dir: Path) -> bool:
         """Whether the folder is the one that the run's films came from, so that its splits hold."""
         trained_in = self.config.data_dir if self.config else None
@@ -82,14 +97,20 @@ def load_subject(run: Path, device: str) -> Subject:
     return Subject(folder.resolve(), predictor, from_settings(file) if file.is_file() else None)
 
 
-def load_subjects(runs: list[Path], device: str) -> list[Subject]:
-    """Load several checkpoints to compare; raises EvaluationError where two bear one name, else as `load_subject`."""
+def load_subjects(runs: list[Path], device: str, by_site: bool = False) -> list[Subject]:
+    """Load several checkpoints to compare; raises EvaluationError where two bear one name, else as `load_subject`.
+
+    Args:
+        by_site: read films with the site calibration of each run folder; raises SiteCalibrationError where it has none.
+    """
     chosen = str(choose_device(device))
     subjects = [load_subject(run, chosen) for run in runs]
     names = [subject.name for subject in subjects]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise EvaluationError(f"two of the runs are called {min(twice)}: give each its own folder name")
+    if by_site:
+        subjects = [dataclasses.replace(one, sites=read_site_calibration(one.folder)) for one in subjects]
     return subjects
 
 
@@ -233,6 +254,32 @@ def without_trained_on(cohort: Cohort, subject: Subject, allowed: bool = False) 
     return cohort.without(reasons) if reasons else cohort
 
 
+def without_calibrated_on(cohort: Cohort, subject: Subject) -> Cohort:
+    """Leave out films of patients that the run's site calibration was fitted on; raises EvaluationError without its key."""
+    if subject.sites is None:
+        return cohort
+    key = key_of_sites(subject)
+    hashes = cohort.table["patient"].map(lambda patient: keyed_hash(key, patient))
+    at = np.flatnonzero(hashes.isin(subject.sites.patients)).tolist()
+    return (
+        cohort.without(dict.fromkeys(at, f"the site calibration of {subject.name} was fitted on its patient"))
+        if at
+        else cohort
+    )
+
+
+def key_of_sites(subject: Subject) -> bytes:
+    """The key of the hashes in a run's site calibration; raises EvaluationError where it is gone."""
+    file = run_key(subject)
+    key = hash_key(subject.folder.parent, file) if file.is_file() else None
+    if subject.sites is None or key is None or key_id(key) != subject.sites.key:
+        raise EvaluationError(
+            f"the key {file} of the patients that the site calibration of {subject.name} was fitted on is gone, so that "
+            f"their films can't be left out: fit it anew with python -m training.calibrate {subject.folder}"
+        )
+    return key
+
+
 def require_unseen(cohort: Cohort, subject: Subject) -> None:
     """Refuse test films of a run that it was trained on, as they are where metadata.csv was changed since."""
     try:
@@ -293,7 +340,7 @@ def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
 
 def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
     """What one checkpoint's audit is made from; the predictions have the cohort's columns `by` too."""
-    info, calibration = subject.predictor.info, subject.predictor.checkpoint.calibration
+    info, calibration = subject.predictor.info, subject.calibration(cohort.table["source"])
     predictions = predictions_table(cohort, scored.logits, calibration, subject.name, key, by)
     perturbed = {}
     if info.positive is not None:
@@ -309,10 +356,25 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
     )  # fmt: skip
 
 
+def changes_by_site(evidence: Sequence[Evidence], subjects: Sequence[Subject]) -> dict[str, pd.DataFrame]:
+    """By the name of each run that is read by site: what that changes on films that it was not fitted on, see `changes`."""
+    found = {}
+    for run, subject in zip(evidence, subjects, strict=True):
+        own, info = subject.predictor.checkpoint.calibration, subject.predictor.info
+        labelled = run.predictions[run.predictions["target"].notna()]
+        if subject.sites is None or own.threshold is None or info.positive is None or labelled.empty:
+            continue
+        names = info.targets[1 - info.positive], info.targets[info.positive]
+        before = read_again(labelled, own.temperature, own.threshold, names)
+        found[run.name] = changes(before, labelled, names[1])
+    return found
+
+
 def notes_of(subject: Subject) -> tuple[str, ...]:
     """What is missing or wrong in the run's folder, as sentences."""
     table, why = subject.own_predictions
-    return () if table is not None else (f"{why}: what needs the run's own training films is left out.",)
+    notes = [] if table is not None else [f"{why}: what needs the run's own training films is left out."]
+    return (*notes, *([subject.sites.note] if subject.sites else []))
 
 
 def about_report(options: argparse.Namespace, subjects: list[Subject], films: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from training.folder.merge import DUPLICATE, Merge, Survey, csv_safe, sampled_sc
 from training.folder.shard import FACTS, FILE_SCHEMA, FolderJob, Shard, model_columns
 from training.folder.store import ShardStore
 from training.run.checkpoint import Calibration
+from training.scoring.subjects import Subject
 
 pytestmark = pytest.mark.trains
 
@@ -65,7 +66,8 @@ class Made:
 
     def merge(self, info: DatasetInfo = INFO, source: str = "institution", also: tuple[str, ...] = ()) -> Merge:
         checkpoint = SimpleNamespace(info=info, calibration=Calibration(2.0, 0.6))
-        subject: Any = SimpleNamespace(name="run", predictor=SimpleNamespace(info=info, checkpoint=checkpoint))
+        predictor: Any = SimpleNamespace(info=info, checkpoint=checkpoint)
+        subject = Subject(Path("run"), predictor, None)
         job = FolderJob(LocalFolder(Path()), (), KEY, perturbations=("mirrored",))
         return Merge(job, self.store, self.shards, self.surveyed, [subject], self.labels, source, also)
 
@@ -180,7 +182,7 @@ def test_a_sample_of_films_has_perturbed_scores_and_the_others_have_none(tmp_pat
         tmp_path, [[film("a", logit=2.0), refused("b"), film("c", logit=0.5)]], "file,label\na,covid\nc,normal\n"
     )
     merge = made.merge()
-    files = pd.Series([hashed("nowhere"), *made.surveyed.files["file"].iloc[[2, 0]]])
+    files = pd.DataFrame({"file": [hashed("nowhere"), *made.surveyed.files["file"].iloc[[2, 0]]], "source": "a"})
     (found,) = sampled_scores(merge.job, made.store, made.shards, merge.subjects, files)
     assert np.isnan(found["mirrored"][0])
     assert found["mirrored"][1:].tolist() == merge.audited(0).perturbed["mirrored"][::-1].tolist()

@@ -24,5 +24,6 @@ source_gap.py   equalised odds between sources, and how two models differ in it
 two_level.py    several trainings: intervals over patients and seeds
 gap_closed.py   how much of the way from a plain model to the best possible one a method goes
 calibration.py  temperature and threshold, from validation; slope, and observed over expected
+site_calibration.py  a temperature and a threshold for each site, and what they change
 drift.py        how far films are from those of the training
 """

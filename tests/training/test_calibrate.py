@@ -1,0 +1,98 @@
+"""`python -m training.calibrate`, from films to an audit that reads them by site."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from training.calibrate.__main__ import main as calibrate
+from training.evaluate.__main__ import main as evaluate
+from training.run.checkpoint_header import head_digest
+from training.run.site_calibration import NAME, SiteCalibrationError, read_site_calibration
+from training.train import main as train
+
+pytestmark = pytest.mark.trains
+NEGATIVE = '"temperature": {"estimate": -1}, "threshold": {"estimate": 1}'
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs")
+    flags = ["--dataset", "phantom", "--films", "500", "--rho", "0.6", "--epochs", "1", "--method", "erm"]
+    train([*flags, "--model", "test_resnet", "--img-size", "32", "--output", str(out)])
+    (folder,) = out.glob("phantom-*")
+    return folder
+
+
+def test_sites_are_fitted_written_and_read_by_the_audit(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "model.safetensors").read_bytes()
+    calibrate([str(run), "--split", "validation", "--resamples", "100"])
+    shown = capsys.readouterr().out
+    assert "SYNTHETIC" in shown and f"training.evaluate {run} --site-calibration" in shown
+    assert (run / "model.safetensors").read_bytes() == before, "the checkpoint stays as it is"
+    written = json.loads((run / NAME).read_text())
+    assert written["checkpoint"] == head_digest(run) and written["operating_point"] == "youden"
+    assert set(written["sites"]) == {"east", "north", "west"} and any(s["own"] for s in written["sites"].values())
+    assert not any(word in (run / NAME).read_text() for word in ("/", "PHANTOM"))
+    sites = read_site_calibration(run)
+
+    evaluate([str(run), "--output", str(tmp_path / "plain"), "--split", "test", "--no-shortcuts", "--resamples", "100"])
+    capsys.readouterr()
+    given = ["--split", "test", "--site-calibration", "--no-shortcuts", "--resamples", "100", "--permutations", "100"]
+    evaluate([str(run), "--output", str(tmp_path / "by-site"), *given])
+    assert "read by site, on films that it was not fitted on" in " ".join(capsys.readouterr().out.split())
+    plain, by_site = (pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("plain", "by-site"))
+    assert plain["logit"].tolist() == by_site["logit"].tolist()
+    for name, rows in by_site.groupby("source"):
+        if name in sites.sites:
+            called = rows["score"] >= sites.sites[name][1]
+            assert ((rows["prediction"] == "covid") == called).all()
+        else:
+            assert rows["score"].tolist() == plain.loc[rows.index, "score"].tolist()
+    report = json.loads((tmp_path / "by-site/report.json").read_text())
+    assert report["site_calibration"][run.name][0]["site"] == "all sites"
+    assert any("calibrated by site" in note for note in report["runs"][0]["cautions"] + [json.dumps(report)])
+
+
+def test_films_that_it_was_fitted_on_are_not_audited(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calibrate([str(run), "--split", "test", "--resamples", "100"])
+    with pytest.raises(SystemExit) as stopped:
+        evaluate([str(run), "--split", "test", "--site-calibration", "--no-shortcuts"])
+    assert stopped.value.code == 2
+    assert "no film is left; the first reason: the site calibration of" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "has no site_calibration.json: fit it anew"),
+        ("{", "is no site calibration"),
+        ('{"schema_version": 9}', "schema version 9"),
+        (f'{{"schema_version": 1, "sites": {{"a": {{"own": true, {NEGATIVE}}}}}}}', "no number above 0"),
+        ('{"schema_version": 1, "sites": {}, "patients": [], "key": "", "checkpoint": "another"}', "another checkpoint"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none_or_of_another_checkpoint(content: str | None, expected: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / NAME).write_text(content)
+    with pytest.raises(SiteCalibrationError, match=expected):
+        read_site_calibration(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--labels", "l.csv"], "--labels belongs to --dicom-dir"),
+        (["--dicom-dir", "films"], "--dicom-dir needs --labels"),
+        (["--resamples", "9"], "must be 100 or more"),
+        (["--operating-point", "sensitivity:2"], "operating point 'sensitivity:2'"),
+        (["--split", "moon"], "--split moon: choose from"),
+    ],
+)
+def test_mistakes_are_sentences(run: Path, flags: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        calibrate([str(run), *flags])
+    assert stopped.value.code == 2 and expected in " ".join(capsys.readouterr().err.split())
