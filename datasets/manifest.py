@@ -8,22 +8,26 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from datasets.cohort.films import CohortError
-from datasets.covid import load_covid
-from datasets.film.preprocessing import Preprocessing
+from datasets.help_text import HelpFormatter
 from datasets.seed import seed_number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("source", "label", "patient", "split", "url", "sha1")
 
 
-def manifest(data_dir: Path, external_sources: tuple[str, ...] = (), split_seed: int = 0) -> pd.DataFrame:
+def manifest(data_dir: Path, external_sources: tuple[str, ...] = (), split_seed: int = 0) -> "pd.DataFrame":
     """Source, label, patient (as metadata.csv has it), split, url (or empty) and SHA-1 of each usable film's file.
 
     The same cohort, sources and split seed give the same splits as in training.
     """
+    # Imported here, so that --help and mistakes answer at once.
+    from datasets.covid import load_covid
+    from datasets.film.preprocessing import Preprocessing
+
     table = load_covid(data_dir, Preprocessing(32), external_sources=external_sources, split_seed=split_seed).table
     table["sha1"] = [hashlib.sha1((data_dir / path).read_bytes()).hexdigest() for path in table["path"]]
     if "url" not in table:
@@ -33,12 +37,17 @@ def manifest(data_dir: Path, external_sources: tuple[str, ...] = (), split_seed:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the manifest that the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m datasets.manifest", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets.manifest", description=__doc__, formatter_class=HelpFormatter,
+        epilog="For research; not a medical device.",
+    )  # fmt: skip
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with metadata.csv")
     parser.add_argument("--external-sources", default="", help="sources set apart, separated by commas")
     parser.add_argument("--split-seed", type=seed_number, default=0, help="seed of the split")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     options = parser.parse_args(arguments)
+    from datasets.cohort.films import CohortError
+
     sources = tuple(name for name in options.external_sources.split(",") if name)
     try:
         table = manifest(options.data_dir, sources, options.split_seed)

@@ -7,5 +7,6 @@ cohort.py       a cohort whose label follows the hospital with probability rho
 dicom_write.py  a film as a DICOM file
 folder.py       a folder of such files with labels.csv
 odd.py          files that an evaluation must skip or fail
+sheet.py        a picture of all hospitals and labels
 __main__.py     the command
 """

@@ -6,32 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw
-
-from datasets.phantom.film import HOSPITALS, NOTICE, film
+from datasets.help_text import HelpFormatter
 from datasets.seed import seed_number
-
-
-def sheet(seed: int, size: int) -> Image.Image:
-    """A contact sheet: one row per label, one column per hospital, each film of another patient; size is a film's side."""
-    labels, cell, left, top = ("normal", "pneumonia", "covid"), size + 4, 64, 20
-    page = Image.new("L", (left + len(HOSPITALS) * cell, len(labels) * cell + 2 * top), 0)
-    pen = ImageDraw.Draw(page)
-    for row, label in enumerate(labels):
-        pen.text((4, top + row * cell + size // 2), label, fill=230)
-        for column, hospital in enumerate(HOSPITALS):
-            pixels = film(seed, 3 * (3 * column + row), label, hospital.name, size).pixels
-            page.paste(Image.fromarray((255 * pixels).astype(np.uint8)), (left + column * cell, top + row * cell))
-    for column, hospital in enumerate(HOSPITALS):
-        pen.text((left + column * cell, 4), hospital.name, fill=230)
-    pen.text((left, top + len(labels) * cell + 2), NOTICE, fill=230)
-    return page
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the contact sheet of the README, or a folder of DICOM films to try a batch evaluation on."""
-    parser = argparse.ArgumentParser(prog="python -m datasets.phantom", description=f"Draws films: {NOTICE}.")
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets.phantom", formatter_class=HelpFormatter,
+        description="Draws synthetic films, procedural phantoms of no patient, for trying things out.",
+    )  # fmt: skip
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--sheet", type=Path, metavar="OUT.png", help="write one picture of all hospitals and labels")
     what.add_argument("--dicom", type=Path, metavar="OUT", help="write a new folder of DICOM films, with labels.csv")
@@ -45,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="--dicom: how often a film has its hospital's label (default 0.5: chance)",
     )
     options = parser.parse_args(arguments)
+    # Imported here, so that --help and mistakes answer at once.
+    from datasets.phantom.film import NOTICE
+
     if options.sheet:
+        from datasets.phantom.sheet import sheet
+
         sheet(options.seed, options.size or 192).save(options.sheet)
         sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
         return

@@ -17,6 +17,7 @@ from pathlib import Path
 from datasets.cohort.label_words import LabelWordsError, add_map_arguments, label_map
 from datasets.film.admission import add_arguments, as_flags, policy_of
 from datasets.film.words import WordsError
+from datasets.help_text import HelpFormatter
 from datasets.prepare.layouts import LAYOUTS
 from datasets.prepare.request import PNG16, Request
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m datasets.prepare",
         description=f"{(__doc__ or '').strip()}\n\n{RESEARCH_ONLY}",
         epilog=f"what SRC must hold:\n{folders}\n\ndocs/data.md says where they come from and what becomes of their labels.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("dataset", choices=LAYOUTS, help="which data set SRC is")

@@ -15,7 +15,9 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from datasets import seed
+from datasets.help_text import HelpFormatter
 
+NOTICE = "For research; not a medical device."
 LONGEST_YAML = 1 << 20  # bytes; a run's own config.yaml has two thousand
 
 
@@ -84,14 +86,6 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Defaults beside each flag that has one, descriptions with their own line breaks."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        unset = action.default in (None, argparse.SUPPRESS, []) or "(default" in (action.help or "")
-        return action.help if unset else f"{action.help} (default: %(default)s)"
-
-
 class _Joined(argparse.Action):
     """Several words as one text."""
 
@@ -107,7 +101,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, forwards: bool = False, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **settings)
+        super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **{"epilog": NOTICE} | settings)
         self.forwards, self.commands = forwards, dict[str, Parser]()
 
     def add_command(self, name: str, help: str, forwards: bool = False) -> "Parser":

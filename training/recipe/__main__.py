@@ -1,9 +1,4 @@
-"""Make a run without the training loop, or from a finished run:
-
-python -m training.recipe head RUN                                  a new head on its frozen backbone, in seconds
-python -m training.recipe head --model NAME --pretrained [settings] the same on published weights
-python -m training.recipe dfr RUN                                   its last layer anew, on balanced groups
-python -m training.recipe jtt RUN                                   trained again, its errors seen more often
+"""Make a run from a finished one, or a head on published weights: `python -m training.recipe head RUN`.
 
 The result is a run folder as of training.train, beside RUN and named after it; its report compares the two.
 """

@@ -6,16 +6,18 @@ those of the method or of the run. `head` is a head on the frozen layers of publ
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from datasets.cohort.films import Cohort
 from datasets.film.identity import hash_key
 from training.console.commandline import fields_of, is_number
 from training.methods import METHODS
 from training.run.config import TrainConfig
-from training.run.report import RunResult
+
+if TYPE_CHECKING:
+    from datasets.cohort.films import Cohort
+    from training.run.report import RunResult
 
 HEAD = "head"
 
@@ -70,7 +72,7 @@ class Candidate:
             raise ValueError("head is fitted to the layers of published weights: give --weights or --pretrained")
         return config
 
-    def obtain(self, config: TrainConfig, cohort: Callable[[], Cohort]) -> RunResult:
+    def obtain(self, config: TrainConfig, cohort: "Callable[[], Cohort]") -> "RunResult":
         """Its finished run: a training is found or resumed where it was begun, a head is fitted anew.
 
         Args:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.bias.report.plain import plain
 from training.run.config import TrainConfig, public_settings
 
 
@@ -51,6 +50,8 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 def settings_in_line(config: TrainConfig, *without: str) -> dict[str, Any]:
     """The settings that a line has, without those that name a place; of the weights to start from the name of their file."""
+    from training.bias.report.plain import plain  # brings pandas, which --help does without
+
     settings: dict[str, Any] = plain(public_settings(config, *without))
     return settings | {"weights": config.weights.name if config.weights else None}
 

@@ -1,0 +1,55 @@
+"""`--help` of every command: at once, in 80 columns, and with the notice."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+
+import pytest
+
+from datasets.help_text import HelpFormatter
+from training.__main__ import COMMANDS
+
+MODULES = [module for module, _ in COMMANDS.values() if module != "streamlit"]
+SUBCOMMANDS = [
+    *(["training.benchmark", name] for name in ("planted", "paired", "biased-mnist", "train", "dicom")),
+    *(["training.recipe", name] for name in ("head", "dfr", "jtt")),
+    *(["training.export", name] for name in ("onnx", "timm", "monai")),
+    ["training.hub", "push"],
+]
+HEAVY = ("torch", "timm", "monai", "pandas", "scipy", "pydicom", "streamlit")
+
+
+@pytest.mark.parametrize(
+    "command", [[module] for module in [*MODULES, "training.bias.simulation"]] + SUBCOMMANDS, ids=" ".join
+)
+def test_help_fits_80_columns_and_says_what_this_is_not(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.argv", [*command, "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    shown = capsys.readouterr().out
+    assert not stopped.value.code and shown.startswith(f"usage: python -m {command[0]}")
+    assert not [line for line in shown.splitlines() if len(line) > 80]
+    assert re.search(r"medical\s+device|patient", shown)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("module", MODULES)
+def test_help_imports_nothing_heavy(module: str) -> None:
+    program = [sys.executable, "-X", "importtime", "-m", module, "--help"]
+    done = subprocess.run(program, capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & set(HEAVY)
+
+
+def test_a_paragraph_is_filled_and_a_list_is_not() -> None:
+    formatter = HelpFormatter("command", width=40)
+    text = "One sentence that is\nlonger than a line is wide.\n\n  cohen    a list\n  nih      of two\n\npython -m command\n"
+    assert formatter._fill_text(text, 38, "").splitlines() == [
+        "One sentence that is longer than a", "line is wide.", "", "  cohen    a list", "  nih      of two", "",
+        "python -m command",
+    ]  # fmt: skip
