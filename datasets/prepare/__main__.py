@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     tag = "source of DICOM films: institution (dicom's default), station, manufacturer, model, detector, a column of --labels"
     add("--source-tag", metavar="NAME", help=tag)
-    pixels = "png16: films as 16-bit PNG files of their greys, a smaller cohort whose files name nobody"
+    pixels = (
+        "png16: films as 16-bit PNG files of their greys, which name nobody and are smaller than uncompressed DICOM"
+    )
     add("--pixels", choices=("as-is", "png16"), default="as-is", help=pixels)
     add("--copy", action="store_true", help="copy films, also where a hard link would do")
     add(

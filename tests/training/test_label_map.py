@@ -60,7 +60,7 @@ def test_a_cohort_under_its_own_words_is_trained_on_and_audited(tmp_path: Path, 
     assert (
         "Labels that are mapped to nothing, their films left out: 'unclear' (2 lines), 'see report' (line 20)" in said
     )
-    (run,) = output.glob("covid-*")
+    (run,) = output.glob("*-erm-*")
     assert (tmp_path / "map.yaml").name.encode() not in (run / "model.safetensors").read_bytes()
     predictions = pd.read_parquet(run / "predictions.parquet")
     assert len(predictions) == 16 and predictions["target"].value_counts().to_dict() == {"covid": 8, "not covid": 8}

@@ -23,7 +23,7 @@ def test_the_flags_of_an_archive_are_taken_out() -> None:
         ["--dicom-dir", "a/films", "--seed", "3", "--labels=l.csv", "--source-tag", "detector"]
     )
     assert archive == Archive(Path("a/films"), Path("l.csv"), "detector")
-    assert others == ["--seed", "3", "--data-dir", "runs/cohort-films"]
+    assert others == ["--seed", "3", "--data-dir", "runs/cohorts/films"]
     given = ["--dicom-dir", "films", "--labels", "l.csv", "--data-dir", "cohort", "--output", "elsewhere"]
     assert split_archive(given)[1] == ["--data-dir", "cohort", "--output", "elsewhere"]
     assert split_archive(["--seed", "3"]) == (None, ["--seed", "3"])
@@ -78,7 +78,7 @@ def test_it_is_the_training_on_the_prepared_cohort(
     trained: tuple[Path, list[str], str], film_folder: Path, tmp_path: Path, capsys: Said
 ) -> None:
     run, where, shown = trained
-    cohort = run.parent / "cohort-films"
+    cohort = run.parent / "cohorts/films"
     assert f"Training now; again with: python -m training.train --data-dir {cohort}" in shown
     assert f"next, the audit: python -m training.evaluate {run}" in shown
     settings = (run / "config.yaml").read_text()
@@ -120,7 +120,7 @@ def test_patients_of_the_training_are_known_in_the_folder(
 @pytest.mark.trains
 def test_hashes_by_another_key_are_told(trained: tuple[Path, list[str], str], tmp_path: Path, capsys: Said) -> None:
     run, _, _ = trained
-    moved = shutil.copytree(run.parent / "cohort-films", tmp_path / "moved")
+    moved = shutil.copytree(run.parent / "cohorts/films", tmp_path / "moved")
     (moved / ".hash-key").unlink()
     main([*FAST, "--data-dir", str(moved), "--output", str(tmp_path / "two")])
     assert "has hashes of patients by another key" in " ".join(capsys.readouterr().out.split())

@@ -52,6 +52,9 @@ from training.scoring.subjects import (
     run_key,
 )
 
+TWO_LABELS = (
+    "scored films have two labels, by different columns: SOP instance before file before accession number counts"
+)
 MOST_TEXTS = 20  # of a tag in a sentence; the table of facts has more
 
 
@@ -296,6 +299,8 @@ def about_folder(options: argparse.Namespace, subjects: list[Subject], surveyed:
     if audited + surveyed.trained < (int((scored["label"] >= 0).sum()) or len(scored)):
         notes.append(f"The report is made of {audited} films of patients drawn by their hashes; the tables have all.")
     notes += [f"{count} lines of the labels go with {what}." for what, count in surveyed.unmatched.items() if count]
+    if surveyed.contradicted:
+        notes.append(f"{surveyed.contradicted} {TWO_LABELS}.")
     notes += not_understood(surveyed)
     files = {"counts": plain(surveyed.counts), "facts": surveyed.facts, "notes": notes}
     about = about_report(options, subjects, "a folder of DICOM files")
@@ -354,6 +359,7 @@ def show_files(surveyed: Survey, console: Console) -> None:
         "scored films are damaged: a part of the picture was guessed": surveyed.facts["damaged"].get("True", 0),
     }
     warnings = {f"lines of the labels go with {what}": count for what, count in surveyed.unmatched.items()} | {
+        TWO_LABELS: surveyed.contradicted,
         "scored films have no label": without if surveyed.unmatched else 0,
         inverted: surveyed.facts["looks_inverted"].get("True", 0),
         **marks,

@@ -46,6 +46,7 @@ class Survey:
         facts: number of scored films by each value of each fact.
         unmatched: number of lines of the labels that no file of the folder goes with, that go with files of which none was
             scored, and that name several files.
+        contradicted: scored films that lines of the labels give different labels, by different columns.
         without_patient: scored films that name no patient.
         trained: scored films of patients that a run was trained on; they are not audited.
     """
@@ -54,6 +55,7 @@ class Survey:
     counts: pd.DataFrame
     facts: dict[str, dict[str, int]]
     unmatched: dict[str, int] = field(default_factory=dict)
+    contradicted: int = 0
     without_patient: int = 0
     trained: int = 0
 
@@ -84,10 +86,11 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
     table = pd.concat(tables, ignore_index=True) if tables else FILE_SCHEMA.empty_table().to_pandas()
     scored = table["status"] == "scored"
     table["label"] = -1
-    unmatched: dict[str, int] = {}
+    unmatched, contradicted = dict[str, int](), 0
     if labels is not None:
         match = match_films(labels, table, scored, table["reason"] == DUPLICATE)
         table["label"], unmatched = match.rows, match.unmatched
+        contradicted = int((match.contradicted & scored).sum())
     table["patient_known"] = table["patient"].notna()
     table["patient"] = table["patient"].fillna(table["study"]).fillna(table["file"])
     for name in NAMED:
@@ -102,7 +105,7 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
     kept = ["file", "status", "reason", "patient", "study", "label", "audited", *NAMED]
     without_patient = int((scored & ~table["patient_known"]).sum())
     common = {name: dict(counter.most_common()) for name, counter in facts.items()}
-    return Survey(table[kept], counts, common, unmatched, without_patient, int(known.sum()))
+    return Survey(table[kept], counts, common, unmatched, contradicted, without_patient, int(known.sum()))
 
 
 class Audited(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.console.commandline import Parser
 
-COHORT = "cohort-"  # and the name of the films' folder, below --output, unless --data-dir names another
+COHORTS = "cohorts"  # in --output: a folder each, named after that of the films, unless --data-dir names another
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,13 @@ class Archive:
 def add_archive_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags to `--help`."""
     add = parser.add_argument_group("films of an archive, made into a cohort first (docs/data.md)").add_argument
-    cohort = f"folder of DICOM films; their cohort goes to --data-dir (default: {COHORT}SRC in --output)"
+    cohort = f"folder of DICOM films; their cohort goes to --data-dir (default: OUTPUT/{COHORTS}/SRC)"
     add("--dicom-dir", type=Path, metavar="SRC", help=cohort)
     add("--labels", type=Path, metavar="FILE", help="its labels: label, and sop_instance_uid, file or accession_number")
     tag = "what a source is: institution (default), station, manufacturer, model, detector or a column of the labels"
     add("--source-tag", metavar="NAME", help=tag)
-    add("--pixels", choices=("as-is", "png16"), default="as-is", help="png16: a smaller cohort (default: as-is)")
+    pixels = "png16: films as PNG files without headers (default: as-is)"
+    add("--pixels", choices=("as-is", "png16"), default="as-is", help=pixels)
 
 
 def split_archive(arguments: Sequence[str]) -> tuple[Archive | None, list[str]]:
@@ -52,5 +53,5 @@ def split_archive(arguments: Sequence[str]) -> tuple[Archive | None, list[str]]:
         parser.error("--dicom-dir needs --labels FILE: without labels nothing can be learned")
     known, _ = places.parse_known_args(others)
     if known.data_dir is None:
-        others += ["--data-dir", str(known.output / f"{COHORT}{given.dicom_dir.resolve().name}")]
+        others += ["--data-dir", str(known.output / COHORTS / given.dicom_dir.resolve().name)]
     return Archive(given.dicom_dir, given.labels, given.source_tag, given.pixels), others

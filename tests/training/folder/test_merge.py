@@ -258,3 +258,12 @@ def test_a_table_of_several_row_groups_is_one_table(tmp_path: Path, monkeypatch:
     assert table["row"].tolist() == list(range(10)) and table["view"].notna().tolist() == [False] * 6 + [True] * 4
     text = pd.read_csv(tmp_path / "predictions.csv")
     assert text["file"].tolist() == table["file"].tolist() and np.allclose(text["score"], table["score"])
+
+
+def test_films_with_two_labels_by_different_columns_are_counted(tmp_path: Path) -> None:
+    """The narrower column counts; that it had to is told."""
+    rows = [film("a", "1"), film("b", "2"), film("c", "3")]
+    text = "sop_instance_uid,file,label\n1,,covid\n,a,normal\n2,,covid\n,b,covid\n"
+    made = make(tmp_path, [rows], text)
+    assert made.surveyed.contradicted == 1
+    assert texts(made.predictions(tmp_path)["target"]) == ["covid", "covid", None]
