@@ -81,21 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         request = Request(
             options.dataset, options.src, options.out, policy_of(vars(options)), options.labels,
-            words=label_map(options.map, options.map_file), source_tag=options.source_tag, copy=options.copy,
+            words=label_map(options.map, options.map_file),
             classes=tuple(dict.fromkeys(name.strip().lower() for name in options.classes.split(",") if name.strip())),
-            pixels=options.pixels, hash_key=options.hash_key, linkage=options.linkage,
+            source_tag=options.source_tag, copy=options.copy, pixels=options.pixels, workers=options.workers,
+            copies=not options.no_copies, hash_key=options.hash_key, linkage=options.linkage,
         )  # fmt: skip
     except (WordsError, LabelWordsError) as error:
         parser.error(str(error))
     try:
-        _run(request, 0 if options.no_copies else options.workers, as_flags(vars(options)))
+        _run(request, as_flags(vars(options)))
     except KeyboardInterrupt:  # also while torch is being imported
         sys.stderr.write("stopped; the same command goes on\n")
         raise SystemExit(130) from None
 
 
-def _run(request: Request, workers: int, flags: str) -> None:
-    """Prepare, look for copies with so many threads (0: not at all), and report; a user's mistake exits with 2.
+def _run(request: Request, flags: str) -> None:
+    """Prepare, look for copies, and report; a user's mistake exits with 2.
 
     `flags` are those of the policy, for the next command.
     """
@@ -106,7 +107,7 @@ def _run(request: Request, workers: int, flags: str) -> None:
 
     errors = Console(stderr=True)
     try:
-        prepared, copies = prepare_alone(request, workers, errors)
+        prepared, copies = prepare_alone(request, errors)
     except (ValueError, OSError) as error:
         errors.print(f"error: {_sentence(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2) from None

@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ REQUIRED = ("path", "label", "source", "patient_id", "view", "sex", "age", "lice
 OPTIONAL = ("manufacturer", "model", "original_split", "location", "url")
 MARKS = ("dataset", "origin")  # last columns, by which a metadata.csv is known as this command's
 LEFT_OUT = ("dataset", "origin", "file", "reason")
+TOGETHER = 256  # films handed to the threads at a time
 METADATA, LEFT_OUT_FILE, COPIES = "metadata.csv", "left_out.csv", "near_copies.csv"
 
 
@@ -64,36 +66,18 @@ def prepare(request: Request) -> Prepared:
     labels = read_labels(request.labels, key, words=request.words, classes=request.classes) if request.labels else None
     tag, column = _tag(request, labels)
     notes = [f"{replaced} rows of an earlier run on {name} are replaced."] if replaced else []
-    films, left_out = list[Film](), list[tuple[str, str, str, str]]()
-
-    def leave_out(row: LeftOut) -> None:
-        left_out.append((name, row.origin, no_formula(row.file), row.reason))
-
-    console = Console(stderr=True)
-    own = {"labels": labels, "key": key, "source_column": column, "tell": notes.append} if layout.labelled else {}
-    rows = reader(name)(src, request.policy, **own)
-    try:
-        for row in track(rows, f"{name}: rows", console=console, disable=not console.is_terminal):
-            films.append(row) if isinstance(row, Film) else leave_out(row)
-    except LayoutError as error:
-        expected = "" if layout.labelled else f". Expected are {layout.expects}"
-        raise LayoutError(
-            f"{src} is not {layout.title}: {error}{expected}" if expected else f"{src}: {error}"
-        ) from None
+    rows = list(_rows(request, labels, key, column, notes.append))
+    films = [row for row in rows if isinstance(row, Film)]
+    left_out = [row for row in rows if isinstance(row, LeftOut)]
     if request.linkage is not None:
         write_linkage(request.linkage, LocalFolder(src.resolve()), key, {Path(film.place).stem for film in films})
     if tag is not None:
         films, told = with_sources(films, tag)
         notes += told
-    placing, placed = Placing(request), list[Film]()
-    for film in track(films, f"{name}: films", console=console, disable=not console.is_terminal):
-        try:
-            if not film.source:
-                raise PlacingError(f"{column or tag} not stated")
-            placed.append(film._replace(file=placing.put(film)))
-        except PlacingError as error:
-            leave_out(LeftOut(Path(film.place).stem or film.file, film.origin, str(error)))
-    new_left_out = pd.DataFrame(left_out, columns=list(LEFT_OUT), dtype=str)
+    placing = Placing(request)
+    placed, unplaced = _placed(placing, films, request.workers, f"{column or tag} not stated")
+    dropped = [(name, row.origin, no_formula(row.file), row.reason) for row in (*left_out, *unplaced)]
+    new_left_out = pd.DataFrame(dropped, columns=list(LEFT_OUT), dtype=str)
     if not placed:
         why = new_left_out["reason"].value_counts()
         most = f"; most often: {why.index[0]} ({why.iloc[0]} of {len(new_left_out)} rows)" if len(why) else ""
@@ -101,9 +85,57 @@ def prepare(request: Request) -> Prepared:
         raise LayoutError(f"no film of {src} is usable{most}. Expected are {layout.expects}{other}")
     new = pd.DataFrame(placed, dtype=str).rename(columns={"file": "path"}).drop(columns="sidecar").assign(dataset=name)
     table = pd.concat([others, new], ignore_index=True).fillna("")
-    dropped = pd.concat([others_left_out, new_left_out], ignore_index=True).fillna("")
-    write(out, table, dropped)
-    return Prepared(table, dropped, placing, tuple(notes))
+    all_left_out = pd.concat([others_left_out, new_left_out], ignore_index=True).fillna("")
+    write(out, table, all_left_out)
+    return Prepared(table, all_left_out, placing, tuple(notes))
+
+
+def _rows(
+    request: Request, labels: Labels | None, key: bytes, column: str | None, tell: Callable[[str], None]
+) -> Iterator[Film | LeftOut]:
+    """What the data set's layout gives, with a progress bar; its mistakes say what was expected."""
+    name, layout, console = request.name, LAYOUTS[request.name], Console(stderr=True)
+    own = {"labels": labels, "key": key, "source_column": column, "tell": tell} if layout.labelled else {}
+    rows = reader(name)(request.src, request.policy, **own)
+    try:
+        yield from track(rows, f"{name}: rows", console=console, disable=layout.labelled or not console.is_terminal)
+    except LayoutError as error:
+        if layout.labelled:
+            raise LayoutError(f"{request.src}: {error}") from None
+        raise LayoutError(f"{request.src} is not {layout.title}: {error}. Expected are {layout.expects}") from None
+
+
+def _placed(placing: Placing, films: Sequence[Film], workers: int, no_source: str) -> tuple[list[Film], list[LeftOut]]:
+    """Films with their path in the cohort, and those that can't be placed or have no source, each in the order given."""
+
+    def left_out(film: Film, error: PlacingError) -> LeftOut:
+        return LeftOut(Path(film.place).stem or film.file, film.origin, str(error))
+
+    def claimed(part: Sequence[Film]) -> Iterator[tuple[Film, Path] | LeftOut]:
+        """In the order of the films, so that of two rows for one file the first has it."""
+        for film in part:
+            try:
+                if not film.source:
+                    raise PlacingError(no_source)
+                yield film, placing.claim(film)
+            except PlacingError as error:
+                yield left_out(film, error)
+
+    def written(claim: tuple[Film, Path] | LeftOut) -> Film | LeftOut:
+        if isinstance(claim, LeftOut):
+            return claim
+        film, place = claim
+        try:
+            return film._replace(file=placing.write(film, place))
+        except PlacingError as error:
+            return left_out(film, error)
+
+    console, done = Console(stderr=True), list[Film | LeftOut]()
+    with ThreadPoolExecutor(workers) as pool:
+        parts = range(0, len(films), TOGETHER)
+        for start in track(parts, "films: placing", console=console, disable=not console.is_terminal):
+            done += pool.map(written, claimed(films[start : start + TOGETHER]))
+    return [row for row in done if isinstance(row, Film)], [row for row in done if isinstance(row, LeftOut)]
 
 
 def _require_places(request: Request) -> None:
@@ -145,13 +177,13 @@ def write(out: Path, table: pd.DataFrame, left_out: pd.DataFrame) -> None:
     write_text(out / LEFT_OUT_FILE, left_out.to_csv(index=False))
 
 
-def prepare_alone(request: Request, workers: int, errors: Console) -> tuple[Prepared, pd.DataFrame | None]:
-    """`prepare`, then `with_copies` with so many threads (0: not at all), with no other command in the cohort's folder."""
+def prepare_alone(request: Request, errors: Console) -> tuple[Prepared, pd.DataFrame | None]:
+    """`prepare`, then `with_copies` unless that isn't asked for, with no other command in the cohort's folder."""
     copies = None
     with alone(request.out):
         prepared = prepare(request)
-        if workers:
-            prepared, copies = with_copies(request, prepared, workers, errors)
+        if request.copies:
+            prepared, copies = with_copies(request, prepared, errors)
         if LAYOUTS[request.name].labelled:
             prepared.placing.tidy(set(prepared.table["path"]))
     return prepared, copies
@@ -199,13 +231,14 @@ def _earlier(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     return table[~own], left_out[left_out["dataset"] != name], int(own.sum())
 
 
-def with_copies(request: Request, prepared: Prepared, workers: int, console: Console) -> tuple[Prepared, pd.DataFrame]:
+def with_copies(request: Request, prepared: Prepared, console: Console) -> tuple[Prepared, pd.DataFrame]:
     """Write near_copies.csv, leave out films that can't be decoded (all: LayoutError); returns the cohort and the pairs."""
     out, table, left_out = request.out, prepared.table, prepared.left_out
     columns = (TextColumn("near-copies: hashing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(table))
-        bits, problems = hashed(out, table["path"].tolist(), workers, lambda: bar.advance(task), request.policy)
+        paths, policy = table["path"].tolist(), request.policy
+        bits, problems = hashed(out, paths, request.workers, lambda: bar.advance(task), policy)
     if problems:
         positions = sorted(problems)
         gone, bits = table.iloc[positions], np.delete(bits, positions, axis=0)

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import Image
@@ -44,28 +45,41 @@ class Placing:
         self.below = self.src.is_relative_to(self.out)
         self.placed = dict.fromkeys(WAYS, 0)
         self.seen: set[Path] = set()
+        self._counting = Lock()
 
     def put(self, film: Film) -> str:
-        """Place one film; returns its path below the cohort's folder.
+        """Claim a film's file and write it; returns its path below the cohort's folder.
 
         Raises:
             PlacingError: its file leaves the data set's folder, isn't there, or was placed before.
             OSError: the folder can't be written.
         """
+        return self.write(film, self.claim(film))
+
+    def claim(self, film: Film) -> Path:
+        """The film's file; PlacingError where it leaves the folder, isn't there, or was claimed before."""
         place = self._inside(film.file)
         if place in self.seen:
             raise PlacingError("a second row for one file")
         self.seen.add(place)
+        return place
+
+    def write(self, film: Film, place: Path) -> str:
+        """Put a claimed file into the cohort, in any thread; returns its path below the cohort's folder."""
         if film.sidecar or self.as_png:
             target = self._target(place, film.place).with_suffix(".png")
             self._write(place, self._inside(film.sidecar) if film.sidecar else None, target)
         elif self.below and not film.place:
-            self.placed["in place"] += 1
+            self._count("in place")
             target = place
         else:
             target = self._target(place, film.place)
             self._link(place, target)
         return target.relative_to(self.out).as_posix()
+
+    def _count(self, way: str) -> None:
+        with self._counting:
+            self.placed[way] += 1
 
     def tidy(self, kept: Collection[str]) -> None:
         """Delete films that an earlier run placed under a hash and that are no longer among those `kept`, by their paths."""
@@ -95,7 +109,7 @@ class Placing:
     def _link(self, place: Path, target: Path) -> None:
         """A hard link, or a copy; a target that is there is replaced and not written into, for it may be an original."""
         if _same(place, target) and not (self.copy and place.samefile(target)):
-            self.placed["there already"] += 1
+            self._count("there already")
             return
         draft = target.with_name(f".{secrets.token_hex(8)}")
         try:
@@ -106,7 +120,7 @@ class Placing:
                     linked = True
             if not linked:
                 shutil.copy2(place, draft)
-            self.placed["hard-linked" if linked else "copied"] += 1
+            self._count("hard-linked" if linked else "copied")
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
@@ -115,7 +129,7 @@ class Placing:
         """A film written anew, unless an earlier run did; a target of before the film is written again."""
         newest = max(file.stat().st_mtime_ns for file in (place, sidecar) if file is not None)
         if target.is_file() and target.stat().st_mtime_ns > newest:
-            self.placed["there already"] += 1
+            self._count("there already")
         else:
             try:
                 greys = rendered(place, sidecar) if sidecar is not None else greys_16(place, self.policy)
@@ -123,7 +137,7 @@ class Placing:
                 raise PlacingError(str(error) if sidecar is not None else f"can't be read: {error.reason}") from None
             image = Image.fromarray(greys)
             write_aside(target, partial(image.save, format="PNG"))
-            self.placed["written anew"] += 1
+            self._count("written anew")
 
 
 def greys_16(place: Path, policy: DicomPolicy) -> np.ndarray:

@@ -23,6 +23,8 @@ class Request:
         source_tag: what a source is, of `sources.TAGS` or a column of the labels; None for the layout's own.
         copy: copy films in place of linking them.
         pixels: `AS_IS`, or `PNG16`: films as 16-bit PNG files of the greys that the reader gives.
+        workers: threads that decode.
+        copies: look for near-copies, which decodes every film.
         hash_key: key file of the hashes; None for `out`/.hash-key.
         linkage: where to write what the hashes of the files stand for.
     """
@@ -37,5 +39,7 @@ class Request:
     source_tag: str | None = None
     copy: bool = False
     pixels: str = AS_IS
+    workers: int = 1
+    copies: bool = True
     hash_key: Path | None = None
     linkage: Path | None = None

@@ -1,7 +1,6 @@
 """The cohort of a training on an archive: made by `datasets.prepare` where the settings say, before the films are loaded."""
 
 import os
-from dataclasses import replace
 
 from datasets.cohort.csv_table import read_csv
 from datasets.cohort.label_words import label_map
@@ -28,13 +27,14 @@ def from_archive(archive: Archive, config: TrainConfig) -> TrainConfig:
     out = config.data_dir
     assert out is not None
     own_key = None if config.hash_key == out / KEY_FILE else config.hash_key
-    request = Request("dicom", archive.films, out, admission_of(config), archive.labels, hash_key=own_key)
-    words = label_map(config.map, config.map_file)
-    classes = tuple(name.lower() for name in split_names(config.classes))
-    request = replace(request, words=words, classes=classes, source_tag=archive.source_tag, pixels=archive.pixels)
+    request = Request(
+        "dicom", archive.films, out, admission_of(config), archive.labels,
+        words=label_map(config.map, config.map_file), classes=tuple(name.lower() for name in split_names(config.classes)),
+        source_tag=archive.source_tag, pixels=archive.pixels, workers=os.cpu_count() or 1, hash_key=own_key,
+    )  # fmt: skip
     with first_goes_first():
         if is_first():
-            prepared, copies = prepare_alone(request, os.cpu_count() or 1, ERRORS)
+            prepared, copies = prepare_alone(request, ERRORS)
             flags = as_flags({name: getattr(config, name) for name in ADMISSION_FLAGS})
             report(request, prepared, copies, flags, goes_on=True)
     if not (out / METADATA).is_file() or not (out / COPIES).is_file():
