@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.datasets.cohort.test_label_words import cohort
+from tests.datasets.public_films import with_own_words
 from training.evaluate.__main__ import main as evaluate
 from training.run.config import parse
 from training.train import main as train
@@ -37,7 +37,7 @@ def test_a_map_is_a_setting_of_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.trains
 def test_a_cohort_under_its_own_words_is_trained_on_and_audited(tmp_path: Path, capsys: Said) -> None:
-    root, output = cohort(tmp_path / "films"), tmp_path / "runs"
+    root, output = with_own_words(tmp_path / "films"), tmp_path / "runs"
     fast = [
         "--model",
         "test_resnet",

@@ -23,9 +23,8 @@ from datasets.prepare.layouts.header import matrix, not_understood
 
 LICENCE = "not stated: the hospital's own films"
 DUPLICATE, UNLABELLED = "duplicate", "no label"
-SHORT = (
-    6  # hex digits of a hash in the name of a source: of 100 institutions two are called alike in 3 of 10,000 cohorts
-)
+SHORT = 6
+"""Hex digits of a hash in the name of a source: two of 100 institutions are called alike in 3 of 10,000 cohorts."""
 
 
 def read(

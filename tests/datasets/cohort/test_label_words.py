@@ -10,7 +10,7 @@ from datasets.cohort.label_table import LabelsError, read_labels
 from datasets.cohort.label_words import LABELS, LabelWordsError, in_our_words, label_map, listed, require_known
 from datasets.covid import load_covid, load_unseen
 from datasets.film.preprocessing import Preprocessing
-from tests.datasets.public_films import png, table
+from tests.datasets.public_films import with_own_words
 
 KEY = bytes(32)
 TEXT = 'COVID-19 pneumonia=covid, No  finding = normal ,"fracture, rib=other",unclear='
@@ -73,18 +73,8 @@ def test_words_are_listed_with_their_lines() -> None:
     assert many.endswith(" and 10 more") and many.count("(line") == 20
 
 
-def cohort(place: Path) -> Path:
-    """Sixteen films of two sources under a hospital's own words, and three that say nothing."""
-    words = ["COVID-19 pneumonia", "No finding"] * 8 + ["unclear", "unclear", "see report"]
-    for number in range(len(words)):
-        png(place / f"{number}.png", number)
-    rows = [(f"{n}.png", word, "ab"[n // 2 % 2], f"p{n}") for n, word in enumerate(words)]
-    table(place / "metadata.csv", ("path", "label", "source", "patient_id"), rows)
-    return place
-
-
 def test_training_lists_all_words_at_once_and_takes_a_map(tmp_path: Path) -> None:
-    root = cohort(tmp_path)
+    root = with_own_words(tmp_path)
     with pytest.raises(CohortError) as refused:
         load_covid(root, Preprocessing(32))
     for part in ("'covid-19 pneumonia' (8 lines)", "'no finding' (8 lines)", "'unclear' (2", "'see report' (line 20)"):
@@ -110,7 +100,7 @@ def test_training_lists_all_words_at_once_and_takes_a_map(tmp_path: Path) -> Non
 
 def test_a_map_that_fits_no_word_is_no_map(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="none of covid"):
-        load_covid(cohort(tmp_path), Preprocessing(32), words=label_map("nothing=covid", None))
+        load_covid(with_own_words(tmp_path), Preprocessing(32), words=label_map("nothing=covid", None))
 
 
 def test_a_table_of_labels_takes_the_same_map(tmp_path: Path) -> None:
