@@ -14,7 +14,7 @@ from datasets.film.identity import hash_key
 from datasets.film.policy import DicomPolicy
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.folder import SCANNERS
-from tests.datasets.prepare.archive import cells, prepare
+from tests.datasets.prepare.archive import cells, prepare, with_key
 from training.folder.reading import ReadFilm
 
 GEOMETRY = Preprocessing(32, channels=1, mean=(0.5,), std=(0.5,))
@@ -25,7 +25,7 @@ def cohorts(film_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """The folder's films linked, and as PNG files, under one key."""
     root = tmp_path_factory.mktemp("doors")
     where = ("dicom", film_folder, "--labels", film_folder / "labels.csv", "--no-copies")
-    prepare(*where, "--out", root / "linked", "--linkage", root / "linkage.csv")
+    prepare(*where, "--out", with_key(root / "linked"), "--linkage", root / "linkage.csv")
     prepare(*where, "--out", root / "png", "--pixels", "png16", "--hash-key", root / "linked/.hash-key")
     return root / "linked", root / "png"
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.datasets.prepare.archive import cells, prepare
+from tests.datasets.prepare.archive import cells, prepare, with_key
 from training.evaluate.__main__ import main as evaluate
 from training.run.archive import Archive, split_archive
 from training.run.checkpoint import load_checkpoint
@@ -67,6 +67,7 @@ def test_a_missing_archive_is_told_before_anything_is_made(tmp_path: Path, capsy
 def trained(film_folder: Path, tmp_path: Path, capsys: Said) -> tuple[Path, list[str], str]:
     """A run on the folder, with the arguments that gave it and what was printed."""
     output = tmp_path / "runs"
+    with_key(output / "cohorts/films")
     where = ["--dicom-dir", str(film_folder), "--labels", str(film_folder / "labels.csv"), "--output", str(output)]
     main([*FAST, *where, "--resume", "auto"])
     shown = capsys.readouterr().out

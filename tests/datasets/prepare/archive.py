@@ -58,3 +58,10 @@ def prepare(*arguments: object) -> None:
 def cells(file: Path) -> pd.DataFrame:
     """A table as text."""
     return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def with_key(out: Path) -> Path:
+    """A cohort's folder with the same key in each run of the tests, so that its patients fall into the same splits."""
+    out.mkdir(parents=True)
+    (out / ".hash-key").write_text(bytes(range(32)).hex())
+    return out

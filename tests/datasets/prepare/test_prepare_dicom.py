@@ -10,7 +10,7 @@ import pytest
 from datasets.covid import load_covid
 from datasets.film.identity import hash_key, keyed_hash
 from datasets.film.preprocessing import Preprocessing
-from tests.datasets.prepare.archive import HOSPITALS, NAME, archive, cells, film, prepare
+from tests.datasets.prepare.archive import HOSPITALS, NAME, archive, cells, film, prepare, with_key
 from tests.datasets.public_films import SCANNER
 
 Said = pytest.CaptureFixture[str]
@@ -45,7 +45,7 @@ def refused(capsys: Said, *arguments: object) -> str:
 
 
 def test_every_file_is_one_row_or_one_reason(src: Path, tmp_path: Path, capsys: Said) -> None:
-    out = tmp_path / "out"
+    out = with_key(tmp_path / "out")
     prepare("dicom", src, "--labels", tmp_path / "labels.csv", "--out", out, "--workers", 1)
     table, left_out = cells(out / "metadata.csv"), cells(out / "left_out.csv")
     files = [path for path in src.rglob("*") if path.is_file()]
@@ -287,10 +287,11 @@ def test_classes_of_one_s_own(src: Path, tmp_path: Path, capsys: Said) -> None:
     labels = cells(tmp_path / "labels.csv")
     labels.loc[labels["label"] == "covid", "label"] = "TB"
     labels.to_csv(tmp_path / "labels.csv", index=False)
-    where = ("dicom", src, "--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", "--no-copies")
+    out = with_key(tmp_path / "out")
+    where = ("dicom", src, "--labels", tmp_path / "labels.csv", "--out", out, "--no-copies")
     assert "labels that are none of covid" in refused(capsys, *where)
     prepare(*where, "--classes", "tb,normal")
     said = capsys.readouterr().out
     assert "Classes: Every label comes from two sources" in said and "--classes tb,normal" in said.splitlines()[-2]
-    films = load_covid(tmp_path / "out", Preprocessing(32), ("tb", "normal"))
+    films = load_covid(out, Preprocessing(32), ("tb", "normal"))
     assert films.info.targets == ("tb", "normal") and len(films.table) == 17
