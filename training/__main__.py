@@ -17,7 +17,7 @@ COMMANDS = {
     "export": ("training.export", "a run as ONNX, timm weights or MONAI bundle"),
     "hub": ("training.hub", "share a run, or fetch one"),
     "recipe": ("training.recipe", "trainings of several stages"),
-    "prepare": ("datasets.prepare", "a cohort from public data sets on disk"),
+    "prepare": ("datasets.prepare", "a cohort from DICOM films or public data sets"),
     "manifest": ("datasets.manifest", "which public films a cohort holds"),
     "phantom": ("datasets.phantom", "synthetic films"),
     "app": ("streamlit", "compare checkpoints in the browser"),

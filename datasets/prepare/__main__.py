@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("dataset", choices=LAYOUTS, help="which data set SRC is")
-    parser.add_argument("src", type=Path, metavar="SRC", help="its folder, as downloaded and unpacked; is not changed")
+    parser.add_argument("src", type=Path, metavar="SRC", help="its folder, as it lies on disk; is not changed")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the cohort; may hold others already"
     )
