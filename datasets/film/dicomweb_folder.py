@@ -7,22 +7,19 @@ in the transfer syntax in which it was stored.
 
 import argparse
 import difflib
-import io
 import re
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from datasets.film.dicomweb import Connection, DicomWebError, RefusedError, connection, require_client
 from datasets.film.folder import UNLISTED, Entry
 from datasets.film.policy import MODALITIES
 from datasets.film.radiograph import RadiographError, source_bytes
-
-if TYPE_CHECKING:
-    from dicomweb_client import DICOMwebClient
 
 # By which PS3.18, table 10.6.1-5, has archives find studies, and three that most know. An archive may leave out of account
 # what it doesn't know, and answer with all its studies.
@@ -74,25 +71,16 @@ class DicomWebFolder:
 
     def read(self, name: str) -> bytes:
         """The content of an entry; raises RadiographError, and DicomWebError where the service is lost."""
-        study, series, instance = name.split("/")
-
-        def film(client: "DICOMwebClient") -> bytes:
-            dataset = client.retrieve_instance(study, series, instance)
-            if str(dataset.SOPInstanceUID) != instance:
-                raise RadiographError("the archive sends another film than was asked for", reason="unreadable")
-            content = io.BytesIO()
-            dataset.save_as(content)  # as it came: elements that nobody has looked at are written as they were read
-            return content.getvalue()
-
         try:
-            return source_bytes(self.connection.ask(film))
+            return source_bytes(self.connection.file(*name.split("/")))
         except DicomWebError as lost:
             raise DicomWebError(f"{lost}; what is finished is kept, and the same command goes on from there") from None
 
     @cached_property
     def _listing(self) -> IO[bytes]:
         """A line an entry: its name."""
-        file = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as the folder
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, file.close)
         studies = sorted({study for query in self.queries for study in self._studies(query)})
         for study in studies:
             films = self._films(study) if UID.fullmatch(study) else {study}

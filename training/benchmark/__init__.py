@@ -6,6 +6,7 @@ compared.py    what paired compares of the two
 epoch.py       an epoch of Biased MNIST against the released code's way
 training.py    training against timm's own recipe
 dicom.py       films a second of a DICOM folder
+dicomweb.py    films a second of an archive
 audit.py       where the time of an audit goes
 timing.py      medians of several timings
 biased_mnist/  every method on Biased MNIST

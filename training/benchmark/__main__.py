@@ -2,9 +2,9 @@
 
 `cost` times EnD's terms against a Gram-matrix version and a training step; `throughput` training with and without them;
 `train` training against timm's own; `epoch` an epoch of Biased MNIST against the released code's way; `dicom` the batch
-evaluation of DICOM folders; `audit` the stages of an audit. `paired` sets a method beside ERM over seeds, with intervals of
-the differences; `biased-mnist` compares every method on Biased MNIST, `planted` on your own films with a planted
-shortcut.
+evaluation of DICOM folders, `dicomweb` that of an archive; `audit` the stages of an audit. `paired` sets a method beside ERM
+over seeds, with intervals of the differences; `biased-mnist` compares every method on Biased MNIST, `planted` on your own
+films with a planted shortcut.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from datasets.film.dicomweb_folder import add_arguments as add_dicomweb_arguments
 from datasets.seed import seed_number
 from training.benchmark.biased_mnist import command as biased_mnist
 from training.benchmark.planted import command as planted
@@ -27,6 +28,7 @@ FUNCTIONS = {
     "epoch": ("epoch", "epoch"),
     "paired": ("paired", "paired"),
     "dicom": ("dicom", "dicom"),
+    "dicomweb": ("dicomweb", "dicomweb"),
     "audit": ("audit", "audit"),
     "biased-mnist": ("biased_mnist.command", "biased_mnist"),
     "planted": ("planted.command", "planted"),
@@ -74,6 +76,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_command("dicom", help).add_argument
     add("--repeats", type=int, default=5, help="timings of each part; the median is reported")
     add("--workers", type=int, default=2, help="decoding processes")
+    command = parser.add_command("dicomweb", "films per second of an archive, against retrieval and scoring alone")
+    command.add_argument("url", metavar="URL", help="of a DICOMweb archive, best one of phantoms on this machine")
+    add_dicomweb_arguments(command)
+    command.add_argument("--films", type=int, default=2000, help="at most; kept in a temporary folder meanwhile")
+    command.add_argument("--repeats", type=int, default=3, help="timings of each, in turn; the median is reported")
+    command.add_argument("--workers", type=int, default=2, help="processes that fetch and decode")
     add = parser.add_command("audit", "where the time of an audit goes, against the bare models' scoring").add_argument
     add("runs", nargs="*", type=Path, metavar="RUN", help="judged on all their films (default: two untrained models)")
     add("--films", type=int, default=1600, help="phantom films, or films of --from-scores")
@@ -91,7 +99,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the benchmark that the command line names."""
     options = vars(read_arguments(arguments))
     command = options.pop("command")
-    if command == "dicom":
+    if command in ("dicom", "dicomweb"):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as training.evaluate
     # Imported after parsing, so that --help answers at once; each benchmark imports what it alone needs.
     from training.console.messages import mistakes_as_sentences

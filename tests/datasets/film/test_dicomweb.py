@@ -177,7 +177,7 @@ def test_a_service_that_can_t_be_used_is_said(answer: Answer, sentence: str) -> 
         ((404, {}, UID.encode()), "unreadable", 1),
         ((500, {}, UID.encode()), "unreadable", 3),
         ((200, {"Content-Type": DICOM}, b"--b\r\n\r\n" + UID.encode()), "unreadable", 3),  # cut
-        ((200, {"Content-Type": DICOM}, b"--b\r\n\r\n" + UID.encode() + b"\r\n--b--"), "unreadable", 3),  # no DICOM
+        ((200, {"Content-Type": DICOM}, b"--b\r\n\r\n" + UID.encode() + b"\r\n--b--"), "unreadable", 1),  # another film
         ((200, {"Content-Type": DICOM}, b"--b--"), "unreadable", 3),  # empty
         ((200, {"Content-Type": DICOM}, b"x" * 2000), "too large", 1),
     ],
@@ -302,3 +302,13 @@ def test_the_extra_is_asked_for_before_anything_else(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(dicomweb, "find_spec", lambda name: None)
     with pytest.raises(DicomWebError, match=re.escape("pip install 'end-cxr[pacs]'")):
         folder_of("https://archive/rs", ["StudyDate=20260101"], None, None, ("DX",), 60.0)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_film_arrives_byte_for_byte(bare: bool) -> None:
+    """As one part of a body, or by itself, as some archives send it."""
+    film = bytes(range(256)) + f"{UID}3".encode() + b"\r\n-b\r\n\r\n" + bytes(3_000_000)
+    body = film if bare else b"--b\r\nContent-Type: application/dicom\r\n\r\n" + film + b"\r\n--b--\r\n"
+    answer = (200, {"Content-Type": "application/dicom" if bare else DICOM}, body)
+    with serving(lambda path, query: answer) as service:
+        assert films_of(service.url).read(f"{UID}1/{UID}2/{UID}3") == film

@@ -290,6 +290,7 @@ def test_reports_and_images_go_back_once(
         assert {dataset.SOPInstanceUID for dataset in written} < objects.keys()
         assert len(proxy.stored) == len(written) == 2 * FEW, "each was sent once"
 
+        shutil.rmtree(tmp_path / "sr")  # written anew with the same UIDs
         code, printed = evaluate(*command(proxy.url, *options))
         assert code == 0 and f" 0 structured reports sent, {FEW} were there before" in words(printed)
         assert len(proxy.stored) == 2 * FEW and len(server.find()) == 3 * FEW
