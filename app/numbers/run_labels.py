@@ -18,21 +18,21 @@ SYNTHETIC = "SYNTHETIC"
 def run_labels(entries: Sequence[RunEntry]) -> dict[str, str]:
     """`erm · s0` by name of the run, with what else tells these runs apart.
 
-    The cohort's folder and the network where these runs have several; settings that differ between runs of one method; the
-    run's folder where two labels would be the same. Runs on synthetic films are marked where others are not.
+    The cohort's folder where these runs have several; the network, and settings, that differ between runs of one method and
+    cohort; the run's folder where two labels would be the same. Runs on synthetic films are marked where others are not.
     """
-    cohorts = {entry.name: cohort(entry) for entry in entries}
-    several = len(set(cohorts.values())) > 1, len({entry.header["model"]["name"] for entry in entries}) > 1
     mixed = len({entry.synthetic for entry in entries}) > 1
-    alike: dict[tuple[str, str, str], list[RunEntry]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[RunEntry]] = defaultdict(list)
     for entry in entries:
-        alike[method(entry), cohorts[entry.name], str(entry.header["model"]["name"])].append(entry)
+        alike[method(entry), cohort(entry)].append(entry)
+    several = len({place for _, place in alike}) > 1
     labels = {}
-    for (name, place, network), runs in alike.items():
-        shown = [part for part, told in zip((place, network), several, strict=True) if told]
+    for (name, place), runs in alike.items():
+        networks = len({_network(entry) for entry in runs}) > 1
         for entry in runs:
-            words = [name, *shown, f"s{entry.header['settings'].get(SEED)}", *_differing(entry, runs)]
-            labels[entry.name] = " · ".join([*words, *[SYNTHETIC] * (mixed and entry.synthetic)])
+            words = [name, f"s{entry.header['settings'].get(SEED)}"]
+            words += [SYNTHETIC] * (mixed and entry.synthetic) + [place] * several + [_network(entry)] * networks
+            labels[entry.name] = " · ".join([*words, *_differing(entry, runs)])
     taken = list(labels.values())
     return {
         entry.name: labels[entry.name] + (f" · {entry.name}" if taken.count(labels[entry.name]) > 1 else "")
@@ -67,10 +67,14 @@ def cohort(entry: RunEntry) -> str:
     return value.replace("\\", "/").rstrip("/").rpartition("/")[2] or own if isinstance(value, str) else own
 
 
+def _network(entry: RunEntry) -> str:
+    return str(entry.header["model"]["name"])
+
+
 def _differing(entry: RunEntry, runs: Sequence[RunEntry]) -> list[str]:
     """The first settings in which runs of one method differ, as words."""
     own = entry.header["settings"]
-    names = dict.fromkeys(name for run in runs for name in run.header["settings"] if name not in NO_PART)
+    names = dict.fromkeys(name for run in runs for name in run.header["settings"] if name not in (*NO_PART, "model"))
     differ = [name for name in names if len({str(run.header["settings"].get(name)) for run in runs}) > 1]
     return [f"{name.replace('_', ' ')} {_word(own.get(name))}" for name in differ[:MOST]]
 

@@ -79,15 +79,20 @@ def tool(entries: list[RunEntry]) -> None:
         percent = visit.number(
             "prevalence", "Prevalence, %", 10.0, 0.1, 95.0, 0.5, "Share of positives where it is used."
         )
-    tried = []
+    tried, why = [], dict[str, list[str]]()
     for entry in entries:
         try:
-            tried.append(tried_out(entry, films[entry.name], rule, value, place))
+            tried.append(
+                tried_out(entry, films[entry.name], threshold_for(entry, films[entry.name], rule, value, place))
+            )
         except PredictionsError as error:
-            where = "" if place == ALL_FILMS else f" at {place}"
-            st.warning(f"{escaped(label(entry))}{escaped(where)}: {escaped(str(error))}.", icon=":material/block:")
+            why.setdefault(str(error), []).append(label(entry))
+    for sentence, names in why.items():
+        st.warning(escaped(f"{' and '.join(names)}, {place}: {sentence}."), icon=":material/block:")
     if not tried:
-        st.write("Choose all films, or a source with more patients.")
+        by_source(
+            [tried_out(entry, films[entry.name], in_use(entry)) for entry in entries], "with the thresholds in use"
+        )
         return
     wanted = rule if rule not in (SENSITIVITY, SPECIFICITY) else f"{value:g} % {rule}"
     st.subheader(f"{wanted[:1].upper()}{wanted[1:]}, {escaped(place)}", help=MEASURED)
@@ -123,18 +128,25 @@ def what_is_wanted() -> tuple[str, float]:
     return rule, value
 
 
-def tried_out(entry: RunEntry, validation: pd.DataFrame, rule: str, value: float, place: str) -> Tried:
-    """The run with the threshold that the rule gives at this place; raises PredictionsError where it gives none."""
+def threshold_for(entry: RunEntry, validation: pd.DataFrame, rule: str, value: float, place: str) -> float:
+    """The threshold that the rule gives at this place; raises PredictionsError where it gives none."""
+    if rule in (OWN, SCORE):
+        return float(entry.header["threshold"]) if rule == OWN else value
     positive, films = models.positive(entry), numbers.of_source(validation, place)
-    if rule == OWN:
-        threshold = float(entry.header["threshold"])
-    elif rule == SCORE:
-        threshold = value
-    elif rule == YOUDEN:
-        threshold = numbers.youden_threshold(films, positive)
-    else:
-        threshold = numbers.wanted_threshold(films, positive, rule, value / 100)
-    return Tried(entry, label(entry), positive, validation, threshold, models.threshold_effect(entry, threshold))
+    if rule == YOUDEN:
+        return numbers.youden_threshold(films, positive)
+    return numbers.wanted_threshold(films, positive, rule, value / 100)
+
+
+def in_use(entry: RunEntry) -> float:
+    """The visitor's threshold of a run, or its own."""
+    return float(visit.threshold_of(entry) or 0.0)
+
+
+def tried_out(entry: RunEntry, validation: pd.DataFrame, threshold: float) -> Tried:
+    """The run with a threshold and what that does."""
+    rates = models.threshold_effect(entry, threshold)
+    return Tried(entry, label(entry), models.positive(entry), validation, threshold, rates)
 
 
 def answer(tried: list[Tried], place: str, percent: float) -> None:
@@ -232,8 +244,8 @@ def benefit(tried: list[Tried], place: str, percent: float) -> None:
     )
 
 
-def by_source(tried: list[Tried]) -> None:
-    """Counts and rates at every source, whatever the number of patients."""
+def by_source(tried: list[Tried], which: str = "") -> None:
+    """Counts and rates at every source, whatever the number of patients; `which` thresholds these are."""
     rows = []
     for group in dict.fromkeys(group for one in tried for group in one.rates["group"]):
         for one in tried:
@@ -244,7 +256,7 @@ def by_source(tried: list[Tried]) -> None:
                 share = f"{Interval(row['estimate'], row['low'], row['high']):.2f}"
                 cells += [f"{row['called']} of {row['counted']}".replace(" ", NO_BREAK), share]
             rows.append([group, one.name, *(cells or ["no film"] * 4)])
-    st.subheader("At every source", help=MEASURED)
+    st.subheader(f"At every source {which}".rstrip(), help=MEASURED)
     positive = tried[0].positive
     columns = ["films of", "run", f"{positive} found", "sensitivity", "others cleared", "specificity"]
     st.table(pd.DataFrame(rows, columns=columns).map(escaped).set_index("films of"))

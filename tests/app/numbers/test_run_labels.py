@@ -34,16 +34,16 @@ def test_what_differs_is_said(tmp_path: Path) -> None:
     runs = [run(tmp_path, "a"), run(tmp_path, "b", alpha=0.1, **end), run(tmp_path, "c", alpha=0.2, **end)]
     assert list(run_labels(runs).values()) == ["erm · s0", "end · s0 · alpha 0.1", "end · s0 · alpha 0.2"]
     nets = [run(tmp_path, "d"), run(tmp_path, "e", model="other"), run(tmp_path, "f", recipe="head")]
-    assert list(run_labels(nets).values()) == ["erm · net · s0", "erm · other · s0", "erm+head · net · s0"]
+    assert list(run_labels(nets).values()) == ["erm · s0 · net", "erm · s0 · other", "erm+head · s0"]
     twice = [run(tmp_path, "g"), run(tmp_path, "g-2")]
     assert list(run_labels(twice).values()) == ["erm · s0 · g", "erm · s0 · g-2"], "no two runs have one label"
 
 
 def test_runs_of_several_cohorts_have_the_folder_s_name(tmp_path: Path) -> None:
     runs = [run(tmp_path, "a", data="/data/one/"), run(tmp_path, "b", data="'/data/two: b'")]
-    assert list(run_labels(runs).values()) == ["erm · one · s0", "erm · two: b · s0"], "no folder above it"
+    assert list(run_labels(runs).values()) == ["erm · s0 · one", "erm · s0 · two: b"], "no folder above it"
     mixed = [runs[0], run(tmp_path, "c", synthetic=True)]
-    assert list(run_labels(mixed).values()) == ["erm · one · s0", "erm · phantom · s0 · SYNTHETIC"]
+    assert list(run_labels(mixed).values()) == ["erm · s0 · one", "erm · s0 · SYNTHETIC · phantom"]
     assert list(run_labels(mixed[1:]).values()) == ["erm · s0"], "the banner says it of all runs"
 
 

@@ -75,7 +75,8 @@ def test_small_sources_show_counts_and_allow_no_conclusion(runs: Path, monkeypat
     row = table(page, 1).loc[small]
     assert row["sensitivity"] == "cannot conclude" and "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}" in row["covid found"]
     page = choose(page, "threshold_at", small)
-    assert f"at {small}: cannot conclude" in texts(page) and not page.table, "no threshold from so few"
+    assert f"erm · s0, {small}: cannot conclude" in texts(page), "no threshold from so few"
+    assert page.subheader[0].value == "At every source with the thresholds in use" and small in table(page, 0).index
     page = choose(page, "threshold_rule", "the run's own")
     assert table(page, 0).iloc[0]["sensitivity"] == "cannot conclude"
 
