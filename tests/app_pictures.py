@@ -19,10 +19,10 @@ HEIGHTS = {
     "Compare on a film": 1500,
     "Disagreements": 1500,
     "Batch": 1000,
-    "Bias": 1900,
+    "Bias": 1620,
     "Feature space": 1700,
-    "Threshold": 1500,
-    "Runs": 1700,
+    "Threshold": 1950,
+    "Runs": 1600,
 }
 
 

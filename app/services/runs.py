@@ -61,7 +61,7 @@ def choose_runs() -> None:
 
     The first choice of a visit is that of the address, so that a link opens a page with its runs.
     """
-    runs = scoring_runs()
+    runs, names = scoring_runs(), labels()
     if runs:
         # A choice survives only while its widget is drawn; what is kept beside it survives any page. It is no default: one
         # that changes makes another widget, which forgets every second click.
@@ -71,7 +71,7 @@ def choose_runs() -> None:
         st.session_state["chosen_runs"] = chosen = st.sidebar.multiselect(
             "Checkpoints",
             list(runs),
-            format_func=lambda name: labels().get(name, name),
+            format_func=lambda name: names.get(name, name),
             help="Differences are from the first of them. The page's address holds them: a link opens it with the same runs.",
             placeholder="choose a run",
             key="picked_runs",
@@ -143,12 +143,12 @@ def choose_one(entries: list[RunEntry], key: str) -> RunEntry:
     """One of the chosen runs: asked for where there are several, the first until then."""
     if len(entries) == 1:
         return entries[0]
-    runs = {entry.name: entry for entry in entries}
+    runs, names = {entry.name: entry for entry in entries}, labels()
     name = st.segmented_control(
         "Checkpoint",
         list(runs),
         default=entries[0].name,
-        format_func=lambda one: label(runs[one]),
+        format_func=lambda one: names.get(one, one),
         key=key,
         required=True,
     )
