@@ -1,5 +1,7 @@
 """What a threshold does on validation films: sensitivity and specificity with intervals, and what follows at a prevalence."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,6 @@ from training.bias.numbers.weighting import film_weights
 
 RATES = ("sensitivity", "specificity")
 RESAMPLES = 300
-PREVALENCES = np.linspace(0, 0.5, 51)
 
 
 def validation_films(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -87,25 +88,25 @@ def at_prevalence(rates: pd.DataFrame, prevalence: float) -> pd.DataFrame:
     return usefulness.at_prevalence(rates, prevalence).merge(counts, on="group", validate="one_to_one")
 
 
-def benefit_of(rates: pd.DataFrame, group: str, odds: float) -> pd.DataFrame:
-    """Net benefit per 100 films of a group by prevalence in per cent: columns prevalence, estimate, low, high.
+def benefit_of(rates: pd.DataFrame, group: str, odds: float, prevalences: Sequence[float]) -> pd.DataFrame:
+    """Net benefit per 100 films of a group: columns prevalence (per cent), estimate, low, high.
 
     Args:
         rates: from `operating_point`.
         odds: positives found that one false alarm is worth.
+        prevalences: per cent.
     """
-    rows = rates[rates["group"] == group].set_index("metric")
+    rows, shares = rates[rates["group"] == group].set_index("metric"), np.asarray(prevalences) / 100
     both = [Interval.of(rows.loc[rate]) if len(rows) else NO_INTERVAL for rate in RATES]
-    values = 100 * np.stack(usefulness.net_benefit(both[0], both[1], PREVALENCES, odds))
-    return pd.DataFrame({"prevalence": 100 * PREVALENCES, "estimate": values[0], "low": values[1], "high": values[2]})
+    values = 100 * np.stack(usefulness.net_benefit(both[0], both[1], shares, odds))
+    return pd.DataFrame({"prevalence": prevalences, "estimate": values[0], "low": values[1], "high": values[2]})
 
 
-def benefit_of_calling_all(odds: float) -> pd.DataFrame:
+def benefit_of_calling_all(odds: float, prevalences: Sequence[float]) -> pd.DataFrame:
     """The same where every film is called positive."""
-    rates = pd.DataFrame(
-        {"group": ALL_FILMS, "metric": RATES, "estimate": [1.0, 0.0], "low": [1.0, 0.0], "high": [1.0, 0.0]}
-    )
-    return benefit_of(rates, ALL_FILMS, odds)
+    rates = pd.DataFrame({"group": ALL_FILMS, "metric": RATES, "estimate": [1.0, 0.0]})
+    rates = rates.assign(low=rates["estimate"], high=rates["estimate"])
+    return benefit_of(rates, ALL_FILMS, odds, prevalences)
 
 
 def thinned(curve: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -33,6 +34,9 @@ BENEFIT = (
     "Net benefit (Vickers and Elkin 2006): positive films found, less false alarms, in units of found patients. A run is of "
     "use where its line is above both calling every film (dashed) and none (0). Bands: 95 %."
 )
+
+
+MOST_PREVALENCE = 50.0  # per cent, to which net benefit is drawn at least
 
 
 class Tried(NamedTuple):
@@ -231,16 +235,21 @@ def benefit(tried: list[Tried], place: str, percent: float) -> None:
     """Net benefit of acting on each run's calls, by prevalence."""
     st.markdown("**Net benefit by prevalence**", help=BENEFIT)
     worth = visit.number("worth", "False alarms that one found patient is worth", 10.0, 0.5, 1000.0, 1.0)
-    values = [numbers.benefit_of(one.rates, place, 1 / worth).assign(what=one.name) for one in tried]
-    known = pd.concat(values, ignore_index=True)
-    if known["estimate"].isna().all():
+    names, odds = [one.name for one in tried], 1 / worth
+    here = [numbers.benefit_of(one.rates, place, odds, [percent]).iloc[0] for one in tried]
+    if all(pd.isna(row["estimate"]) for row in here):
         st.write("Cannot conclude: it needs ten patients of both classes.")
         return
-    every = numbers.benefit_of_calling_all(1 / worth).assign(what=threshold_charts.EVERY)
-    runs = [one.name for one in tried]
-    drawn = threshold_charts.benefit_lines(pd.concat([known, every], ignore_index=True), runs, percent)
-    st.altair_chart(
-        drawn, width="stretch", alt="Net benefit over prevalence, a line a run, beside calling every film or none"
+    across = np.linspace(0, max(MOST_PREVALENCE, percent), 51).tolist()
+    values = [numbers.benefit_of(one.rates, place, odds, across).assign(what=one.name) for one in tried]
+    values.append(numbers.benefit_of_calling_all(odds, across).assign(what=threshold_charts.EVERY))
+    drawn = threshold_charts.benefit_lines(pd.concat(values, ignore_index=True), names, percent)
+    words = "Net benefit over prevalence, a line a run, beside calling every film or none"
+    st.altair_chart(drawn, width="stretch", alt=words)
+    sizes = [f"{escaped(name)} {Interval.of(row):.1f}" for name, row in zip(names, here, strict=True)]
+    every = numbers.benefit_of_calling_all(odds, [percent])["estimate"].iloc[0]
+    st.caption(
+        f"At {percent:g} % (dotted), per 100 films: {', '.join(sizes)}; calling every film (dashed) {every:.1f}, none 0."
     )
 
 

@@ -107,15 +107,16 @@ def test_flags_name_what_training_would_set(films: pd.DataFrame) -> None:
 
 def test_net_benefit_by_prevalence_is_counting(films: pd.DataFrame) -> None:
     rates = operating_point(films, "covid", 0.5)
-    found = benefit_of(rates, ALL_FILMS, 0.1).set_index("prevalence")
+    found = benefit_of(rates, ALL_FILMS, 0.1, [5.0, 20.0]).set_index("prevalence")
     ill, called = films["target"] == "covid", films["score"] >= 0.5
     by_hand = 20 * (called & ill).sum() / ill.sum() - 0.1 * 80 * (called & ~ill).sum() / (~ill).sum()
     assert found.loc[20.0, "estimate"] == pytest.approx(by_hand)
     assert found.loc[20.0, "low"] < by_hand < found.loc[20.0, "high"]
-    every = benefit_of_calling_all(0.1).set_index("prevalence")
+    every = benefit_of_calling_all(0.1, [20.0]).set_index("prevalence")
     assert every.loc[20.0, "estimate"] == every.loc[20.0, "low"] == pytest.approx(20 - 8)
     assert (
-        benefit_of(rates, "few", 0.1)["estimate"].isna().all() and benefit_of(rates, "nowhere", 0.1)["low"].isna().all()
+        benefit_of(rates, "few", 0.1, [20.0])["estimate"].isna().all()
+        and benefit_of(rates, "nowhere", 0.1, [20.0])["low"].isna().all()
     )
 
 

@@ -53,6 +53,7 @@ def test_numbers_follow_what_is_wanted(runs: Path, monkeypatch: pytest.MonkeyPat
     page = fine(page.number_input(key="prevalence").set_value(1.0).run())
     rare = table(page, 0).iloc[0]
     assert rare["PPV at 1 %"] != before["PPV at 10 %"] and "Of 1000 films" in texts(page)
+    assert "At 1 % (dotted), per 100 films: erm · s0 " in texts(page)
     page = choose(page, "threshold_rule", "the run's own")
     assert table(page, 0)["threshold"].iloc[0] == f"{read_header(runs / ERM)['threshold']:.3f}"
     page = choose(page, "threshold_rule", "Youden's J")
