@@ -109,7 +109,7 @@ def beyond_us(rule: str, html: str, dark: bool) -> bool:
     """What the libraries draw and can't be changed here.
 
     Streamlit writes chosen items of a multiselect white on the theme's colour, which must be light on dark pages for text
-    elsewhere; Vega gives the box that a visitor draws no name (what it picks is listed below the maps).
+    elsewhere (in the sidebar, where the runs are chosen, it has a colour of its own); Vega gives the box that a visitor draws no name (what it picks is listed below the maps).
     """
-    chosen_item = dark and rule == "color-contrast" and html.startswith('<span title="')
+    chosen_item = dark and rule == "color-contrast" and html.startswith('<span title="') and " · " not in html
     return chosen_item or (rule == "svg-img-alt" and "box_brush" in html)
