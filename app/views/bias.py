@@ -58,9 +58,9 @@ def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     films = max((int(t["split"].isin(JUDGED).sum()) for t in tables if t is not None), default=0)
     if films:
         st.write(COST.format(times=TIMES, films=films, perturbed=min(films, PERTURBED_FILMS)))
-    st.write("This command makes it, and so does the button:")
-    st.code(audit_job.command([entry.folder for entry in entries]), language=None, wrap_lines=True)
     start_button("Audit these runs", entries, output, running)
+    st.write("This command makes it, too:")
+    st.code(audit_job.command([entry.folder for entry in entries]), language=None, wrap_lines=True)
 
 
 def start_button(title: str, entries: Sequence[RunEntry], output: Path, running: bool) -> None:

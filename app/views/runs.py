@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.drawing import checkpoint_charts
 from app.drawing.markdown import escaped
+from app.jobs.audit_job import command
 from app.numbers import run_records
 from app.services import visit
 from app.services.runs import choose_one, chosen_runs, label, labels, list_runs, require_runs, runs_root
@@ -144,7 +145,7 @@ def card(entries: list[RunEntry]) -> None:
     text = run_records.model_card(entry.folder)
     if text is None:
         st.write(f"{escaped(label(entry))} has no model card yet. The audit writes it:")
-        st.code(f"python -m training.evaluate {runs_root() / entry.name}", language=None)
+        st.code(command([runs_root() / entry.name]), language=None, wrap_lines=True)
         return
     with st.container(border=True):
         st.markdown(text)

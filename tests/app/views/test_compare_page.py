@@ -271,7 +271,8 @@ def test_no_run_yet_shows_the_command(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sys.argv", ["app/main.py"])
     app = AppTest.from_file(MAIN, default_timeout=60).run()
     assert not app.exception
-    assert app.code[0].value == "python -m training.train --dataset covid --paired"
+    command = f"python -m training.train --dataset phantom --paired --output {tmp_path}"
+    assert app.code[0].value == command
 
 
 def test_a_checkpoint_whose_weights_do_not_fit_is_a_sentence(app: AppTest, runs: Path, tmp_path: Path) -> None:
