@@ -24,4 +24,4 @@ def put(place: Any, picture: np.ndarray, caption: str) -> None:
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "JPEG", quality=92)
     address = f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
-    place.image(address, caption=caption, width="stretch")
+    place.image(address, caption=caption, alt=caption.replace("\\", ""), width="stretch")

@@ -13,6 +13,7 @@ from training.scoring.saliency_picture import ORANGE
 
 NONE = "no map"
 HEIGHT = 620
+AS_CANVAS = {"embedOptions": {"renderer": "canvas"}}  # for Vega: one picture, not one element a mark
 
 
 def zoom_chart(film: np.ndarray, maps: Mapping[str, np.ndarray]) -> alt.LayerChart:
@@ -30,7 +31,7 @@ def zoom_chart(film: np.ndarray, maps: Mapping[str, np.ndarray]) -> alt.LayerCha
     for name, heat in maps.items():
         shown = alt.expr(f"map == {json.dumps(name)} ? opacity : 0")
         layers.append(_layer(_png(heat), rows, columns, shown))
-    chart = alt.layer(*layers).properties(height=HEIGHT, usermeta={"embedOptions": {"renderer": "canvas"}})
+    chart = alt.layer(*layers).properties(height=HEIGHT, usermeta=AS_CANVAS)
     return chart.add_params(chosen, opacity) if maps else chart
 
 

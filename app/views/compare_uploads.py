@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 KEPT = "visit_uploads"  # (name, content) of the visitor's films, for this visit alone
 WIDGET = "uploads"
 FILE, STATUS, FLAGS = "file", "status", "before you read the score"
+UNLIKE = (
+    "Why a film is not scored, or why its score means little. Unlike a checkpoint: the film's features are farther from its "
+    "training films than those of 95 % of validation films."
+)
 
 
 def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes] | None":
@@ -27,7 +31,7 @@ def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes] | None":
     kept: list[tuple[str, bytes]] = st.session_state.get(KEPT, [])
     if not kept:
         st.caption(
-            "Films are told apart by their content. Several can be given at once. Or choose **Example film** above."
+            "Films are told apart by their content. Several can be given at once. No film at hand? There is an example above."
         )
         return None
     if not st.session_state.get(WIDGET):
@@ -70,7 +74,7 @@ def one_of(
     scored = [number for number, film in enumerate(read) if not isinstance(film, str)]
     bad = len(read) - len(scored)
     st.write(
-        f"**{len(scored)}** of {len(read)} films scored" + (f", {bad} can't be: see their status." if bad else ".")
+        f"**{len(scored)}** of {len(read)} films scored" + (f", {bad} can't be: the table says why." if bad else ".")
     )
     state = st.dataframe(
         table,
@@ -79,7 +83,8 @@ def one_of(
         selection_mode="single-row",
         key="upload_table",
         column_config={
-            STATUS: st.column_config.TextColumn(width="medium"),
+            FILE: st.column_config.TextColumn(width=150),
+            FLAGS: st.column_config.TextColumn(width=270, help=UNLIKE),
             **decimals(*(f"score {name}" for name in names.values() if f"score {name}" in table)),
         },
     )
@@ -99,15 +104,17 @@ def one_of(
 def row(entries: Sequence[RunEntry], names: dict[str, str], file: str, film: "Film | str") -> dict[str, object]:
     """A film in the table: what warns of its scores comes before them."""
     if isinstance(film, str):
-        return {FILE: file, STATUS: f"not scored: {film}", FLAGS: ""}
-    found, scores = list(answers.oddities(film)), dict[str, object]()
+        return {FILE: file, STATUS: "not scored", FLAGS: film}
+    found = [oddity.removeprefix("is ").removeprefix("looks ") for oddity in answers.oddities(film)]
+    unlike, scores = list[str](), dict[str, object]()
     for entry in entries:
         answer = answers.score(entry, film)
         likeness = answers.likeness(entry, answer)
         if likeness is not None and likeness.unlike:
-            found.append(f"is unlike the training films of {names[entry.name]}")
+            unlike.append(names[entry.name])
         scores[f"score {names[entry.name]}"] = answer.score
         scores[f"call {names[entry.name]}"] = answers.called(entry, answer)
+    found += [f"unlike {' and '.join(unlike)}"] if unlike else []
     return {FILE: file, STATUS: "scored", FLAGS: "; ".join(found), **scores}
 
 

@@ -224,7 +224,8 @@ def test_hostile_uploads_are_a_sentence_each_and_a_good_one_beside_them_is_score
     assert not app.error, "one table, no wall of boxes"
     films = next(frame.value for frame in app.dataframe if "status" in frame.value).set_index("file")
     assert len(films) == len(HOSTILE) + 1
-    assert films.loc["good.dcm", "status"] == "scored" and films.loc["passwd", "status"].startswith("not scored: ")
+    assert films.loc["good.dcm", "status"] == "scored" and films.loc["passwd", "status"] == "not scored"
+    assert films.loc[films["status"] == "not scored", "before you read the score"].str.len().min() > 10
     assert (films["status"] == "scored").sum() == 1 and films.loc["good.dcm", ["score erm", "score end"]].notna().all()
     assert list(films)[:2] == ["status", "before you read the score"], "what warns of a score stands before it"
     text = shown(app)
