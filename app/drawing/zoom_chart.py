@@ -9,8 +9,6 @@ import altair as alt
 import numpy as np
 from PIL import Image
 
-from training.scoring.saliency_picture import ORANGE
-
 NONE = "no map"
 HEIGHT = 620
 AS_CANVAS = {"embedOptions": {"renderer": "canvas"}}  # for Vega: one picture, not one element a mark
@@ -55,6 +53,8 @@ def _jpeg(film: np.ndarray) -> str:
 
 def _png(heat: np.ndarray) -> str:
     """Orange, as opaque as the map is strong."""
+    from training.scoring.saliency_picture import ORANGE  # imports torch
+
     alpha = (255 * np.clip(heat, 0, 1)).round().astype(np.uint8)
     colour = np.broadcast_to(np.array(ORANGE, np.uint8), (*alpha.shape, 3))
     content = io.BytesIO()

@@ -54,6 +54,7 @@ class Request:
     names: Sequence[str] | None = None  # of the films for their owner, in the folder's order; None where not asked for
     own_names: bool = False  # the names in the folder are asked for, instead of `names`
     thresholds: Mapping[str, float] = field(default_factory=dict)  # the visitor's, by the name of the run
+    labels: Mapping[str, str] = field(default_factory=dict)  # shorter names of runs, for the page
 
 
 @dataclass

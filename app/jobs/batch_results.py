@@ -3,7 +3,7 @@
 import io
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from app.jobs.batch_job import Request
-from training.bias.report.headline import short_names
 from training.folder.merge import Merge, Survey, csv_safe, survey
 from training.folder.shard import FolderJob, model_columns
 from training.folder.store import ShardStore
@@ -32,7 +31,7 @@ class BatchResults:
     files: pd.DataFrame  # a row a file: film, status, reason, message, and facts that say what kind of film it is
     predictions: pd.DataFrame  # a row a scored film: film, source, warning, then a score and a call for each run
     sources: pd.DataFrame  # a row a source: films, then the mean score and the number of positive calls of each run
-    runs: tuple[str, ...]
+    labels: dict[str, str]  # short names of the runs, by the names in the tables
     positive: tuple[str, ...]  # name of each run's positive class
     inverted: int  # number of scored films that look inverted
     predictions_csv: (
@@ -51,6 +50,7 @@ def collect(
     request's notice.
     """
     runs, notice = list(request.runs), request.notice
+    labels = {run: request.labels.get(run, run) for run in runs}
     surveyed = survey(store, shards, None)
     # Merge names a run after its folder, and two folders may have the same name; the names are set below.
     subjects = [Subject(run, predictor, None) for run, predictor in zip(job.runs, predictors, strict=True)]
@@ -78,9 +78,9 @@ def collect(
         {status: int((files["status"] == status).sum()) for status in STATUSES},
         surveyed.counts.sort_values(["status", "files"], ascending=[True, False], ignore_index=True),
         files[shown].rename(columns={"view_position": "view"}),
-        _side_by_side(predictions, runs),
+        _side_by_side(predictions, labels),
         _by_source(predictions, runs, positive),
-        tuple(runs),
+        labels,
         positive,
         int((files["looks_inverted"].eq(True) & files["status"].eq("scored")).sum()),
         csv_safe(taken["predictions"]).to_csv(index=False).encode(),
@@ -137,19 +137,18 @@ def _with_film(table: pd.DataFrame, request: Request) -> pd.DataFrame:
     return table.assign(film=pd.Series(film, index=table.index, dtype=object))[["film", *table.columns]]
 
 
-def _side_by_side(predictions: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
+def _side_by_side(predictions: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """A row a film: what warns of its scores, then for each run its name for the score, `call: ` and it for the call."""
-    films = [predictions[predictions["run"] == run].reset_index(drop=True) for run in runs]
+    films = [predictions[predictions["run"] == run].reset_index(drop=True) for run in labels]
     table = films[0][["film", "source"]].copy()
     inverted = films[0].get("looks_inverted", pd.Series(False, index=films[0].index)).eq(True)
-    short = short_names(runs)
     warnings = []
     for number, looks_inverted in enumerate(inverted):
-        far = [short[run] for run, rows in zip(runs, films, strict=True) if rows[UNLIKE].iloc[number] is True]
+        far = [labels[run] for run, rows in zip(labels, films, strict=True) if rows[UNLIKE].iloc[number] is True]
         found = ["looks inverted"] if looks_inverted else []
         warnings.append("; ".join([*found, *([f"unlike the training films of {', '.join(far)}"] if far else [])]))
     table["warning"] = pd.Series(warnings, index=table.index, dtype=object)
-    for run, rows in zip(runs, films, strict=True):
+    for run, rows in zip(labels, films, strict=True):
         table[run], table[f"call: {run}"] = rows["score"].astype(float), rows["prediction"]
     return table
 

@@ -12,7 +12,7 @@ from app.jobs.batch_job import BatchJob, Folder, JobError, Request
 from app.jobs.batch_uploads import Uploads
 from app.jobs.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root
 from app.services import answers, batches
-from app.services.runs import RESEARCH_ONLY, SYNTHETIC, require_runs
+from app.services.runs import RESEARCH_ONLY, label, require_runs, synthetic_notice
 from app.services.visit import has_own_threshold, threshold_of
 from app.views.batch_outcome import counts, outcome
 from app.views.compare_uploads import base_name
@@ -20,7 +20,6 @@ from datasets.film.admission import policy_of
 from datasets.film.folder import LocalFolder
 from datasets.film.policy import DicomPolicy
 from datasets.film.words import WordsError
-from training.bias.report.headline import short_names
 from training.run.index import RunEntry
 
 UPLOAD, FOLDER = "Upload", "A folder of this server"
@@ -92,8 +91,7 @@ def form(entries: Sequence[RunEntry]) -> None:
             files = st.file_uploader(what, accept_multiple_files=True, key="batch_uploads")
         named = st.checkbox("File names in the results", key="batch_names", help=NAMES)
         policy = options()
-        short = short_names([entry.name for entry in entries])
-        calls = [f"{short[entry.name]}{answers.threshold_in_words(entry)}" for entry in entries]
+        calls = [f"{label(entry)}{answers.threshold_in_words(entry)}" for entry in entries]
         st.caption(f"Checkpoints, from the sidebar, with the thresholds of their calls: {'; '.join(calls)}.")
         submitted = st.form_submit_button("Score", icon=":material/play_arrow:")
     if root is None:
@@ -167,12 +165,17 @@ def start(
     """Submit the job; raises JobError. `named` asks for the films' own names, which are `names` for uploads."""
     if not policy.views or not policy.modalities:
         raise JobError("No film would be scored: choose a view and a modality.")
-    notice = f"{RESEARCH_ONLY} {SYNTHETIC}" if any(entry.synthetic for entry in entries) else RESEARCH_ONLY
+    synthetic = [entry for entry in entries if entry.synthetic]
+    notice = f"{RESEARCH_ONLY} {synthetic_notice(synthetic, entries)}" if synthetic else RESEARCH_ONLY
+    notice = notice.replace("\\", "")  # escapes of Markdown
     runs = {entry.name: entry.folder.resolve() for entry in entries}
     key = None if own_key else batches.shared_key()
     thresholds = {entry.name: cast(float, threshold_of(entry)) for entry in entries if has_own_threshold(entry)}
     own_names = named and names is None
-    request = Request(films, runs, policy, isinstance(films, Uploads), notice, key, names, own_names, thresholds)
+    labels = {entry.name: label(entry) for entry in entries}
+    request = Request(
+        films, runs, policy, isinstance(films, Uploads), notice, key, names, own_names, thresholds, labels
+    )
     batches.batch_desk().submit(batches.visitor(), BatchJob(request, batches.presence()))
 
 

@@ -1,13 +1,12 @@
 """What a batch job leaves: counts, scores, what became of each file, and the tables to take away."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from app.jobs.batch_job import BatchJob, JobError
 from app.services import batches
-from training.bias.report.headline import short_names
 
 if TYPE_CHECKING:  # batch_results imports torch
     from streamlit.elements.lib.column_types import ColumnConfig
@@ -61,18 +60,18 @@ def outcome(job: BatchJob) -> None:
     st.caption(join_key(job))
     if len(results.predictions):
         st.subheader("Scores")
-        config = run_columns(results.runs, "score", "called")
+        config = run_columns(results.labels, "score", "called")
         config["warning"] = st.column_config.TextColumn("before you read the score")
         st.dataframe(results.predictions, hide_index=True, column_config=config)
         positives = " or ".join(dict.fromkeys(results.positive))
-        own = [name for run, name in short_names(results.runs).items() if run in job.thresholds]
+        own = [results.labels[run] for run in results.labels if run in job.thresholds]
         yours = f" That of {' and '.join(own)} is yours." if own else ""
         st.caption(
             f"Scores are of {positives}. A film at or above the threshold of the checkpoint is called so.{yours} "
-            f"Checkpoints: {', '.join(results.runs)}."
+            f"Checkpoints: {', '.join(results.labels)}."
         )
         st.subheader("By source", help="A source is an institution that the films state; A has the most films.")
-        st.dataframe(results.sources, hide_index=True, column_config=run_columns(results.runs, "mean score", "calls"))
+        st.dataframe(results.sources, hide_index=True, column_config=run_columns(results.labels, "mean score", "calls"))
     files(results)
 
 
@@ -119,11 +118,11 @@ def files(results: "BatchResults") -> None:
     )
 
 
-def run_columns(runs: Sequence[str], score: str, call: str) -> "dict[str, ColumnConfig]":
+def run_columns(labels: Mapping[str, str], score: str, call: str) -> "dict[str, ColumnConfig]":
     """Headings of two columns a run."""
     config: dict[str, ColumnConfig] = {}
-    for run, short in short_names(runs).items():
-        suffix = f" · {short}" if len(runs) > 1 else ""
+    for run, short in labels.items():
+        suffix = f" · {short}" if len(labels) > 1 else ""
         config[run] = st.column_config.NumberColumn(f"{score}{suffix}", format="%.3f", help=run)
         config[f"call: {run}"] = config[f"called: {run}"] = st.column_config.Column(f"{call}{suffix}", help=run)
     return config

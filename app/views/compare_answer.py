@@ -11,9 +11,9 @@ from app.numbers import film_answer
 from app.numbers.film_answer import Near, RunAnswer
 from app.reading.upload import Film
 from app.services import answers, models
+from app.services.runs import label
 from app.views.compare_closer import closer
 from app.views.compare_picture import view
-from training.bias.report.headline import short_names
 from training.run.index import RunEntry
 
 HOW = (
@@ -62,13 +62,13 @@ def place_side_by_side() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 def answers_of(entries: Sequence[RunEntry], film: Film, parts: bool) -> list[RunAnswer]:
     """What each run says of the film; with `parts` also its score of the film without each."""
-    names, found = short_names([entry.name for entry in entries]), []
+    found = []
     for entry in entries:
         score = answers.score(entry, film)
         likeness, nearest = answers.likeness(entry, score), answers.nearest_by_label(entry, score)
         found.append(
             RunAnswer(
-                names[entry.name],
+                label(entry),
                 score.score,
                 answers.called(entry, score),
                 answers.threshold_in_words(entry),

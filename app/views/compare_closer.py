@@ -13,10 +13,9 @@ from app.drawing.tables import decimals
 from app.reading import film as reading
 from app.reading.upload import Film
 from app.services import answers, films, models
-from app.services.runs import choose_one
+from app.services.runs import choose_one, label
 from app.views.compare_picture import maps
 from training.bias.questions.shortcuts import PARTS
-from training.bias.report.headline import short_names
 from training.run.index import RunEntry
 
 EVIDENCE, READER, NEAREST, BLANKED = "Evidence", "What the reader did", "Nearest training films", "Parts blanked"
@@ -74,9 +73,8 @@ def overlays(grey: np.ndarray, heats: Mapping[str, np.ndarray]) -> None:
 
 def blanked(entries: Sequence[RunEntry], film: Film) -> None:
     """The score without each part of the film, with the pictures that the first checkpoint saw, and all its decimals."""
-    names = short_names([entry.name for entry in entries])
     scores = {
-        names[entry.name]: [answers.score(entry, film).score, *answers.without_parts(entry, film).values()]
+        label(entry): [answers.score(entry, film).score, *answers.without_parts(entry, film).values()]
         for entry in entries
     }
     wide = pd.DataFrame(scores, index=pd.Index(["nothing", *PARTS.values()], name="missing"))
@@ -127,11 +125,10 @@ def reader(entries: Sequence[RunEntry], film: Film, content: bytes | None) -> No
         if not isinstance(stored, str):
             pictures.append((stored, "as stored"))
     pictures.append((reading.picture(film.shown, longest=SMALL), "as read, bone bright"))
-    names = short_names([entry.name for entry in entries])
     for entry in entries:
         size = entry.header["preprocessing"]["size"]
         seen = answers.ask(reading.model_input, entry, film)
-        pictures.append((seen, f"what {names[entry.name]} sees: {size} x {size}, scaled"))
+        pictures.append((seen, f"what {label(entry)} sees: {size} x {size}, scaled"))
     for start in range(0, len(pictures), 4):
         for (picture, caption), column in zip(pictures[start : start + 4], st.columns(4), strict=False):
             put(column, picture, caption)

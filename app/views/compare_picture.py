@@ -10,8 +10,8 @@ from app.drawing.zoom_chart import zoom_chart
 from app.reading import film as reading
 from app.reading.upload import Film
 from app.services import answers
+from app.services.runs import label
 from models.classifier import ModelError
-from training.bias.report.headline import short_names
 from training.run.index import RunEntry
 
 OWN_WINDOW = "Own"
@@ -41,10 +41,9 @@ def view(entries: Sequence[RunEntry], film: Film) -> None:
 def maps(entries: Sequence[RunEntry], film: Film) -> dict[str, np.ndarray]:
     """Grad-CAM of each checkpoint by its name; a sentence for one that has none."""
     found = {}
-    names = short_names([entry.name for entry in entries])
     for entry in entries:
         try:
-            found[names[entry.name]] = answers.evidence(entry, film)
+            found[label(entry)] = answers.evidence(entry, film)
         except ModelError as error:
-            st.warning(f"{names[entry.name]}: {error}")
+            st.warning(f"{label(entry)}: {error}")
     return found

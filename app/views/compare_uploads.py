@@ -8,8 +8,7 @@ import streamlit as st
 
 from app.drawing.tables import decimals
 from app.services import answers, films, models
-from app.services.runs import RESEARCH_ONLY
-from training.bias.report.headline import short_names
+from app.services.runs import RESEARCH_ONLY, label
 from training.run.index import RunEntry
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def one_of(
     entries: Sequence[RunEntry], kept: "Sequence[tuple[str, bytes]]", read: "Sequence[Film | str]"
 ) -> "tuple[Film, bytes] | None":
     """All uploads as a table, in which one is picked; the first that can be scored until then."""
-    names = short_names([entry.name for entry in entries])
+    names = {entry.name: label(entry) for entry in entries}
     with st.spinner("Scoring"):
         table = pd.DataFrame(
             [row(entries, names, *film) for film in zip((name for name, _ in kept), read, strict=True)]

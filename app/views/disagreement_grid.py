@@ -12,8 +12,8 @@ from app.drawing.pictures import put
 from app.numbers.film_answer import apart, signed
 from app.services import answers
 from app.services import films as film_service
+from app.services.runs import label
 from training.bias.questions.shortcuts import PARTS
-from training.bias.report.headline import short_names
 from training.run.index import RunEntry
 
 AT_ONCE = 8
@@ -27,7 +27,7 @@ PAGE, WHY = "disagreement_page", "disagreement_why"
 
 def grid(entries: Sequence[RunEntry], films: pd.DataFrame) -> int | None:
     """The films from the largest difference on; the place of the one that is opened."""
-    names = list(short_names([entry.name for entry in entries]).values())
+    names = [label(entry) for entry in entries]
     first = _first_shown(len(films))
     shown = films.iloc[first : first + AT_ONCE]
     reasons: list[str | None] = [None] * len(shown)

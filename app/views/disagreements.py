@@ -9,8 +9,7 @@ from app.drawing import pair_charts
 from app.drawing.tables import decimals
 from app.numbers.pairs import ERRORS, JUDGED, Pairing, RunFilms, by_source, keep, pair
 from app.services import models
-from app.services.runs import require_runs
-from training.bias.report.headline import short_names
+from app.services.runs import label, require_runs
 
 MOST = 2000  # films in table and plot
 GRID, PLOT_VIEW, TABLE_VIEW = "Films", "Plot", "Table"
@@ -42,7 +41,8 @@ def page() -> None:
     if films.empty:
         st.info("No film passes these filters: choose more sources, another split or all films.")
         return
-    names = short_names(pairing.names)
+    labels = {entry.name: label(entry) for entry in entries}
+    names = {name: labels[name] for name in pairing.names}
     counts = by_source(films, list(names.values()))
     st.dataframe(counts, hide_index=True, width="content", column_config=decimals("mean difference", form="%.2f"))
     st.session_state[VIEW] = st.session_state.get(VIEW) or st.session_state[KEPT].get(VIEW, GRID)
@@ -58,7 +58,7 @@ def page() -> None:
         by_name = {entry.name: entry for entry in entries}
         picked = grid([by_name[name] for name in pairing.names], films)
     elif view == PLOT_VIEW:
-        picked = plot(films, pairing, {entry.name: entry.header["threshold"] for entry in entries})
+        picked = plot(films, pairing, names, {entry.name: entry.header["threshold"] for entry in entries})
     else:
         picked = table(films, names)
     if picked is not None:
@@ -89,10 +89,11 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
     return keep(films, source, split, error)
 
 
-def plot(films: pd.DataFrame, pairing: Pairing, thresholds: dict[str, float | None]) -> int | None:
+def plot(
+    films: pd.DataFrame, pairing: Pairing, short: dict[str, str], thresholds: dict[str, float | None]
+) -> int | None:
     """The first run's scores against another's; the place of the film that was clicked."""
     names, other = pairing.names, pairing.names[1]
-    short = short_names(names)
     if len(names) > 2:
         other = st.segmented_control(
             "First run against", names[1:], default=other, format_func=short.__getitem__, required=True

@@ -90,7 +90,7 @@ def test_is_end_less_dependent_on_the_hospital_on_this_film(page: Page) -> None:
     page.get_by_text("Example film", exact=True).click()
     answer = page.get_by_text("border and corners, where hospitals leave their marks").first
     answer.wait_for()
-    said = re.search(r"erm by (\d\.\d\d), end by (\d\.\d\d)", answer.inner_text())
+    said = re.search(r"erm · s0 by (\d\.\d\d), end · s0 by (\d\.\d\d)", answer.inner_text())
     assert said, answer.inner_text()
     moves = [abs(float(cell.replace("\N{MINUS SIGN}", "-"))) for cell in row_of(page, "Without border and corners")]
     assert moves == [float(number) for number in said.groups()]
@@ -107,7 +107,7 @@ def test_which_films_do_they_disagree_on_and_why(page: Page) -> None:
     summary.wait_for()
     settle(page)
     card = page.get_by_test_id("stVerticalBlock").filter(has=page.get_by_role("button", name="Open film")).last
-    assert re.search(r"erm \d\.\d\d (not )?covid", card.inner_text()) and "end" in card.inner_text()
+    assert re.search(r"erm · s0 \d\.\d\d (not )?covid", card.inner_text()) and "end" in card.inner_text()
     page.get_by_role("button", name="Open film").first.click()
     page.get_by_role("heading", name="Compare on a film").wait_for()
     page.get_by_text("Disagreement 1 of").wait_for()
@@ -150,7 +150,7 @@ def test_zooming_into_a_film_asks_the_server_nothing(page: Page) -> None:
     page.wait_for_timeout(500)
     after = page.locator("canvas").first.screenshot()
     assert after != before
-    page.get_by_role("radio", name="erm", exact=True).check()
+    page.get_by_role("radio", name="erm · s0", exact=True).check()
     page.wait_for_timeout(500)
     assert page.locator("canvas").first.screenshot() != after, "the map lies over the film where it was zoomed to"
     assert page.get_by_test_id("stException").count() == 0

@@ -130,7 +130,7 @@ def test_a_folder_of_the_server(visit: AppTest, films: Path, monkeypatch: pytest
 def test_names_and_the_visitors_threshold(visit: AppTest, films: Path) -> None:
     visit.session_state["visit_thresholds"] = {RUN: 1.0}
     path = next(films.glob("north/im*.dcm"))
-    assert "erm at 1.000, your threshold; end at" in shown(visit.run())
+    assert "erm · s0 at 1.000, your threshold; end · s0 at" in shown(visit.run())
     visit.checkbox(key="batch_names").check()
     visit.file_uploader(key="batch_uploads").upload(f"folder/{path.name}", path.read_bytes())
     click(visit, "Score")
@@ -138,7 +138,7 @@ def test_names_and_the_visitors_threshold(visit: AppTest, films: Path) -> None:
     scores = table_with(visit, RUN)
     assert scores["film"].tolist() == [path.name] and scores[f"call: {RUN}"].tolist() == ["not covid"]
     assert list(scores).index("warning") < list(scores).index(RUN), "what warns of a score stands before it"
-    assert "`film` is your file's name" in shown(visit) and "That of erm is yours" in shown(visit)
+    assert "`film` is your file's name" in shown(visit) and "That of erm · s0 is yours" in shown(visit)
 
 
 def test_nothing_chosen_is_said(visit: AppTest) -> None:

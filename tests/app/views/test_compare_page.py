@@ -21,6 +21,7 @@ pytestmark = pytest.mark.app
 
 MAIN = Path(__file__).parents[3] / "app" / "main.py"
 SCANNER = Scanner("S1", "Lilliput Imaging", "Panel", "CR", "MONOCHROME1", 12, False, "window", "explicit")
+RUNS = ["erm · s0", "end · s0"]
 MARKERS = ("MARKERNAME^JANE", "MARKERID", "MARKERHOSPITAL", "MARKERACCESSION", "<b>MARKERHTML</b>")
 
 
@@ -83,7 +84,7 @@ def test_scores_are_those_of_the_batch_evaluation(app: AppTest, runs: Path, tmp_
     app.file_uploader(key="uploads").upload("a.dcm", content).run()
     assert not app.exception
     table = scores_of(app)
-    assert list(table) == ["erm", "end"]
+    assert list(table) == RUNS
     assert np.abs(table.loc["nothing"].to_numpy() - expected.loc[names].to_numpy()).max() < 1e-5
     text = shown(app)
     assert "Not a medical device" in text and "SYNTHETIC" in text
@@ -96,7 +97,7 @@ def test_the_answer_is_on_top(app: AppTest) -> None:
     app.segmented_control(key="film_from").set_value("Example film").run()
     assert not app.exception
     answer = app.table[0].value
-    assert list(answer) == ["erm", "end"]
+    assert list(answer) == RUNS
     precise = scores_of(app)
     moved = precise.loc["border and corners"] - precise.loc["nothing"]
     for run in answer:
@@ -107,7 +108,7 @@ def test_the_answer_is_on_top(app: AppTest) -> None:
         assert answer.loc["Score", run] == f"**{precise.loc['nothing', run]:.3f}**"
         assert answer.loc["Training films", run].startswith(("**unlike**", "like"))
     assert {"Nearest covid", "Nearest not covid"} <= set(answer.index)
-    assert f"erm by {abs(moved['erm']):.2f}, end by {abs(moved['end']):.2f}" in shown(app)
+    assert f"erm · s0 by {abs(moved[RUNS[0]]):.2f}, end · s0 by {abs(moved[RUNS[1]]):.2f}" in shown(app)
 
 
 def test_the_visitors_threshold_decides_the_call_and_says_so(app: AppTest) -> None:
@@ -146,7 +147,7 @@ def test_each_checkpoint_shows_its_own_input(app: AppTest) -> None:
     app.segmented_control(key="part").set_value("What the reader did").run()
     assert not app.exception
     images = {image.proto.imgs[0].caption: image.proto.imgs[0].url for image in app.get("image")}
-    for run in ("erm", "end"):
+    for run in RUNS:
         content = base64.b64decode(images[f"what {run} sees: 32 x 32, scaled"].partition(",")[2])
         assert Image.open(io.BytesIO(content)).size == (32, 32)
 
@@ -226,7 +227,9 @@ def test_hostile_uploads_are_a_sentence_each_and_a_good_one_beside_them_is_score
     assert len(films) == len(HOSTILE) + 1
     assert films.loc["good.dcm", "status"] == "scored" and films.loc["passwd", "status"] == "not scored"
     assert films.loc[films["status"] == "not scored", "before you read the score"].str.len().min() > 10
-    assert (films["status"] == "scored").sum() == 1 and films.loc["good.dcm", ["score erm", "score end"]].notna().all()
+    assert (films["status"] == "scored").sum() == 1 and films.loc[
+        "good.dcm", ["score erm · s0", "score end · s0"]
+    ].notna().all()
     assert list(films)[:2] == ["status", "before you read the score"], "what warns of a score stands before it"
     text = shown(app)
     assert not [marker for marker in MARKERS if marker in text]
@@ -240,7 +243,7 @@ def test_a_film_of_the_test_set(app: AppTest, runs: Path) -> None:
     predictions = pd.read_parquet(runs / "phantom-erm-test_resnet-s0" / "predictions.parquet")
     first = predictions[predictions["split"].isin(["test", "external"])].iloc[0]
     assert app.query_params["film"] == f"{first['split']}-{first['row']}"
-    assert abs(scores_of(app).loc["nothing", "erm"] - first["score"]) < 1e-5
+    assert abs(scores_of(app).loc["nothing", RUNS[0]] - first["score"]) < 1e-5
 
 
 def test_a_link_opens_a_film_of_the_test_set(app: AppTest, runs: Path) -> None:
@@ -249,7 +252,7 @@ def test_a_link_opens_a_film_of_the_test_set(app: AppTest, runs: Path) -> None:
     app.query_params["film"] = f"test-{row['row']}"
     app.run()
     assert not app.exception
-    assert abs(scores_of(app).loc["nothing", "erm"] - row["score"]) < 1e-5
+    assert abs(scores_of(app).loc["nothing", RUNS[0]] - row["score"]) < 1e-5
 
 
 def test_through_the_disagreements_and_back(app: AppTest, runs: Path) -> None:
@@ -264,7 +267,7 @@ def test_through_the_disagreements_and_back(app: AppTest, runs: Path) -> None:
     app.button(key="film_before").click().run()
     app.button(key="film_before").click().run()
     assert not app.exception and app.query_params["film"] == order[0] and app.button(key="film_before").disabled
-    assert abs(scores_of(app).loc["nothing", "erm"] - films.iloc[0]["score"]) < 1e-5
+    assert abs(scores_of(app).loc["nothing", RUNS[0]] - films.iloc[0]["score"]) < 1e-5
 
 
 def test_no_run_yet_shows_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,8 +275,7 @@ def test_no_run_yet_shows_the_command(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sys.argv", ["app/main.py"])
     app = AppTest.from_file(MAIN, default_timeout=60).run()
     assert not app.exception
-    command = f"python -m training.train --dataset phantom --paired --output {tmp_path}"
-    assert app.code[0].value == command
+    assert app.code[0].value == f"python -m training.train --dataset phantom --paired --output {tmp_path}"
 
 
 def test_a_checkpoint_whose_weights_do_not_fit_is_a_sentence(app: AppTest, runs: Path, tmp_path: Path) -> None:

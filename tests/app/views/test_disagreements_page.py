@@ -46,7 +46,7 @@ def test_the_largest_differences_come_first(runs: Path, start) -> None:
     assert f"{apart:,} of them are called differently" in texts(app)
     differently = known["prediction"] != known["other_called"]
     assert counts["called differently"].to_dict() == differently.groupby(known["source"]).sum().to_dict()
-    assert counts["wrong: end"].sum() == (known["other_called"] != known["target"]).sum()
+    assert counts["wrong: end · s0"].sum() == (known["other_called"] != known["target"]).sum()
     assert not {"file", "patient"} & set(table.columns)
 
 
