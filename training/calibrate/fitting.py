@@ -21,7 +21,7 @@ from training.bias.report.plain import plain
 from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC
 from training.console.site_table import site_table
 from training.console.stages import Stages
-from training.run.archive import COHORT
+from training.run.archive import COHORTS
 from training.run.checkpoint import Calibration
 from training.run.site_calibration import write_site_calibration
 from training.scoring.predict import predictions_table
@@ -109,13 +109,14 @@ def _scored(subject: Subject, options: argparse.Namespace, console: Console) -> 
 
 def _prepared(subject: Subject, options: argparse.Namespace) -> Path:
     """The cohort of a folder of DICOM films, its institutions named by the key that names those of the run's own films."""
-    out = options.data_dir or subject.folder.parent / f"{COHORT}{options.dicom_dir.resolve().name}"
+    out = options.data_dir or subject.folder.parent / COHORTS / options.dicom_dir.resolve().name
     key = run_key(subject)
     request = Request(
         "dicom", options.dicom_dir, out, policy_of(vars(options)), options.labels,
-        label_map(options.map, options.map_file), source_tag=options.source_tag, hash_key=key if key.is_file() else None,
+        label_map(options.map, options.map_file), source_tag=options.source_tag, workers=os.cpu_count() or 1,
+        hash_key=key if key.is_file() else None,
     )  # fmt: skip
-    prepared, copies = prepare_alone(request, os.cpu_count() or 1, ERRORS)
+    prepared, copies = prepare_alone(request, ERRORS)
     flags = as_flags({name: getattr(options, name) for name in ADMISSION_FLAGS})
     report(request, prepared, copies, flags, goes_on=True)
     return Path(out)
