@@ -15,6 +15,7 @@ from training.run.checkpoint_header import CheckpointError
 from training.run.index import RunEntry
 from training.run.probe_file import NAME as PROBE_FILE
 from training.run.probe_file import load_probe_set
+from training.run.site_calibration import SiteCalibration, SiteCalibrationError, read_site_calibration
 from training.scoring.own_predictions import NAME as PREDICTIONS
 from training.scoring.own_predictions import read_own_predictions
 
@@ -100,6 +101,14 @@ def neighbours(entry: RunEntry, epoch: int) -> np.ndarray:
 
 
 @st.cache_data(max_entries=400, show_spinner=False, hash_funcs=BY_CHECKPOINT)
+def site_calibration(entry: RunEntry) -> SiteCalibration | None:
+    """What training.calibrate left beside the checkpoint; None where it left nothing that can be used."""
+    try:
+        return read_site_calibration(entry.folder)
+    except SiteCalibrationError:
+        return None
+
+
 def threshold_effect(entry: RunEntry, threshold: float) -> pd.DataFrame:
     """What a threshold does on validation films, for a run that has predictions of such films; raises PredictionsError."""
     from app.numbers.operating_point import operating_point, validation_films

@@ -16,8 +16,13 @@ from training.bias.numbers.groups import ALL_FILMS
 from training.bias.numbers.interval import Interval
 from training.bias.numbers.metrics import PredictionsError, roc_points
 from training.run.index import RunEntry
+from training.run.site_calibration import SiteCalibration
 
 SENSITIVITY, SPECIFICITY, YOUDEN, OWN, SCORE = "sensitivity", "specificity", "Youden's J", "the run's own", "a score"
+SITE = "a calibrated site"
+CALIBRATED = (
+    "Fitted by training.calibrate on labelled films of the site; shown for scores of the run's own temperature."
+)
 RULES = (SENSITIVITY, SPECIFICITY, YOUDEN, OWN, SCORE)
 METRICS = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
 LOCKED = (
@@ -74,7 +79,9 @@ def can_be_set(entry: RunEntry) -> bool:
 def tool(entries: list[RunEntry]) -> None:
     """Controls first, then the answer in a sentence and a table, curves, and every source."""
     films = {entry.name: numbers.validation_films(models.predictions(entry)) for entry in entries}  # type: ignore[arg-type]
-    rule, value = what_is_wanted()
+    found = {entry.name: models.site_calibration(entry) for entry in entries}
+    calibrated = {name: sites for name, sites in found.items() if sites and sites.sites}
+    rule, value, site = what_is_wanted(sorted({site for each in calibrated.values() for site in each.sites}))
     sources = sorted({str(source) for table in films.values() for source in table["source"].unique()})
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     with left, st.container():  # whose buttons go on in the next line, which those of a column don't
@@ -86,9 +93,11 @@ def tool(entries: list[RunEntry]) -> None:
     tried, why = [], dict[str, list[str]]()
     for entry in entries:
         try:
-            tried.append(
-                tried_out(entry, films[entry.name], threshold_for(entry, films[entry.name], rule, value, place))
-            )
+            if rule == SITE:
+                threshold = threshold_of_site(entry, calibrated.get(entry.name), site)
+            else:
+                threshold = threshold_for(entry, films[entry.name], rule, value, place)
+            tried.append(tried_out(entry, films[entry.name], threshold))
         except PredictionsError as error:
             why.setdefault(str(error), []).append(label(entry))
     for sentence, names in why.items():
@@ -98,7 +107,7 @@ def tool(entries: list[RunEntry]) -> None:
             [tried_out(entry, films[entry.name], in_use(entry)) for entry in entries], "with the thresholds in use"
         )
         return
-    wanted = rule if rule not in (SENSITIVITY, SPECIFICITY) else f"{value:g} % {rule}"
+    wanted = f"{value:g} % {rule}" if rule in (SENSITIVITY, SPECIFICITY) else f"as at {site}" if rule == SITE else rule
     st.subheader(f"{wanted[:1].upper()}{wanted[1:]}, {escaped(place)}", help=MEASURED)
     st.markdown("; ".join(f"{escaped(one.name)}: threshold **{one.threshold:.3f}**" for one in tried) + ".")
     answer(tried, place, percent)
@@ -118,18 +127,32 @@ def tool(entries: list[RunEntry]) -> None:
         )
 
 
-def what_is_wanted() -> tuple[str, float]:
-    """The rule, and the per cent or score that goes with it."""
+def what_is_wanted(calibrated: list[str]) -> tuple[str, float, str]:
+    """The rule, the per cent or score that goes with it, and the calibrated site.
+
+    Args:
+        calibrated: names of sites that a run has a threshold for; without any that is no rule.
+    """
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     with left, st.container():
-        rule = visit.choice("threshold_rule", RULES, SENSITIVITY, "Set the threshold by")
-    value = 0.0
+        rules = (*RULES, SITE) if calibrated else RULES
+        rule = visit.choice("threshold_rule", rules, SENSITIVITY, "Set the threshold by")
+    value, site = 0.0, ""
     with right:
         if rule in (SENSITIVITY, SPECIFICITY):
             value = visit.number(f"wanted_{rule}", f"Wanted {rule}, %", 90.0, 1.0, 100.0, 1.0)
         elif rule == SCORE:
             value = visit.number("wanted_score", "Called positive from", 0.5, 0.0, 1.0, 0.01, form="%.3f")
-    return rule, value
+        elif rule == SITE:
+            site = str(st.selectbox("Calibrated site", calibrated, key="calibrated_site", help=CALIBRATED))
+    return rule, value, site
+
+
+def threshold_of_site(entry: RunEntry, sites: SiteCalibration | None, site: str) -> float:
+    """A calibrated site's threshold on the run's own scores; raises PredictionsError where the run has none for it."""
+    if sites is None or site not in sites.sites:
+        raise PredictionsError(f"no calibration of {site}; python -m training.calibrate fits one")
+    return sites.threshold_of(site, float(entry.header["temperature"]))
 
 
 def threshold_for(entry: RunEntry, validation: pd.DataFrame, rule: str, value: float, place: str) -> float:

@@ -48,6 +48,13 @@ class SiteCalibration:
         values = np.array([self.sites.get(str(source), (temperature, threshold)) for source in sources], float)
         return FilmCalibration(*values.reshape(-1, 2).T)
 
+    def threshold_of(self, site: str, temperature: float) -> float:
+        """A site's threshold for scores of the model's own temperature: films are called as by the site's on its scores."""
+        own, threshold = self.sites[site]
+        with np.errstate(divide="ignore", over="ignore"):  # thresholds of 0 and 1
+            margin = own * np.log(np.float64(threshold) / (1 - np.float64(threshold)))
+            return float(1 / (1 + np.exp(-margin / temperature)))
+
     @property
     def note(self) -> str:
         """What the scores of an evaluation are, in a sentence or two."""

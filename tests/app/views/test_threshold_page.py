@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 from streamlit.testing.v1 import AppTest
 
 from tests.app_pages import END, ERM, fine, open_page, texts
 from training.bias.numbers.groups import ALL_FILMS
 from training.run.checkpoint_header import read_header
+from training.run.site_calibration import write_site_calibration
 
 pytestmark = pytest.mark.app
 
@@ -107,3 +109,22 @@ def test_runs_that_allow_no_threshold_get_a_sentence(
     for name in ("b", "c"):  # not what the training measured
         (error,) = open_page("threshold", tmp_path, monkeypatch, name).error
         assert f"predictions.parquet of {name} is of another run, or not whole: n of its" in error.value
+
+
+def test_a_calibrated_site_s_threshold_is_one_of_the_rules(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        "a calibrated site"
+        not in open_page("threshold", runs, monkeypatch, ERM).segmented_control(key="threshold_rule").options
+    )
+    copies = shutil.copytree(runs, tmp_path / "runs")
+    fit = {"own": True, "temperature": {"estimate": 2.0}, "threshold": {"estimate": 0.3}}
+    values = {"sites": {"Mercy": fit}, "patients": [], "key": ""}
+    write_site_calibration(copies / ERM, values)
+    page = choose(open_page("threshold", copies, monkeypatch, ERM, END), "threshold_rule", "a calibrated site")
+    own = read_header(copies / ERM)["temperature"]
+    expected = expit(2.0 / own * logit(0.3))
+    assert page.subheader[0].value == "As at Mercy, all films"
+    assert f"erm · s0: threshold **{expected:.3f}**" in texts(page)
+    assert "no calibration of Mercy" in texts(page), "the other run has none"
