@@ -54,6 +54,11 @@ def as_hashed(key: bytes, value: str) -> str:
     return f"{key_id(key)}:{value}"
 
 
+def short_name(kind: str, value: str) -> str:
+    """A name to be read, of a hash of `keyed_hash`: "institution 3f2a91". Of 100, two are alike in 3 of 10,000 tables."""
+    return f"{kind} {value[:6]}"
+
+
 def hashed_by(text: str) -> str | None:
     """Which key a text of `as_hashed` was made with, by its `key_id`; None for any other text."""
     hashed = _HASHED.fullmatch(text)

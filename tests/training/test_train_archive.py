@@ -116,6 +116,10 @@ def test_patients_of_the_training_are_known_in_the_folder(
     assert 0 < trained_on < len(scored) == 40
     assert f"{trained_on} films are of patients that a run was trained on: not audited" in capsys.readouterr().out
     assert set(own["patient"]) == set(scored["patient"])
+    assert set(scored["source"]) == set(own["source"]), "institutions have their names of the training"
+    learned = set(own["source"][own["split"] == "train"])
+    assert set(scored["source"][scored["split"] == "test"]) == learned
+    assert (scored["split"] == "external").equals(~scored["source"].isin(learned))
 
 
 @pytest.mark.trains

@@ -97,11 +97,13 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     store = ShardStore(str(options.shards or output / "shards"))
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     shards = score_shards(job, store, options.engine, options.retry)
-    surveyed = survey(store, shards, labels, trained)
+    sources = [own_sources(subject, key) for subject in subjects]
+    surveyed = survey(store, shards, labels, trained, frozenset().union(*sources))
     show_files(surveyed, console)
     if options.fail_on and not surveyed.labelled:
         raise EvaluationError("--fail-on: no scored film has a label, so that nothing is measured that could fail")
-    merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, tuple(columns_of(options.by)))
+    also = tuple(columns_of(options.by))
+    merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, also, tuple(sources))
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
     scored = surveyed.files[surveyed.files["status"] == "scored"]
@@ -261,6 +263,16 @@ def trained_on(subjects: list[Subject], key: bytes, allowed: bool) -> tuple[set[
     return patients, unknown
 
 
+def own_sources(subject: Subject, key: bytes) -> frozenset[str]:
+    """Sources of the films that a run was trained on, as they are called in this folder too; none under another key."""
+    try:
+        own, table = key_of_training(subject)
+    except EvaluationError:
+        return frozenset()
+    seen = table["source"][table["split"] == str(Split.TRAIN)]
+    return frozenset(seen.dropna().astype(str)) if key_id(own) == key_id(key) else frozenset()
+
+
 def evidence_of_folder(merge: Merge, number: int, unknown: dict[str, str]) -> Evidence:
     """What one checkpoint's audit is made of; `unknown` are the notes of `trained_on`."""
     subject = merge.subjects[number]
@@ -275,7 +287,7 @@ def evidence_of_folder(merge: Merge, number: int, unknown: dict[str, str]) -> Ev
         notes.append(f"{subject.name} holds no {REFERENCE}: films unlike its training films can't be told.")
     return Evidence(
         subject.name,
-        about_of(subject, [str(Split.EXTERNAL)], left_out),
+        about_of(subject, sorted(set(films.predictions["split"])), left_out),
         subject.predictor.info.positive_name,
         films.predictions,
         films.features,

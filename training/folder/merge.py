@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from datasets.cohort.label_table import Labels, match_films
 from datasets.files import write_aside
+from datasets.film.identity import short_name
 from datasets.sample import Split
 from training.folder.shard import FACTS, FILE_SCHEMA, HASHES, FolderJob, model_columns
 from training.folder.store import ShardStore
@@ -25,7 +26,7 @@ from training.scoring.predict import ATTRIBUTES, predictions, read_logits
 from training.scoring.subjects import Subject
 
 DUPLICATE, NOT_RECORDED = "duplicate", "not recorded"
-NAMED = ("institution", "station")  # shown as A, B, ... by falling number of films
+NAMED = ("institution", "station")  # shown as A, B, ... by falling number of films, those of a training as there
 SOURCES = (*NAMED, "view", *(name for name in FACTS if name != "view_position"))
 ROWS = 50_000  # of a row group
 FILM_COLUMNS = {"view_position": "view"}
@@ -41,7 +42,7 @@ class Survey:
     Attributes:
         files: a row a file in the folder's order: file, status, reason, patient (its hash, else the study's, else the
             file's own), study, label (row of the labels, -1 without), audited, and a column for each of `NAMED`: its
-            name, `institution A` being that of the most films.
+            name, `institution A` being that of the most films that isn't one of the runs' own.
         counts: number of files by status and reason.
         facts: number of scored films by each value of each fact.
         unmatched: number of lines of the labels that no file of the folder goes with, that go with files of which none was
@@ -65,12 +66,19 @@ class Survey:
         return bool(((self.files["status"] == "scored") & (self.files["label"] >= 0)).any())
 
 
-def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trained: Collection[str] = ()) -> Survey:
+def survey(
+    store: ShardStore,
+    shards: Sequence[str],
+    labels: Labels | None,
+    trained: Collection[str] = (),
+    sources: Collection[str] = (),
+) -> Survey:
     """Read what must be known of all files before the first can be written.
 
     Args:
         shards: their names, in the folder's order.
         trained: hashes of patients that are not to be audited, because a run was trained on them.
+        sources: of the runs' own cohorts: an institution that is one of them by its hash keeps its name.
     """
     columns = ("file", "file_name", "status", "reason", *HASHES)
     tables, facts = [], {name: Counter[str]() for name in FACTS}
@@ -95,8 +103,10 @@ def survey(store: ShardStore, shards: Sequence[str], labels: Labels | None, trai
     table["patient"] = table["patient"].fillna(table["study"]).fillna(table["file"])
     for name in NAMED:
         ranked = table.loc[scored, name].value_counts()
-        letters = {value: f"{name} {_letters(rank)}" for rank, value in enumerate(ranked.index)}
-        table[name] = table[name].map(letters)
+        own = {value: short_name(name, value) for value in ranked.index if short_name(name, value) in sources}
+        others = [value for value in ranked.index if value not in own]
+        letters = {value: f"{name} {_letters(rank)}" for rank, value in enumerate(others)}
+        table[name] = table[name].map(own | letters)
     chosen = scored & (table["label"] >= 0) if (scored & (table["label"] >= 0)).any() else scored
     known = chosen & table["patient"].isin(trained)
     chosen &= ~known
@@ -125,6 +135,7 @@ class Merge:
         subjects: the checkpoints, in the order of the job's runs.
         source: what a film's source is: one of `SOURCES`, or a column of the labels.
         also: further columns of that kind to take along.
+        trained_on: for each subject, the sources of its training films: films of these are test films, others external.
     """
 
     job: FolderJob
@@ -135,6 +146,7 @@ class Merge:
     labels: Labels | None
     source: str
     also: tuple[str, ...] = ()
+    trained_on: tuple[frozenset[str], ...] = ()
 
     def write_files(self, path: Path) -> None:
         """files.parquet: every file of the folder with its status and facts."""
@@ -206,7 +218,8 @@ class Merge:
             films = rows[["file", "patient", "study"]].reset_index(names="row").astype({"row": "int64"})
             films.insert(0, "run", subject.name)
             films["source"] = self._attribute(self.source, rows, table)
-            films["split"] = str(Split.EXTERNAL)
+            seen = films["source"].isin(self.trained_on[number] if self.trained_on else ())
+            films["split"] = np.where(seen, str(Split.TEST), str(Split.EXTERNAL))
             films["target"] = pd.array(target, dtype="string").astype(object)
             scored = predictions(films, _stacked(table[logits]), info, subject.calibration(films["source"]))
             for name in dict.fromkeys((*ATTRIBUTES, *self.also)):

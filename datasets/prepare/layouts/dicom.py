@@ -15,7 +15,7 @@ from rich.progress import track
 from datasets.cohort.label_table import Labels, match_films, matches_nothing
 from datasets.film.dicom import read_facts
 from datasets.film.folder import LocalFolder
-from datasets.film.identity import as_hashed, keyed_hash
+from datasets.film.identity import as_hashed, keyed_hash, short_name
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.film.radiograph import RadiographError
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, text
@@ -23,8 +23,6 @@ from datasets.prepare.layouts.header import matrix, not_understood
 
 LICENCE = "not stated: the hospital's own films"
 DUPLICATE, UNLABELLED = "duplicate", "no label"
-SHORT = 6
-"""Hex digits of a hash in the name of a source: two of 100 institutions are called alike in 3 of 10,000 cohorts."""
 
 
 def read(
@@ -95,7 +93,7 @@ def _film(
 ) -> Film:
     """A film and its line of the labels."""
     file = str(facts["file"])
-    named = {tag: f"{tag} {facts[tag][:SHORT]}" if facts[tag] else "" for tag in ("institution", "station")}
+    named = {tag: short_name(tag, facts[tag]) if facts[tag] else "" for tag in ("institution", "station")}
     return Film(
         name,
         str(labels.table["label"].iloc[row]),

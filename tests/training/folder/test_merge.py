@@ -1,6 +1,6 @@
 """From shards written by hand to the survey and the tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -267,3 +267,16 @@ def test_films_with_two_labels_by_different_columns_are_counted(tmp_path: Path) 
     made = make(tmp_path, [rows], text)
     assert made.surveyed.contradicted == 1
     assert texts(made.predictions(tmp_path)["target"]) == ["covid", "covid", None]
+
+
+def test_institutions_of_a_training_keep_their_name_and_are_no_new_sources(tmp_path: Path) -> None:
+    rows = [
+        film(name, institution=place) for name, place in zip("abcd", ("east", "east", "west", "north"), strict=True)
+    ]
+    own = f"institution {hashed('west')[:6]}"
+    made = make(tmp_path, [rows], sources=[own, "institution of a table"])
+    merge = replace(made.merge(), trained_on=(frozenset([own]),))
+    merge.write_predictions(tmp_path / "predictions.parquet")
+    predictions = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert predictions["source"].tolist() == ["institution A", "institution A", own, "institution B"]
+    assert predictions["split"].tolist() == ["external", "external", "test", "external"]
