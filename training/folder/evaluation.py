@@ -63,7 +63,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
 
     Mistakes are raised with a sentence for the user.
     """
-    if said := too_many_workers(options.workers):
+    said = too_many_workers(options.workers)
+    if said and options.dicomweb is None:  # processes that wait for an archive need no core
         console.print(said, style="yellow", highlight=False, markup=False)
     subjects = load_subjects(options.runs, options.device, options.site_calibration)
     folder, output = options.folder, options.output

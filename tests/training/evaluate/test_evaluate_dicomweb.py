@@ -162,7 +162,7 @@ def test_an_archive_that_is_lost_ends_the_run_and_the_same_command_goes_on(
 ) -> None:
     with standing_before(archive.url) as proxy:
         proxy.choose = lambda method, path: "die" if len(proxy.paths(WADO)) > 120 else ""
-        options = ["--shard-files", "20", "--time-limit", "4"]
+        options = ["--shard-files", "20", "--time-limit", "8"]
         code, printed = evaluate(*command(proxy.url, *options))
         assert code == 2 and f"error: {proxy.url} can't be reached, or breaks off" in printed
         assert "the same command goes on" in printed
@@ -191,7 +191,7 @@ def test_a_film_that_never_comes_whole_is_a_row_and_can_be_asked_for_again(
             return "garble" if path == first[0] else "stall" if path == first[1] and first.count(path) == 1 else ""
 
         proxy.choose = choose
-        code, printed = evaluate(*command(proxy.url, "--time-limit", "6"))
+        code, printed = evaluate(*command(proxy.url, "--time-limit", "12"))
         assert code == 0 and "200 files: 199 scored, 0 skipped, 1 failed" in printed, printed
         assert re.search(r"1 +failed +unreadable", printed)
         files = pd.read_parquet(tmp_path / "out/files.parquet").query("status == 'failed'")
@@ -200,7 +200,7 @@ def test_a_film_that_never_comes_whole_is_a_row_and_can_be_asked_for_again(
         assert_names_nobody(printed, films)
 
         proxy.choose = lambda method, path: ""
-        code, printed = evaluate(*command(proxy.url, "--time-limit", "6", "--retry"))
+        code, printed = evaluate(*command(proxy.url, "--time-limit", "12", "--retry"))
         assert code == 0 and "200 files: 200 scored" in printed, printed
 
 
@@ -269,7 +269,7 @@ def test_reports_and_images_go_back_once(
 
     with orthanc.running(place) as server, standing_before(server.url) as proxy:
         assert server.upload(films, FEW) == FEW
-        options = ["--sr", tmp_path / "sr", "--saliency", tmp_path / "images", "--store", "--time-limit", "4"]
+        options = ["--sr", tmp_path / "sr", "--saliency", tmp_path / "images", "--store", "--time-limit", "8"]
         proxy.choose = choose
         code, printed = evaluate(*command(proxy.url, *options))
         assert code == 2 and "can't be reached, or breaks off; what is sent stays" in printed
