@@ -50,6 +50,8 @@ def dependence(rows: pd.DataFrame, ink: str) -> alt.LayerChart:
     numbers = known[["estimate", "low", "high"]].to_numpy(float)
     sizes = ["{} ({} to {})".format(*map(signed, row)) for row in numbers]
     words = [f"{size} · {verdict}" for size, verdict in zip(sizes, known["verdict"], strict=True)]
+    if len(runs) > 1:
+        words = [f"{run}: {word}" for run, word in zip(known["run"], words, strict=True)]
     reach = max(0.05, float(known[["low", "high"]].abs().to_numpy().max())) * 1.15 if len(known) else 1.0
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     title = "\N{LEFTWARDS ARROW} more dependent · difference · less dependent \N{RIGHTWARDS ARROW}"

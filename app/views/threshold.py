@@ -67,10 +67,13 @@ def page() -> None:
 def can_be_set(entry: RunEntry) -> bool:
     """Whether a threshold of this run can be tried; says why where not."""
     name, classes = escaped(label(entry)), len(entry.header["info"]["targets"])
+    predictions = models.predictions(entry)
     if entry.header["threshold"] is None or classes != 2:
         st.write(f"{name} has {classes} classes and calls the most probable: no threshold.")
-    elif models.predictions(entry) is None:
+    elif predictions is None:
         st.write(f"{name} kept no predictions of its films, so no threshold can be tried.")
+    elif numbers.validation_films(predictions).empty:
+        st.write(f"{name} has no validation film with a label, so no threshold can be tried.")
     else:
         return True
     return False
