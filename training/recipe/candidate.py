@@ -1,7 +1,8 @@
 """What is compared: a method, or the recipe that needs no run to start from, with some settings fixed.
 
 A candidate is written `METHOD[:SETTING=VALUE[,SETTING=VALUE]]`: `end:form=absolute`, `erm:sampler=balanced`. Settings are
-those of the method or of the run. `head` is a head on the frozen layers of published weights (`training.recipe.head`).
+those of the method or of the run. A part without `=` goes on with the value before it: `end:bias=source,view:0.5,beta=2`.
+`head` is a head on the frozen layers of published weights (`training.recipe.head`).
 """
 
 from collections.abc import Callable
@@ -46,8 +47,13 @@ class Candidate:
         if method not in METHODS and method != HEAD:
             raise ValueError(f"--method {text}: there is no method {method}; choose from {', '.join([*METHODS, HEAD])}")
         kinds = fields_of(TrainConfig) | (fields_of(METHODS[method].parameters) if method in METHODS else {})
-        fixed = []
+        fixed, parts = [], list[str]()
         for part in filter(None, rest.split(",")):
+            if "=" in part or not parts:
+                parts.append(part)
+            else:
+                parts[-1] += f",{part}"
+        for part in parts:
             name, equals, value = part.partition("=")
             name = name.strip().replace("-", "_")
             if not equals or name not in kinds:

@@ -5,11 +5,13 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from datasets.files import write_text
 from datasets.phantom.signature import Signature
 from training.benchmark.planted.films import PlantedFilms
+from training.benchmark.planted.pair import DEVICE, signature_name
 
 KEPT = ("view", "sex", "age")
 """Columns of the user's metadata.csv that the folder's has too, for the audit."""
@@ -22,15 +24,26 @@ def metadata(films: PlantedFilms, drawn: pd.DataFrame, signatures: dict[str, Sig
     """
     rows = films.cohort.table.iloc[drawn["position"].to_numpy()].reset_index(drop=True)
     names = [
-        films.place(position, signatures[source]).name
-        for position, source in zip(drawn["position"], drawn["source"], strict=True)
+        films.place(position, signatures[name]).name
+        for position, name in zip(drawn["position"], _signature_names(drawn), strict=True)
     ]
     table = pd.DataFrame({"path": [f"films/{name}" for name in names], "label": rows["label"]})
-    table["source"], table["split"] = drawn["source"].to_numpy(), drawn["split"].to_numpy()
+    table = table.assign(source=drawn["source"].to_numpy(), split=drawn["split"].to_numpy(), **_others(drawn))
     number = {name: f"patient {count}" for count, name in enumerate(films.cohort.table["patient"].unique(), start=1)}
     table["patient_id"] = rows["patient"].map(number)
     table["line"] = rows["row"] + 2
     return table.assign(**{name: rows[name] for name in KEPT if name in rows})
+
+
+def _others(drawn: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The second shortcut of each film, where there is one."""
+    return {DEVICE: drawn[DEVICE].to_numpy()} if DEVICE in drawn else {}
+
+
+def _signature_names(drawn: pd.DataFrame) -> list[str]:
+    if DEVICE not in drawn:
+        return list(drawn["source"])
+    return [signature_name(*pair) for pair in zip(drawn["source"], drawn[DEVICE], strict=True)]
 
 
 def write_cohort(films: PlantedFilms, table: pd.DataFrame, root: Path, name: str) -> Path:
@@ -58,6 +71,6 @@ def write_cohort(films: PlantedFilms, table: pd.DataFrame, root: Path, name: str
 def digest(films: PlantedFilms, drawn: pd.DataFrame, signatures: dict[str, Signature | None]) -> str:
     """16 hex digits that tell the films, labels, patients, splits and signatures of a study from others, on any machine."""
     rows = films.cohort.table.iloc[drawn["position"].to_numpy()][["path", "label", "patient"]].reset_index(drop=True)
-    rows = rows.assign(source=drawn["source"].to_numpy(), split=drawn["split"].to_numpy())
+    rows = rows.assign(source=drawn["source"].to_numpy(), split=drawn["split"].to_numpy(), **_others(drawn))
     text = rows.to_csv(index=False) + repr(signatures) + repr(films.reading)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]

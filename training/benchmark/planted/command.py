@@ -9,6 +9,8 @@ from training.run.record import append_line, read_lines
 
 METHODS = ("erm", "end", "erm:sampler=balanced", "end:sampler=balanced", "bias_balance", "group_dro")
 
+PAIR_METHODS = ("erm", "end", "end:bias=source,device:0", "end:bias=source:0,device", "end:sampler=balanced")
+
 
 def add_arguments(parser: Parser) -> None:
     """The options of the sub-command."""
@@ -18,11 +20,13 @@ def add_arguments(parser: Parser) -> None:
         "real sources whose films are used, separated by commas (default: the one of most patients in its rarer class)"
     )
     add("--sources", help=help)
-    add("--signatures", type=int, default=2, choices=(2, 3, 4), help="how many hospitals are invented")
+    add("--signatures", type=int, choices=(2, 3, 4), help="how many hospitals are invented (default: 2)")
+    help = "plant two shortcuts, hospital (marker, border) and device (film curve, blur): does taking out one open the other?"
+    add("--pair", action="store_true", help=help)
     add("--real-sources", action="store_true", help="plant nothing: draw the sources that there are at each rho")
     add("--rho", type=float, nargs="+", default=[0.95], help="share of training patients whose source has their label")
     help = "METHOD or METHOD:SETTING=VALUE,... (end:sampler=balanced); ERM and the truth are trained anyway"
-    add("--method", nargs="+", default=list(METHODS), help=help)
+    add("--method", nargs="+", help=help)
     add(
         "--reference",
         default="erm",
@@ -35,8 +39,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def planted(
-    forwarded: Sequence[str], target: str | None, sources: str | None, signatures: int, real_sources: bool,
-    rho: list[float], method: list[str], reference: str, seeds: int, output: Path, record: Path | None, show: bool,
+    forwarded: Sequence[str], target: str | None, sources: str | None, signatures: int | None, pair: bool,
+    real_sources: bool, rho: list[float], method: list[str] | None, reference: str, seeds: int, output: Path,
+    record: Path | None, show: bool,
 ) -> None:  # fmt: skip
     """Run what has no record yet, then print the tables; see `add_arguments`.
 
@@ -47,6 +52,8 @@ def planted(
 
     from datasets.film.identity import hash_key
     from training.benchmark.planted.execution import Places, settings_given, train_all
+    from training.benchmark.planted.pair import BOTH
+    from training.benchmark.planted.pair_table import show_pairs
     from training.benchmark.planted.runs import ERM, jobs_of, key_of, require_same
     from training.benchmark.planted.sheet import write_sheet
     from training.benchmark.planted.study import planted_study, real_study
@@ -58,7 +65,12 @@ def planted(
         if not lines:
             raise ValueError(f"--record {path} holds no finished run")
         show_tables(lines, candidates_in(lines), rhos_in(lines), console, against)
+        show_pairs(lines, candidates_in(lines), rhos_in(lines), console, against)
         return
+    if pair and (signatures or real_sources):
+        other = "--signatures" if signatures else "--real-sources"
+        raise ValueError(f"--pair plants two hospitals and two devices: leave {other} out")
+    method = method or list(PAIR_METHODS if pair else METHODS)
     rhos, candidates = list(dict.fromkeys(rho)), [Candidate.parse(text) for text in method]
     for value in rhos:
         if not 0.5 < value <= 1:
@@ -67,14 +79,15 @@ def planted(
         raise ValueError(f"--seeds {seeds}: must be 1 or more")
     if against not in (ERM, *candidates):
         raise ValueError(f"--reference {reference}: it is none of --method")
-    given = settings_given(forwarded, candidates, real_sources)
+    given = settings_given(forwarded, candidates, real_sources, BOTH if pair else None)
     places = Places(output, given.hash_key)
     output.mkdir(parents=True, exist_ok=True)
     key = hash_key(output, given.hash_key)
     if real_sources:
         study = real_study(given, target, sources, places.films, key, console)
     else:
-        study = planted_study(given, target, sources, signatures, places.films, key, console)
+        count = None if pair else signatures or 2
+        study = planted_study(given, target, sources, count, places.films, key, console)
     for value in rhos:
         study.design.require(value)
     given = given.with_settings(external_sources=None, separate_copies=False)
@@ -87,5 +100,7 @@ def planted(
         append_line(path, line)
         lines.append(line)
     asked = {job.key for job in jobs}
-    show_tables([line for line in lines if key_of(line) in asked], candidates, rhos, console, against)
+    ours = [line for line in lines if key_of(line) in asked]
+    show_tables(ours, candidates, rhos, console, against)
+    show_pairs(ours, candidates, rhos, console, against)
     console.print(f"Every run is in {path}.", markup=False, highlight=False)

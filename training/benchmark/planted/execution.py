@@ -62,8 +62,13 @@ class Places(NamedTuple):
         return self.output / f"rho-{rho:g}"
 
 
-def settings_given(forwarded: Sequence[str], candidates: list[Candidate], real_sources: bool) -> TrainConfig:
+def settings_given(
+    forwarded: Sequence[str], candidates: list[Candidate], real_sources: bool, bias: str | None = None
+) -> TrainConfig:
     """The settings that all trainings share.
+
+    Args:
+        bias: what all trainings are measured by, and EnD's terms are of, unless a candidate says otherwise; None: as given.
 
     Raises:
         ValueError: a setting that has another place here, or a candidate's that doesn't exist or is out of range.
@@ -77,6 +82,12 @@ def settings_given(forwarded: Sequence[str], candidates: list[Candidate], real_s
         raise ValueError("planted needs films to plant into: give --data-dir, a folder with metadata.csv")
     if given.external_sources and not real_sources:
         raise ValueError("--external-sources goes with --real-sources; --sources names those whose films are planted")
+    if bias is not None:
+        if given.bias != "source":
+            raise ValueError(
+                f"--bias {given.bias}: --pair has its own, {bias}; a method can differ (end:bias={bias}:0)"
+            )
+        given = given.with_settings(bias=bias)
     for candidate in candidates:
         settings_of(Job(candidate, TRUTH, 0), given)
     return given
@@ -109,7 +120,7 @@ def train_all(
         seconds = (time.monotonic() - started) / max(number, 1) * (len(jobs) - number)
         left = f", about {max(1, round(seconds / 60))} min left" if number else ""
         console.print(f"[bold]{job.name}[/bold] ({number + 1} of {len(jobs)}{left})", highlight=False)
-        line = shared | run(job, config, partial(films, job.rho, job.seed), study.design.own, str(info.positive_name))
+        line = shared | run(job, config, partial(films, job.rho, job.seed), study.design, str(info.positive_name))
         console.print(f"  {_result(line)}", markup=False, highlight=False)
         yield line
 

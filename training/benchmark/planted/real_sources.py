@@ -51,6 +51,7 @@ class RealDesign:
         if len(patients) < 2:
             why = "; ".join(f"{name}: {reason}" for name, reason in self.left_out.items())
             raise ValueError(f"--real-sources needs two sources of both classes, and there are {len(patients)} ({why})")
+        self.others: dict[str, dict[str, int]] = {}
         self.own = own_classes({name: (len(by[0]), len(by[1])) for name, by in patients.items()})
         outside = cohort.table["source"].iloc[cohort.positions(Split.EXTERNAL)]
         self.signatures: dict[str, Signature | None] = dict.fromkeys([*patients, *sorted(set(outside))])

@@ -11,13 +11,13 @@ import pandas as pd
 
 from datasets.cohort.films import Cohort
 from datasets.sample import Split
-from training.benchmark.planted.draw import TRUTH
+from training.benchmark.planted.draw import TRUTH, Design
 from training.bias.report.plain import plain
 from training.loop.divergence import DivergenceError
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig
 from training.run.record import require_settings, settings_in_line
-from training.run.report import machine
+from training.run.report import by_attribute, machine
 
 ERM = Candidate("erm")
 PARTS = (str(Split.TEST), str(Split.EXTERNAL))
@@ -93,13 +93,10 @@ def require_same(lines: list[dict[str, Any]], jobs: list[Job], given: TrainConfi
             require_settings(recorded(settings_of(job, given)), finished[job.key], job.name)
 
 
-def run(
-    job: Job, config: TrainConfig, cohort: Callable[[], Cohort], own: dict[str, int], positive: str
-) -> dict[str, Any]:
+def run(job: Job, config: TrainConfig, cohort: Callable[[], Cohort], design: Design, positive: str) -> dict[str, Any]:
     """Train, or find what was trained, and measure; a training that diverges is recorded with its reason, without numbers.
 
     Args:
-        own: the class that is each source's own.
         positive: name of the positive class.
     """
     started = time.perf_counter()
@@ -114,20 +111,34 @@ def run(
     scored = pd.read_parquet(result.folder / "predictions.parquet").sort_values("row")
     numbers = {"auroc": result.metrics["test"]["auroc"], "leak": result.metrics["test"]["leak"]}
     numbers |= {"leak_chance": result.metrics["test"]["leak_chance"]}
+    numbers |= {name: result.metrics["test"][name] for name in map(leak_of, design.others)}
     numbers["validation_auroc"] = result.metrics["validation"]["auroc"]
     trained = scored[scored["split"] == str(Split.TRAIN)]
     line |= plain(numbers) | {"trained": {"films": len(trained), "patients": trained["patient"].nunique()}}
     for part in PARTS:
         films = scored[scored["split"] == part]
-        line |= {part: films_of(films, positive, own)} if len(films) else {}
+        line |= {part: films_of(films, positive, design.own, design.others)} if len(films) else {}
     return line | {"seconds": round(time.perf_counter() - started, 1), "machine": machine()}
 
 
-def films_of(scored: pd.DataFrame, positive: str, own: dict[str, int]) -> dict[str, Any]:
+def leak_of(attribute: str) -> str:
+    """The entry of a line with the leak of an attribute."""
+    return "leak" if attribute == "source" else by_attribute("leak", attribute)
+
+
+def follows_of(attribute: str) -> str:
+    """The entry of a line's films that says whether the label is an attribute's own."""
+    return "follows" if attribute == "source" else f"follows_{attribute}"
+
+
+def films_of(
+    scored: pd.DataFrame, positive: str, own: dict[str, int], others: dict[str, dict[str, int]] | None = None
+) -> dict[str, Any]:
     """What a line has of films, in the order of metadata.csv: patients by number, no name and no hash.
 
     `positive`, `follows` (the label is the source's own) and `right` (called right, at the run's threshold) have a digit a
-    film; films of external sources, which have no own label, are `2` in `follows`.
+    film; films of external sources, which have no own label, are `2` in `follows`. Each further attribute that is planted has
+    an entry like `follows` (`follows_of`).
     """
     is_positive = (scored["target"] == positive).to_numpy()
     source = scored["source"].to_numpy()
@@ -140,6 +151,10 @@ def films_of(scored: pd.DataFrame, positive: str, own: dict[str, int]) -> dict[s
         "source": pd.factorize(source, sort=True)[0].tolist(),
         "positive": _digits(is_positive),
         "follows": _digits(follows),
+        **{
+            follows_of(name): _digits(scored[name].map(owns).to_numpy() == is_positive)
+            for name, owns in (others or {}).items()
+        },
         "right": _digits(scored["target"] == scored["prediction"]),
         "logit": [round(float(value), 3) for value in scored["logit"]],
     }

@@ -13,6 +13,7 @@ from datasets.sample import Split
 from training.benchmark.planted.cohort import digest, metadata, write_cohort
 from training.benchmark.planted.draw import TRUTH, Design, PlantedDesign
 from training.benchmark.planted.films import PlantedFilms, without_unreadable
+from training.benchmark.planted.pair import DEVICE, OWN_DEVICE, SITES, pair_signatures
 from training.benchmark.planted.real_sources import RealDesign
 from training.benchmark.planted.signatures import OWN, SIGNATURES
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
@@ -32,11 +33,16 @@ class Study:
         """The part of a record's line that every run of the study has."""
         targets = self.films.cohort.info.targets
         drawn = self.design.drawn(TRUTH, 0)
+        planted = "planted pair" if self.design.others else "planted"
+        others = {
+            name: {value: targets[own] for value, own in owns.items()} for name, owns in self.design.others.items()
+        }
         return {
-            "design": "real sources" if isinstance(self.design, RealDesign) else "planted",
+            "design": "real sources" if isinstance(self.design, RealDesign) else planted,
             "films": digest(self.films, drawn, self.design.signatures),
             "targets": list(targets),
             "own": {source: targets[own] for source, own in self.design.own.items()},
+            **({"others": others} if others else {}),
         }
 
     def folder(self, root: Path, rho: float, seed: int) -> Path:
@@ -49,7 +55,7 @@ def planted_study(
     given: TrainConfig,
     target: str | None,
     sources: str | None,
-    signatures: int,
+    signatures: int | None,
     folder: Path,
     key: bytes,
     console: Console,
@@ -57,6 +63,7 @@ def planted_study(
     """Films of one real source, unless others are named, under invented signatures.
 
     Args:
+        signatures: how many hospitals; None for two of them with two devices each, a pair of shortcuts.
         folder: of the planted films.
         key: of their names.
     """
@@ -70,9 +77,13 @@ def planted_study(
             f"Films of {', '.join(sorted(set(cohort.table['source'])))} alone, without {', '.join(others)}{why}.",
             markup=False, highlight=False,
         )  # fmt: skip
-    planted = {signature.name: signature for signature in SIGNATURES[:signatures]}
+    sites = [signature.name for signature in SIGNATURES[: signatures or len(SITES)]]
+    planted = {signature.name: signature for signature in SIGNATURES[:signatures]} if signatures else pair_signatures()
     films = _made(cohort, planted, folder, key, console)
-    return Study(films, PlantedDesign(films.cohort, {name: OWN[name] for name in planted}, dict(planted)))
+    design = PlantedDesign(
+        films.cohort, {name: OWN[name] for name in sites}, dict(planted), {} if signatures else {DEVICE: OWN_DEVICE}
+    )
+    return Study(films, design)
 
 
 def real_study(
@@ -125,7 +136,8 @@ def _cohort(given: TrainConfig, target: str | None, console: Console) -> Cohort:
         raise ValueError(f"--target {target}: name two labels, the second being the positive class")
     if labels and labels[0] == "covid":
         raise ValueError(f"--target {target}: covid is the positive class wherever it is one; write {labels[1]},covid")
-    config = given.with_settings(classes=",".join(map(quoted, labels)) or None)
+    # What trainings must not use may be planted: the user's films need not have it.
+    config = given.with_settings(classes=",".join(map(quoted, labels)) or None, bias="source")
     cohort = cohort_of(config, preprocessing_of(config))
     show_notices(console, cohort)
     if not cohort.positions(Split.TEST).size:

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from datasets.sample import Split
 from training.benchmark.planted.draw import TRUTH
-from training.benchmark.planted.runs import ERM, PARTS, candidate_of
+from training.benchmark.planted.runs import ERM, PARTS, candidate_of, follows_of, leak_of
 from training.bias.numbers.gap_closed import gap_closed
 from training.bias.numbers.interval import NO_INTERVAL, Interval
 from training.bias.numbers.two_level import (
@@ -69,22 +69,29 @@ def rhos_in(lines: Iterable[dict[str, Any]]) -> list[float]:
 
 
 def rows_of(
-    lines: list[dict[str, Any]], candidates: list[Candidate], rho: float, part: str = "test", reference: Candidate = ERM
+    lines: list[dict[str, Any]],
+    candidates: list[Candidate],
+    rho: float,
+    part: str = "test",
+    reference: Candidate = ERM,
+    attribute: str = "source",
 ) -> list[Row]:
     """ERM first, then the candidates that have a seed together with the reference, then the truth.
 
     Args:
         part: `test`, or `external`, where only pairs of films of one source count.
         reference: what differences are to.
+        attribute: whose own label films follow or contradict, and which the leak is of.
     """
     erm, truth = _of(lines, ERM, rho, part), _of(lines, ERM, TRUTH, part)
     against = _of(lines, reference, rho, part)
-    rows = [_row("erm", erm, {}, {}, {}, part)]
+    rows = [_row("erm", erm, {}, {}, {}, part, attribute)]
     for candidate in candidates:
         if candidate != ERM:
             ours = _of(lines, candidate, rho, part)
-            rows.append(_row(candidate.name, ours, {} if candidate == reference else against, erm, truth, part))
-    rows.append(_row("truth", truth, {}, {}, {}, part))
+            compared = {} if candidate == reference else against
+            rows.append(_row(candidate.name, ours, compared, erm, truth, part, attribute))
+    rows.append(_row("truth", truth, {}, {}, {}, part, attribute))
     return [row for row in rows if row.seeds]
 
 
@@ -103,7 +110,7 @@ def table_of(rows: list[Row], found: list[Judgement], title: str, difference: st
     )  # fmt: skip
     for row, judgement in zip(rows, found, strict=True):
         p = "" if np.isnan(judgement.p_holm) else "<.001" if judgement.p_holm < 0.001 else f"{judgement.p_holm:.3f}"
-        cells = [_point(row.auroc.estimate), _below(row.difference.interval, "+.3f"), p, _percent(row.gap)]
+        cells = [point(row.auroc.estimate), below(row.difference.interval, "+.3f"), p, _percent(row.gap)]
         cells += [
             _with_gain(row.conflicting.estimate, row.conflicting_difference),
             _with_gain(row.leak, row.leak_difference),
@@ -153,7 +160,8 @@ def show_tables(
     shown = [(rho, part, rows_of(lines, candidates, rho, part, reference)) for rho in rhos for part in parts]
     to = "ERM" if reference == ERM else reference.name
     negative, positive = first["targets"]
-    own = ", ".join(f"{source} {label}" for source, label in first["own"].items())
+    owns = [first["own"], *first.get("others", {}).values()]
+    own = ", ".join(f"{value} {label}" for of in owns for value, label in of.items())
     console.print(f"{positive} against {negative}; {first['design']}, each one's own label: {own}.", highlight=False)
     for (rho, part, rows), found in zip(shown, judgements([rows for *_, rows in shown]), strict=True):
         title = f"\n{TITLES[part]}, rho {rho:g}" + (f"; differences are to {to}" if reference != ERM else "")
@@ -175,13 +183,13 @@ def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str
     }
 
 
-def _row(name: str, ours: Runs, against: Runs, erm: Runs, truth: Runs, part: str) -> Row:
+def _row(name: str, ours: Runs, against: Runs, erm: Runs, truth: Runs, part: str, attribute: str) -> Row:
     """Without runs to set it against nothing is compared, and without ERM and the truth no gap is known."""
     seeds = sorted(ours.keys() & against.keys()) if against else sorted(ours)
     if not seeds:
         return Row(name)
     films = ours[seeds[0]][part]
-    positive, follows = (np.array(list(films[column])).astype(int) for column in ("positive", "follows"))
+    positive, follows = (np.array(list(films[column])).astype(int) for column in ("positive", follows_of(attribute)))
     patient, conflicting = np.array(films["patient"]), follows == 0
     stratum = np.array(films["source"]) if part == "external" else None
 
@@ -193,7 +201,7 @@ def _row(name: str, ours: Runs, against: Runs, erm: Runs, truth: Runs, part: str
 
     def leaks(runs: Runs) -> np.ndarray:
         known = part == str(Split.TEST)
-        return np.array([runs[seed]["leak"] if known else None for seed in seeds], dtype=float)
+        return np.array([runs[seed][leak_of(attribute)] if known else None for seed in seeds], dtype=float)
 
     where = patient[conflicting], positive[conflicting]
     row = Row(
@@ -216,7 +224,8 @@ def _row(name: str, ours: Runs, against: Runs, erm: Runs, truth: Runs, part: str
     return row
 
 
-def _point(value: float) -> str:
+def point(value: float) -> str:
+    """To three digits; empty where it is not known."""
     return "" if np.isnan(value) else f"{value:.3f}"
 
 
@@ -228,7 +237,8 @@ def _with_gain(value: float, difference: SeedDifference) -> str:
     return f"{value:.2f}" + ("" if np.isnan(gain) else f"\n{gain:+.2f}")
 
 
-def _below(interval: Interval, form: str) -> str:
+def below(interval: Interval, form: str) -> str:
+    """The estimate with its interval in the next line; empty where it is not known."""
     if np.isnan(interval.estimate):
         return ""
     text = f"{interval.estimate:{form}}"
