@@ -4,7 +4,7 @@ Films of which an attribute is not recorded are a group of it, `unknown`: what i
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from datasets.cohort.confounding import Confounding, check_confounding
 from datasets.cohort.external import values_of
@@ -47,6 +47,17 @@ def with_attributes(cohort: Cohort, weights: Mapping[str, float]) -> Cohort:
         unknown = (UNKNOWN,) if (values == "").any() else ()
         named.append(Attribute(name, (*known, *unknown), weight))
     return dataclasses.replace(cohort, table=table, info=dataclasses.replace(cohort.info, named=tuple(named)))
+
+
+def as_trained(cohort: Cohort, attributes: Iterable[Attribute]) -> Cohort:
+    """The cohort with the values of these attributes in the spelling that a training knows; columns it lacks are left out."""
+    table = cohort.table.copy()
+    for attribute in attributes:
+        if attribute.name != "source" and (
+            attribute.name in table or (attribute.name == "age_band" and "age" in table)
+        ):
+            table[attribute.name] = values_of(table, attribute.name, attribute.values)
+    return dataclasses.replace(cohort, table=table)
 
 
 def check_attributes(cohort: Cohort, batch_size: int) -> dict[str, Confounding]:

@@ -1,5 +1,7 @@
 """Films set apart as external: those with certain values in a column, such as a source, a view or a manufacturer."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from datasets.cohort.films import CohortError, age_bands
@@ -10,8 +12,11 @@ NO_GROUPS = ("row", "path", "mask", "patient", "patient_id", "split", "label", "
 UNKNOWN = ("", "unknown")
 
 
-def values_of(table: pd.DataFrame, column: str) -> pd.Series:
+def values_of(table: pd.DataFrame, column: str, known: Sequence[str] = ()) -> pd.Series:
     """The value of each film in one spelling, empty where it is unknown; `age_band` also follows from `age`.
+
+    Args:
+        known: spellings that win.
 
     Raises:
         CohortError: no such column, or one whose values are no groups of films.
@@ -22,7 +27,7 @@ def values_of(table: pd.DataFrame, column: str) -> pd.Series:
     if column not in groups:
         wrong = "its values are no groups of films" if column in NO_GROUPS else "there is no such column"
         raise CohortError(f"column {column}: {wrong}; choose from {', '.join(groups)}")
-    values, _ = with_one_spelling(table[column].fillna("").astype(str))
+    values, _ = with_one_spelling(table[column].fillna("").astype(str), known)
     return values.mask(values.str.casefold().isin(UNKNOWN), "")
 
 

@@ -22,10 +22,10 @@ from training.methods import METHODS
 from training.run.checkpoint import Checkpoint, load_checkpoint
 from training.run.config import SELECTION_RULES
 from training.run.recipe import SUMMARIES
-from training.run.report import HEADLINE
+from training.run.report import HEADLINE, headings
 
 NAME = "MODEL_CARD.md"
-HEADINGS = dict(HEADLINE) | {"n": "images"}
+COUNTS = {"n": "images"}
 
 
 def write_card(folder: Path, verdict: FirstScreen | None = None) -> Path:
@@ -67,6 +67,8 @@ def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: FirstScr
         twin=runs[0] if len(runs) == 2 else None,
         verdict=verdict,
         info=c.info,
+        checks=report.get("confounding_by_attribute") or {c.info.bias_name: report.get("confounding")},
+        further=[attribute.name for attribute in c.info.named if attribute.name != "source"],
         model=c.model,
         architecture=architecture(c),
         pixels=c.preprocessing,
@@ -82,7 +84,7 @@ def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: FirstScr
         versions=c.versions,
         metrics={str(split): c.metrics[split] for split in Split},
         images=sum(c.metrics[split]["n"] for split in Split),
-        headings=HEADINGS,
+        headings=dict(headings(c.metrics[str(Split.TEST)])) | COUNTS,
         excluded=reasons.most_common(),
         minimum_patients=MINIMUM_PATIENTS,
     )
@@ -98,7 +100,7 @@ def front_matter(c: Checkpoint, run: str) -> str:
             dataset_name=f"{data} ({split})",
             dataset_split=str(split),
             metric_type=kind,
-            metric_name=HEADINGS[name],
+            metric_name=dict(HEADLINE)[name],
             metric_value=c.metrics[split][name],
         )
         for split in (Split.TEST, Split.EXTERNAL)

@@ -85,6 +85,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     key = find_key(output, options.hash_key, subjects)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
+    named = [attribute.name for subject in subjects for attribute in subject.predictor.info.named]
+    columns = tuple(dict.fromkeys([*columns_of(options.by), *named]))
     for together in same_films(subjects, options.data_dir):
         policy, words = policy_of(vars(options)), label_map(options.map, options.map_file)
         cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy, words)
@@ -121,7 +123,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
                 console.print(f"  line {line} of metadata.csv: {reason}", highlight=False, markup=False)
             cohort = cohort.without(unreadable)
         for subject, outputs in zip(together, scored, strict=True):
-            evidence[subject.name] = evidence_of(subject, cohort, outputs, key, tuple(columns_of(options.by)))
+            evidence[subject.name] = evidence_of(subject, cohort, outputs, key, columns)
     ordered = [evidence[subject.name] for subject in subjects]
     for note in dict.fromkeys(note for run in ordered for note in run.notes):
         console.print(note, style="yellow", markup=False, highlight=False)

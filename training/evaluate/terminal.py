@@ -10,6 +10,7 @@ from rich.text import Text
 
 from training.bias.questions.unlabelled import Unlabelled
 from training.bias.report.answers import BAD, GOOD, OPEN
+from training.bias.report.by_attribute import attribute_screen
 from training.bias.report.first_screen import Cell, FirstScreen, first_screen
 from training.bias.report.gate import Outcome
 from training.bias.report.values import BiasReport
@@ -26,6 +27,8 @@ def show(report: BiasReport, output: Path, files: list[str], console: Console) -
     """Print the verdict as a sentence and a table, what could not be compared, and which files were written."""
     if report.verdict is not None:
         show_verdict(first_screen(report.verdict), report, console)
+    if (screen := attribute_screen(report)) is not None:
+        show_attributes(screen, console)
     for films in report.unlabelled:
         show_described(films, console)
     for comparison in report.comparisons:
@@ -58,6 +61,15 @@ def show_verdict(screen: FirstScreen, report: BiasReport, console: Console) -> N
     console.print()
     for note in screen.notes:
         console.print(note, style="dim", markup=False, highlight=False)
+
+
+def show_attributes(screen: FirstScreen, console: Console) -> None:
+    """Print the questions on the source asked of each attribute."""
+    console.print()
+    console.print(screen.headline, style="bold", markup=False, highlight=False)
+    for table in tables(screen, min(console.width, WIDEST)):
+        console.print()
+        console.print(table, highlight=False)
 
 
 def tables(screen: FirstScreen, width: int) -> list[Table]:

@@ -157,7 +157,7 @@ def write_run(
         or config.mix_amplitude > 0
         or bool(recipe and recipe.uses_bias),
         "confounding": next(iter(checks.values())),
-        **({"confounding_by_attribute": checks} if len(checks) > 1 else {}),
+        **({"confounding_by_attribute": checks} if info.named else {}),
         "excluded": cohort.excluded.to_dict("records"),
         "stood_in_for": [{"row": row, "reason": reason} for row, reason in sorted((stand_ins or {}).items())],
         "notes": [*cohort.notes, *(recipe.notes if recipe else ())],

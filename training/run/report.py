@@ -82,7 +82,10 @@ def difference(run: RunResult, reference: RunResult) -> dict[str, dict[str, floa
         split: {
             name: values[name] - reference.metrics[split][name]
             for name, _ in headings(values)
-            if name in values and name not in ("n", "patients") and not name.startswith("leak_chance")
+            if name in values
+            and name in reference.metrics[split]
+            and name not in ("n", "patients")
+            and not name.startswith("leak_chance")
         }
         for split, values in run.metrics.items()
     }

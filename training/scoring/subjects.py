@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from datasets.cohort.attributes import as_trained
 from datasets.cohort.films import Cohort, CohortError
 from datasets.cohort.label_words import LabelMap
 from datasets.covid import FilmFolder, load_unseen, resolved
@@ -198,7 +199,7 @@ def films_of(
     Raises:
         EvaluationError: no such split, films that can't be loaded, or training films that can't be told or left out.
     """
-    first = together[0]
+    first, named = together[0], [a for subject in together for a in subject.predictor.info.named]
     checkpoint, config = first.predictor.checkpoint, first.config
     if data_dir is not None and not first.trained_in(data_dir):
         cohort = load_unseen(data_dir, checkpoint.preprocessing, checkpoint.info, policy, words)
@@ -208,7 +209,7 @@ def films_of(
             raise EvaluationError(
                 f"--data-dir {data_dir}: the runs were trained on all of its films; none is left to audit"
             )
-        return cohort
+        return as_trained(cohort, named)
     assert config is not None
     splits = split_names(split)
     if not splits or set(splits) - set(Split):
@@ -217,6 +218,7 @@ def films_of(
         cohort = cohort_of(config, checkpoint.preprocessing)
     except CohortError as error:
         raise EvaluationError(f"the films of {first.name} can't be loaded: {error}. --data-dir names others") from None
+    cohort = as_trained(cohort, named)
     chosen = cohort.table["split"].isin(splits).to_numpy()
     for subject in together if Split.TRAIN in splits else ():
         chosen = chosen & ((cohort.table["split"] != str(Split.TRAIN)).to_numpy() | _trained_on(subject, cohort))
@@ -407,6 +409,7 @@ def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, An
         "model": checkpoint.model.name,
         "seed": settings.get("seed"),
         "training_used_source_labels": method.uses_bias or used_bias if method else None,
+        "attributes": [attribute.name for attribute in info.named],
         "positive": info.positive_name,
         "classes": list(info.targets),
         "threshold": checkpoint.threshold,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from datasets.cohort.attributes import check_attributes, with_attributes
+from datasets.cohort.attributes import as_trained, check_attributes, with_attributes
 from datasets.cohort.films import Cohort, CohortError
 from datasets.film.preprocessing import Preprocessing
 from datasets.sample import Attribute, DatasetInfo
@@ -104,3 +104,10 @@ def test_each_attribute_is_checked_on_training_films() -> None:
 def test_what_are_no_groups_of_films_is_refused(name: str, message: str) -> None:
     with pytest.raises(CohortError, match=message):
         with_attributes(cohort(), {"source": 1.0, name: 1.0})
+
+
+def test_another_cohort_takes_the_spelling_of_the_training() -> None:
+    known = [Attribute("view", ("Pa", "ap", "unknown")), Attribute("ward", ("x",)), Attribute("age_band", ("40-49",))]
+    found = as_trained(cohort(), known).table
+    assert list(found["view"][:4]) == ["Pa", "Pa", "ap", ""] and "ward" not in found
+    assert list(found["age_band"][:4]) == ["40-49", "40-49", "50-59", ""]

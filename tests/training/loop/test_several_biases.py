@@ -150,3 +150,31 @@ def test_small_crossings_of_balanced_batches_are_told(
     films = drawn.table.iloc[assemble(config, drawn).sampler.batches(0)[0]]
     assert films.groupby(["target", "source"]).size().min() > 1
     assert draw(settings(tmp_path, *SEVERAL), cohort, Console(quiet=True)).notes == cohort.notes
+
+
+def test_the_audit_asks_of_each_attribute_and_the_model_card_tells_of_them(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.evaluate.__main__ import main as evaluate
+
+    runs = [output / f"phantom-{method}-test_resnet-s0" for method in ("erm", "end")]
+    few = ["--resamples", "100", "--permutations", "100", "--no-shortcuts", "--split", "test"]
+    evaluate([*map(str, runs), *few, "--output", str(output / "audit")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "By attribute: taking out one shortcut can open another." in said and "Does the score follow the view?" in said
+    )
+    report = json.loads((output / "audit" / "report.json").read_text())
+    assert [list(run["attributes"]) for run in report["runs"]] == [["source", "view", "sex"]] * 2
+    assert list(report["comparisons"][0]["attributes"]) == ["source", "view", "sex"]
+    card = (runs[1] / "MODEL_CARD.md").read_text()
+    assert "- By view: conflicting accuracy 0." in card and "Can view and label be told apart" in card
+
+
+def test_weight_0_changes_nothing_that_is_trained(tmp_path: Path) -> None:
+    weights = []
+    for number, bias in enumerate(("source", "source,view:0")):
+        config = settings(tmp_path / str(number), "--epochs", "1", "--bias", bias)
+        run = obtain(config, lambda config=config: prepare(config, Console(quiet=True)))  # type: ignore[misc]
+        weights.append(load_checkpoint(run.folder).weights)
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -8,6 +8,7 @@ verdict.py      the numbers of a run to answers
 headline.py     the answers in a sentence, of one run and of several
 first_screen.py the verdict as a table of words
 differences.py  two runs, question by question
+by_attribute.py the questions on the source, asked of other attributes
 figures.py      charts, for the page and for the app
 page.py         report.html
 gate.py         --fail-on

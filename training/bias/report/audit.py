@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from training.bias.evidence import Evidence as Evidence
-from training.bias.numbers.alignment import alignment, majority_targets
+from training.bias.numbers.alignment import alignment
 from training.bias.numbers.calibration import calibration_by_group
 from training.bias.numbers.compare import CompareError, compare
 from training.bias.numbers.groups import GroupMetrics, group_metrics, group_rows
@@ -25,6 +25,7 @@ from training.bias.questions.leakage import KIND, Probe, leak_difference, probe
 from training.bias.questions.shortcut_evidence import findings, shortcut_table
 from training.bias.questions.unlabelled import abstention, describe_run
 from training.bias.report.answers import BY_KEY, NO, NOT_SHOWN, QUESTIONS, TOO_FEW, YES, Answer, Difference, Verdict
+from training.bias.report.by_attribute import ask_each, attributes_of, compare_each, usual_of
 from training.bias.report.differences import question_differences
 from training.bias.report.headline import after_headline, headline, headline_of_all, short_names
 from training.bias.report.values import BiasReport, Check, Comparison, RunAudit
@@ -73,11 +74,11 @@ def audit(
     Raises:
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
     """
-    runs, leaks = list[RunAudit](), list[dict[str, Probe]]()
+    runs, leaks, attributes = list[RunAudit](), list[dict[str, Probe]](), attributes_of(evidence, by)
     for checkpoint in evidence:
         tell(STEPS[0])
-        leaks.append(leaks_of(checkpoint, resamples, seed))
-        runs.append(audit_run(checkpoint, leaks[-1], by, resamples, seed, tell, reference, prevalence))
+        leaks.append(leaks_of(checkpoint, resamples, seed, attributes))
+        runs.append(audit_run(checkpoint, leaks[-1], by, resamples, seed, tell, reference, prevalence, attributes))
     first, comparisons, usual = evidence[0], [], majority(evidence[0])
     differences: list[Difference] = []
     for other, leaks_of_other in zip(evidence[1:], leaks[1:], strict=True):
@@ -90,7 +91,8 @@ def audit(
         tell(COMPARED[1])
         leakage = _leak_differences(leaks[0], leaks_of_other)
         gap = source_gap_difference(first.predictions, other.predictions, first.positive, resamples, seed)
-        comparisons.append(Comparison(first.name, other.name, rows, leakage, source_gap=gap))
+        each = compare_each(first, other, leakage, attributes, resamples, permutations, seed)
+        comparisons.append(Comparison(first.name, other.name, rows, leakage, source_gap=gap, attributes=each))
         differences += question_differences(first, other, usual, leakage, resamples, permutations, seed)
     verdict = verdict_of(runs, differences)
     return BiasReport(tuple(runs), tuple(comparisons), about, verdict=verdict)
@@ -136,13 +138,16 @@ def audit_run(
     tell: Tell = lambda step: None,
     reference: Mapping[str, str] | None = None,
     prevalence: float | None = None,
+    attributes: Sequence[str] = (),
 ) -> RunAudit:
     """Every question to one checkpoint; raises as `audit` does.
 
     Args:
         leaks: from `leaks_of`.
+        attributes: what the questions on the source are asked of, see `by_attribute`.
     """
     positive, usual = evidence.positive, majority(evidence)
+    by = [*by, *(name for name in attributes if name not in by)]
     known = _with_target(evidence)
     labelled = evidence.predictions[known].reset_index(drop=True)
     tell(STEPS[1])
@@ -193,7 +198,7 @@ def audit_run(
         within_sources={name: getattr(within, name) for name in ("estimate", "low", "high")}, roc=roc,
         reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=tuple(sentences), fields=fields,
         map=feature_map(evidence.features[known], labelled, seed), notes=_notes(evidence, groups), abstention=outliers,
-        cohort=cohort_table(labelled),
+        cohort=cohort_table(labelled), attributes=ask_each(measured, attributes),
     )  # fmt: skip
 
 
@@ -204,18 +209,17 @@ def columns_of(by: Sequence[str]) -> list[str]:
 
 def majority(evidence: Evidence) -> dict[str, str]:
     """Each source's usual target in training; empty where the training films are not known."""
-    training = evidence.training
-    return {} if training is None else majority_targets(training["target"], training["source"])
+    return usual_of(evidence)
 
 
-def leaks_of(evidence: Evidence, resamples: int, seed: int) -> dict[str, Probe]:
-    """The probe of each attribute that the films have; raises as `audit` does."""
+def leaks_of(evidence: Evidence, resamples: int, seed: int, also: Sequence[str] = ()) -> dict[str, Probe]:
+    """The probe of each attribute of `PROBED` and `also` that the films have; raises as `audit` does."""
     known = _with_target(evidence)
     table, features = evidence.predictions[known], evidence.features[known]
     target, patient = (table[name].to_numpy() for name in ("target", "patient"))
     return {
         name: probe(features, table[name].to_numpy(dtype=object), target, patient, name, resamples=resamples, seed=seed)
-        for name in PROBED
+        for name in dict.fromkeys((*PROBED, *also))
         if name in table and table[name].nunique() > 1
     }
 

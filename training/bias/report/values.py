@@ -8,7 +8,7 @@ import pandas as pd
 from training.bias.numbers.groups import GroupMetrics
 from training.bias.numbers.interval import NO_INTERVAL, Interval
 from training.bias.questions.unlabelled import Unlabelled
-from training.bias.report.answers import Answer, Verdict
+from training.bias.report.answers import Answer, Difference, Verdict
 from training.bias.report.plain import plain
 
 SCHEMA_VERSION = 1
@@ -35,6 +35,7 @@ class RunAudit:
         predictive: by source, see `usefulness.at_prevalence`; empty where no prevalence was asked for.
         decision: net benefit by threshold, see `usefulness.decision_curve`; empty where a label has too few patients.
         cells: films by source and target.
+        attributes: answers by attribute (`by_attribute.ask_each`); empty where the source alone is asked of.
         cohort: who the patients are, by source, see `cohort_table`.
         groups: metrics by group, keyed by the columns that make the groups, joined by ` x `.
         within_sources: AUROC over pairs of films of one source (estimate, low, high).
@@ -72,6 +73,7 @@ class RunAudit:
     notes: tuple[str, ...]
     abstention: pd.DataFrame = field(default_factory=pd.DataFrame)
     cohort: pd.DataFrame = field(default_factory=pd.DataFrame)
+    attributes: dict[str, tuple[Answer, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Comparison:
         leakage: difference in leak of each attribute.
         problem: why they can't be compared, else empty.
         source_gap: difference of the equalised odds difference between sources, see `source_gap_difference`.
+        attributes: differences by attribute (`by_attribute.compare_each`); empty where the source alone is asked of.
     """
 
     reference: str
@@ -91,6 +94,7 @@ class Comparison:
     leakage: pd.DataFrame
     problem: str = ""
     source_gap: Interval = NO_INTERVAL
+    attributes: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -62,18 +62,11 @@ class Measured(NamedTuple):
 
 def answers(measured: Measured) -> tuple[Answer, ...]:
     """Every question's answer, in the order of `QUESTIONS`; Holm's correction covers those with a p-value."""
-    ask = {
-        "works": _works, "unseen": _unseen, "within": _within, "follows": _follows, "contradicting": _contradicting,
-        "cues": _cues, "readable": _readable, "groups": _groups, "alike": _alike,
-    }  # fmt: skip
-    found = [ask[question.key](measured) for question in QUESTIONS]
+    found = [finding_of(question.key, measured) for question in QUESTIONS]
     corrected = holm(np.array([finding.p for finding in found]))
     run = measured.evidence.name
     pairs = [(finding, float(p)) for finding, p in zip(found, corrected, strict=True)]
-    return tuple(
-        Answer(q.key, run, _answer(f, p), *f.interval, f.p, p, f.patients, f.evidence, f.about)
-        for q, (f, p) in zip(QUESTIONS, pairs, strict=True)
-    )
+    return tuple(answer_of(q.key, run, f, p) for q, (f, p) in zip(QUESTIONS, pairs, strict=True))
 
 
 def cautions(measured: Measured) -> tuple[str, ...]:
@@ -98,6 +91,20 @@ def cautions(measured: Measured) -> tuple[str, ...]:
     if share is not None and share.estimate > MANY_OUTLIERS:
         found.append(f"{100 * share.estimate:.0f} % of the films are unlike all training films (5 % are expected)")
     return tuple(found)
+
+
+def finding_of(question: str, measured: Measured) -> Finding:
+    """What was measured for a question, by its key."""
+    ask = {
+        "works": _works, "unseen": _unseen, "within": _within, "follows": _follows, "contradicting": _contradicting,
+        "cues": _cues, "readable": _readable, "groups": _groups, "alike": _alike,
+    }  # fmt: skip
+    return ask[question](measured)
+
+
+def answer_of(question: str, run: str, f: Finding, p: float) -> Answer:
+    """A finding as the answer to a question, by a corrected p."""
+    return Answer(question, run, _answer(f, p), *f.interval, f.p, p, f.patients, f.evidence, f.about)
 
 
 def _answer(finding: Finding, p: float) -> str:
