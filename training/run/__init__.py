@@ -3,6 +3,7 @@
 config.py             settings, command line and YAML
 presets.py            where the settings of each dataset start
 rules.py              which settings go together
+biases.py             what --bias says, and which methods take it
 archive.py            the flags of a training on an archive
 films.py              the cohort that the settings name
 checkpoint.py         model.safetensors, written and loaded
