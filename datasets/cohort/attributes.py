@@ -17,7 +17,7 @@ FILMS_A_VALUE = 2  # fewer on average are no groups
 
 
 def with_attributes(cohort: Cohort, weights: Mapping[str, float]) -> Cohort:
-    """The cohort with these columns as attributes that training must not use; the source alone leaves it as it is.
+    """The cohort with these columns as attributes that training must not use, in place of those that it had.
 
     Args:
         weights: of each column in the loss, see `Attribute`; `age_band` also follows from `age`.
@@ -26,6 +26,12 @@ def with_attributes(cohort: Cohort, weights: Mapping[str, float]) -> Cohort:
         CohortError: no such column, or one whose values are no groups of films.
     """
     if dict(weights) == {"source": 1.0}:
+        return (
+            dataclasses.replace(cohort, info=dataclasses.replace(cohort.info, named=()))
+            if cohort.info.named
+            else cohort
+        )
+    if dict(weights) == {attribute.name: attribute.weight for attribute in cohort.info.named}:
         return cohort
     table, named = cohort.table.copy(), list[Attribute]()
     for name, weight in weights.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from datasets.cohort.attributes import with_attributes
 from datasets.cohort.films import Cohort
 from datasets.files import write_text
 from datasets.film.identity import hash_key
@@ -19,6 +20,7 @@ from training.loop.saver import Saver
 from training.loop.trackers import Listener, tracking
 from training.parallel.device import TrainingError
 from training.parallel.ranks import broadcast, is_first
+from training.run.biases import parse_biases
 from training.run.checkpoint_header import state_files
 from training.run.config import TrainConfig, public_settings
 from training.run.existing import find_run, read_result, run_settings
@@ -82,7 +84,8 @@ def start(
     config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None, how_to_resume: str | None = None
 ) -> tuple[Assembly, Progress, Saver]:
     """A training at its beginning, in a new run folder, or at the state that `config.resume` names; arguments as `train`."""
-    training = assemble(config, cohort, recipe)
+    # Trainings that differ in --bias may share their films, as those of a benchmark do.
+    training = assemble(config, with_attributes(cohort, parse_biases(config.bias)), recipe)
     if config.resume:
         folder = config.resume if config.resume.is_dir() else config.resume.parent
         progress = restore(training, config.resume)

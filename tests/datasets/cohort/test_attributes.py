@@ -111,3 +111,10 @@ def test_another_cohort_takes_the_spelling_of_the_training() -> None:
     found = as_trained(cohort(), known).table
     assert list(found["view"][:4]) == ["Pa", "Pa", "ap", ""] and "ward" not in found
     assert list(found["age_band"][:4]) == ["40-49", "40-49", "50-59", ""]
+
+
+def test_another_training_of_the_same_films_is_told_anew() -> None:
+    first = with_attributes(cohort(), {"source": 1.0, "view": 1.0})
+    assert with_attributes(first, {"source": 1.0, "view": 1.0}) is first
+    assert [a.weight for a in with_attributes(first, {"source": 1.0, "view": 0.0}).info.named] == [1, 0]
+    assert with_attributes(first, {"source": 1.0}).info == cohort().info

@@ -171,10 +171,14 @@ def test_the_audit_asks_of_each_attribute_and_the_model_card_tells_of_them(
     assert "- By view: conflicting accuracy 0." in card and "Can view and label be told apart" in card
 
 
-def test_weight_0_changes_nothing_that_is_trained(tmp_path: Path) -> None:
+def test_weight_0_changes_nothing_that_is_trained_and_films_told_otherwise_neither(
+    tmp_path: Path, cohort: Cohort
+) -> None:
+    """The films are those of a training with other biases, as in a benchmark."""
     weights = []
     for number, bias in enumerate(("source", "source,view:0")):
         config = settings(tmp_path / str(number), "--epochs", "1", "--bias", bias)
-        run = obtain(config, lambda config=config: prepare(config, Console(quiet=True)))  # type: ignore[misc]
-        weights.append(load_checkpoint(run.folder).weights)
+        run = load_checkpoint(obtain(config, lambda: cohort).folder)
+        assert [a.name for a in run.info.named] == ([] if bias == "source" else ["source", "view"])
+        weights.append(run.weights)
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -20,6 +20,7 @@ from training.benchmark.planted.pair import DEVICE, OWN_DEVICE, SITES, pair_sign
 from training.benchmark.planted.pair_table import judgements_of, opened, pair_table, told_of, uses_of
 from training.benchmark.planted.signatures import OWN
 from training.recipe.candidate import Candidate
+from training.run.checkpoint import load_checkpoint
 
 SOURCE_ALONE, BOTH = Candidate.parse("end:bias=source,device:0"), Candidate("end")
 
@@ -190,6 +191,8 @@ def test_the_command_plants_a_pair_and_shows_each(
         assert len(films["follows_device"]) == len(films["patient"])
         counts = pd.crosstab(list(films["follows"]), list(films["follows_device"])).to_numpy()
         assert counts.min() == counts.max() > 0  # each test film once in each of the four cells
+    told = [[a.weight for a in load_checkpoint(run).info.named] for run in sorted((tmp_path / "rho-0.9").glob("*end*"))]
+    assert sorted(told) == [[1, 0], [1, 1]]  # trainings share their films, not what they are told of
     folder = next((tmp_path / "cohorts").glob("rho-0.9*"))
     assert {"source", "device"} <= set(pd.read_csv(folder / "metadata.csv").columns)
     for wrong, said in ((["--signatures", "3"], "leave --signatures out"), (["--bias", "view"], "--pair has its own")):
