@@ -12,15 +12,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from app.jobs.batch_request import Request
 from app.jobs.batch_uploads import Uploads
 from datasets.film.folder import Entry, Folder, FolderError
 from datasets.film.identity import KEY_BYTES
-from datasets.film.policy import DicomPolicy
 from training.run.checkpoint_header import CheckpointError
 
 if TYPE_CHECKING:
@@ -39,22 +39,6 @@ FEWEST, MOST = 8, 256  # files of a shard: after each the page moves and a job c
 
 class JobError(ValueError):
     """A job that can't be done; the message is for its visitor."""
-
-
-@dataclass
-class Request:
-    """What a visitor wants scored."""
-
-    films: Folder
-    runs: Mapping[str, Path]  # run folders by the names that pages give them
-    policy: DicomPolicy
-    uploaded: bool
-    notice: str  # a sentence for every row that leaves
-    key: bytes | None = None  # of the hashes; None for one of this job alone, which is not kept
-    names: Sequence[str] | None = None  # of the films for their owner, in the folder's order; None where not asked for
-    own_names: bool = False  # the names in the folder are asked for, instead of `names`
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # the visitor's, by the name of the run
-    labels: Mapping[str, str] = field(default_factory=dict)  # shorter names of runs, for the page
 
 
 @dataclass

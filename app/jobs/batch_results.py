@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from app.jobs.batch_job import Request
+from app.jobs.batch_request import Request
 from training.folder.merge import Merge, Survey, csv_safe, survey
 from training.folder.shard import FolderJob, model_columns
 from training.folder.store import ShardStore

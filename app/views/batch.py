@@ -8,7 +8,8 @@ from typing import cast
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.jobs.batch_job import BatchJob, Folder, JobError, Request
+from app.jobs.batch_job import BatchJob, JobError
+from app.jobs.batch_request import Request
 from app.jobs.batch_uploads import Uploads
 from app.jobs.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root
 from app.services import answers, batches
@@ -17,7 +18,7 @@ from app.services.visit import has_own_threshold, threshold_of
 from app.views.batch_outcome import counts, outcome
 from app.views.compare_uploads import base_name
 from datasets.film.admission import policy_of
-from datasets.film.folder import LocalFolder
+from datasets.film.folder import Folder, LocalFolder
 from datasets.film.policy import DicomPolicy
 from datasets.film.words import WordsError
 from training.run.index import RunEntry

@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from app.jobs.batch_desk import LONGEST_LINE, BatchDesk, Presence
-from app.jobs.batch_job import BatchJob, Folder, JobError, Request
+from app.jobs.batch_job import BatchJob, JobError
+from app.jobs.batch_request import Request
 from app.jobs.batch_uploads import Uploads
 from app.jobs.film_folders import FilmsFolderError, confined, films_root, sub_folders
-from datasets.film.folder import LocalFolder
+from datasets.film.folder import Folder, LocalFolder
 from datasets.film.policy import DicomPolicy
 from datasets.film.radiograph import RadiographError
 from datasets.film.read import read_radiograph
