@@ -38,6 +38,9 @@ def prepare(page: Page, title: str) -> None:
     if title == "Compare on a film":
         upload(page, [film()])
         page.get_by_test_id("stTable").wait_for()
+    elif title == "Disagreements":
+        page.get_by_text("Why: which part of the film do they disagree on?").click()
+        page.get_by_text("scores part most over").or_(page.get_by_text("On none of these films")).wait_for()
     settle(page, 2.0)
 
 

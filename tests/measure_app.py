@@ -1,13 +1,16 @@
 """How quick the app is in a browser, and its memory when many use it: `python -m tests.measure_app {speed,load}`.
 
-`speed` prints the time from the command to the first paint, from an upload to its score, and of a change of page, with a
-resnet18 at 224 px and 2048 x 2048 films. `load` lets 20 browser sessions upload 10 films each, twice, and prints errors and
-the peak memory of the server with its processes.
+`speed` prints the time from the command to the first paint, from an upload to its score and to its score without each part,
+of the first feature map, from a disagreement to its film, and of a change of page, with resnet18 at 224 px and uploads of
+2048 x 2048. It trains two such runs for an epoch. `load` lets 20 browser sessions upload 10 films each, twice, and prints
+errors and the peak memory of the server with its processes.
 """
 
 import argparse
 import io
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -55,6 +58,7 @@ def film(number: int, side: int) -> dict[str, object]:
 def speed(repeats: int) -> None:
     """Print medians and the slowest of each."""
     scored: list[float] = []
+    answered: list[float] = []
     switched: dict[str, list[float]] = {title: [] for title in PAGES}
     with tempfile.TemporaryDirectory() as place:
         make_run(Path(place))
@@ -72,6 +76,8 @@ def speed(repeats: int) -> None:
                 upload(page, [content])
                 page.get_by_test_id("stTable").wait_for()
                 scored.append(time.perf_counter() - began)
+                page.get_by_text("Without lungs").wait_for()
+                answered.append(time.perf_counter() - began)
                 settle(page, 1.0)
             for _ in range(repeats + 1):
                 for title in PAGES:
@@ -81,14 +87,51 @@ def speed(repeats: int) -> None:
                     page.wait_for_selector(f"{APP}[data-test-script-state=notRunning]")
                     switched[title].append(time.perf_counter() - began)
                     settle(page)
+    with tempfile.TemporaryDirectory() as place:
+        mapped, opened = pair_speed(Path(place), repeats)
     warm = [seconds for times in switched.values() for seconds in times[1:]]
     print(f"{machine()}; Chromium and server on the same cores")
     print(f"from the command to the first paint: {first:.1f} s, browser's own start included")
     print(f"from upload to score, 2048 x 2048 DICOM, resnet18: {scored[0]:.1f} s the first time (the model is loaded),")
     print(f"  then {statistics.median(scored[1:]):.2f} s (slowest of {repeats}: {max(scored[1:]):.2f} s)")
+    print(f"from upload to the score without each part: {typical(answered)}")
+    print(f"first feature map of a server: {mapped:.1f} s")
+    print(f"from a disagreement to the two scores of its film: {typical(opened)}")
     print(f"change of page: {statistics.median(warm):.2f} s (slowest of {len(warm)}: {max(warm):.2f} s)")
     slowest = max(PAGES, key=lambda title: max(switched[title][1:]))
     print(f"  first visits up to {max(times[0] for times in switched.values()):.2f} s; slowest page: {slowest}")
+
+
+def typical(seconds: list[float]) -> str:
+    """The median, and the first, for which models are loaded."""
+    return f"{statistics.median(seconds[1:]):.2f} s, {seconds[0]:.1f} s the first time"
+
+
+def pair_speed(runs: Path, repeats: int) -> tuple[float, list[float]]:
+    """Seconds to the first feature map, and from the click on a disagreement to the scores of its film."""
+    arguments = ["--dataset", "phantom", "--films", "120", "--model", "resnet18", "--img-size", "224", "--epochs", "1"]
+    command = [sys.executable, "-m", "training.train", *arguments, "--paired", "--output", str(runs)]
+    subprocess.run(command, check=True, capture_output=True)
+    opened: list[float] = []
+    with server(runs, runs / "log") as (address, _), browser() as page:
+        page.goto(address)
+        settle(page)
+        began = time.perf_counter()
+        visit(page, "Feature space")
+        page.locator("canvas").first.wait_for()
+        mapped = time.perf_counter() - began
+        settle(page)
+        for number in range(repeats + 1):
+            visit(page, "Disagreements")
+            films = page.get_by_role("button", name="Open film")
+            films.nth(number).wait_for()
+            settle(page)
+            began = time.perf_counter()
+            films.nth(number).click()
+            page.get_by_test_id("stTable").wait_for()
+            opened.append(time.perf_counter() - began)
+            settle(page)
+    return mapped, opened
 
 
 def load(sessions: int, films: int) -> None:

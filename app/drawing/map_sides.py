@@ -13,17 +13,18 @@ class Side(NamedTuple):
     """One of the maps: a run, its films (with `film`, which names a film on both sides) and its features."""
 
     entry: RunEntry
+    label: str  # short name of the run
     run: ProbeFilms
     films: pd.DataFrame
 
 
-def sides_of(runs: Sequence[tuple[RunEntry, ProbeFilms]]) -> tuple[list[Side], bool]:
+def sides_of(runs: Sequence[tuple[RunEntry, str, ProbeFilms]]) -> tuple[list[Side], bool]:
     """The maps of one or two runs, and whether a film of one is a film of the other."""
-    linked = len(runs) < 2 or same_films(runs[0][1], runs[1][1])
+    linked = len(runs) < 2 or same_films(runs[0][2], runs[1][2])
     sides = []
-    for number, (entry, run) in enumerate(runs):
+    for number, (entry, label, run) in enumerate(runs):
         film = run.films["row"] if linked or not number else -1 - run.films["row"]
-        sides.append(Side(entry, run, run.films.assign(film=film)))
+        sides.append(Side(entry, label, run, run.films.assign(film=film)))
     return sides, linked
 
 
@@ -53,7 +54,7 @@ def named_groups(sides: Sequence[Side], table: pd.DataFrame) -> dict[str, list[i
         calls = table[["called, left", "called, right"]].dropna()
         groups["called differently by the two"] = list(calls.index[calls.iloc[:, 0] != calls.iloc[:, 1]])
     for side in sides:
-        groups[f"wrong in {side.entry.name}"] = list(side.films.loc[side.films["outcome"] != RIGHT, "film"])
+        groups[f"wrong in {side.label}"] = list(side.films.loc[side.films["outcome"] != RIGHT, "film"])
     for source, films in table.groupby("source"):
         groups[f"all from {source}"] = list(films.index)
     return {f"{name} ({len(members)})": [int(film) for film in members] for name, members in groups.items() if members}

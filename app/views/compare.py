@@ -8,7 +8,7 @@ import streamlit as st
 from app.drawing.markdown import escaped
 from app.numbers.pairs import RunFilms, never_trained_on
 from app.services import films, models
-from app.services.runs import require_runs
+from app.services.runs import label, require_runs
 from app.views.compare_uploads import uploaded
 from training.run.index import RunEntry
 
@@ -61,7 +61,7 @@ def own(entries: Sequence[RunEntry]) -> Choice | None:
     """A test or external film of the first run, from where the run had it, that no chosen run was trained on."""
     sent = st.session_state.pop("open_film", None)  # once, shown or not: the choice above is free again
     own_films = films.own_films(entries[0])
-    unseen = never_trained_on([RunFilms(e.name, models.positive(e), models.predictions(e)) for e in entries])
+    unseen = never_trained_on([RunFilms(label(e), models.positive(e), models.predictions(e)) for e in entries])
     if own_films.cohort is None or unseen.films is None:
         problem = own_films.problem or "The run kept no predictions of its films."
         st.warning(problem, icon=":material/image_not_supported:")
@@ -83,7 +83,7 @@ def own(entries: Sequence[RunEntry]) -> Choice | None:
         st.session_state["own_film"] = 0
     names = [f"{row.source} · {row.target} · film {row.row}" for row in table.itertuples()]
     number = st.selectbox(
-        f"Film: test and external films of {entries[0].name}",
+        f"Film: test and external films of {label(entries[0])}",
         range(len(names)),
         format_func=names.__getitem__,
         key="own_film",

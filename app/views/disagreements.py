@@ -23,7 +23,7 @@ def page() -> None:
     """Filters, counts by source, and the films; a film that is picked opens on the page Compare."""
     st.title("Disagreements")
     entries = require_runs(2)
-    pairing = pair([RunFilms(e.name, models.positive(e), models.predictions(e)) for e in entries])
+    pairing = pair([RunFilms(label(e), models.positive(e), models.predictions(e)) for e in entries])
     for problem in pairing.problems:
         st.warning(problem, icon=":material/link_off:")
     if len(pairing.names) < 2:
@@ -41,9 +41,7 @@ def page() -> None:
     if films.empty:
         st.info("No film passes these filters: choose more sources, another split or all films.")
         return
-    labels = {entry.name: label(entry) for entry in entries}
-    names = {name: labels[name] for name in pairing.names}
-    counts = by_source(films, list(names.values()))
+    counts = by_source(films, pairing.names)
     st.dataframe(counts, hide_index=True, width="content", column_config=decimals("mean difference", form="%.2f"))
     st.session_state[VIEW] = st.session_state.get(VIEW) or st.session_state[KEPT].get(VIEW, GRID)
     view = st.segmented_control("Show", [GRID, PLOT_VIEW, TABLE_VIEW], key=VIEW, required=True)
@@ -55,12 +53,12 @@ def page() -> None:
     if view == GRID:
         from app.views.disagreement_grid import grid  # imports torch: after the counts are there
 
-        by_name = {entry.name: entry for entry in entries}
+        by_name = {label(entry): entry for entry in entries}
         picked = grid([by_name[name] for name in pairing.names], films)
     elif view == PLOT_VIEW:
-        picked = plot(films, pairing, names, {entry.name: entry.header["threshold"] for entry in entries})
+        picked = plot(films, pairing, {label(entry): entry.header["threshold"] for entry in entries})
     else:
-        picked = table(films, names)
+        picked = table(films, pairing.names)
     if picked is not None:
         st.session_state["open_film"], st.session_state["open_order"] = order[picked], order
         st.switch_page("views/compare.py")
@@ -89,17 +87,13 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
     return keep(films, source, split, error)
 
 
-def plot(
-    films: pd.DataFrame, pairing: Pairing, short: dict[str, str], thresholds: dict[str, float | None]
-) -> int | None:
+def plot(films: pd.DataFrame, pairing: Pairing, thresholds: dict[str, float | None]) -> int | None:
     """The first run's scores against another's; the place of the film that was clicked."""
     names, other = pairing.names, pairing.names[1]
     if len(names) > 2:
-        other = st.segmented_control(
-            "First run against", names[1:], default=other, format_func=short.__getitem__, required=True
-        )
+        other = st.segmented_control("First run against", names[1:], default=other, required=True)
     labels = sorted(pairing.films["label"].dropna().unique())
-    axes = [pair_charts.Axis(f"score_{names.index(name)}", short[name], thresholds[name]) for name in (names[0], other)]
+    axes = [pair_charts.Axis(f"score_{names.index(name)}", name, thresholds[name]) for name in (names[0], other)]
     chart = pair_charts.score_against_score(films, axes, labels)
     state = st.altair_chart(
         chart, width="stretch", key=PLOT, on_select="rerun", selection_mode=pair_charts.PICKED,
@@ -114,9 +108,9 @@ def plot(
     return int(films["row"].tolist().index(int(points[0]["row"]))) if points else None
 
 
-def table(films: pd.DataFrame, names: dict[str, str]) -> int | None:
+def table(films: pd.DataFrame, names: Sequence[str]) -> int | None:
     """All films with all scores; the place of the film that was selected."""
-    scores = {f"score_{i}": name for i, name in enumerate(names.values())}
+    scores = {f"score_{i}": name for i, name in enumerate(names)}
     wrong = films["wrong"].map(lambda count: "no label" if pd.isna(count) else f"{count:.0f} of {len(names)}")
     columns = ["row", "spread", *scores, "source", "label", "wrong", "view", "age_band", "split"]
     state = st.dataframe(

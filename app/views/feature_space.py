@@ -14,7 +14,7 @@ from app.drawing.markdown import escaped
 from app.drawing.zoom_chart import AS_CANVAS
 from app.numbers.feature_maps import OUTCOMES, RIGHT, ProbeFilms, cosines_by_epoch
 from app.services import models
-from app.services.runs import require_runs
+from app.services.runs import label, require_runs
 from app.views.picked_films import films, map_key, pick
 from training.run.index import RunEntry
 
@@ -38,10 +38,10 @@ def page() -> None:
     for entry in two_runs(require_runs()):
         probe = models.probe(entry)
         if isinstance(probe, ProbeFilms):
-            runs.append((entry, probe))
+            runs.append((entry, label(entry), probe))
         else:
             why = probe or "it kept no features of its films during training; a run trained with this version does"
-            st.warning(f"{escaped(entry.name)} has no map: {why}.", icon=":material/scatter_plot:")
+            st.warning(f"{escaped(label(entry))} has no map: {why}.", icon=":material/scatter_plot:")
     if not runs:
         st.write("This command trains two runs on synthetic films that keep them, in minutes:")
         st.code("python -m training.train --dataset phantom --paired", language=None)
@@ -57,7 +57,7 @@ def two_runs(entries: Sequence[RunEntry]) -> list[RunEntry]:
     """The runs to be seen side by side: where more are chosen, the page asks which."""
     if len(entries) <= 2:
         return list(entries)
-    runs = {entry.name: entry for entry in entries}
+    runs = {label(entry): entry for entry in entries}
     left, right = st.columns(2)
     first = left.selectbox("Left", list(runs), 0, key="map_left")
     second = right.selectbox("Right", [name for name in runs if name != first], 0, key="map_right")
@@ -164,7 +164,7 @@ def draw_map(
     """One map with its heading; films that are clicked or in a box are picked."""
     kept = last_kept(side, epoch)
     other_epoch = "" if kept == epoch else f" · after epoch {kept}, its last before this one"
-    st.markdown(f"**{escaped(side.entry.name)}**{other_epoch}")
+    st.markdown(f"**{escaped(side.label)}**{other_epoch}")
     key = map_key(number, arrangement)
     st.altair_chart(
         # As one picture: drawn as SVG, the box that a visitor draws would be a picture without a name to a screen reader.
@@ -172,7 +172,7 @@ def draw_map(
         key=key,
         on_select=partial(pick, key, number, points),
         width="stretch",
-        alt=f"Map of {len(points)} films of {side.entry.name} by {arrangement}; the box under the maps picks films as well",
+        alt=f"Map of {len(points)} films of {side.label} by {arrangement}; the box under the maps picks films as well",
     )
     if arrangement == PCA:
         first, second = (f"{100 * share:.0f} %" for share in models.plane(side.entry).share)
@@ -182,7 +182,7 @@ def draw_map(
 def pairs(sides: Sequence[Side], epoch: int) -> None:
     """The cosines that EnD acts on."""
     st.subheader("What EnD pulls and pushes")
-    cosines = pd.concat([cosines_by_epoch(side.run).assign(run=side.entry.name) for side in sides])
+    cosines = pd.concat([cosines_by_epoch(side.run).assign(run=side.label) for side in sides])
     if cosines["cosine"].notna().any():
         chart = checkpoint_charts.cosine_lines(cosines.dropna(), epoch)
         what = "Mean cosine of two kinds of pairs of films over the epochs, for each run"

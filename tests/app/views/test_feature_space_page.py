@@ -22,7 +22,7 @@ def charts(app: AppTest) -> list[str]:
 
 def test_two_maps_and_the_lines_for_two_runs(page: AppTest) -> None:
     assert len(charts(page)) == 3
-    assert f"**{ERM}**" in texts(page) and f"**{END}**" in texts(page)
+    assert "**erm · s0**" in texts(page) and "**end · s0**" in texts(page)
     assert texts(page).count("of all variance") == 2
     assert page.select_slider(key="map_epoch").options == ["before training", "after epoch 1", "after epoch 2"]
     assert "SYNTHETIC" in texts(page) and "Not a medical device" in texts(page)
@@ -76,10 +76,10 @@ def test_a_group_is_picked_without_the_mouse_and_shown(page: AppTest) -> None:
 
 def test_one_run_has_one_map(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = open_page("feature_space", runs, monkeypatch, ERM)
-    assert len(charts(page)) == 2 and END not in texts(page)
+    assert len(charts(page)) == 2 and "end · s0" not in texts(page)
     options = page.selectbox(key="map_choice").options
-    assert any(option.startswith(f"wrong in {ERM}") for option in options)
-    assert not any("differently" in option or END in option for option in options)
+    assert any(option.startswith("wrong in erm · s0") for option in options)
+    assert not any("differently" in option or "end · s0" in option for option in options)
 
 
 def test_runs_without_a_map_get_a_sentence(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
