@@ -7,7 +7,7 @@ import pandas as pd
 
 from training.bias.questions.shortcuts import PARTS
 
-FRAME = "frame_blanked"  # border and corners: hospitals leave their marks there
+FRAME = ("frame_blanked", "border_blanked", "corners_blanked")  # where hospitals leave their marks
 SMALL = 0.05  # a difference between two moves that is not worth a word
 MARKS = "where hospitals leave their marks"
 
@@ -34,9 +34,13 @@ class RunAnswer(NamedTuple):
 
 
 def sentence(answers: Sequence[RunAnswer]) -> str:
-    """How much each score depends on border and corners, compared with the first run's; needs the moves of all."""
-    moves = {answer.run: abs(answer.moves[FRAME]) for answer in answers if answer.moves is not None}
-    said = ", ".join(f"{run} by {move:.2f}" for run, move in moves.items())
+    """How much each score depends on border and corners; needs the moves of all.
+
+    The largest move counts without border, corners or both: what one of them adds to a score, the other may take away.
+    """
+    known = {answer.run: answer.moves for answer in answers if answer.moves is not None}
+    moves = {run: max(abs(of_run[part]) for part in FRAME) for run, of_run in known.items()}
+    said = ", ".join(f"{run} by up to {move:.2f}" for run, move in moves.items())
     if len(moves) == 1:
         return f"Border and corners, {MARKS}, move the score of {said}."
     if max(moves.values()) - min(moves.values()) < SMALL:
@@ -87,7 +91,8 @@ def table(answers: Sequence[RunAnswer]) -> pd.DataFrame:
 
 def signed(change: float) -> str:
     """A change of a score with its sign."""
-    return f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{change:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return "0.00" if text[1:] == "0.00" else text
 
 
 def _largest(moves: Mapping[str, float]) -> str:

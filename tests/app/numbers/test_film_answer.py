@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.numbers.film_answer import FRAME, Near, RunAnswer, sentence, table, why
+from app.numbers.film_answer import Near, RunAnswer, sentence, table, why
 from training.bias.questions.shortcuts import PARTS
 
 
@@ -13,16 +13,24 @@ def answer(run: str, score: float, **moves: float) -> RunAnswer:
 
 
 def test_the_run_that_depends_less_is_named_with_both_numbers() -> None:
-    said = sentence([answer("erm", 0.8, **{FRAME: -0.36}), answer("end", 0.6, **{FRAME: 0.23})])
-    assert said.startswith("end depends less than erm") and said.endswith("erm by 0.36, end by 0.23.")
+    said = sentence(
+        [answer("erm", 0.8, frame_blanked=-0.36, border_blanked=0.1), answer("end", 0.6, corners_blanked=0.23)]
+    )
+    assert said.startswith("end depends less than erm") and said.endswith("erm by up to 0.36, end by up to 0.23."), (
+        "also where the other part takes the move back"
+    )
 
 
 @pytest.mark.parametrize(
     ("moves", "words"),
-    [([0.3], "move the score of a by 0.30"), ([0.3, 0.27], "about equally"), ([0.3, 0.2, 0.1], "c depends least")],
+    [
+        ([0.3], "move the score of a by up to 0.30"),
+        ([0.3, 0.27], "about equally"),
+        ([0.3, 0.2, 0.1], "c depends least"),
+    ],
 )
 def test_other_numbers_of_runs_and_no_difference(moves: list[float], words: str) -> None:
-    runs = [answer(name, 0.5, **{FRAME: move}) for name, move in zip("abc", moves, strict=False)]
+    runs = [answer(name, 0.5, frame_blanked=move) for name, move in zip("abc", moves, strict=False)]
     assert words in sentence(runs)
 
 
