@@ -147,7 +147,8 @@ def test_small_crossings_of_balanced_batches_are_told(
     drawn = draw(config, cohort, Console())
     (note,) = set(drawn.notes) - set(cohort.notes)
     assert note.startswith("Balanced batches draw ") and note[:40] in capsys.readouterr().out
-    films = drawn.table.iloc[assemble(config, drawn).sampler.batches(0)[0]]
+    sampler = assemble(config, drawn).sampler
+    films = drawn.table.iloc[sampler.positions[sampler.batches(0)[0]]]
     assert films.groupby(["target", "source"]).size().min() > 1
     assert draw(settings(tmp_path, *SEVERAL), cohort, Console(quiet=True)).notes == cohort.notes
 
