@@ -162,9 +162,7 @@ def test_the_audit_asks_of_each_attribute_and_the_model_card_tells_of_them(
     few = ["--resamples", "100", "--permutations", "100", "--no-shortcuts", "--split", "test"]
     evaluate([*map(str, runs), *few, "--output", str(output / "audit")])
     said = " ".join(capsys.readouterr().out.split())
-    assert (
-        "By attribute: taking out one shortcut can open another." in said and "Does the score follow the view?" in said
-    )
+    assert "By attribute: taking out one shortcut can open another." in said
     report = json.loads((output / "audit" / "report.json").read_text())
     assert [list(run["attributes"]) for run in report["runs"]] == [["source", "view", "sex"]] * 2
     assert list(report["comparisons"][0]["attributes"]) == ["source", "view", "sex"]
