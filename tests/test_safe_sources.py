@@ -113,6 +113,9 @@ def test_no_direct_dependency_is_gpl() -> None:
 def test_versions_that_unpickled_are_not_allowed() -> None:
     """torch below 2.10 (CVE-2026-24747), MONAI below 1.5.1, pyarrow below 14.0.1, pydicom below 3.0.2 (DICOMDIR)."""
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    floors = {name: tuple(map(int, low.split("."))) for name, _, low in (line.partition(">=") for line in wanted)}
+    floors = {
+        name: tuple(map(int, low.split(".")))
+        for name, _, low in (line.partition(";")[0].partition(">=") for line in wanted)
+    }
     for name, lowest in (("torch", (2, 10)), ("monai", (1, 5, 1)), ("pyarrow", (14, 0, 1)), ("pydicom", (3, 0, 2))):
         assert floors[name] >= lowest, name

@@ -18,8 +18,8 @@ PREPROCESSING = Preprocessing(32, 3)
         (
             "covid", "load_covid",
             {"data_dir": Path("d"), "classes": ("covid", "normal"), "external_sources": ("x",), "split_seed": 3,
-             "separate_copies": True, "external_column": "view"},
-            ((Path("d"), PREPROCESSING, ("covid", "normal"), ("x",), 3, True, DEFAULT, "view"), {}),
+             "separate_copies": True, "external_column": "view", "words": {"no finding": "normal"}},
+            ((Path("d"), PREPROCESSING, ("covid", "normal"), ("x",), 3, True, DEFAULT, "view", {"no finding": "normal"}), {}),
         ),
         (
             "phantom", "load_phantom", {},
