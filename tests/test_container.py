@@ -79,7 +79,7 @@ def test_ports_are_this_machine_s_alone_and_folders_are_mounted() -> None:
 @pytest.mark.process
 @pytest.mark.skipif(bool(orthanc.missing()), reason=orthanc.missing())
 def test_the_trial_s_orthanc_starts_and_takes_the_evaluator_s_header(tmp_path: Path) -> None:
-    settings = json.loads((ROOT / "container/orthanc.json").read_text(encoding="utf-8"))
+    settings = json.loads((ROOT / "docs/orthanc.json").read_text(encoding="utf-8"))
     inline = COMPOSE["services"]["orthanc"]["build"]["dockerfile_inline"]
     assert "orthanc orthanc-dicomweb" in inline and "COPY orthanc.json /etc/orthanc/orthanc.json" in inline
     assert COMPOSE["services"]["orthanc"]["ports"] == [f"127.0.0.1:{settings['HttpPort']}:{settings['HttpPort']}"]
