@@ -15,12 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.cohort.label_words import LabelWordsError, add_map_arguments, label_map
+from datasets.film import dicomweb_folder
 from datasets.film.admission import add_arguments, as_flags, policy_of
 from datasets.film.words import WordsError
 from datasets.help_text import HelpFormatter
 from datasets.prepare.layouts import LAYOUTS
 from datasets.prepare.request import PNG16, Request
 
+SECONDS = 60.0  # for an answer of an archive
 RESEARCH_ONLY = "For research. Not a medical device."
 
 
@@ -35,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("dataset", choices=LAYOUTS, help="which data set SRC is")
-    parser.add_argument("src", type=Path, metavar="SRC", help="its folder, as it lies on disk; is not changed")
+    parser.add_argument(
+        "src", type=Path, metavar="SRC", help="its folder, as it lies on disk; is not changed but by --dicomweb"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of the cohort; may hold others already"
     )
@@ -65,13 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     linkage = "IDENTIFIES PATIENTS: write what each hash stands for, mode 0600"
     labelled.add_argument("--linkage", type=Path, metavar="FILE", help=linkage)
     add_arguments(parser)
+    archive = "fetch the films of this DICOMweb archive into SRC first, those that are not there yet"
+    labelled.add_argument("--dicomweb", metavar="URL", help=archive)
+    dicomweb_folder.add_arguments(parser)
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers must be 1 or more")
     if LAYOUTS[options.dataset].labelled and options.labels is None:
         parser.error(f"{options.dataset} has no labels of its own: name them with --labels FILE")
     given = [
-        name for name in ("labels", "map", "map_file", "hash_key", "linkage") if getattr(options, name) is not None
+        name
+        for name in ("labels", "map", "map_file", "hash_key", "linkage", "dicomweb")
+        if getattr(options, name) is not None
     ]
     if given and not LAYOUTS[options.dataset].labelled:
         parser.error(f"--{given[0].replace('_', '-')} belongs to dicom; {options.dataset} has labels of its own")
@@ -88,11 +97,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )  # fmt: skip
     except (WordsError, LabelWordsError) as error:
         parser.error(str(error))
+    asked = [name for name in ("query", "header_file", "ca_file") if getattr(options, name)]
+    if asked and options.dicomweb is None:
+        parser.error(f"--{asked[0].replace('_', '-')} belongs to --dicomweb")
     try:
+        if options.dicomweb is not None:
+            _fetch(options, request)
         _run(request, as_flags(vars(options)))
     except KeyboardInterrupt:  # also while torch is being imported
         sys.stderr.write("stopped; the same command goes on\n")
         raise SystemExit(130) from None
+
+
+def _fetch(options: argparse.Namespace, request: Request) -> None:
+    """Fetch the films of the archive into SRC; a user's mistake, or an archive that is lost, exits with 2."""
+    from rich.console import Console
+
+    from datasets.prepare.fetch import fetch
+
+    errors = Console(stderr=True)
+    try:
+        modalities = request.policy.modalities
+        given = (options.query, options.header_file, options.ca_file)
+        films = dicomweb_folder.folder_of(options.dicomweb, *given, modalities, SECONDS)
+        with errors.status("fetching films") as shown:
+            found = fetch(films, request.src, lambda count: shown.update(f"fetching films: {count:,}"))
+    except (ValueError, OSError) as error:
+        errors.print(f"error: {_sentence(error)}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    errors.print(f"{found}: {request.src}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _run(request: Request, flags: str) -> None:
