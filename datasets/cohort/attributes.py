@@ -51,6 +51,8 @@ def with_attributes(cohort: Cohort, weights: Mapping[str, float]) -> Cohort:
             raise CohortError(f"--bias: column {name} is empty for every film")
         table[name] = values
         unknown = (UNKNOWN,) if (values == "").any() else ()
+        if name == "source":  # in their own order, so that trainings with and without other attributes are alike
+            known = list(cohort.info.biases)
         named.append(Attribute(name, (*known, *unknown), weight))
     return dataclasses.replace(cohort, table=table, info=dataclasses.replace(cohort.info, named=tuple(named)))
 
