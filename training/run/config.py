@@ -4,7 +4,6 @@ Presets give way to `--config FILE`, which gives way to the command line. Free o
 """
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,8 +29,8 @@ from training.console.commandline import (
     require_allowed,
 )
 from training.methods import METHODS
-from training.run.presets import DATASETS, PRESETS
-from training.run.rules import require_consistent
+from training.run.presets import DATASETS, PRESETS, found_cohort
+from training.run.rules import foreign_settings, require_consistent
 
 AUTO = Path("auto")  # --resume auto
 # Places on this machine stay out of a checkpoint, which travels.
@@ -265,7 +264,7 @@ def parse(
         names = {name: completed[name] for name in ("dataset", "method", "data_dir")}
         accepted = methods or (names["method"],)
         for name in from_file:
-            if sentence := _foreign_settings(accepted).get(name):
+            if sentence := foreign_settings(accepted).get(name):
                 raise ValueError(f"--config {early.config}: {sentence}")
         defaults = PRESETS[names["dataset"]] | from_file | names
         parser.add_dataclass(TrainConfig, "settings", defaults)
@@ -273,7 +272,7 @@ def parse(
             parser.add_dataclass(METHODS[name].parameters, f"settings of --method {name}", defaults)
         own(parser)
         parser.add_argument("--json", action="store_true", help="end with --result and JSON on a terminal too")
-        elsewhere = {flag_name(name): sentence for name, sentence in _foreign_settings(accepted).items()}
+        elsewhere = {flag_name(name): sentence for name, sentence in foreign_settings(accepted).items()}
         flags = vars(parser.parse_strictly(arguments, elsewhere))
         del flags["json"]  # of the command, not of the run
         return configure(from_file | flags | names)
@@ -332,7 +331,7 @@ def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
     for flag, name, names in (("dataset", dataset, DATASETS), ("method", method, METHODS)):
         if name not in names:
             raise ValueError(f"--{flag} {name}: there is no such {flag}; choose from {', '.join(names)}")
-    data_dir = values.get("data_dir") or (_found_cohort() if dataset == "covid" else None)
+    data_dir = values.get("data_dir") or (found_cohort() if dataset == "covid" else None)
     if dataset == "covid" and data_dir is None:
         dataset = "phantom"
     completed = {**values, "dataset": dataset, "method": method, "data_dir": data_dir}
@@ -374,27 +373,6 @@ def _every_setting() -> dict[str, Any]:
     for entry in METHODS.values():
         settings |= fields_of(entry.parameters)
     return settings
-
-
-def _foreign_settings(accepted: Sequence[str]) -> dict[str, str]:
-    """Settings that only other methods than the accepted ones have, each with the sentence that says so."""
-    known = set().union(*(fields_of(METHODS[name].parameters) for name in accepted))
-    owners: dict[str, list[str]] = {}
-    methods = " and ".join(accepted)
-    for name, entry in METHODS.items():
-        for setting in fields_of(entry.parameters).keys() - known:
-            owners.setdefault(setting, []).append(name)
-    return {
-        setting: f"{flag_name(setting)} belongs to --method {' or '.join(names)}; {methods} has no such setting"
-        for setting, names in owners.items()
-    }
-
-
-def _found_cohort() -> Path | None:
-    named = os.environ.get("END_CXR_DATA")
-    if named:
-        return Path(named)
-    return Path("data/covid") if Path("data/covid").exists() else None
 
 
 def _validate(config: TrainConfig) -> None:

@@ -1,5 +1,7 @@
 """The datasets that a training can name, and the settings that each of them starts from."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 DATASETS = {
@@ -26,3 +28,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "augment": False, "channels_last": False, "rho": 0.99, "select": "loss",
     },
 }  # fmt: skip
+
+
+def found_cohort() -> Path | None:
+    """The films of --dataset covid where no folder is named: those of $END_CXR_DATA, else of data/covid, else none."""
+    named = os.environ.get("END_CXR_DATA")
+    if named:
+        return Path(named)
+    return Path("data/covid") if Path("data/covid").exists() else None

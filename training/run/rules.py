@@ -1,12 +1,13 @@
 """Which settings go together: plain rules over a training's settings, each with its sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets.cohort.label_words import label_map
 from datasets.film.admission import policy_of
 from models.keywords import KeywordError, parse_keywords
-from training.console.commandline import flag_name
+from training.console.commandline import fields_of, flag_name
+from training.methods import METHODS
 from training.run.biases import require_biases
 
 
@@ -57,3 +58,17 @@ def require_consistent(settings: Mapping[str, Any]) -> None:
         if value is not None and value is not False:
             where = places.get(name, "chest radiographs")
             raise ValueError(f"{flag_name(name)} is for {where}, not for --dataset {settings['dataset']}")
+
+
+def foreign_settings(accepted: Sequence[str]) -> dict[str, str]:
+    """Settings that only other methods than the accepted ones have, each with the sentence that says so."""
+    known = set().union(*(fields_of(METHODS[name].parameters) for name in accepted))
+    owners: dict[str, list[str]] = {}
+    methods = " and ".join(accepted)
+    for name, entry in METHODS.items():
+        for setting in fields_of(entry.parameters).keys() - known:
+            owners.setdefault(setting, []).append(name)
+    return {
+        setting: f"{flag_name(setting)} belongs to --method {' or '.join(names)}; {methods} has no such setting"
+        for setting, names in owners.items()
+    }
