@@ -73,10 +73,11 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
     par = float(((by_label**2).sum() - (counts**2).sum()) / 2 * chance)
     across = tuple(str(name) for name in table.columns[(counts > 0).sum(0) > 1])
     single = [str(name) for name in table.columns if str(name) not in across]
+    several = f"{bias_name}{'es' if bias_name.endswith(('s', 'x')) else 's'}"
     if not across:
         verdict = "not identifiable"
         sentence = (
-            f"No label comes from two {bias_name}s: {bias_name} and label can't be told apart by any method. R_par has no "
+            f"No label comes from two {several}: {bias_name} and label can't be told apart by any method. R_par has no "
             f"pair to work on. Add films of one label from a second {bias_name}, or expect to learn the {bias_name}."
         )
     elif single or par < len(by_label) or v >= NEARLY_DETERMINED:
@@ -95,7 +96,7 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
     else:
         verdict = "identifiable"
         sentence = (
-            f"Every label comes from two {bias_name}s or more: EnD's R_par works on about {par:.0f} pairs a random batch, "
-            f"R_perp on about {perp:.0f}. What is common to all {bias_name}s of a label can't be told from the label."
+            f"Every label comes from two {several} or more: EnD's R_par works on about {par:.0f} pairs a random batch, "
+            f"R_perp on about {perp:.0f}. What is common to all {several} of a label can't be told from the label."
         )
     return Confounding(table, v, (perp, par), across, verdict, sentence)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from datasets.cohort.films import CohortError
 
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}  # of spreadsheets, by their language or kind of file
 MAX_BYTES = 1 << 29
 """Largest table that is read, some millions of rows; in memory it takes ten times as much."""
 
@@ -16,8 +17,8 @@ def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there.
 
     Raises:
-        CohortError: not UTF-8, not CSV, empty, a column twice, a row too wide or a file above `MAX_BYTES`; the message names
-            the line.
+        CohortError: not UTF-8, not CSV, another separator, empty, a column twice, a row too wide or a file above
+            `MAX_BYTES`; the message names the line.
         OSError: it can't be opened.
     """
     size = file.stat().st_size
@@ -40,6 +41,9 @@ def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     if not rows:
         raise CohortError(f"{file} is empty; it needs a header with the names of its columns")
     header, width = rows[0], len(rows[0])
+    for character, name in OTHER_SEPARATORS.items():
+        if width == 1 and character in header[0]:
+            raise CohortError(f"{file}, line 1: the columns are separated by {name}; save the table with commas")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         places = ", ".join(str(place) for place, name in enumerate(header, start=1) if name == twice[0])

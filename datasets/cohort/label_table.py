@@ -164,7 +164,7 @@ def read_labels(
         classes: further labels that are known.
 
     Raises:
-        LabelsError: no such file, no key, a label that isn't known though there is no map, or two lines that contradict
+        LabelsError: no such file, no key, no label, one that isn't known though there is no map, or two lines that contradict
             each other.
         LabelWordsError: a word is mapped to a label that isn't known.
     """
@@ -180,6 +180,8 @@ def read_labels(
         raise LabelsError(f"{file}, line 1: the columns must be named, {needed}")
     table = table.rename(columns={heading["label"]: "label"})
     table = table[table["label"] != ""]
+    if table.empty:
+        raise LabelsError(f"{file}: no line has a label")
     of_models = [name for info in infos if info.targets != BINARY for name in info.targets]
     known = tuple(dict.fromkeys((*of_models, *classes, *LABELS)))
     require_known(words, known)
@@ -238,4 +240,6 @@ def _text(value: object) -> str:
     """A cell as a CSV file would hold it; a number that is whole without decimals, for it may be a key."""
     if pd.api.types.is_scalar(value) and pd.isna(value):  # type: ignore[call-overload]
         return ""
+    if isinstance(value, bytes):  # as many writers store text
+        return value.decode("utf-8", "replace").strip()
     return f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -114,15 +114,16 @@ def _pairs_of_file(file: Path) -> list[tuple[str, str]]:
     try:
         if file.stat().st_size > LONGEST_FILE:
             raise LabelWordsError(f"--map-file {file}: larger than the {LONGEST_FILE} bytes allowed")
-        table = yaml.safe_load(file.read_text("utf-8"))
+        table = yaml.compose(
+            file.read_text("utf-8"), Loader=yaml.SafeLoader
+        )  # texts as they stand: no, 1.0, 2020-01-01
     except (OSError, UnicodeError, yaml.YAMLError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no YAML"
         raise LabelWordsError(f"--map-file {file} can't be read: {reason}") from None
-    if not isinstance(table, dict) or not table:
+    if not isinstance(table, yaml.MappingNode) or not table.value:
         raise LabelWordsError(f"--map-file {file}: write a line each, such as `No finding: normal`")
-    for word, label in table.items():
-        if isinstance(word, bool) or isinstance(label, (bool, list, dict)):  # YAML reads yes and no so
-            raise LabelWordsError(
-                f"--map-file {file}: {word!r}: {label!r} is no word and label; quote a word that YAML takes for true or false"
-            )
-    return [(str(word), "" if label is None else str(label)) for word, label in table.items()]
+    for word, label in table.value:
+        if not isinstance(word, yaml.ScalarNode) or not isinstance(label, yaml.ScalarNode) or not word.value.strip():
+            line = word.start_mark.line + 1
+            raise LabelWordsError(f"--map-file {file}, line {line}: no word and label; write `No finding: normal`")
+    return [(word.value, "" if label.tag.endswith(":null") else label.value) for word, label in table.value]

@@ -115,7 +115,7 @@ def _fetch(options: argparse.Namespace, request: Request) -> None:
 
     from datasets.prepare.fetch import fetch
 
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, emoji=False)
     try:
         modalities = request.policy.modalities
         given = (options.query, options.header_file, options.ca_file)
@@ -138,7 +138,7 @@ def _run(request: Request, flags: str) -> None:
     from datasets.prepare.cohort import prepare_alone
     from datasets.prepare.report import report
 
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, emoji=False)
     try:
         prepared, copies = prepare_alone(request, errors)
     except (ValueError, OSError) as error:

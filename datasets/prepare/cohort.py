@@ -156,7 +156,7 @@ def _tag(request: Request, labels: Labels | None) -> tuple[str | None, str | Non
     layout, asked = LAYOUTS[request.name], request.source_tag
     if layout.labelled:
         columns = [] if labels is None else [str(name) for name in labels.table if name != "label"]
-        asked = asked or TAGS[0]
+        asked = TAGS[0] if asked is None else asked
         if asked not in TAGS and asked in columns:
             return None, asked
         known = [*TAGS, *(name for name in columns if name not in TAGS)]
@@ -227,6 +227,8 @@ def _earlier(out: Path, name: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     if tuple(table.columns[-len(MARKS) :]) != MARKS:
         raise LayoutError(f"{out / METADATA} was not written by this command: name another folder with --out")
     left_out = read_csv(out / LEFT_OUT_FILE) if (out / LEFT_OUT_FILE).exists() else pd.DataFrame(columns=list(LEFT_OUT))
+    if tuple(left_out.columns) != LEFT_OUT:
+        raise LayoutError(f"{out / LEFT_OUT_FILE} was not written by this command: remove it, or name another --out")
     own = table["dataset"] == name
     return table[~own], left_out[left_out["dataset"] != name], int(own.sum())
 

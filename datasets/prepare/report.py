@@ -30,7 +30,7 @@ def report(
         flags: of the policy, for the next command.
         goes_on: a training on the cohort follows at once.
     """
-    console, name, out = Console(file=sys.stdout), request.name, request.out
+    console, name, out = Console(file=sys.stdout, emoji=False), request.name, request.out
     table, left_out, placing, notes = prepared
     own = int((table["dataset"] == name).sum())
     how = ", ".join(f"{placing.placed[way]} {way}" for way in WAYS if placing.placed[way])

@@ -31,7 +31,7 @@ from training.scoring.subjects import EvaluationError, Subject, films_of, load_s
 
 def calibrate(options: argparse.Namespace) -> None:
     """Fit, write, print; mistakes are raised with a sentence for the user."""
-    console = Console()
+    console = Console(emoji=False)
     (subject,) = load_subjects([options.run], options.device)
     checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
     if checkpoint.threshold is None or info.positive is None or len(info.targets) != 2:

@@ -10,7 +10,7 @@ from training.console.interruption import EXIT_SAVED, InterruptedTrainingError
 
 RESEARCH_ONLY = "For research. Not a medical device; scores are model scores, not diagnoses."
 SYNTHETIC = " SYNTHETIC images: these numbers say nothing about any patient or hospital. "
-ERRORS = Console(stderr=True)
+ERRORS = Console(stderr=True, emoji=False)  # a site may be called a:x:b
 
 
 @contextmanager

@@ -33,7 +33,7 @@ SHOWN = 5  # reasons in a message
 
 def run(options: argparse.Namespace) -> None:
     """Train every fold that is not there yet, then print the table and write crossval.json."""
-    console = Console()
+    console = Console(emoji=False)
     path = options.record or options.output / "record.jsonl"
     with mistakes_as_sentences("interrupted; the same command continues from here"):
         lines = read_lines(path, key_of)

@@ -46,7 +46,7 @@ from training.scoring.subjects import (
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
-    console = Console()
+    console = Console(emoji=False)
     kept = "the same command goes on from here" if options.folder is not None else "nothing was written"
     with mistakes_as_sentences(f"interrupted; {kept}"):
         conditions = parse_conditions(options.fail_on) if options.fail_on else []

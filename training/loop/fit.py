@@ -30,7 +30,7 @@ from training.methods import METHODS
 from training.parallel.ranks import any_rank, broadcast_buffers, is_first, mean_over_ranks, ranks
 
 LOG_STEPS = 10
-ALL_RANKS = Console(stderr=True)  # for what one process alone knows and the user must read
+ALL_RANKS = Console(stderr=True, emoji=False)  # for what one process alone knows and the user must read
 
 
 def fit(training: Assembly, progress: Progress, saver: Saver, listeners: Sequence[Listener] = ()) -> Best:

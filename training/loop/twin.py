@@ -31,7 +31,7 @@ def train_and_show(config: TrainConfig, json_on_terminal: bool = False, archive:
     The cohort of an archive is made first.
     """
     with mistakes_as_sentences("interrupted"), stopping_at_once(), own_mistakes(), process_group():
-        console = Console(quiet=not is_first())
+        console = Console(quiet=not is_first(), emoji=False)
         ERRORS.quiet = not is_first()
         if archive is not None:
             try_out(config)

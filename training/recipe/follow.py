@@ -20,7 +20,7 @@ from training.run.report import RunResult, write_report, write_result
 
 def follow(options: argparse.Namespace) -> None:
     """Make the run and print its metrics, beside those of its parent where it has one."""
-    console = Console()
+    console = Console(emoji=False)
     with mistakes_as_sentences("interrupted; give the same command again"):
         runs, cohort = _fit_head(options, console) if options.command == "head" else _from_run(options, console)
         write_report(runs, runs[-1].folder)

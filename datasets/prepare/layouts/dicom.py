@@ -50,7 +50,8 @@ def read(
         raise LayoutError("the folder is empty: there is no file below it")
     console = Console(stderr=True)
     shown = track(entries, "dicom: headers", console=console, disable=not console.is_terminal)
-    files = pd.DataFrame([_facts(src, entry.name, entry.problem, policy, key) for entry in shown])
+    found = [_facts(src, entry.name, entry.problem, policy, key) for entry in shown]
+    files = pd.DataFrame(found, dtype=object)  # else rows and columns become 64.0 where one file states none
     usable = files["reason"] == ""
     if not usable.any():
         why = files["reason"].value_counts()
@@ -67,7 +68,7 @@ def read(
         files[usable & (match.rows >= 0)], labels, match.unmatched, int(match.contradicted[usable].sum())
     ):
         tell(sentence)
-    records: list[dict[str, Any]] = files.astype(object).where(files.notna(), None).to_dict("records")  # type: ignore[assignment]
+    records: list[dict[str, Any]] = files.where(files.notna(), None).to_dict("records")  # type: ignore[assignment]
     for entry, facts, row in zip(entries, records, match.rows.tolist(), strict=True):
         origin = f"{labels.file.name} line {labels.lines[row]}" if row >= 0 else ""
         if facts["reason"] or row < 0:

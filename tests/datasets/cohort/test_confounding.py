@@ -104,3 +104,9 @@ def test_a_batch_is_never_more_than_all_films() -> None:
     counts = [[3, 2], [1, 4]]
     assert check(counts, batch_size=1000).pairs == pytest.approx(check(counts, batch_size=10).pairs)
     assert check(counts, batch_size=10).pairs == pytest.approx((20.0, 11.0))
+
+
+def test_several_of_an_attribute_are_spelt_right() -> None:
+    table = pd.Series(["covid", "normal"] * 8), pd.Series(["F"] * 8 + ["M"] * 8)
+    assert "two sexes or more" in check_confounding(*table, 16, "sex").sentence
+    assert "two views or more" in check_confounding(*table, 16, "view").sentence

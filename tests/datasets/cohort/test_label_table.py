@@ -100,6 +100,13 @@ def test_labels_become_the_classes_of_each_model(tmp_path: Path) -> None:
         ("file,finding\na,covid\n", [COVID], "one of them label and one sop_instance_uid, file or accession_number"),
         ("image,label\na,covid\n", [COVID], "one of them label"),
         ("", [COVID], "is empty"),
+        ("file,label\na,\nb,\n", [COVID], "no line has a label"),
+        (
+            "file;label\na;covid\n",
+            [COVID],
+            "line 1: the columns are separated by semicolons; save the table with commas",
+        ),
+        ("file\tlabel\na\tcovid\n", [COVID], "line 1: the columns are separated by tabs"),
         ("file,label\n'a,b',covid\n", [COVID], "line 2: 3 cells under 2 column names"),
     ],
 )
@@ -151,6 +158,10 @@ def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
     text.to_csv(tmp_path / "labels.csv", index=False)
     same = read_labels(tmp_path / "labels.csv", KEY, [COVID])
     assert same.table.equals(labels.table) and same.hashes.equals(labels.hashes)
+    stored = {name: text[name].str.encode("utf-8") for name in ("accession_number", "label")}
+    text.assign(file=text["file"].fillna(""), **stored).to_parquet(tmp_path / "bytes.parquet")
+    same = read_labels(tmp_path / "bytes.parquet", KEY, [COVID])
+    assert same.table.equals(labels.table) and same.hashes.equals(labels.hashes), "text stored as bytes"
 
 
 def test_parquet_that_is_none(tmp_path: Path) -> None:

@@ -18,10 +18,17 @@ TEXT = 'COVID-19 pneumonia=covid, No  finding = normal ,"fracture, rib=other",un
 
 def test_the_flag_and_the_file_say_the_same(tmp_path: Path) -> None:
     file = tmp_path / "map.yaml"
-    file.write_text("COVID-19 pneumonia: covid\nno finding: Normal\n'fracture, rib': other\nunclear:\n1: pneumonia\n")
+    file.write_text(
+        "COVID-19 pneumonia: covid\nno finding: Normal\n'fracture, rib': other\nunclear:\n1: pneumonia\n"
+        "No: covid\n2020-01-01: other\n"
+    )
     expected = {"covid-19 pneumonia": "covid", "no finding": "normal", "fracture, rib": "other"}
     assert label_map(TEXT, None) == expected
-    assert label_map(None, file) == expected | {"1": "pneumonia"} == label_map(TEXT, file)
+    assert (
+        label_map(None, file)
+        == expected | {"1": "pneumonia", "no": "covid", "2020-01-01": "other"}
+        == label_map(TEXT, file)
+    )
     assert label_map(None, None) is None and label_map("unclear=", None) == {}
     labels = in_our_words(pd.Series(["NO FINDING", "Covid", "unclear"]), label_map(TEXT, None))
     assert labels.tolist() == ["normal", "covid", "unclear"]
@@ -46,7 +53,9 @@ def test_a_flag_of_another_form_is_a_sentence(text: str, expected: str) -> None:
     [
         ("[a, b]", "a line each"),
         ("a: [covid]", "no word and label"),
-        ("No: normal", "quote a word that YAML takes for true or false"),
+        ("a: covid\nb: {c: covid}", "line 2: no word and label"),
+        ("'': covid", "no word and label"),
+        ("a: covid\na: normal", "gives 'a' two meanings, covid and normal"),
         ("a: 'b", "it is no YAML"),
         ("", "a line each"),
     ],

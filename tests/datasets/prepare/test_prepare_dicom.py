@@ -173,6 +173,7 @@ def test_two_labels_for_one_film(src: Path, tmp_path: Path, capsys: Said) -> Non
             "choose from institution, station, manufacturer",
         ),
         (("--labels", "labels.csv", "--source-tag", "file"), "choose from institution"),
+        (("--labels", "labels.csv", "--source-tag", ""), "choose from institution"),
         (("--labels", "labels.csv", "--map", "covid"), "write WORD=LABEL"),
         (("--labels", "labels.csv", "--map", "covid=covdi"), "the label must be one of covid"),
         (("--labels", "labels.csv", "--hash-key", "none"), "the key file none can't be read"),
@@ -295,3 +296,20 @@ def test_classes_of_one_s_own(src: Path, tmp_path: Path, capsys: Said) -> None:
     assert "Classes: Every label comes from two sources" in said and "--classes tb,normal" in said.splitlines()[-2]
     films = load_covid(out, Preprocessing(32), ("tb", "normal"))
     assert films.info.targets == ("tb", "normal") and len(films.table) == 17
+
+
+def test_names_of_sources_are_shown_as_they_stand(src: Path, tmp_path: Path, capsys: Said) -> None:
+    labels = cells(tmp_path / "labels.csv")
+    labels["ward"] = ["a:x:b", "[red]c"] * (len(labels) // 2) + ["a:x:b"] * (len(labels) % 2)
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    where = ("dicom", src, "--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", "--no-copies")
+    prepare(*where, "--source-tag", "ward")
+    said = capsys.readouterr().out
+    assert "a:x:b" in said and "[red]c" in said
+
+
+def test_a_left_out_csv_of_somebody_else_is_a_sentence(src: Path, tmp_path: Path, capsys: Said) -> None:
+    where = ("dicom", src, "--labels", tmp_path / "labels.csv", "--out", tmp_path / "out", "--no-copies")
+    prepare(*where)
+    (tmp_path / "out/left_out.csv").write_text("film,why\na.dcm,blurred\n")
+    assert "left_out.csv was not written by this command" in refused(capsys, *where)

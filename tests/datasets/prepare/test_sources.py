@@ -55,6 +55,7 @@ def test_an_archive_that_names_no_hospital(tmp_path: Path, capsys: Said) -> None
     for number in range(12):  # patient 0 was filmed on X and on Y
         machine, patient = machines[number % 3], "both" if number in (0, 1) else None
         film(src / f"{number}.dcm", number, patient=patient, scanner=machine, drop=["InstitutionName"])
+    (src / "readme.txt").write_text("no film: its rows and columns are not known")
     names = [f"{number}.dcm" for number in range(12)]
     pd.DataFrame({"file": names, "label": ["covid", "normal"] * 6}).to_csv(tmp_path / "labels.csv", index=False)
     where = ("--labels", tmp_path / "labels.csv", "--out", out, "--no-copies")
