@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )  # fmt: skip
     except (WordsError, LabelWordsError) as error:
         parser.error(str(error))
+    if len(request.classes) == 1:
+        parser.error(f"--classes {options.classes}: name two or more, separated by commas")
     asked = [name for name in ("query", "header_file", "ca_file") if getattr(options, name)]
     if asked and options.dicomweb is None:
         parser.error(f"--{asked[0].replace('_', '-')} belongs to --dicomweb")

@@ -21,14 +21,14 @@ MOST = 30  # rows of a table on the terminal; the files have all
 
 
 def report(
-    request: Request, prepared: Prepared, copies: pd.DataFrame | None, flags: str = "", goes_on: bool = False
+    request: Request, prepared: Prepared, copies: pd.DataFrame | None, flags: str = "", then: str = "Next:"
 ) -> None:
     """Print it to the standard output.
 
     Args:
         copies: None where they were not looked for.
         flags: of the policy, for the next command.
-        goes_on: a training on the cohort follows at once.
+        then: what stands before the training command; empty for no word on what to do with the cohort.
     """
     console, name, out = Console(file=sys.stdout, emoji=False), request.name, request.out
     table, left_out, placing, notes = prepared
@@ -38,7 +38,7 @@ def report(
     _counts(console, table)
     trained = table[table["label"].isin(request.classes)] if request.classes else table
     target = _target(trained, request.classes)
-    verdict = _confounding(console, target, trained["source"])
+    verdict = _confounding(console, target, trained["source"], request.classes)
     for note in (*LAYOUTS[name].notes, *notes):
         _say(console, f"- {note}")
     if name == "rsna" and table.loc[table["dataset"] == name, "patient_id"].str.startswith("rsna_").any():
@@ -55,23 +55,29 @@ def report(
         _copies(console, out, copies)
     else:
         _say(console, "Near-copies were not looked for, nor was any film decoded.")
-    place = shlex.quote(str(out))
-    if verdict == "not identifiable":
-        _say(console, f"Next: add a data set: python -m datasets.prepare NAME SRC --out {place}", whole=True)
-    else:
-        held_out = _held_out(target, trained["source"], trained["patient_id"])
-        if held_out:
+    if then and verdict == "not identifiable":
+        _say(
+            console,
+            f"Next: add a data set: python -m datasets.prepare NAME SRC --out {shlex.quote(str(out))}",
+            whole=True,
+        )
+    elif then:
+        if held_out := _held_out(target, trained["source"], trained["patient_id"]):
             _say(
                 console,
                 f"A source to hold out, as a hospital never seen: add --external-sources {shlex.quote(held_out)}",
             )
-        separate = copies is None or len(copies) > 0
-        key = f"--hash-key {shlex.quote(str(request.hash_key))}" if request.hash_key is not None else ""
-        classes = f"--classes {shlex.quote(','.join(request.classes))}" if request.classes else ""
-        parts = ["--separate-copies" if separate else "", classes, key, "" if request.pixels == PNG16 else flags]
-        command = ("Training now; again with:" if goes_on else "Next:") + " python -m training.train --data-dir"
-        _say(console, " ".join([command, place, *filter(None, parts)]), whole=True)
+        separate = "--separate-copies" if copies is None or len(copies) > 0 else ""
+        _say(console, f"{then} {_training(request, separate, flags)}", whole=True)
     _say(console, "For research. Not a medical device.", "dim")
+
+
+def _training(request: Request, separate: str, flags: str) -> str:
+    """The command that trains on the cohort."""
+    key = f"--hash-key {shlex.quote(str(request.hash_key))}" if request.hash_key is not None else ""
+    classes = f"--classes {shlex.quote(','.join(request.classes))}" if request.classes else ""
+    parts = [shlex.quote(str(request.out)), separate, classes, key, "" if request.pixels == PNG16 else flags]
+    return " ".join(["python -m training.train --data-dir", *filter(None, parts)])
 
 
 def _counts(console: Console, table: pd.DataFrame) -> None:
@@ -97,13 +103,14 @@ def _target(table: pd.DataFrame, classes: tuple[str, ...]) -> pd.Series:
     return table["label"] if classes else (table["label"] == "covid").map({True: "covid", False: "not covid"})
 
 
-def _confounding(console: Console, target: pd.Series, source: pd.Series) -> str:
+def _confounding(console: Console, target: pd.Series, source: pd.Series, classes: tuple[str, ...]) -> str:
     """How far the source gives the class away.
 
     Returns the verdict of `check_confounding`; training refuses what is not identifiable.
     """
-    if target.nunique() < 2:
-        every = "No film is covid" if (target == "not covid").all() else f"All films are {target.iloc[0]}"
+    wanted = classes or ("covid", "not covid")
+    if absent := [name for name in wanted if not (target == name).any()]:
+        every = "All films are covid" if absent == ["not covid"] else f"No film is {' or '.join(absent)}"
         _say(console, f"{every}: add a data set with others before training.", "bold")
         return "not identifiable"
     checked = check_confounding(target, source, BATCH)

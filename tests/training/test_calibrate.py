@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from training.calibrate.__main__ import main as calibrate
 from training.evaluate.__main__ import main as evaluate
@@ -65,6 +67,44 @@ def test_films_that_it_was_fitted_on_are_not_audited(run: Path, capsys: pytest.C
     assert "no film is left; the first reason: the site calibration of" in " ".join(capsys.readouterr().err.split())
 
 
+def cohort(folder: Path, sites: tuple[str, ...], films: int) -> Path:
+    """Films of patients that no run has seen, each site in turn, both labels at each."""
+    folder.mkdir()
+    rows = []
+    for number in range(films):
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        label = ("covid", "normal")[number // len(sites) % 2]
+        rows.append((f"{number}.png", label, sites[number % len(sites)], f"{folder.name}{number}"))
+    table = pd.DataFrame(rows, columns=["path", "label", "source", "patient_id"])
+    table.to_csv(folder / "metadata.csv", index=False)
+    return folder
+
+
+def test_names_of_sites_are_shown_as_they_stand(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = ("[red]x", "[/y]", "a:x:b", "east, west")
+    calibrate([str(run), "--data-dir", str(cohort(tmp_path / "odd", odd, 80)), "--resamples", "100"])
+    shown = capsys.readouterr().out
+    assert all(shown.count(site) >= 2 for site in odd)
+    assert set(json.loads((run / NAME).read_text())["sites"]) == set(odd)
+    few = ["--site-calibration", "--no-shortcuts", "--resamples", "100", "--permutations", "100"]
+    others = str(cohort(tmp_path / "others", ("north",), 24))
+    evaluate([str(run), "--data-dir", others, "--output", str(tmp_path / "audit"), *few])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "No film is of a site that has a calibration of its own ([/y], [red]x, a:x:b, east, west)" in said
+
+
+def test_where_no_site_has_enough_patients_an_earlier_calibration_stays(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate([str(run), "--data-dir", str(cohort(tmp_path / "enough", ("a",), 40)), "--resamples", "100"])
+    before = (run / NAME).read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        calibrate([str(run), "--data-dir", str(cohort(tmp_path / "few", ("a", "b"), 12)), "--resamples", "100"])
+    assert stopped.value.code == 2 and "nothing was written: no site has ten patients" in capsys.readouterr().err
+    assert (run / NAME).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -89,6 +129,7 @@ def test_a_file_that_is_none_or_of_another_checkpoint(content: str | None, expec
         (["--dicom-dir", "films"], "--dicom-dir needs --labels"),
         (["--resamples", "9"], "must be 100 or more"),
         (["--operating-point", "sensitivity:2"], "operating point 'sensitivity:2'"),
+        (["--operating-point", ""], "operating point ''"),
         (["--split", "moon"], "--split moon: choose from"),
     ],
 )

@@ -27,7 +27,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="run folder of a model of two classes")
-    cohort = "cohort with metadata.csv; with --dicom-dir where it goes (default: cohorts/SRC beside RUN)"
+    cohort = "cohort with metadata.csv; with --dicom-dir where it goes (default: cohorts/SRC-calibration beside RUN)"
     add("--data-dir", type=Path, metavar="DIR", help=cohort)
     add("--dicom-dir", type=Path, metavar="SRC", help="folder of DICOM films, made into a cohort first")
     add("--labels", type=Path, metavar="FILE", help="its labels: label, and sop_instance_uid, file or accession_number")

@@ -2,10 +2,12 @@
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from datasets.cohort.label_words import label_map
@@ -28,6 +30,8 @@ from training.scoring.predict import predictions_table
 from training.scoring.score import score
 from training.scoring.subjects import EvaluationError, Subject, films_of, load_subjects, run_key
 
+CALIBRATION = "calibration"
+
 
 def calibrate(options: argparse.Namespace) -> None:
     """Fit, write, print; mistakes are raised with a sentence for the user."""
@@ -36,7 +40,9 @@ def calibrate(options: argparse.Namespace) -> None:
     checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
     if checkpoint.threshold is None or info.positive is None or len(info.targets) != 2:
         raise EvaluationError(f"{subject.name} has {len(info.targets)} classes: thresholds of sites are for two")
-    point = options.operating_point or checkpoint.settings.get("operating_point") or "youden"
+    point = options.operating_point
+    if point is None:
+        point = checkpoint.settings.get("operating_point") or "youden"
     parse_operating_point(point)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     films = _scored(subject, options, console)
@@ -57,34 +63,28 @@ def calibrate(options: argparse.Namespace) -> None:
             advance(1)
     after = pd.concat(again).loc[films.index]
     own_films = films["source"].map(lambda name: fits[str(name)].own).to_numpy(bool)
-    found = pd.DataFrame()
-    if own_films.any():
-        found = changes(films[own_films], after[own_films], names[1], max(options.resamples, 1000), options.seed)
-    key = _key(subject)
+    console.print(_fits_table(fits, point, own))
+    if info.synthetic:
+        console.print(SYNTHETIC, style="bold black on yellow")
+    if not own_films.any():
+        raise EvaluationError("nothing was written: no site has ten patients of both classes, so the model's own stays")
+    title = "\nWhat it changes at sites with their own, each film read with what other patients gave"
+    found = changes(films[own_films], after[own_films], names[1], max(options.resamples, 1000), options.seed)
+    console.print(site_table(title, found))
+    console.print(
+        "Verdicts after Holm's correction for all rows. Calibration error and Brier score: lower is better. A threshold "
+        "moves sensitivity against specificity: neither alone says that a site is better off."
+    )
     file = write_site_calibration(
         subject.folder,
         {
-            "column": options.by, "operating_point": point, "films": len(films), "key": key_id(key),
+            "column": options.by, "operating_point": point, "films": len(films), "key": key_id(_key(subject)),
             "model": {"temperature": own[0], "threshold": own[1]}, "sites": {name: plain(fit) for name, fit in fits.items()},
             "out_of_sample": plain(found), "patients": sorted(set(films["patient"])),
         },
     )  # fmt: skip
-    console.print(_fits_table(fits, point, own))
-    if own_films.any():
-        title = "\nWhat it changes at sites with their own, each film read with what other patients gave"
-        console.print(site_table(title, found))
-        console.print(
-            "Verdicts after Holm's correction for all rows. Calibration error and Brier score: lower is better. A threshold "
-            "moves sensitivity against specificity: neither alone says that a site is better off."
-        )
-    else:
-        console.print(
-            "No site has ten patients of both classes: the model's own calibration stays everywhere.", style="yellow"
-        )
-    if info.synthetic:
-        console.print(SYNTHETIC, style="bold black on yellow")
     console.print(f"written to {file}", markup=False, highlight=False, soft_wrap=True)
-    line = f"python -m training.evaluate {options.run} --site-calibration"
+    line = f"python -m training.evaluate {shlex.quote(str(options.run))} --site-calibration"
     console.print(f"Audit other films with it: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -109,7 +109,8 @@ def _scored(subject: Subject, options: argparse.Namespace, console: Console) -> 
 
 def _prepared(subject: Subject, options: argparse.Namespace) -> Path:
     """The cohort of a folder of DICOM films, its institutions named by the key that names those of the run's own films."""
-    out = options.data_dir or subject.folder.parent / COHORTS / options.dicom_dir.resolve().name
+    place = f"{options.dicom_dir.resolve().name}-{CALIBRATION}"  # a training's cohort of this folder stays as it is
+    out = options.data_dir or subject.folder.parent / COHORTS / place
     key = run_key(subject)
     request = Request(
         "dicom", options.dicom_dir, out, policy_of(vars(options)), options.labels,
@@ -118,7 +119,7 @@ def _prepared(subject: Subject, options: argparse.Namespace) -> Path:
     )  # fmt: skip
     prepared, copies = prepare_alone(request, ERRORS)
     flags = as_flags({name: getattr(options, name) for name in ADMISSION_FLAGS})
-    report(request, prepared, copies, flags, goes_on=True)
+    report(request, prepared, copies, flags, then="")
     return Path(out)
 
 
@@ -131,7 +132,7 @@ def _fits_table(fits: dict[str, SiteFit], point: str, own: tuple[float, float]) 
     title = f"Calibration by site ({point}); the model's own: temperature {own[0]:.2f}, threshold {own[1]:.3f}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("site", overflow="fold")
-    for name in ("with", "without"):
+    for name in ("patients with", "without"):
         table.add_column(name, justify="right")
     table.add_column("temperature", no_wrap=True)
     table.add_column("threshold", no_wrap=True)
@@ -140,5 +141,5 @@ def _fits_table(fits: dict[str, SiteFit], point: str, own: tuple[float, float]) 
         cells = (
             [f"{value:.2f}" for value in (fit.temperature, fit.threshold)] if fit.own else ["the model's", "too few"]
         )
-        table.add_row(name, *counts, *cells)
+        table.add_row(escape(name), *counts, *cells)
     return table

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 NOTHING = "cannot conclude"
@@ -34,7 +35,7 @@ def difference_table(title: str, number: str, rows: Sequence[Compared]) -> Table
     columns = [Column("", ratio=1), Column("", no_wrap=True), *right, Column("verdict", no_wrap=True)]
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
-        heading = row.heading
+        heading = escape(row.heading)
         for method, own in row.own.items():
             found = row.against.get(method)
             cells = ["", ""] if found is None else [_span(found, "+.3f"), _judged(found)]

@@ -1,6 +1,7 @@
 """What site calibration changes, as a table of 80 columns."""
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Column, Table
 
 NAMES = {"ece": "calib. error", "brier": "Brier score"}
@@ -19,10 +20,14 @@ def site_table(title: str, changes: pd.DataFrame) -> Table:
         *numbers,
         Column("", no_wrap=True),
     ]
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(*columns, title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     shown = list[str]()
     for row in changes.to_dict("records"):
-        site, metric, verdict = str(row["site"]), NAMES.get(row["metric"], str(row["metric"])), str(row["verdict"])
+        site, metric, verdict = (
+            escape(str(row["site"])),
+            NAMES.get(row["metric"], str(row["metric"])),
+            str(row["verdict"]),
+        )
         name = site if site not in shown else f"{row['patients']} patients" if shown.count(site) == 1 else ""
         shown.append(site)
         if pd.isna(row["difference"]):

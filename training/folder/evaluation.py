@@ -278,7 +278,7 @@ def evidence_of_folder(merge: Merge, number: int, unknown: dict[str, str]) -> Ev
     if training is not None and not merge.survey.labelled:
         training = training.drop(columns="source")  # sources have other names there: all of them would look new
     left_out = int((merge.survey.files["status"] != "scored").sum())
-    notes = [*notes_of(subject)]
+    notes = [*notes_of(subject, set(films.predictions["source"]))]
     if reference is None:
         notes.append(f"{subject.name} holds no {REFERENCE}: films unlike its training films can't be told.")
     return Evidence(

@@ -36,7 +36,7 @@ def from_archive(archive: Archive, config: TrainConfig) -> TrainConfig:
         if is_first():
             prepared, copies = prepare_alone(request, ERRORS)
             flags = as_flags({name: getattr(config, name) for name in ADMISSION_FLAGS})
-            report(request, prepared, copies, flags, goes_on=True)
+            report(request, prepared, copies, flags, then="Training now; again with:")
     if not (out / METADATA).is_file() or not (out / COPIES).is_file():
         raise TrainingError(f"no cohort could be made in {out}")  # the first process says why
     return config.with_settings(

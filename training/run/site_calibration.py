@@ -1,6 +1,7 @@
 """Temperatures and thresholds of sites, kept beside a checkpoint, which stays as it is: `site_calibration.json`."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,9 +56,13 @@ class SiteCalibration:
             margin = own * np.log(np.float64(threshold) / (1 - np.float64(threshold)))
             return float(1 / (1 + np.exp(-margin / temperature)))
 
-    @property
-    def note(self) -> str:
-        """What the scores of an evaluation are, in a sentence or two."""
+    def note(self, sources: Collection[str]) -> str:
+        """What the scores of an evaluation of films of these sources are, in a sentence or two."""
+        if self.sites and not set(self.sites) & set(sources):
+            return (
+                f"No film is of a site that has a calibration of its own ({', '.join(self.sites)}): all are read with the "
+                "model's. A site is known by its source."
+            )
         own = f"Scores and calls are calibrated by site: {', '.join(self.sites) or 'none'} by their own films."
         kept = "; ".join(f"{name} ({why})" for name, why in self.others.items())
         return own + " Other sites keep the model's calibration" + (f": {kept}." if kept else ".")

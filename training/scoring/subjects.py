@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -327,15 +327,15 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
         subject.name, about, info.positive_name, predictions, scored.features, perturbed, training,
         distances=reference.distances(scored.features) if reference is not None else None,
         distance_limit=reference.limit if reference is not None else None,
-        notes=(*cohort.notes, *notes_of(subject)),
+        notes=(*cohort.notes, *notes_of(subject, set(cohort.table["source"]))),
     )  # fmt: skip
 
 
-def notes_of(subject: Subject) -> tuple[str, ...]:
-    """What is missing or wrong in the run's folder, as sentences."""
+def notes_of(subject: Subject, sources: Collection[str]) -> tuple[str, ...]:
+    """What is missing or wrong in the run's folder, and how films of these sources are read, as sentences."""
     table, why = subject.own_predictions
     notes = [] if table is not None else [f"{why}: what needs the run's own training films is left out."]
-    return (*notes, *([subject.sites.note] if subject.sites else []))
+    return (*notes, *([subject.sites.note(sources)] if subject.sites else []))
 
 
 def about_report(options: argparse.Namespace, subjects: list[Subject], films: str) -> dict[str, Any]:

@@ -291,6 +291,9 @@ def test_classes_of_one_s_own(src: Path, tmp_path: Path, capsys: Said) -> None:
     out = with_key(tmp_path / "out")
     where = ("dicom", src, "--labels", tmp_path / "labels.csv", "--out", out, "--no-copies")
     assert "labels that are none of covid" in refused(capsys, *where)
+    assert "--classes tb: name two or more" in refused(capsys, *where, "--classes", "tb")
+    prepare(*where, "--classes", "tb,effusion")
+    assert "No film is effusion: add a data set with others" in capsys.readouterr().out
     prepare(*where, "--classes", "tb,normal")
     said = capsys.readouterr().out
     assert "Classes: Every label comes from two sources" in said and "--classes tb,normal" in said.splitlines()[-2]
