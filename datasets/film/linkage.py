@@ -14,11 +14,29 @@ from datasets.film.radiograph import RadiographError
 COLUMNS = ("file", "path", "sop_instance_uid", "study_instance_uid", "accession_number", "patient_id")
 
 
+class LinkageError(ValueError):
+    """A place where no linkage can be written; the message says why."""
+
+
+def require_place(path: Path) -> None:
+    """Raise LinkageError where something else is than an earlier linkage, such as the table of labels."""
+    if not path.exists():
+        return
+    heading = ",".join(COLUMNS).encode()
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(heading)) == heading:
+                return
+    raise LinkageError(f"--linkage {path} is there already and is no linkage: name another file")
+
+
 def write_linkage(path: Path, folder: Folder, key: bytes, films: Collection[str]) -> None:
     """Write a CSV that leads from the hash of each file back to its path and, where it is a film, to its identifiers.
 
     Readable by its owner only (mode 0600) from the moment it exists. `films` are the hashes of the files that are films.
+    LinkageError where another file is in its place.
     """
+    require_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.part")
     draft.unlink(missing_ok=True)

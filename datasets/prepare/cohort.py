@@ -18,8 +18,8 @@ from datasets.cohort.csv_table import read_csv
 from datasets.cohort.label_table import Labels, read_labels
 from datasets.files import write_text
 from datasets.film.folder import LocalFolder
-from datasets.film.identity import KEY_FILE, hash_key
-from datasets.film.linkage import write_linkage
+from datasets.film.identity import KEY_FILE, as_hashed, hash_key, hashed_by, keyed_hash
+from datasets.film.linkage import require_place, write_linkage
 from datasets.prepare.layouts import LAYOUTS, reader
 from datasets.prepare.layouts.film import Film, LayoutError, LeftOut, no_formula
 from datasets.prepare.placing import Placing, PlacingError
@@ -32,6 +32,7 @@ MARKS = ("dataset", "origin")  # last columns, by which a metadata.csv is known 
 LEFT_OUT = ("dataset", "origin", "file", "reason")
 TOGETHER = 256  # films handed to the threads at a time
 METADATA, LEFT_OUT_FILE, COPIES = "metadata.csv", "left_out.csv", "near_copies.csv"
+ARCHIVE = ".archive"  # the keyed hash of the folder whose films are in the cohort, which may be named after anyone
 
 
 class Prepared(NamedTuple):
@@ -63,6 +64,9 @@ def prepare(request: Request) -> Prepared:
     _require_places(request)
     others, others_left_out, replaced = _earlier(out, name)
     key = hash_key(out, request.hash_key) if layout.labelled else b""
+    archive = as_hashed(key, keyed_hash(key, str(src.resolve())))
+    if replaced and layout.labelled:
+        _require_archive(request, archive)
     labels = read_labels(request.labels, key, words=request.words, classes=request.classes) if request.labels else None
     tag, column = _tag(request, labels)
     notes = [f"{replaced} rows of an earlier run on {name} are replaced."] if replaced else []
@@ -87,6 +91,8 @@ def prepare(request: Request) -> Prepared:
     table = pd.concat([others, new], ignore_index=True).fillna("")
     all_left_out = pd.concat([others_left_out, new_left_out], ignore_index=True).fillna("")
     write(out, table, all_left_out)
+    if layout.labelled:
+        write_text(out / ARCHIVE, archive)
     return Prepared(table, all_left_out, placing, tuple(notes))
 
 
@@ -149,6 +155,19 @@ def _require_places(request: Request) -> None:
             raise LayoutError(
                 f"{flag} {place} lies inside {src}: name a folder beside it, so that films are not found twice"
             )
+    if request.linkage is not None:
+        require_place(request.linkage)
+
+
+def _require_archive(request: Request, archive: str) -> None:
+    """LayoutError where the rows that would be replaced are of another folder: a training may need them."""
+    file = request.out / ARCHIVE
+    before = file.read_text("utf-8") if file.is_file() else archive
+    if before != archive and hashed_by(before) == hashed_by(archive):
+        raise LayoutError(
+            f"{request.out} has the films of another folder than {request.src}: name another place for the cohort. To have "
+            f"the films of both, put them below one folder; where the folder was moved, remove {file}"
+        )
 
 
 def _tag(request: Request, labels: Labels | None) -> tuple[str | None, str | None]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.datasets.prepare.archive import archive
 from training.calibrate.__main__ import main as calibrate
 from training.evaluate.__main__ import main as evaluate
 from training.run.checkpoint_header import head_digest
@@ -92,6 +93,18 @@ def test_names_of_sites_are_shown_as_they_stand(run: Path, tmp_path: Path, capsy
     evaluate([str(run), "--data-dir", others, "--output", str(tmp_path / "audit"), *few])
     said = " ".join(capsys.readouterr().out.split())
     assert "No film is of a site that has a calibration of its own ([/y], [red]x, a:x:b, east, west)" in said
+
+
+def test_a_folder_of_films_is_made_into_a_cohort_of_its_own(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive(tmp_path / "week").to_csv(tmp_path / "labels.csv", index=False)
+    where = ["--dicom-dir", str(tmp_path / "week"), "--labels", str(tmp_path / "labels.csv"), "--resamples", "100"]
+    with pytest.raises(SystemExit):  # eight patients a site
+        calibrate([str(run), *where])
+    shown = capsys.readouterr().out
+    assert "16 films" in shown and "institution" in shown and "training.train" not in shown
+    assert [folder.name for folder in (run.parent / "cohorts").iterdir()] == ["week-calibration"]
 
 
 def test_where_no_site_has_enough_patients_an_earlier_calibration_stays(

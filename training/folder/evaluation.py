@@ -19,7 +19,7 @@ from datasets.files import write_aside
 from datasets.film.admission import policy_of
 from datasets.film.folder import Entry, Folder, LocalFolder
 from datasets.film.identity import key_id, keyed_hash
-from datasets.film.linkage import write_linkage
+from datasets.film.linkage import require_place, write_linkage
 from datasets.sample import Split
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
@@ -162,6 +162,8 @@ def check_options(options: argparse.Namespace, subjects: list[Subject], folder: 
     for place in (options.output, options.sr, options.saliency, options.linkage, shards):
         if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
             raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
+    if options.linkage is not None:
+        require_place(options.linkage)
     if objects:
         require_highdicom()
     if options.fail_on and options.labels is None:

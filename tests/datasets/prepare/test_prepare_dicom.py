@@ -178,6 +178,11 @@ def test_two_labels_for_one_film(src: Path, tmp_path: Path, capsys: Said) -> Non
         (("--labels", "labels.csv", "--map", "covid=covdi"), "the label must be one of covid"),
         (("--labels", "labels.csv", "--hash-key", "none"), "the key file none can't be read"),
         (("--labels", "labels.csv", "--linkage", "films/link.csv"), "--linkage films/link.csv lies inside films"),
+        (
+            ("--labels", "labels.csv", "--linkage", "labels.csv"),
+            "--linkage labels.csv is there already and is no linkage",
+        ),
+        (("--labels", "labels.csv", "--linkage", "."), "--linkage . is there already and is no linkage"),
         (("--labels", "labels.csv", "--out", "films/out"), "--out films/out lies inside films"),
         (("--labels", "labels.csv", "--out", "films"), "--out films lies inside films"),
         (("--labels", "labels.csv", "--out", "labels.csv"), "is a file: name a folder"),
@@ -262,6 +267,9 @@ def test_the_linkage_leads_back_to_each_file(src: Path, tmp_path: Path) -> None:
         assert (out / path).samefile(src / linked["path"][Path(path).stem])
     assert set(cells(out / "left_out.csv")["file"]) <= set(linked.index)
     assert linked["patient_id"].str.startswith("MRN").sum() == 17
+    before = linkage.read_text()
+    prepare("dicom", src, "--labels", tmp_path / "labels.csv", "--out", out, "--no-copies", "--linkage", linkage)
+    assert linkage.read_text() == before, "an earlier linkage is replaced"
 
 
 def test_copies_across_patients_are_reported(src: Path, tmp_path: Path, capsys: Said) -> None:
@@ -316,3 +324,16 @@ def test_a_left_out_csv_of_somebody_else_is_a_sentence(src: Path, tmp_path: Path
     prepare(*where)
     (tmp_path / "out/left_out.csv").write_text("film,why\na.dcm,blurred\n")
     assert "left_out.csv was not written by this command" in refused(capsys, *where)
+
+
+def test_films_of_another_folder_are_not_replaced(src: Path, tmp_path: Path, capsys: Said) -> None:
+    out, other = tmp_path / "out", tmp_path / "elsewhere/films"
+    where = ("--labels", tmp_path / "labels.csv", "--out", out, "--no-copies")
+    prepare("dicom", src, *where)
+    before = (out / "metadata.csv").read_bytes()
+    src.rename(other.parent.mkdir() or other)
+    assert f"{out} has the films of another folder than {other}" in refused(capsys, "dicom", other, *where)
+    assert (out / "metadata.csv").read_bytes() == before and str(tmp_path) not in (out / ".archive").read_text()
+    (out / ".archive").unlink()
+    prepare("dicom", other, *where)
+    assert (out / "metadata.csv").read_bytes() == before, "a folder that was moved"
