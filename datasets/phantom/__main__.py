@@ -32,16 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Imported here, so that --help and mistakes answer at once.
     from datasets.phantom.film import NOTICE
 
-    if options.sheet:
-        from datasets.phantom.sheet import sheet
-
-        sheet(options.seed, options.size or 192).save(options.sheet)
-        sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
-        return
-    from datasets.phantom.folder import write_folder  # here, so that drawing films needs no pydicom
-
     try:
-        odd = write_folder(options.dicom, options.n, options.rho, options.seed, options.size or 1024)
+        if options.sheet:
+            from datasets.phantom.sheet import sheet
+
+            sheet(options.seed, 192 if options.size is None else options.size).save(options.sheet, "PNG")
+            sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
+            return
+        from datasets.phantom.folder import write_folder  # here, so that drawing films needs no pydicom
+
+        size = 1024 if options.size is None else options.size
+        odd = write_folder(options.dicom, options.n, options.rho, options.seed, size)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     films = f"--dicom-dir {shlex.quote(str(options.dicom))} --labels {shlex.quote(str(options.dicom / 'labels.csv'))}"

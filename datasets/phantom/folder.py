@@ -63,8 +63,11 @@ def write_folder(out: Path, films: int, rho: float, seed: int, size: int) -> int
     if size < 32:
         raise ValueError(f"size is {size}: it must be 32 or more")
     cohort = phantom.table(rho, seed, films - films // 2, 0, 0, films // 2)
-    if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"{out} isn't empty: name a new folder")
+    problem = (
+        "" if not out.exists() else "is a file" if not out.is_dir() else "isn't empty" if any(out.iterdir()) else ""
+    )
+    if problem:
+        raise ValueError(f"{out} {problem}: name a new folder")
     for name in (*sorted(set(cohort["source"])), "odd"):
         (out / name).mkdir(parents=True)
     records = []

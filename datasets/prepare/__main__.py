@@ -115,10 +115,12 @@ def _fetch(options: argparse.Namespace, request: Request) -> None:
     """Fetch the films of the archive into SRC; a user's mistake, or an archive that is lost, exits with 2."""
     from rich.console import Console
 
+    from datasets.prepare.cohort import require_labels
     from datasets.prepare.fetch import fetch
 
     errors = Console(stderr=True, emoji=False)
     try:
+        require_labels(request)
         modalities = request.policy.modalities
         given = (options.query, options.header_file, options.ca_file)
         films = dicomweb_folder.folder_of(options.dicomweb, *given, modalities, SECONDS)

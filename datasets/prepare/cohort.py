@@ -96,6 +96,13 @@ def prepare(request: Request) -> Prepared:
     return Prepared(table, all_left_out, placing, tuple(notes))
 
 
+def require_labels(request: Request) -> None:
+    """Raise what `prepare` would for the labels and the sources, before the films are there."""
+    if request.labels is not None:
+        labels = read_labels(request.labels, b"", words=request.words, classes=request.classes)
+        _tag(request, labels)
+
+
 def _rows(
     request: Request, labels: Labels | None, key: bytes, column: str | None, tell: Callable[[str], None]
 ) -> Iterator[Film | LeftOut]:

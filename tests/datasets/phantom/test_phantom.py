@@ -236,6 +236,17 @@ def test_the_command_writes_dicom_films_or_a_sheet(tmp_path, capsys) -> None:
     with pytest.raises(SystemExit):
         command.main(["--dicom", str(tmp_path / "films"), "--n", "6"])
     assert "isn't empty: name a new folder" in capsys.readouterr().err
+    page, films = str(tmp_path / "page.png"), str(tmp_path / "films")
+    for arguments, expected in (
+        (["--sheet", page, "--size", "0"], "size 32 or more"),
+        (["--dicom", str(tmp_path / "new"), "--size", "0"], "it must be 32 or more"),
+        (["--sheet", str(tmp_path / "none/page.png"), "--size", "32"], "No such file or directory"),
+        (["--sheet", films, "--size", "32"], "films"),
+        (["--dicom", films + "/labels.csv"], "is a file: name a new folder"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(arguments)
+        assert stopped.value.code == 2 and expected in capsys.readouterr().err
     for arguments in ([], ["--dicom", "films", "--sheet", "sheet.png"]):
         with pytest.raises(SystemExit):
             command.main(arguments)

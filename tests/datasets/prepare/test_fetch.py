@@ -78,10 +78,18 @@ def test_an_archive_and_labels_become_the_cohort_that_the_folder_does(
 
 
 def test_mistakes_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tmp_path / "l.csv"
+    labels.write_text("file,label\na.dcm,covid\n")
+    known = ["dicom", "x", "--labels", str(labels), "--dicomweb", "http://localhost:1"]
     for flags, expected in (
         (["cohen", "x", "--dicomweb", "http://localhost:1"], "--dicomweb belongs to dicom"),
         (["dicom", "x", "--labels", "l.csv", "--query", "StudyDate=20260101"], "--query belongs to --dicomweb"),
-        (["dicom", "x", "--labels", "l.csv", "--dicomweb", "http://localhost:1"], "--dicomweb needs --query"),
+        (known, "--dicomweb needs --query"),
+        (
+            [*known, "--query", "StudyDate=20260101", "--source-tag", "ward"],
+            "--source-tag ward: dicom has no such source",
+        ),
+        ([*known, "--query", "StudyDate=20260101", "--labels", "none.csv"], "--labels none.csv: no such file"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([*flags, "--out", str(tmp_path / "out")])

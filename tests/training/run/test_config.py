@@ -83,6 +83,7 @@ def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
         (["--dataset", "phantom", "--separate-copies"], "--separate-copies is for cohorts of real films"),
         (["--dataset", "biased-mnist", "--external-sources", "a"], "--external-sources is for chest radiographs"),
         (["--in-chans", "2"], "must be 1 or 3"),
+        (["--classes", "covid, COVID"], "name two or more, separated by commas"),
         (["--epochs", "0"], "--epochs 0: must be 1 or more"),
         (["--epochs", "many"], "invalid int value"),
         (["--alpha", "-1"], "--alpha -1.0: must not be negative, and finite"),
