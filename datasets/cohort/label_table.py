@@ -13,7 +13,17 @@ import pandas as pd
 
 from datasets.cohort.csv_table import read_csv
 from datasets.cohort.films import CohortError
-from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, listed, refusal, require_known
+from datasets.cohort.label_words import (
+    BINARY,
+    LABELS,
+    MOST,
+    LabelMap,
+    as_word,
+    in_our_words,
+    listed,
+    refusal,
+    require_known,
+)
 from datasets.cohort.parquet_table import TableError, read_parquet
 from datasets.film.identity import keyed_hash
 from datasets.sample import DatasetInfo
@@ -47,6 +57,7 @@ class Labels:
         words: the label of each row as it stands in the file.
         tried: the columns by which films are looked up, in this order.
         mapped_to_nothing: words that the map doesn't have, with their lines, as a sentence goes on; empty for none.
+        unused: words of the map that no line has: perhaps misspelt.
     """
 
     file: Path
@@ -56,6 +67,7 @@ class Labels:
     words: pd.Series
     tried: tuple[str, ...]
     mapped_to_nothing: str = ""
+    unused: tuple[str, ...] = ()
 
     def rows_of(self, hashes: pd.DataFrame, ambiguous: set[str]) -> np.ndarray:
         """Row of the table for each film, -1 where it has none.
@@ -138,6 +150,16 @@ def match_films(labels: Labels, files: pd.DataFrame, usable: pd.Series, copies: 
     return Match(matched.to_numpy(), unmatched, labels.contradicted(files, ambiguous))
 
 
+def no_line_has(labels: Labels) -> str:
+    """The sentence on words of the map that no line has; empty where there are none."""
+    more = f" and {len(labels.unused) - MOST} more" if len(labels.unused) > MOST else ""
+    return (
+        f"Words of the map that no line has: {', '.join(map(repr, labels.unused[:MOST]))}{more}."
+        if labels.unused
+        else ""
+    )
+
+
 def matches_nothing(labels: Labels, films: str) -> str:
     """The sentence where no line goes with any film; `films` says which."""
     tried = ", ".join(labels.tried)
@@ -186,6 +208,7 @@ def read_labels(
     known = tuple(dict.fromkeys((*of_models, *classes, *LABELS)))
     require_known(words, known)
     own_words, table["label"] = table["label"], in_our_words(table["label"], words)
+    unused = tuple(word for word in words or {} if word not in set(own_words.map(as_word)))
     strange = ~table["label"].isin(known)
     mapped_to_nothing = ""
     if strange.any():
@@ -207,7 +230,7 @@ def read_labels(
         _check_agreement(file, table["label"], hashes[kind], lines, columns["file" if kind == "file_name" else kind])
     kept = table[[name for name in table if _plain(str(name)) not in IDENTIFYING]]
     tried = tuple(NAMES[kind] for kind, column in columns.items() if column)
-    return Labels(file, kept, hashes, lines, own_words.reset_index(drop=True), tried, mapped_to_nothing)
+    return Labels(file, kept, hashes, lines, own_words.reset_index(drop=True), tried, mapped_to_nothing, unused)
 
 
 def _plain(heading: str) -> str:

@@ -34,6 +34,7 @@ def test_sites_are_fitted_written_and_read_by_the_audit(
     before = (run / "model.safetensors").read_bytes()
     calibrate([str(run), "--split", "validation", "--resamples", "100"])
     shown = capsys.readouterr().out
+    assert "was trained on" not in shown
     assert "SYNTHETIC" in shown and f"training.evaluate {run} --site-calibration" in shown
     assert (run / "model.safetensors").read_bytes() == before, "the checkpoint stays as it is"
     written = json.loads((run / NAME).read_text())
@@ -105,6 +106,11 @@ def test_a_folder_of_films_is_made_into_a_cohort_of_its_own(
     shown = capsys.readouterr().out
     assert "16 films" in shown and "institution" in shown and "training.train" not in shown
     assert [folder.name for folder in (run.parent / "cohorts").iterdir()] == ["week-calibration"]
+
+
+def test_films_of_the_training_are_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calibrate([str(run), "--split", "train,validation", "--resamples", "100"])
+    assert f"{run.name} was trained on films of split train" in " ".join(capsys.readouterr().out.split())
 
 
 def test_where_no_site_has_enough_patients_an_earlier_calibration_stays(

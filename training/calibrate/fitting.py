@@ -17,6 +17,7 @@ from datasets.film.identity import hash_key, key_id
 from datasets.prepare.cohort import prepare_alone
 from datasets.prepare.report import report
 from datasets.prepare.request import Request
+from datasets.sample import Split
 from training.bias.numbers.calibration import parse_operating_point
 from training.bias.numbers.site_calibration import SiteFit, changes, cross_fitted, fit_site, read_again
 from training.bias.report.plain import plain
@@ -96,6 +97,12 @@ def _scored(subject: Subject, options: argparse.Namespace, console: Console) -> 
     cohort = films_of([subject], folder, options.split, options.allow_training_films, policy, words)
     for note in cohort.notes:
         console.print(note, style="yellow", markup=False, highlight=False)
+    own_films = folder is None or subject.trained_in(
+        folder
+    )  # else splits are another's, and training films are left out
+    if own_films and (cohort.table["split"] == str(Split.TRAIN)).any():
+        said = f"{subject.name} was trained on films of split train: what is fitted on them holds for no other film."
+        console.print(said, style="yellow", markup=False, highlight=False)
     with Stages() as stages:
         (scored,), unreadable = score(
             [subject.predictor], cohort, advance=stages.begin("scoring films", len(cohort.table))

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from datasets.cohort.label_table import Labels, matches_nothing, read_labels
+from datasets.cohort.label_table import Labels, matches_nothing, no_line_has, read_labels
 from datasets.cohort.label_words import label_map
 from datasets.files import write_aside
 from datasets.film.admission import policy_of
@@ -72,6 +72,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     check_names(options, labels)
     if labels is not None and labels.mapped_to_nothing:
         told = f"labels that are mapped to nothing, their lines left out: {labels.mapped_to_nothing}"
+        console.print(told, style="yellow", markup=False, highlight=False)
+    if labels is not None and (told := no_line_has(labels)):
         console.print(told, style="yellow", markup=False, highlight=False)
     output.mkdir(parents=True, exist_ok=True)
     for name in ("files.parquet", "predictions.parquet", "predictions.csv"):  # drafts of a run that was killed

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from datasets.cohort.label_table import Labels, match_films, matches_nothing
+from datasets.cohort.label_table import Labels, match_films, matches_nothing, no_line_has
 from datasets.film.dicom import read_facts
 from datasets.film.folder import LocalFolder
 from datasets.film.identity import as_hashed, keyed_hash, short_name
@@ -119,6 +119,8 @@ def _told(films: pd.DataFrame, labels: Labels, unmatched: dict[str, int], contra
     """What became of the labels, and which films name no patient."""
     if labels.mapped_to_nothing:
         yield f"Labels that are mapped to nothing, their films left out: {labels.mapped_to_nothing}."
+    if said := no_line_has(labels):
+        yield said
     lines = {"no file": "no file", "no scored file": "files that are no films", "several files": "several files"}
     for kind, what in lines.items():
         if unmatched[kind]:

@@ -249,8 +249,10 @@ def test_a_hospital_s_own_words_become_labels(src: Path, tmp_path: Path, capsys:
     for part in ("'covid-19 pneumonia' (10 lines)", "'no finding' (7 lines)", "'see report' (2 lines)"):
         assert part in said
     (tmp_path / "map.yaml").write_text(json.dumps({"COVID-19 pneumonia": "covid", "No finding": "normal"}))
-    prepare(*where, "--map-file", tmp_path / "map.yaml")
-    assert "Labels that are mapped to nothing, their films left out: 'see report' (2 lines)" in capsys.readouterr().out
+    prepare(*where, "--map-file", tmp_path / "map.yaml", "--map", "No findng=normal;covid=covid")
+    said = capsys.readouterr().out
+    assert "Labels that are mapped to nothing, their films left out: 'see report' (2 lines)" in said
+    assert "Words of the map that no line has: 'no findng=normal;covid'." in said
     table = cells(tmp_path / "out/metadata.csv")
     assert len(table) == 15 and set(zip(table["label"], table["finding"], strict=True)) == {
         ("covid", "COVID-19 pneumonia"),
