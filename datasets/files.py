@@ -1,5 +1,6 @@
-"""Files written whole or not at all: beside their place, flushed to disk, then moved there."""
+"""Files written whole or not at all: beside their place, flushed to disk, then moved there; short ones read within bounds."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable
@@ -8,6 +9,20 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 ASIDE = ".aside"  # ending of a file that is not moved to its place yet
+LONGEST_SETTINGS = 1 << 20  # bytes of a file that a person writes: settings, words, a key
+
+
+def read_short_text(path: Path) -> str:
+    """A file of at most `LONGEST_SETTINGS` bytes, as UTF-8.
+
+    A longer one, which may be a device without an end and without a size, raises OSError, and one that is no UTF-8
+    UnicodeDecodeError.
+    """
+    with path.open("rb") as file:
+        content = file.read(LONGEST_SETTINGS + 1)
+    if len(content) > LONGEST_SETTINGS:
+        raise OSError(errno.EFBIG, f"larger than the {LONGEST_SETTINGS} bytes allowed", str(path))
+    return content.decode("utf-8")
 
 
 def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:

@@ -22,10 +22,11 @@ from datasets.biased_mnist import load_biased_mnist
 from datasets.cohort import csv_table, parquet_table
 from datasets.cohort.parquet_table import MAX_CELLS, TableError, read_parquet
 from datasets.covid import load_covid
+from datasets.files import LONGEST_SETTINGS
 from datasets.film import radiograph
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.read import read_radiograph
-from training.console.commandline import LONGEST_YAML, read_yaml
+from training.console.commandline import read_yaml
 from training.run.checkpoint_header import read_header
 
 ROOT = Path(__file__).parent.parent
@@ -45,8 +46,8 @@ def test_yaml_is_bounded(tmp_path: Path) -> None:
     file.write_text("epochs: " + "[" * 50_000 + "]" * 50_000)
     with pytest.raises(ValueError, match="nested too deeply"):
         read_yaml(file, {"epochs": int})
-    file.write_bytes(b"#" * (LONGEST_YAML + 1))
-    with pytest.raises(ValueError, match="too many for settings"):
+    file.write_bytes(b"#" * (LONGEST_SETTINGS + 1))
+    with pytest.raises(ValueError, match="larger than the 1048576 bytes allowed"):
         read_yaml(file, {"epochs": int})
 
 

@@ -10,12 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets.files import read_short_text
+
 if TYPE_CHECKING:  # a command line is checked without pandas
     import pandas as pd
 
 LABELS = ("covid", "pneumonia", "normal", "other")
 BINARY = ("not covid", "covid")  # the classes unless others are named
-LONGEST_FILE = 1 << 20
 MOST = 20  # words in a sentence
 MAP_HELP = "what the words of the column label mean: COVID-19 pneumonia=covid,No finding=normal; others are left out"
 MAP_FILE_HELP = "YAML file of the same, a line each: COVID-19 pneumonia: covid"
@@ -112,11 +113,8 @@ def _pairs_of_file(file: Path) -> list[tuple[str, str]]:
     import yaml
 
     try:
-        if file.stat().st_size > LONGEST_FILE:
-            raise LabelWordsError(f"--map-file {file}: larger than the {LONGEST_FILE} bytes allowed")
-        table = yaml.compose(
-            file.read_text("utf-8"), Loader=yaml.SafeLoader
-        )  # texts as they stand: no, 1.0, 2020-01-01
+        # Texts as they stand: no, 1.0, 2020-01-01.
+        table = yaml.compose(read_short_text(file), Loader=yaml.SafeLoader)
     except (OSError, UnicodeError, yaml.YAMLError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no YAML"
         raise LabelWordsError(f"--map-file {file} can't be read: {reason}") from None

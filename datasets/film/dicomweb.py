@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from datasets.files import read_short_text
 from datasets.film.folder import FolderError
 from datasets.film.radiograph import MAX_BYTES, RadiographError, silenced
 
@@ -272,7 +273,7 @@ def connection(url: str, header_file: Path | None, ca_file: Path | None, time_li
 def read_header(file: Path) -> str:
     """The one line of a header file; raises DicomWebError, which does not quote it."""
     try:
-        line = file.read_text("utf-8").strip()
+        line = read_short_text(file).strip()
     except (OSError, UnicodeDecodeError):
         raise DicomWebError(f"--header-file {file} can't be read") from None
     _check_header(line, f"--header-file {file}")

@@ -12,6 +12,8 @@ import re
 import secrets
 from pathlib import Path
 
+from datasets.files import read_short_text
+
 KEY_BYTES = 32
 KEY_FILE = ".hash-key"
 _HASHED = re.compile(r"([0-9a-f]{8}):([0-9a-f]{16})")
@@ -96,7 +98,7 @@ def _write_new(path: Path, text: str) -> None:
 def _read_key(path: Path) -> bytes:
     """The key in a file; raises ValueError, see `hash_key`."""
     try:
-        key = bytes.fromhex(path.read_text("ascii"))
+        key = bytes.fromhex(read_short_text(path))
     except OSError as error:
         raise ValueError(f"the key file {path} can't be read: {error.strerror}") from None
     except ValueError:  # never shown: it may be a damaged key

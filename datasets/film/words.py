@@ -13,9 +13,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from datasets.files import read_short_text
 from datasets.film.policy import BODY_PARTS, VIEWS
 
-LONGEST_FILE = 1 << 20
 _TITLES = frozenset(
     ["DR", "DRA", "DOCTOR", "MR", "MRS", "MS", "MISS", "HERR", "FRAU", "PROF", "SRA", "SIG", "MME", "DHR"]
 )
@@ -102,9 +102,7 @@ def words_of_file(file: Path) -> tuple[Words, Words]:
     import yaml
 
     try:
-        if file.stat().st_size > LONGEST_FILE:
-            raise WordsError(f"--words {file}: larger than the {LONGEST_FILE} bytes allowed")
-        tables = yaml.safe_load(file.read_text("utf-8"))
+        tables = yaml.safe_load(read_short_text(file))
     except (OSError, UnicodeError, yaml.YAMLError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no YAML"
         raise WordsError(f"--words {file} can't be read: {reason}") from None

@@ -15,10 +15,10 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from datasets import seed
+from datasets.files import read_short_text
 from datasets.help_text import HelpFormatter
 
 NOTICE = "For research; not a medical device."
-LONGEST_YAML = 1 << 20  # bytes; a run's own config.yaml has two thousand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,9 +190,15 @@ def fields_of(options: type) -> dict[str, type]:
 
 
 def require_allowed(options: Any) -> None:
-    """Raise ValueError where an option of a dataclass's instance is none of its choices or outside of its limits."""
+    """Raise ValueError where an option of a dataclass's instance is none of its choices, outside of its limits or None.
+
+    None, which a YAML file spells as nothing after the colon, is for options that may be without a value.
+    """
+    hints = get_type_hints(type(options))
     for name, kind in option_fields(type(options)).items():
         value, choices, limits = getattr(options, name), kind.metadata["choices"], kind.metadata["limits"]
+        if value is None and isinstance(hints[name], type):
+            raise ValueError(f"{flag_name(name)} has no value: give one, or leave the setting out")
         if choices and value is not None and value not in choices:
             raise ValueError(f"{flag_name(name)} {value}: choose from {', '.join(choices)}")
         if limits and value is not None and value not in limits:
@@ -212,10 +218,10 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
     import yaml
 
     try:
-        if path.stat().st_size > LONGEST_YAML:
-            raise ValueError(f"--config {path}: more than {LONGEST_YAML} bytes, too many for settings")
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        loaded = yaml.safe_load(read_short_text(path))
+    except OSError as error:
+        raise ValueError(f"--config {path}: can't be read: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"--config {path}: can't be read as YAML ({error})") from None
     except RecursionError:
         raise ValueError(f"--config {path}: can't be read as YAML (nested too deeply)") from None

@@ -37,6 +37,8 @@ AUTO = Path("auto")  # --resume auto
 LOCAL_SETTINGS = ("data_dir", "output", "hash_key", "config", "resume", "weights", "words", "map_file")
 SIZE = Limits("must be from 8 to 8192", low=8, high=8192, without_high=False)
 REDRAW = Limits("a share above 0, up to 1", high=1.0, without_low=True, without_high=False)
+# Each is a row of a table in memory.
+FILMS = Limits("must be from 50 to 10 million", low=50, high=1e7, without_high=False)
 PROBABILITY = Limits("a probability, from 0 to 1", high=1.0, without_high=False)
 
 LONGEST_COHORT_NAME = 40
@@ -86,9 +88,7 @@ class TrainConfig:
     rho: float | None = option(
         None, "correlation of label and bias in phantom and biased-mnist, 0 to 1", limits=PROBABILITY
     )
-    films: int | None = option(
-        None, "training films of the phantom, or training digits of biased-mnist", limits=at_least(50)
-    )
+    films: int | None = option(None, "training films of the phantom, or training digits of biased-mnist", limits=FILMS)
     classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
     map: str | None = option(None, MAP_HELP, metavar="WORD=LABEL,...")
     map_file: Path | None = option(None, MAP_FILE_HELP, metavar="FILE")

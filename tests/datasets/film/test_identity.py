@@ -48,6 +48,8 @@ def test_override_wins_and_must_exist(tmp_path: Path) -> None:
     assert not (tmp_path / "root").exists()
     with pytest.raises(ValueError, match=r"can't be read: No such file"):
         hash_key(tmp_path, tmp_path / "missing.key")
+    with pytest.raises(ValueError, match=r"/dev/zero can't be read: larger than the 1048576 bytes allowed"):
+        hash_key(tmp_path, Path("/dev/zero"))
 
 
 @pytest.mark.parametrize("text", ["", "\n", "00ff", "ab" * 31, "xy" * 32, "é" * 64])

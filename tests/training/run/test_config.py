@@ -105,6 +105,8 @@ def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
         (["--paired", "--method", "erm"], "choose another --method than erm"),
         (["--pretrained", "--weights", "w.safetensors"], "give one of the two"),
         (["--operating-point", "sensitivity:2"], "give youden, sensitivity:0.9 or specificity:0.9"),
+        (["--films", "99999999999999"], "--films 99999999999999: must be from 50 to 10 million"),
+        (["--config", "/dev/zero"], "/dev/zero: can't be read: larger than the 1048576 bytes allowed"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: can't be read"),
         (["--resume", "runs/x", "--epochs", "3"], "give no other flag"),
     ],
@@ -130,6 +132,8 @@ def test_amplitude_mixing_is_asked_for(tmp_path: Path) -> None:
         ("a: [", "can't be read as YAML"),
         ("method: erm\nalpha: 1", "--alpha belongs to --method end"),
         ("sampler: sorted", "choose from paired, random"),
+        ("epochs:", "--epochs has no value: give one, or leave the setting out"),
+        ("lr: ~", "--lr has no value"),
     ],
 )
 def test_mistakes_in_yaml_get_a_sentence(
