@@ -58,7 +58,10 @@ class Candidate:
             name = name.strip().replace("-", "_")
             if not equals or name not in kinds:
                 raise ValueError(f"--method {text}: {part} is no SETTING=VALUE of {method} or of a run")
-            read = yaml.safe_load(value)
+            try:
+                read = yaml.safe_load(value)
+            except (yaml.YAMLError, RecursionError):
+                raise ValueError(f"--method {text}: {value} is no value of {name}") from None
             if kinds[name] is float and is_number(read):
                 read = float(read)
             if not isinstance(read, kinds[name]):

@@ -10,7 +10,7 @@ from training.run.config import TrainConfig, public_settings
 
 
 def read_lines(path: Path, key_of: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
-    """The finished runs; none where the file is not there. A last line that a kill cut short is left out.
+    """The finished runs; none where the file is not there. A last line that a kill cut short is left out: it has no end.
 
     Args:
         key_of: what tells a run from any other; raises KeyError or TypeError for a line that is of no such run.
@@ -22,15 +22,21 @@ def read_lines(path: Path, key_of: Callable[[dict[str, Any]], object]) -> list[d
         raise ValueError(f"--record {path}: this is a folder; name a file in it")
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError:
+        raise ValueError(f"--record {path} is no text in UTF-8; give another --record") from None
     records = []
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-            key_of(record)
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines):
+        except (ValueError, RecursionError):
+            if number == len(lines) and line.startswith("{") and not line.endswith("\n"):
                 break
+            record = None
+        try:
+            key_of(record)
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path}, line {number}: no record of the benchmark; give another --record") from None
         records.append(record)
     return records

@@ -22,6 +22,7 @@ def test_a_name_says_what_is_fixed_and_is_read_back() -> None:
         ("end:alpha", "no SETTING=VALUE"),
         ("end:alpha=much", "alpha must be of type float"),
         ("end:epochs=1.5", "epochs must be of type int"),
+        ("end:lr=[1", r"\[1 is no value of lr"),
     ],
 )
 def test_mistakes_are_sentences(text: str, expected: str) -> None:

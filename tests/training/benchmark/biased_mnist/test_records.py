@@ -46,6 +46,26 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
         read_records(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"notes of a day, one line without an end", "line 1: no record"),
+        (b'{"a": 1}', "line 1: no record"),
+        (b'{"a": 1}\n', "line 1: no record"),
+        (b"[]\n", "line 1: no record"),
+        (b"null", "line 1: no record"),
+        (b"\xff\xfe\x00", "is no text in UTF-8"),
+    ],
+)
+def test_a_foreign_file_of_one_line_is_not_taken_for_a_line_cut_short(
+    content: bytes, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=expected):
+        read_records(path)
+
+
 @pytest.mark.parametrize("name", ["biased_mnist_short.jsonl", "biased_mnist_full.jsonl"])
 def test_what_is_in_the_documentation_is_whole(name: str) -> None:
     records = read_records(RESULTS / name)
