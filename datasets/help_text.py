@@ -1,9 +1,10 @@
-"""How the commands write `--help`: as wide as the terminal, paragraphs filled, examples and lists line by line."""
+"""How the commands write `--help` and mistakes: as wide as the terminal, paragraphs filled, lists line by line."""
 
 import argparse
 import re
 import textwrap
 from collections.abc import Iterable
+from typing import NoReturn
 
 LONGEST_CHOICES = 40  # characters of choices that may stand in place of a value's name
 
@@ -38,6 +39,15 @@ class HelpFormatter(argparse.HelpFormatter):
             name = (default_metavar or action.dest).upper()
             return lambda size: (name,) * size
         return super()._metavar_formatter(action, default_metavar or action.dest)
+
+
+class SentenceParser(argparse.ArgumentParser):
+    """An argument parser whose mistakes are one sentence, without all flags above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        hint = "; --help says what they are" if message.startswith("the following arguments are required") else ""
+        self.exit(2, f"{self.prog}: error: {message}{hint}\n")
 
 
 def _has_many_choices(action: argparse.Action) -> bool:

@@ -3,14 +3,13 @@
 python -m datasets.manifest --data-dir data/covid-cxr --external-sources eurorad --output manifest.csv
 """
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.help_text import HelpFormatter
+from datasets.help_text import HelpFormatter, SentenceParser
 from datasets.seed import seed_number
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def manifest(data_dir: Path, external_sources: tuple[str, ...] = (), split_seed:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the manifest that the command line asks for."""
-    parser = argparse.ArgumentParser(
+    parser = SentenceParser(
         prog="python -m datasets.manifest", description=__doc__, formatter_class=HelpFormatter,
         epilog="For research; not a medical device.",
     )  # fmt: skip

@@ -53,3 +53,25 @@ def test_a_paragraph_is_filled_and_a_list_is_not() -> None:
         "One sentence that is longer than a", "line is wide.", "", "  cohen    a list", "  nih      of two", "",
         "python -m command",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["datasets.prepare"], "required: dataset, SRC, --out; --help says what they are"),
+        (["datasets.phantom", "--dicom", "a", "--sheet", "b"], "not allowed with argument"),
+        (["training.evaluate"], "required: RUN; --help says what they are"),
+        (["training.train", "--epochz", "3"], "did you mean --epochs?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(
+    command: list[str], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+    shown = capsys.readouterr().err
+    last = shown.splitlines()[-1]
+    assert stopped.value.code == 2 and expected in last and last.startswith(f"python -m {command[0]}: error: ")
+    assert "usage:" not in shown

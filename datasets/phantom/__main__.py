@@ -1,18 +1,17 @@
 """Synthetic films for trying things out: `python -m datasets.phantom --dicom OUT` or `--sheet OUT.png`."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.help_text import HelpFormatter
+from datasets.help_text import HelpFormatter, SentenceParser
 from datasets.seed import seed_number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the contact sheet of the README, or a folder of DICOM films to try a batch evaluation on."""
-    parser = argparse.ArgumentParser(
+    parser = SentenceParser(
         prog="python -m datasets.phantom", formatter_class=HelpFormatter,
         description="Draws synthetic films, procedural phantoms of no patient, for trying things out.",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from datasets.cohort.label_words import LabelWordsError, add_map_arguments, labe
 from datasets.film import dicomweb_folder
 from datasets.film.admission import add_arguments, as_flags, policy_of
 from datasets.film.words import WordsError
-from datasets.help_text import HelpFormatter
+from datasets.help_text import HelpFormatter, SentenceParser
 from datasets.prepare.layouts import LAYOUTS
 from datasets.prepare.request import PNG16, Request
 
@@ -29,7 +29,7 @@ RESEARCH_ONLY = "For research. Not a medical device."
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the data set that the command line names, and say what became of it."""
     folders = "\n".join(f"  {name:9} {layout.title}: {layout.expects}" for name, layout in LAYOUTS.items())
-    parser = argparse.ArgumentParser(
+    parser = SentenceParser(
         prog="python -m datasets.prepare",
         description=f"{(__doc__ or '').strip()}\n\n{RESEARCH_ONLY}",
         epilog=f"what SRC must hold:\n{folders}\n\ndocs/data.md says where they come from and what becomes of their labels.",

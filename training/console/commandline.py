@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 
 from datasets import seed
 from datasets.files import read_short_text
-from datasets.help_text import HelpFormatter
+from datasets.help_text import HelpFormatter, SentenceParser
 
 NOTICE = "For research; not a medical device."
 
@@ -93,7 +93,7 @@ class _Joined(argparse.Action):
         setattr(namespace, self.dest, " ".join(values))
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(SentenceParser):
     """An argument parser that takes no abbreviations and suggests the flag that was meant.
 
     Args:
