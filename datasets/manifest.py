@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split-seed", type=seed_number, default=0, help="seed of the split")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     options = parser.parse_args(arguments)
+    if options.output.resolve() == (options.data_dir / "metadata.csv").resolve():
+        parser.error(
+            f"--output {options.output}: this is the cohort's own table, which would be lost; name another file"
+        )
     from datasets.cohort.films import CohortError
 
     sources = tuple(name for name in options.external_sources.split(",") if name)

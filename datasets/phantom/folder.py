@@ -19,6 +19,7 @@ from datasets.phantom.anatomy import patient_of
 from datasets.phantom.dicom_write import Dataset, Exam, Scanner, dicom_film, save, save_dicomdir
 from datasets.phantom.odd import write_odd
 
+MOST_FILMS = 1_000_000
 FIRST_ROW = 90_000  # film indices before it are left to training; a multiple of 3, so that no patient is cut in two
 SCANNERS = {
     "north": (
@@ -60,6 +61,8 @@ def write_folder(out: Path, films: int, rho: float, seed: int, size: int) -> int
     """
     if films < 4:
         raise ValueError(f"{films} films: it must be 4 or more, two from either group of hospitals")
+    if films > MOST_FILMS:
+        raise ValueError(f"{films} films: at most {MOST_FILMS} go into a folder")
     if size < 32:
         raise ValueError(f"size is {size}: it must be 32 or more")
     cohort = phantom.table(rho, seed, films - films // 2, 0, 0, films // 2)

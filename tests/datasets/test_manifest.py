@@ -20,6 +20,10 @@ def test_manifest_of_a_small_cohort(tmp_path: Path, capsys: pytest.CaptureFixtur
     pd.DataFrame(rows, columns=["path", "label", "source", "patient_id"]).to_csv(tmp_path / "metadata.csv", index=False)
     main(["--data-dir", str(tmp_path), "--external-sources", "b", "--output", str(tmp_path / "m.csv")])
     assert "wrote 40 films" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--data-dir", str(tmp_path), "--output", str(tmp_path / "metadata.csv")])
+    assert "the cohort's own table" in capsys.readouterr().err
+    assert "patient_id" in (tmp_path / "metadata.csv").read_text()
     table = pd.read_csv(tmp_path / "m.csv", keep_default_na=False)
     assert table.columns.tolist() == ["source", "label", "patient", "split", "url", "sha1"]
     assert set(table["split"][table["source"] == "b"]) == {"external"}

@@ -199,6 +199,8 @@ def test_each_odd_file_is_refused_for_its_own_reason(folder: Path) -> None:
 
 
 def test_a_folder_in_use_and_too_few_films_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at most 1000000"):
+        write_folder(tmp_path / "most", 10**14, 0.5, 0, 64)
     with pytest.raises(ValueError, match="4 or more"):
         write_folder(tmp_path / "new", 3, 0.5, 0, 64)
     with pytest.raises(ValueError, match="size is 16"):
