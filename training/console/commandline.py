@@ -6,9 +6,11 @@ Nothing here imports torch, so that `--help` answers at once.
 import argparse
 import dataclasses
 import difflib
+import io
 import math
 import os
 import reprlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
@@ -153,6 +155,9 @@ class Parser(SentenceParser):
             arguments: the command line without the program's name.
             elsewhere: flags that exist but not here, with the sentence that says where (another method's flags).
         """
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a letter shows ? in its place
+                stream.reconfigure(errors="replace")
         if arguments and arguments[0] in self.commands:
             command = self.commands[arguments[0]]
             elsewhere = {

@@ -43,6 +43,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for flag in ("trials", "seeds"):
         if getattr(options, flag) < 1:
             parser.error(f"--{flag} {getattr(options, flag)}: must be 1 or more")
+    if options.study is not None and (options.study in ("", ".", "..") or set(options.study) & set("/\\\0")):
+        parser.error(f"--study {options.study}: it names a folder in --output, so it has no / or \\ and is not ..")
     for flag in ("--paired", "--resume"):
         if flag in options.forwarded:
             parser.error(f"{flag} is for training.train; a sweep trains one method, and the same command continues it")

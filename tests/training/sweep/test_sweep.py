@@ -203,6 +203,7 @@ def test_mistakes_are_sentences(tmp_path: Path, drawn_digits: Path, capsys: pyte
         (("--storage", "abacus://secret:word@desk", "--study", "other"), "the study's database can't be opened"),
         (("--trials", "0"), "--trials 0: must be 1 or more"),
         (("--paired",), "--paired is for training.train"),
+        (("--study", "../x"), "it names a folder in --output"),
     ):
         with pytest.raises(SystemExit) as stop:
             run(tmp_path, *arguments)
