@@ -18,11 +18,11 @@ from training.crossval import folds
 from training.crossval.__main__ import main
 from training.crossval.comparison import compare_held_out, show
 from training.crossval.folds import choose_values
-from training.crossval.lines import scores_of, seeds_in
+from training.crossval.lines import scores_of, seeds_in, whole_key_of
 from training.recipe.candidate import Candidate
 from training.run.config import parse
 from training.run.films import quoted, split_names
-from training.run.record import append_line
+from training.run.record import append_line, read_lines
 
 pytestmark = pytest.mark.trains
 
@@ -234,6 +234,29 @@ def recorded_line(value: str, method: str, seed: int, patients: int = 6, redraw:
     films["score"] = np.random.default_rng([seed, len(method)]).random(patients).tolist()
     line = {"column": "source", "value": value, "seed": seed, "method": candidate.method, "variant": candidate.variant}
     return line | {"settings": {"redraw": redraw}, "synthetic": False, "machine": "here", "held_out": films}
+
+
+@pytest.mark.parametrize(
+    ("edited", "expected"),
+    [
+        (lambda line: line["held_out"].pop("score"), "line 1: no record"),
+        (lambda line: line["held_out"].update(score=[0.5]), "line 1: no record"),
+        (lambda line: line["held_out"]["score"].__setitem__(0, float("nan")), "line 1: no record"),
+        (lambda line: line["held_out"]["score"].__setitem__(0, "high"), "line 1: no record"),
+        (lambda line: line["held_out"].update(positive=["0", "1"] * 3), "line 1: no record"),
+        (lambda line: line.pop("machine"), "line 1: no record"),
+        (lambda line: line.update(seed=1), "line 2: the run of line 1 again"),
+    ],
+)
+def test_an_edited_record_is_refused(edited: Any, expected: str, tmp_path: Path) -> None:
+    lines = [recorded_line("a", "erm", seed) for seed in (0, 1)]
+    path = tmp_path / "record.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_lines(path, whole_key_of) == lines
+    edited(lines[0])
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match=expected):
+        read_lines(path, whole_key_of)
 
 
 def test_only_seeds_that_every_method_has_are_compared() -> None:

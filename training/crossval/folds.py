@@ -19,7 +19,7 @@ from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
 from training.crossval.comparison import compare_held_out, show
-from training.crossval.lines import Job, candidate_of, key_of, line_of, require_same, scores_of, seeds_in
+from training.crossval.lines import Job, candidate_of, key_of, line_of, require_same, scores_of, seeds_in, whole_key_of
 from training.loop.prepare import decode, draw
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig, parse
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     console = Console(emoji=False)
     path = options.record or options.output / "record.jsonl"
     with mistakes_as_sentences("interrupted; the same command continues from here"):
-        lines = read_lines(path, key_of)
+        lines = read_lines(path, whole_key_of)
         if options.show:
             if not lines:
                 raise ValueError(f"--record {path} holds no finished run")

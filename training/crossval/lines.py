@@ -14,7 +14,7 @@ from training.bias.report.plain import plain
 from training.loop.divergence import DivergenceError
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig
-from training.run.record import require_settings, settings_in_line
+from training.run.record import require_films, require_settings, settings_in_line
 from training.run.report import machine
 
 VARIES = ("external_sources", "external_column", "seed", "paired", "separate_copies")
@@ -34,6 +34,13 @@ class Job:
     def key(self) -> tuple[str, str, str, int]:
         """What tells the job from any other of a record."""
         return self.column, self.value, self.candidate.name, self.seed
+
+
+def whole_key_of(line: dict[str, Any]) -> tuple[str, str, str, int]:
+    """`key_of`; raises KeyError, TypeError or ValueError for a line that lacks what the table is made of."""
+    line["machine"], line["synthetic"], line["settings"]["redraw"]
+    require_films(line["held_out"], ("positive",), ("row", "patient", "score"))
+    return key_of(line)
 
 
 def key_of(line: dict[str, Any]) -> tuple[str, str, str, int]:

@@ -1,22 +1,24 @@
 """A record of runs: one JSON line for every finished run, written at once, never twice."""
 
 import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
 from training.run.config import TrainConfig, public_settings
 
 
-def read_lines(path: Path, key_of: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
+def read_lines(path: Path, key_of: Callable[[dict[str, Any]], Hashable]) -> list[dict[str, Any]]:
     """The finished runs; none where the file is not there. A last line that a kill cut short is left out: it has no end.
 
     Args:
-        key_of: what tells a run from any other; raises KeyError or TypeError for a line that is of no such run.
+        key_of: what tells a run from any other; raises KeyError, TypeError or ValueError for a line that is of no such run,
+            or not whole.
 
     Raises:
-        ValueError: the file is a folder, or holds something else; the message names the line.
+        ValueError: the file is a folder, or holds something else, or a run twice; the message names the line.
     """
     if path.is_dir():
         raise ValueError(f"--record {path}: this is a folder; name a file in it")
@@ -26,20 +28,44 @@ def read_lines(path: Path, key_of: Callable[[dict[str, Any]], object]) -> list[d
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except UnicodeDecodeError:
         raise ValueError(f"--record {path} is no text in UTF-8; give another --record") from None
-    records = []
+    records, line_of = list[dict[str, Any]](), dict[Hashable, int]()
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=_refuse)
         except (ValueError, RecursionError):
             if number == len(lines) and line.startswith("{") and not line.endswith("\n"):
                 break
             record = None
         try:
-            key_of(record)
+            first = line_of.setdefault(key_of(record), number)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f"{path}, line {number}: no record of the benchmark; give another --record") from None
+            raise ValueError(
+                f"{path}, line {number}: no record of the benchmark, or not whole: give another --record"
+            ) from None
+        if first != number:
+            raise ValueError(f"{path}, line {number}: the run of line {first} again; leave one of the two out")
         records.append(record)
     return records
+
+
+def require_films(films: dict[str, Any], digits: Iterable[str], numbers: Iterable[str]) -> None:
+    """Raise KeyError, TypeError or ValueError where entries of a line don't have one value a film.
+
+    Args:
+        digits: names of entries that are a text with a digit a film.
+        numbers: names of entries that are a list with a number a film.
+    """
+    texts, lists = [films[name] for name in digits], [films[name] for name in numbers]
+    if len({len(values) for values in texts + lists}) != 1:
+        raise ValueError("entries for different numbers of films")
+    if not all(isinstance(text, str) and text.isdecimal() for text in texts):
+        raise ValueError("no digit for each film")
+    if not all(math.isfinite(value) for values in lists for value in values):
+        raise ValueError("no number for each film")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

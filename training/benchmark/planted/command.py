@@ -54,13 +54,13 @@ def planted(
     from training.benchmark.planted.execution import Places, settings_given, train_all
     from training.benchmark.planted.pair import BOTH
     from training.benchmark.planted.pair_table import show_pairs
-    from training.benchmark.planted.runs import ERM, jobs_of, key_of, require_same
+    from training.benchmark.planted.runs import ERM, jobs_of, key_of, require_same, whole_key_of
     from training.benchmark.planted.sheet import write_sheet
     from training.benchmark.planted.study import planted_study, real_study
     from training.benchmark.planted.table import candidates_in, rhos_in, show_tables
 
     console, path = Console(), record or output / "record.jsonl"
-    lines, against = read_lines(path, key_of), Candidate.parse(reference)
+    lines, against = read_lines(path, whole_key_of), Candidate.parse(reference)
     if show:
         if not lines:
             raise ValueError(f"--record {path} holds no finished run")

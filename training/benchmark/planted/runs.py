@@ -16,7 +16,7 @@ from training.bias.report.plain import plain
 from training.loop.divergence import DivergenceError
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig
-from training.run.record import require_settings, settings_in_line
+from training.run.record import require_films, require_settings, settings_in_line
 from training.run.report import by_attribute, machine
 
 ERM = Candidate("erm")
@@ -62,6 +62,16 @@ def key_of(line: dict[str, Any]) -> str:
     """`Job.key` of the job that a line is of; raises KeyError for a line of another benchmark."""
     line["design"], line["films"]
     return Job(candidate_of(line), line["rho"], line["seed"]).key
+
+
+def whole_key_of(line: dict[str, Any]) -> str:
+    """`key_of`; raises KeyError, TypeError or ValueError for a finished line that lacks what the tables are made of."""
+    if "failed" not in line:
+        line["targets"], line["own"]
+        float(line["leak"] or 0)
+        for part in [str(Split.TEST), *(part for part in PARTS if part in line)]:
+            require_films(line[part], ("positive", "follows", "right"), ("patient", "source", "logit"))
+    return key_of(line)
 
 
 def candidate_of(line: dict[str, Any]) -> Candidate:

@@ -6,7 +6,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from training.benchmark.planted.runs import Job, films_of, jobs_of, key_of, recorded, require_same, settings_of
+from training.benchmark.planted.runs import (
+    Job,
+    films_of,
+    jobs_of,
+    key_of,
+    recorded,
+    require_same,
+    settings_of,
+    whole_key_of,
+)
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig, configure
 
@@ -42,6 +51,19 @@ def test_a_line_tells_its_job_and_no_place(given: TrainConfig, tmp_path: Path) -
     assert line["settings"]["weights"] == "weights.safetensors" and str(tmp_path) not in str(line)
     with pytest.raises(KeyError):
         key_of({"protocol": "short", "method": "erm", "variant": "", "rho": 0.9, "seed": 0})
+
+
+@pytest.mark.parametrize("name", ["test", "leak", "targets"])
+def test_a_finished_line_without_its_numbers_is_refused(name: str, given: TrainConfig) -> None:
+    films = {"positive": "01", "follows": "10", "right": "11", "patient": [0, 1], "source": [0, 0], "logit": [0.1, -2]}
+    job = Job(Candidate("end"), 0.9, 3)
+    line = line_of(job, given) | {"leak": None, "test": films}
+    assert whole_key_of(line) == job.key == whole_key_of(line_of(job, given) | {"failed": "NaN"})
+    with pytest.raises(ValueError, match="different numbers of films"):
+        whole_key_of(line | {"test": films | {"logit": [0.1]}})
+    line.pop(name)
+    with pytest.raises(KeyError):
+        whole_key_of(line)
 
 
 def test_another_study_is_told_from_this_one(given: TrainConfig) -> None:
