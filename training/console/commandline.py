@@ -11,7 +11,7 @@ import math
 import os
 import reprlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -235,12 +235,24 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
     settings = {str(name).replace("-", "_"): value for name, value in loaded.items()}
     if not strict:
         settings = {name: value for name, value in settings.items() if name in allowed}
+    return as_typed(settings, allowed, f"--config {path}: ")
+
+
+def as_typed(values: Mapping[str, Any], allowed: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Settings with numbers as their type has them and texts of places as paths; None stays.
+
+    Args:
+        allowed: setting names with their types, as `fields_of` returns them.
+        where: what a message begins with.
+
+    Raises:
+        ValueError: an unknown setting or a value of another type; the message names it.
+    """
+    settings = dict(values)
     for name, value in settings.items():
         if name not in allowed:
             near = difflib.get_close_matches(name, list(allowed), n=1)
-            raise ValueError(
-                f"--config {path}: unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
-            )
+            raise ValueError(f"{where}unknown setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
         kind = allowed[name]
         if value is None:
             continue
@@ -251,7 +263,7 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
         elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             short = reprlib.Repr()
             short.maxlevel = 2  # anchors make a list of lists of ... from a few lines
-            raise ValueError(f"--config {path}: {name} must be of type {kind.__name__}, not {short.repr(value)}")
+            raise ValueError(f"{where}{name} must be of type {kind.__name__}, not {short.repr(value)}")
     return settings
 
 

@@ -21,6 +21,7 @@ from training.console.commandline import (
     WORKERS,
     Limits,
     Parser,
+    as_typed,
     at_least,
     fields_of,
     flag_name,
@@ -274,8 +275,10 @@ def parse(
         parser.add_argument("--json", action="store_true", help="end with --result and JSON on a terminal too")
         elsewhere = {flag_name(name): sentence for name, sentence in foreign_settings(accepted).items()}
         flags = vars(parser.parse_strictly(arguments, elsewhere))
-        del flags["json"]  # of the command, not of the run
-        return configure(from_file | flags | names)
+        settings = {
+            name: value for name, value in flags.items() if name in _every_setting()
+        }  # others are the command's
+        return configure(from_file | settings | names)
     except ValueError as error:
         parser.error(str(error))
 
@@ -284,9 +287,9 @@ def configure(values: Mapping[str, Any]) -> TrainConfig:
     """The training that these settings name, by field name: the dataset's preset, then `values`.
 
     `covid` without a cohort (no `data_dir`, no $END_CXR_DATA, no data/covid) becomes `phantom`. Settings of other methods
-    are left out. Raises ValueError for no such dataset or method, or a value outside its limits.
+    are left out. Raises ValueError for no such dataset, method or setting, or a value of another type or outside its limits.
     """
-    given = _completed(values)
+    given = _completed(as_typed(values, _every_setting()))
     config = _made(PRESETS[given["dataset"]] | given, given)
     _validate(config)
     return config

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -142,6 +143,25 @@ def test_mistakes_in_yaml_get_a_sentence(
     file = tmp_path / "run.yaml"
     file.write_text(text)
     assert expected in refused(capsys, "--config", str(file))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"metod": "end"}, "unknown setting metod; did you mean method"),
+        ({"epochs": "3"}, "epochs must be of type int, not '3'"),
+        ({"epochs": True}, "epochs must be of type int"),
+        ({"epochs": -3}, "--epochs -3: must be 1 or more"),
+        ({"external_sources": ("a",)}, "external_sources must be of type str"),
+    ],
+)
+def test_mistakes_from_python_get_a_sentence(values: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        configure({"dataset": "phantom", **values})
+
+
+def test_a_place_from_python_may_be_a_text() -> None:
+    assert configure({"dataset": "covid", "data_dir": "films"}).data_dir == Path("films")
 
 
 def test_every_field_has_help_and_no_method_hides_another_setting() -> None:
