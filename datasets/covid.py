@@ -276,6 +276,8 @@ def _patient_notes(table: pd.DataFrame) -> list[str]:
         notes.append(
             "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
         )
+    elif blank := int((table["patient_id"] == "").sum()):
+        notes.append(f"{blank} films have no patient_id: each of them counts as its own patient.")
     in_several = int((table.groupby("patient")["source"].nunique() > 1).sum())
     if in_several:
         notes.append(

@@ -154,10 +154,11 @@ def test_training_evaluation_and_a_single_file_agree(
     result, _ = run(capsys, "--data-dir", str(folder_of_films))
     folder = Path(result["runs"][0]["folder"])
     predictions = pd.read_parquet(folder / "predictions.parquet")
-    metadata, predictor = pd.read_csv(folder_of_films / "metadata.csv"), Predictor.load(folder)
+    metadata, predictor = pd.read_csv(folder_of_films / "metadata.csv"), Predictor.load(str(folder))
     for _, row in predictions.head(5).iterrows():
         file = folder_of_films / metadata["path"][row["row"]]
         assert predictor.score(file) == pytest.approx(row["score"], abs=1e-5)
+        assert predictor.score(str(file)) == predictor.score(file)
         assert predictor.score(file.read_bytes()) == pytest.approx(row["score"], abs=1e-5)
         logits = predictor.logits(file)
         assert logits[1] - logits[0] == pytest.approx(row["logit"], abs=1e-4)

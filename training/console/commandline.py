@@ -223,7 +223,8 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
     import yaml
 
     try:
-        loaded = yaml.safe_load(read_short_text(path))
+        text = read_short_text(path)
+        loaded, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ValueError(f"--config {path}: can't be read: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -232,6 +233,9 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
         raise ValueError(f"--config {path}: can't be read as YAML (nested too deeply)") from None
     if not isinstance(loaded, dict):
         raise ValueError(f"--config {path}: expected lines such as `epochs: 10`, found {type(loaded).__name__}")
+    names = [str(key.value).replace("-", "_") for key, _ in (node.value if node else ())]
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise ValueError(f"--config {path}: {twice[0]} stands there twice")
     settings = {str(name).replace("-", "_"): value for name, value in loaded.items()}
     if not strict:
         settings = {name: value for name, value in settings.items() if name in allowed}

@@ -201,9 +201,9 @@ class Predictor:
         self.model = checkpoint.build().to(self.device)
 
     @classmethod
-    def load(cls, run: Path, device: str = "cpu") -> "Predictor":
+    def load(cls, run: Path | str, device: str = "cpu") -> "Predictor":
         """Load from a run folder or a checkpoint file; raises CheckpointError."""
-        return cls(load_checkpoint(run), device)
+        return cls(load_checkpoint(Path(run)), device)
 
     @property
     def info(self) -> DatasetInfo:
@@ -211,14 +211,15 @@ class Predictor:
         return self.checkpoint.info
 
     @torch.inference_mode()
-    def logits(self, film: Path | bytes) -> np.ndarray:
-        """Logits of one film, one per class; raises RadiographError for a file that is no film."""
+    def logits(self, film: Path | str | bytes) -> np.ndarray:
+        """Logits of one film, by its path or its content, one per class; raises RadiographError for what is no film."""
+        film = Path(film) if isinstance(film, str) else film
         preprocessing = self.checkpoint.preprocessing
         image = preprocessing(read_radiograph(film, policy=DicomPolicy(voi=preprocessing.voi)))[None].to(self.device)
         result: np.ndarray = self.model(image).logits[0].float().cpu().numpy()
         return result
 
-    def score(self, film: Path | bytes) -> float:
+    def score(self, film: Path | str | bytes) -> float:
         """Calibrated probability of the positive class of one film."""
         c = self.checkpoint
         if c.info.positive is None:

@@ -133,6 +133,7 @@ def test_amplitude_mixing_is_asked_for(tmp_path: Path) -> None:
         ("a: [", "can't be read as YAML"),
         ("method: erm\nalpha: 1", "--alpha belongs to --method end"),
         ("sampler: sorted", "choose from paired, random"),
+        ("epochs: 3\nlr: 1\nepochs: 4", "epochs stands there twice"),
         ("epochs:", "--epochs has no value: give one, or leave the setting out"),
         ("lr: ~", "--lr has no value"),
     ],
