@@ -28,6 +28,10 @@ def balanced_groups(target: Int[np.ndarray, " films"], bias: np.ndarray) -> Int[
             for small, larger in pairwise(parts[np.argsort(films, kind="stable")]):
                 if (cell == small).sum() < FEWEST:
                     cell[cell == small] = larger
+            left, films = np.unique(cell[group == whole], return_counts=True)
+            if len(left) > 1 and films.min() < FEWEST:  # the largest of all, which had no larger one to join
+                smallest, next_one = left[np.argsort(films, kind="stable")][:2]
+                cell[cell == smallest] = next_one
         group = np.unique(cell, return_inverse=True)[1]
     return group
 

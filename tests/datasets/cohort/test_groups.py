@@ -46,6 +46,13 @@ def test_nothing_is_said_where_nothing_is_joined() -> None:
     assert joined_crossings(target, bias, [("no", "yes"), ("a", "b"), ("c", "d")]) == ""
 
 
+@pytest.mark.parametrize("sizes", [(2, 3, 3), (1, 1, 1, 1, 1, 1, 1), (6, 1, 1), (6, 3, 3), (4, 4, 4), (2, 2)])
+def test_no_group_stays_small_beside_others(sizes: tuple[int, ...]) -> None:
+    target, bias = films({(0, 0, value): count for value, count in enumerate(sizes)})
+    drawn = np.bincount(balanced_groups(target, bias))
+    assert drawn.sum() == sum(sizes) and (len(drawn) == 1 or drawn.min() >= FEWEST)
+
+
 @given(st.lists(st.tuples(*[st.integers(0, 2)] * 4), min_size=2, max_size=120))
 def test_groups_never_part_a_crossing_nor_join_targets_or_first_biases(rows: list[tuple[int, ...]]) -> None:
     table = np.array(rows)
