@@ -15,14 +15,17 @@ from scipy.special import expit
 from sklearn.model_selection import StratifiedGroupKFold
 
 from training.bias.numbers.calibration import fit_temperature, fit_threshold
-from training.bias.numbers.compare import compare, holm
+from training.bias.numbers.compare import LEVEL, compare, holm
 from training.bias.numbers.interval import NO_INTERVAL, Interval
+from training.bias.numbers.metrics import LOWER_IS_BETTER
 from training.bias.numbers.weighting import MINIMUM_PATIENTS, effective_patients, film_weights
 
 FOLDS = 5
 CHANGED = ("sensitivity", "specificity", "ece", "brier")
+COLUMNS = (
+    "site", "metric", "films", "patients", "before", "after", "difference", "low", "high", "p", "p_holm", "verdict",
+)  # fmt: skip
 ALL_SITES = "all sites"
-LEVEL = 0.05
 
 
 class SiteFit(NamedTuple):
@@ -115,7 +118,7 @@ def changes(
     """What reading the same films in another way changes, for all films and by source.
 
     Returns:
-        site, metric (`CHANGED`), films, patients, before, after, difference, low, high, p, p_holm (over all rows), verdict.
+        `COLUMNS`: metric is of `CHANGED`, p_holm is corrected over all rows.
     """
     parts = {ALL_SITES: before} | {str(name): films for name, films in before.groupby("source", sort=True)}
     found = []
@@ -126,24 +129,10 @@ def changes(
     table = pd.concat(found, ignore_index=True)
     table["p_holm"] = holm(table["p"].to_numpy(float))
     significant = (table["p_holm"] < LEVEL) & ~((table["low"] <= 0) & (table["high"] >= 0))
-    gain = np.where(table["metric"].isin(("ece", "brier")), -table["difference"], table["difference"])
+    gain = np.where(table["metric"].isin(LOWER_IS_BETTER), -table["difference"], table["difference"])
     table["verdict"] = np.where(significant, np.where(gain > 0, "better", "worse"), "cannot conclude")
     table = table.rename(columns={"reference": "before", "other": "after"})
-    columns = [
-        "site",
-        "metric",
-        "films",
-        "patients",
-        "before",
-        "after",
-        "difference",
-        "low",
-        "high",
-        "p",
-        "p_holm",
-        "verdict",
-    ]
-    return table[columns]
+    return table[list(COLUMNS)]
 
 
 def _fitted(margin: np.ndarray, positive: np.ndarray, operating_point: str) -> tuple[float, float]:
