@@ -24,6 +24,8 @@ def add_arguments(parser: Parser) -> None:
     help = "plant two shortcuts, hospital (marker, border) and device (film curve, blur): does taking out one open the other?"
     add("--pair", action="store_true", help=help)
     add("--real-sources", action="store_true", help="plant nothing: draw the sources that there are at each rho")
+    help = "choose settings: leave the test patients out, and test on a part of the others, split anew"
+    add("--choose", action="store_true", help=help)
     add("--rho", type=float, nargs="+", default=[0.95], help="share of training patients whose source has their label")
     help = "METHOD or METHOD:SETTING=VALUE,... (end:sampler=balanced); ERM and the truth are trained anyway"
     add("--method", nargs="+", help=help)
@@ -40,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
 
 def planted(
     forwarded: Sequence[str], target: str | None, sources: str | None, signatures: int | None, pair: bool,
-    real_sources: bool, rho: list[float], method: list[str] | None, reference: str, seeds: int, output: Path,
+    real_sources: bool, choose: bool, rho: list[float], method: list[str] | None, reference: str, seeds: int, output: Path,
     record: Path | None, show: bool,
 ) -> None:  # fmt: skip
     """Run what has no record yet, then print the tables; see `add_arguments`.
@@ -70,6 +72,8 @@ def planted(
     if pair and (signatures or real_sources):
         other = "--signatures" if signatures else "--real-sources"
         raise ValueError(f"--pair plants two hospitals and two devices: leave {other} out")
+    if choose and real_sources:
+        raise ValueError("--choose leaves out the test patients of planted films: leave --real-sources out")
     method = method or list(PAIR_METHODS if pair else METHODS)
     rhos, candidates = list(dict.fromkeys(rho)), [Candidate.parse(text) for text in method]
     for value in rhos:
@@ -87,7 +91,7 @@ def planted(
         study = real_study(given, target, sources, places.films, key, console)
     else:
         count = None if pair else signatures or 2
-        study = planted_study(given, target, sources, count, places.films, key, console)
+        study = planted_study(given, target, sources, count, choose, places.films, key, console)
     for value in rhos:
         study.design.require(value)
     given = given.with_settings(external_sources=None, separate_copies=False)

@@ -1,5 +1,6 @@
 """What is studied: the user's films of two labels, and how they are drawn."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from datasets.cohort.films import Cohort
 from datasets.cohort.source_names import spelling_key
+from datasets.cohort.splits import split_by_patient
 from datasets.sample import Split
 from training.benchmark.planted.cohort import digest, metadata, write_cohort
 from training.benchmark.planted.draw import TRUTH, Design, PlantedDesign
@@ -56,6 +58,7 @@ def planted_study(
     target: str | None,
     sources: str | None,
     signatures: int | None,
+    choose: bool,
     folder: Path,
     key: bytes,
     console: Console,
@@ -64,6 +67,7 @@ def planted_study(
 
     Args:
         signatures: how many hospitals; None for two of them with two devices each, a pair of shortcuts.
+        choose: without the test patients, see `for_choosing`.
         folder: of the planted films.
         key: of their names.
     """
@@ -77,6 +81,8 @@ def planted_study(
             f"Films of {', '.join(sorted(set(cohort.table['source'])))} alone, without {', '.join(others)}{why}.",
             markup=False, highlight=False,
         )  # fmt: skip
+    if choose:
+        cohort = for_choosing(cohort, given.split_seed)
     sites = [signature.name for signature in SIGNATURES[: signatures or len(SITES)]]
     planted = {signature.name: signature for signature in SIGNATURES[:signatures]} if signatures else pair_signatures()
     films = _made(cohort, planted, folder, key, console)
@@ -128,6 +134,13 @@ def of_sources(cohort: Cohort, names: tuple[str, ...]) -> Cohort:
         raise ValueError(f"--sources: no film comes from {unknown[0]!r}; sources are {known}")
     chosen = cohort.table["source"].isin([spelled[spelling_key(name)] for name in names])
     return cohort.part(np.flatnonzero(chosen).tolist())
+
+
+def for_choosing(cohort: Cohort, split_seed: int) -> Cohort:
+    """A cohort of the training and validation patients alone, split anew: what is chosen on it has not seen the real test."""
+    rest = cohort.part(np.flatnonzero(cohort.table["split"] != str(Split.TEST)).tolist())
+    split = split_by_patient(rest.table["target_name"], rest.table["source"], rest.table["patient"], split_seed)
+    return dataclasses.replace(rest, table=rest.table.assign(split=split))
 
 
 def _cohort(given: TrainConfig, target: str | None, console: Console) -> Cohort:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -118,6 +119,28 @@ def test_a_training_that_is_stopped_goes_on(
     monkeypatch.setattr("training.loop.obtain.train", lambda *_: pytest.fail("trained again"))
     benchmark.main(ours)
     assert [line["rho"] for line in lines_of(record)] == [0.5, 0.9, 0.9]
+
+
+def test_settings_are_chosen_without_the_test_patients(
+    own_films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "split"
+    shutil.copytree(own_films, folder)
+    table = pd.read_csv(folder / "metadata.csv")
+    number = table["patient_id"].str[-3:].astype(int)
+    table["split"] = np.select([number < 10, number < 30], ["test", "validation"], "train")
+    table.to_csv(folder / "metadata.csv", index=False)
+    ours = command(folder, tmp_path / "out", "--method", "end", "--seeds", "1")
+    benchmark.main([*ours, "--choose"])
+    made = [pd.read_csv(file) for file in (tmp_path / "out" / "cohorts").glob("*/metadata.csv")]
+    assert len(made) == 2 and len(lines_of(tmp_path / "out" / "record.jsonl")) == 3
+    for cohort in made:
+        assert set(cohort["split"]) == {"train", "validation", "test"}
+        assert not set(cohort["line"]) & set(np.flatnonzero(number < 10) + 2)
+
+    with pytest.raises(SystemExit):
+        benchmark.main([*ours, "--choose", "--real-sources"])
+    assert "leave --real-sources out" in words(capsys.readouterr().err)
 
 
 def test_real_sources_are_drawn_and_nothing_is_planted(
