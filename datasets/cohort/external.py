@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from datasets.cohort.films import CohortError, age_bands
-from datasets.cohort.source_names import spelling_key, with_one_spelling
+from datasets.cohort.source_names import differing_letters, looks_like, spelling_key, with_one_spelling
 
 # Columns that name single films or patients, or what is predicted.
 NO_GROUPS = ("row", "path", "mask", "patient", "patient_id", "split", "label", "target", "target_name", "bias")
@@ -44,7 +44,10 @@ def external_films(table: pd.DataFrame, column: str, names: tuple[str, ...]) -> 
     if missing:
         what = "comes from" if column == "source" else f"has {column}"
         whose = "sources" if column == "source" else "there"
-        raise CohortError(f"--external-sources: no film {what} {missing[0]!r}; {whose} are {', '.join(there)}")
+        told = f"--external-sources: no film {what} {missing[0]!r}; {whose} are {', '.join(there)}"
+        alike = next((name for name in there if looks_like(name) == looks_like(missing[0])), None)
+        hint = f". {alike!r} looks the same, but {differing_letters(missing[0], alike)}: copy it" if alike else ""
+        raise CohortError(told + hint)
     if len(wanted) == len(there):
         what = "sources" if column == "source" else f"values of {column}"
         raise CohortError(

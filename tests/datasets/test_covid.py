@@ -370,6 +370,8 @@ def test_external_sources(tmp_path: Path) -> None:
 def test_unknown_external_source(tmp_path: Path) -> None:
     message = complaint(write(tmp_path, good()), external_sources=("east",))
     assert "'east'" in message and "north, south" in message and "--external-sources" in message
+    message = complaint(tmp_path, external_sources=("n\u043erth",))
+    assert "'north' looks the same, but their letter 2 is CYRILLIC SMALL LETTER O and LATIN SMALL LETTER O" in message
 
 
 def test_spellings_of_one_source_are_one(tmp_path: Path) -> None:

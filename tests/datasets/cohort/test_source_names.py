@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.cohort.source_names import cleaned, spelling_key, with_one_spelling
+from datasets.cohort.source_names import LOOKS_LATIN, cleaned, looks_like, spelling_key, with_one_spelling
 
 SPELLINGS = ["eurorad"] * 3 + ["Eurorad"] * 2 + ["EURORAD ", "euro\u200brad", "nih"]
 
@@ -26,6 +26,39 @@ def test_different_sources_stay_and_nothing_is_said() -> None:
     names = ["north", "south", "Zürich", "北京", "site 1", "site-1", ""]
     source, notes = with_one_spelling(pd.Series(names))
     assert source.tolist() == names and notes == []
+
+
+def test_full_width_letters_and_other_dashes_and_apostrophes_make_no_new_source() -> None:
+    names = [
+        "eurorad",
+        "\uff45\uff55\uff52\uff4f\uff52\uff41\uff44",
+        "site-1",
+        "site\u20131",
+        "St Mary's",
+        "St Mary\u2019s",
+    ]
+    source, notes = with_one_spelling(pd.Series(names))
+    assert source.tolist() == ["eurorad"] * 2 + ["site-1"] * 2 + ["St Mary's"] * 2
+    assert [note.endswith(": taken for one.") for note in notes] == [True] * 3
+
+
+def test_letters_of_another_script_make_two_sources_and_a_sentence() -> None:
+    names = ["eurorad", "\u0435urorad", "\u0421\u0421\u0421\u0420", "\u0441\u0435\u0432\u0435\u0440", "\u5317\u4eac"]
+    source, notes = with_one_spelling(pd.Series(names))
+    assert source.tolist() == names
+    (note,) = notes
+    assert "look alike, but their letter 1 is LATIN SMALL LETTER E and CYRILLIC SMALL LETTER IE" in note
+    assert "are taken for two" in note
+
+
+def test_a_source_that_looks_like_one_of_the_training_is_told() -> None:
+    source, notes = with_one_spelling(pd.Series(["\u039dorth"]), known=["North", "South"])
+    assert source.tolist() == ["\u039dorth"] and len(notes) == 1 and "GREEK CAPITAL LETTER NU" in notes[0]
+
+
+def test_each_look_alike_is_one_letter_of_another_script() -> None:
+    for letter, latin in LOOKS_LATIN.items():
+        assert letter > 0x7F and chr(latin).isascii() and looks_like(chr(letter)) == chr(latin).casefold()
 
 
 @given(st.text())
