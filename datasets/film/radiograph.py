@@ -19,6 +19,9 @@ as much, so this bounds what one file may cost: about 10 bytes a pixel at the wo
 MAX_BYTES = 1 << 27
 """Largest file that is read, and largest deflated data set once inflated: `MAX_PIXELS` of 16 bits fit."""
 
+LONGEST = 10
+"""Longer over shorter side of a film, at most: films of a whole spine or leg have 4. A strip resized to a square is no chest."""
+
 
 class Histogram(NamedTuple):
     """Greys of a film, and how many pixels have each.
@@ -80,12 +83,17 @@ def source_bytes(source: Path | bytes) -> bytes:
 
 
 def check_size(rows: int, columns: int) -> None:
-    """Refuse, with a RadiographError, no pixels or more than `MAX_PIXELS`, before anything of that size is made."""
+    """Refuse no pixels, more than `MAX_PIXELS` and strips, with a RadiographError, before anything of that size is made."""
     if rows < 1 or columns < 1:
         raise RadiographError(f"the film has {rows} rows and {columns} columns: no pixels", reason="no pixel data")
     if rows * columns > MAX_PIXELS:
         raise RadiographError(
             f"the film has {rows} x {columns} pixels, more than the {MAX_PIXELS} allowed", reason="too large"
+        )
+    if max(rows, columns) > LONGEST * min(rows, columns):
+        raise RadiographError(
+            f"the film has {rows} x {columns} pixels: a strip, one side more than {LONGEST} times the other",
+            reason="strip",
         )
 
 

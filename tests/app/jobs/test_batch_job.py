@@ -142,8 +142,10 @@ def test_uploads_each_end_in_a_row(runs: Path, films: Path, temporary: Path) -> 
     good = next(films.glob("north/*.dcm")).read_bytes()
     big = pydicom.dcmread(io.BytesIO(good))
     big.Rows = big.Columns = 65_535
-    bomb = io.BytesIO()
+    bomb, strip = io.BytesIO(), io.BytesIO()
     big.save_as(bomb)
+    big.Rows, big.Columns = 1, 60_000
+    big.save_as(strip)
     other = pydicom.dcmread(next(films.glob("harbour/*.dcm")), defer_size=None)
     polyglot = io.BytesIO()
     other.preamble = b"<html><script>alert(1)</script>".ljust(128)
@@ -156,6 +158,7 @@ def test_uploads_each_end_in_a_row(runs: Path, films: Path, temporary: Path) -> 
         "png": b"\x89PNG\r\n\x1a\n" + bytes(100),
         "zip": b"PK\x03\x04" + bytes(1000),
         "bomb": bomb.getvalue(),
+        "strip": strip.getvalue(),
         "polyglot": polyglot.getvalue(),
         "again": good,
         "magic": bytes(128) + b"DICM",
@@ -168,16 +171,16 @@ def test_uploads_each_end_in_a_row(runs: Path, films: Path, temporary: Path) -> 
     assert files["status"].to_dict() == {
         **dict.fromkeys(("scored", "polyglot"), "scored"),
         **dict.fromkeys(("truncated", "empty", "magic"), "failed"),
-        **dict.fromkeys(("svg", "png", "zip", "bomb", "again"), "skipped"),
+        **dict.fromkeys(("svg", "png", "zip", "bomb", "strip", "again"), "skipped"),
     }
-    assert files["reason"][["empty", "svg", "bomb", "again"]].tolist() == [
-        "truncated", "not DICOM", "too large", "duplicate",
+    assert files["reason"][["empty", "svg", "bomb", "strip", "again"]].tolist() == [
+        "truncated", "not DICOM", "too large", "strip", "duplicate",
     ]  # fmt: skip
     assert files["message"][files["status"] != "scored"].str.len().min() > 5
     scores = found.predictions.set_index("film")[NAMES[0]]
     predictor = Predictor.load(runs / NAMES[0])
     assert scores["film 1"] == pytest.approx(predictor.score(good), abs=1e-5)
-    assert scores["film 8"] == pytest.approx(predictor.score(uploads["polyglot"]), abs=1e-5)
+    assert scores["film 9"] == pytest.approx(predictor.score(uploads["polyglot"]), abs=1e-5)
     assert b"alert" not in leaving(job) and "file" not in pd.read_csv(io.BytesIO(found.files_csv))
     assert not list(temporary.glob("end-cxr*"))
 

@@ -128,7 +128,7 @@ def test_native_pixels_that_are_cut_short(cut: int) -> None:
 
 def test_rle_of_a_part_of_a_picture_is_told_before_it_is_decoded() -> None:
     dataset = compressed(uid.RLELossless, "pylibjpeg", film(np.zeros(SHAPE, int)))
-    dataset.Rows *= 100
+    dataset.Rows, dataset.Columns = 10 * dataset.Rows, 10 * dataset.Columns
     assert "RLE segments" in str(refused(dataset))
 
 

@@ -192,6 +192,8 @@ BROKEN: list[tuple[str, Dataset]] = [
     ("no pixel data", film(Rows=0)),
     ("truncated", film(PixelData=bytes(40))),
     ("too large", film(Rows=60000, Columns=60000)),
+    ("strip", film(Rows=1, Columns=60000)),
+    ("strip", film(Rows=60000, Columns=1)),
     ("undecodable", film(BitsAllocated=32, BitsStored=32)),
     ("undecodable", film(BitsStored=17)),
     ("undecodable", film(PhotometricInterpretation="")),

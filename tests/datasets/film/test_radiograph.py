@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from datasets.film.policy import DicomPolicy
-from datasets.film.radiograph import MAX_PIXELS, RadiographError, silenced
+from datasets.film.radiograph import MAX_PIXELS, RadiographError, check_size, silenced
 from datasets.film.read import read_radiograph
 
 GREY_8 = np.arange(0, 240, 10, dtype=np.uint8).reshape(4, 6)
@@ -147,6 +147,9 @@ def test_told_by_content_and_error_shows_no_path(tmp_path: Path) -> None:
         (saved(GREY_8.astype(np.int32), "TIFF"), "undecodable"),
         (png_header(11000, 9500), "too large"),
         (png_header(60000, 60000), "too large"),
+        (png_header(60000, 1), "strip"),
+        (png_header(1, 60000), "strip"),
+        (saved(np.tile(NOISE[:20], (1, 6))), "strip"),
     ],
 )
 def test_refused_in_words(data: bytes, reason: str) -> None:
@@ -162,6 +165,13 @@ def test_size_is_bounded_before_decoding(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("datasets.film.read._grey", lambda image: pytest.fail("decoded"))
     with pytest.raises(RadiographError, match="4001 x 10000"):
         read_radiograph(png_header(10000, MAX_PIXELS // 10000 + 1))
+
+
+def test_long_films_are_films() -> None:
+    check_size(4000, 1000)  # a spine
+    check_size(1000, 100)
+    with pytest.raises(RadiographError, match="1001 x 100 pixels: a strip, one side more than 10 times the other"):
+        check_size(1001, 100)
 
 
 def test_bugs_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
