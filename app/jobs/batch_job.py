@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from app.jobs.batch_results import BatchResults
     from training.folder.shard import FolderJob, Shard
     from training.folder.store import ShardStore
+    from training.run.reference import Reference
     from training.scoring.predict import Predictor
 
 Phase = Literal["waiting", "loading", "scoring", "collecting", "ended"]
@@ -48,6 +49,7 @@ class Work:
     job: "FolderJob"
     store: "ShardStore"
     request: Request
+    references: "list[Reference | None]"  # features of each run's training films
     shards: "list[Shard]" = field(default_factory=list)  # those that are finished
 
 
@@ -140,6 +142,7 @@ class BatchJob:
         from training.folder.shard import FolderJob, ShardScorer, shards_of
         from training.folder.store import ShardStore
 
+        references = [_reference(name, run) for name, run in request.runs.items()]
         job = FolderJob(
             request.films,
             tuple(request.runs.values()),
@@ -150,7 +153,7 @@ class BatchJob:
             device="cuda" if torch.cuda.is_available() else "cpu",
             files=max(FEWEST, min(MOST, len(entries) // 40)),
         )
-        work = Work(job, ShardStore(str(place)), request)
+        work = Work(job, ShardStore(str(place)), request, references)
         predictors = []
         try:
             until_stopped = itertools.takewhile(lambda _: not self._stopping(), shards_of(job, entries))
@@ -219,7 +222,8 @@ class BatchJob:
         if not work.shards:
             return
         self.phase = "collecting"
-        self.results = collect(work.job, work.store, [shard.name for shard in work.shards], predictors, work.request)
+        shards = [shard.name for shard in work.shards]
+        self.results = collect(work.job, work.store, shards, predictors, work.references, work.request)
         passing = {shard.name: rows for shard, rows in _passing(work)}
         if passing and isinstance(work.request.films, Uploads):
             # Names of uploads carry their contents: those of all others are let go.
@@ -230,6 +234,16 @@ class BatchJob:
             work.request = replace(work.request, films=Uploads())
             work.job = replace(work.job, folder=Uploads())
         self._work = work if passing else None
+
+
+def _reference(name: str, run: Path) -> "Reference | None":
+    """Features of a run's training films; raises JobError for a damaged file, before any film is scored."""
+    from training.run.reference import NAME, load_reference
+
+    try:
+        return load_reference(run)
+    except CheckpointError:
+        raise JobError(f"{NAME} of {name} is damaged, or of another run: copy it again, or remove it.") from None
 
 
 def _passing(work: Work) -> "list[tuple[Shard, list[int]]]":

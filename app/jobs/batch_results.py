@@ -14,7 +14,7 @@ from app.jobs.batch_request import Request
 from training.folder.merge import Merge, Survey, csv_safe, survey
 from training.folder.shard import FolderJob, model_columns
 from training.folder.store import ShardStore
-from training.run.reference import load_reference
+from training.run.reference import Reference
 from training.scoring.predict import Predictor
 from training.scoring.subjects import Subject
 
@@ -42,12 +42,17 @@ class BatchResults:
 
 
 def collect(
-    job: FolderJob, store: ShardStore, shards: Sequence[str], predictors: Sequence[Predictor], request: Request
+    job: FolderJob,
+    store: ShardStore,
+    shards: Sequence[str],
+    predictors: Sequence[Predictor],
+    references: Sequence[Reference | None],
+    request: Request,
 ) -> BatchResults:
     """Merge the finished shards of a job, given by name in the folder's order.
 
-    `predictors` are in the order of the request's runs. Films are called as `_with_film` says; every row that leaves gets the
-    request's notice.
+    `predictors` and `references` are in the order of the request's runs. Films are called as `_with_film` says; every row
+    that leaves gets the request's notice.
     """
     runs, notice = list(request.runs), request.notice
     labels = {run: request.labels.get(run, run) for run in runs}
@@ -67,7 +72,7 @@ def collect(
         predictions["run"] = np.repeat(np.array(runs, dtype=object), scored)
         predictions = predictions.drop(columns=["split", "target"])
     predictions["source"] = predictions["source"].fillna("institution not stated")
-    unlike = [_unlike(job, store, shards, surveyed, number) for number in range(len(runs))]
+    unlike = [_unlike(reference, store, shards, surveyed, number) for number, reference in enumerate(references)]
     predictions.insert(list(predictions).index("score"), UNLIKE, np.concatenate(unlike) if scored else [])
     predictions = _called(predictions, predictors, request)
     files, predictions = (_with_film(table, request) for table in (files, predictions))
@@ -89,9 +94,10 @@ def collect(
     )
 
 
-def _unlike(job: FolderJob, store: ShardStore, shards: Sequence[str], surveyed: Survey, number: int) -> np.ndarray:
+def _unlike(
+    reference: Reference | None, store: ShardStore, shards: Sequence[str], surveyed: Survey, number: int
+) -> np.ndarray:
     """Whether each scored film is unlike a run's training films; None where that can't be told."""
-    reference = load_reference(job.runs[number])
     column, found, start = model_columns(number)[0], [np.empty(0, object)], 0
     for shard in shards:
         features = store.read(shard, [column])[column].to_pandas()

@@ -20,7 +20,7 @@ MAX_BYTES = 1 << 27
 """Largest file that is read, and largest deflated data set once inflated: `MAX_PIXELS` of 16 bits fit."""
 
 LONGEST = 10
-"""Longer over shorter side of a film, at most: films of a whole spine or leg have 4. A strip resized to a square is no chest."""
+"""Longer over shorter side of a film, at most: films of a whole spine or leg have 4. A strip made square is no chest."""
 
 
 class Histogram(NamedTuple):

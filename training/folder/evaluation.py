@@ -37,7 +37,6 @@ from training.folder.overview import TWO_LABELS, not_understood, show_files
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import NAME as REFERENCE
-from training.run.reference import load_reference
 from training.scoring.by_site import changes_by_site
 from training.scoring.subjects import (
     EvaluationError,
@@ -277,7 +276,7 @@ def evidence_of_folder(merge: Merge, number: int, unknown: dict[str, str]) -> Ev
     """What one checkpoint's audit is made of; `unknown` are the notes of `trained_on`."""
     subject = merge.subjects[number]
     films = merge.audited(number)
-    reference = load_reference(subject.folder)
+    reference = subject.reference
     training = subject.predictions((Split.TRAIN,))
     if training is not None and not merge.survey.labelled:
         training = training.drop(columns="source")  # sources have other names there: all of them would look new

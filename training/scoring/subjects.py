@@ -25,9 +25,10 @@ from training.console.messages import RESEARCH_ONLY
 from training.methods import METHODS
 from training.parallel.device import choose_device
 from training.run.checkpoint import Calibration
+from training.run.checkpoint_header import CheckpointError
 from training.run.config import TrainConfig, from_settings
 from training.run.films import cohort_of, split_names
-from training.run.reference import load_reference
+from training.run.reference import Reference, load_reference
 from training.run.report import versions
 from training.run.site_calibration import FilmCalibration, SiteCalibration, read_site_calibration
 from training.scoring.own_predictions import KEY, read_own_predictions
@@ -52,12 +53,14 @@ class Subject:
 
     Attributes:
         sites: how films of each site are read, where the user asked for that.
+        reference: features of the run's training films; None where it kept none.
     """
 
     folder: Path
     predictor: Predictor
     config: TrainConfig | None
     sites: SiteCalibration | None = None
+    reference: Reference | None = None
 
     @property
     def name(self) -> str:
@@ -90,11 +93,19 @@ class Subject:
 
 
 def load_subject(run: Path, device: str) -> Subject:
-    """Load a checkpoint and, where its folder holds them, the settings of its run; raises CheckpointError or ValueError."""
+    """Load a checkpoint and, where its folder holds them, what else is needed of its run.
+
+    Raises CheckpointError or ValueError, before any film is scored.
+    """
     predictor = Predictor.load(run, device)
     folder = run if run.is_dir() else run.parent
     file = folder / "config.yaml"
-    return Subject(folder.resolve(), predictor, from_settings(file) if file.is_file() else None)
+    config = from_settings(file) if file.is_file() else None
+    try:
+        reference = load_reference(folder)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. Or remove it, and films unlike the training films are not told") from None
+    return Subject(folder.resolve(), predictor, config, reference=reference)
 
 
 def load_subjects(runs: list[Path], device: str, by_site: bool = False) -> list[Subject]:
@@ -322,7 +333,7 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
         for name, logits in scored.perturbed.items():
             perturbed[name] = read_logits(logits, info.positive, calibration).score
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
-    training, reference = subject.predictions((Split.TRAIN,)), load_reference(subject.folder)
+    training, reference = subject.predictions((Split.TRAIN,)), subject.reference
     return Evidence(
         subject.name, about, info.positive_name, predictions, scored.features, perturbed, training,
         distances=reference.distances(scored.features) if reference is not None else None,

@@ -1,6 +1,7 @@
 """Batch jobs: the scores of a single film, every hostile upload a row, nothing left behind, nothing that identifies."""
 
 import io
+import shutil
 import tempfile
 import threading
 import time
@@ -183,6 +184,18 @@ def test_uploads_each_end_in_a_row(runs: Path, films: Path, temporary: Path) -> 
     assert scores["film 9"] == pytest.approx(predictor.score(uploads["polyglot"]), abs=1e-5)
     assert b"alert" not in leaving(job) and "file" not in pd.read_csv(io.BytesIO(found.files_csv))
     assert not list(temporary.glob("end-cxr*"))
+
+
+def test_damaged_features_of_the_training_films_are_told_before_a_film_is_scored(
+    runs: Path, films: Path, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(runs, tmp_path / "changed"))
+    (changed / NAMES[1] / "reference.safetensors").write_bytes(b"cut")
+    job = done(request(changed, Uploads([next(films.glob("north/*.dcm")).read_bytes()])))
+    assert (
+        job.error == f"reference.safetensors of {NAMES[1]} is damaged, or of another run: copy it again, or remove it."
+    )
+    assert job.finished == 0 and job.results is None
 
 
 def test_the_owners_names_thresholds_and_what_is_unlike_the_training_films(runs: Path, films: Path) -> None:

@@ -1,6 +1,7 @@
 """The audit end to end: two small runs, their own films and another cohort, files that agree, mistakes in words."""
 
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -120,6 +121,18 @@ def test_mistakes_get_a_sentence(
     with pytest.raises(SystemExit) as stopped:
         main([str(runs[0]), "--output", str(tmp_path / "out"), *arguments])
     assert stopped.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_damaged_features_of_the_training_films_are_told_before_a_film_is_scored(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    (run / "reference.safetensors").write_bytes(b"cut")
+    monkeypatch.setattr("training.evaluate.evaluation.score", lambda *a, **b: pytest.fail("a film was scored"))
+    assert evaluate(run, "--output", str(tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert "reference.safetensors is not a safetensors file" in said and "Or remove it" in said
+    assert not (tmp_path / "out" / "report.json").exists()
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
