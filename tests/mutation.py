@@ -35,7 +35,7 @@ FILES = {
     "training/methods/end.py": ("methods/test_end", "methods/test_end_options"),
     "training/bias/numbers/uncertainty.py": (
         "bias/numbers/test_uncertainty", "bias/numbers/test_auroc", "bias/numbers/test_groups",
-        "bias/numbers/test_compare", "bias/test_simulation",
+        "bias/numbers/test_compare", "bias/simulation/test_coverage",
     ),
     "training/bias/numbers/groups.py": ("bias/numbers/test_groups", "bias/numbers/test_compare"),
     "datasets/film/dicom.py": (

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import datasets
+from tests.mutation import FILES
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,6 +22,12 @@ def test_datasets_is_ours() -> None:
 
 def test_no_package_files_under_tests() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def test_the_mutation_run_names_files_and_tests_that_are_there() -> None:
+    for file, tests in FILES.items():
+        assert (ROOT / file).is_file()
+        assert all((ROOT / f"tests/training/{test}.py").resolve().is_file() for test in tests), file
 
 
 def test_the_gate_runs_the_readme_s_own_test_command() -> None:
