@@ -270,10 +270,22 @@ def test_with_a_reference_group_the_others_are_compared_with_it() -> None:
 
 def test_films_without_a_target_are_left_out_and_mentioned() -> None:
     table = films()
-    more = pd.concat([table, table.head(6).assign(target=None, score=np.nan)])
-    one, other = (group_metrics(t, "covid", ["source"], resamples=20) for t in (table, more))
-    pd.testing.assert_frame_equal(one.values, other.values)
-    assert other.notes == ("6 of 406 films have no target and are left out", *one.notes)
+    for times in (1, 70):
+        more = pd.concat([table, *[table.head(6).assign(target=None, score=np.nan)] * times])
+        one, other = (group_metrics(t, "covid", ["source"], resamples=20) for t in (table, more))
+        pd.testing.assert_frame_equal(one.values, other.values)
+        left_out = f"{6 * times} of {400 + 6 * times} films have no target and are left out"
+        assert other.notes == (left_out, *one.notes)
+
+
+def test_an_auroc_is_worth_as_many_trials_as_its_variance_says() -> None:
+    table = films(per_patient=1)
+    rows = group_metrics(table, "covid", (), metrics=("auroc",)).values
+    positive, negative = (table["score"][table["target"] == name].to_numpy() for name in ("covid", "not covid"))
+    above = (positive[:, None] > negative) + (positive[:, None] == negative) / 2
+    delong = above.mean(axis=1).var(ddof=1) / len(positive) + above.mean(axis=0).var(ddof=1) / len(negative)
+    auroc = above.mean()
+    assert rows["trials"].item() == pytest.approx(auroc * (1 - auroc) / delong, rel=0.15)
 
 
 def test_small_cells_are_kept_in_every_resample_and_that_is_mentioned() -> None:

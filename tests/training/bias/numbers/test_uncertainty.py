@@ -96,6 +96,12 @@ def test_a_profile_of_ten_patients_is_a_stratum_and_those_of_nine_are_one() -> N
     assert len(set(nine)) == 4 and len(set(nine[:9])) == 1 and nine[9] == nine[10]
 
 
+def test_rare_profiles_of_several_kinds_are_one_stratum() -> None:
+    target = np.repeat([0, 1, 2, 3], (80, 15, 3, 2))
+    strata = resampling_strata(np.arange(100), alike(100), target)
+    assert len(set(strata)) == 3 and len(set(strata[95:])) == 1
+
+
 def test_weights_are_made_a_cache_s_worth_at_a_time_and_put_together_in_order() -> None:
     for patients, largest in ((1, 64), (2**13, 64), (2**16, 8), (2**17, 4), (2**24, 4)):
         asked: list[tuple[int, int]] = []
@@ -124,6 +130,14 @@ def test_bca_moves_by_twice_the_bias_where_there_is_no_acceleration() -> None:
     found, method = bca(norm.ppf(0.3), drawn, np.array([-1.0, 1.0] * 20), alike(40))
     shift = 2 * norm.ppf(0.3)
     assert method == "BCa" and (found.low, found.high) == pytest.approx((shift - 1.96, shift + 1.96), abs=0.002)
+
+
+def test_bca_is_stretched_by_the_acceleration_of_efron_s_formula() -> None:
+    drawn = norm.ppf((np.arange(100_000) + 0.5) / 100_000)
+    influence = np.array([-1.0] * 9 + [9.0])  # a = sum of cubes / (6 x sum of squares ** 1.5) = 720 / (6 x 90 ** 1.5)
+    found, method = bca(0.0, drawn, -influence, alike(10))
+    expected = [z / (1 - 720 / (6 * 90**1.5) * z) for z in norm.ppf([0.025, 0.975])]
+    assert method == "BCa" and (found.low, found.high) == pytest.approx(expected, abs=0.005)
 
 
 def test_percentile_where_bca_is_undefined_or_too_dear() -> None:
