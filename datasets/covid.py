@@ -21,6 +21,7 @@ from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
 from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, listed, refusal, require_known
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
+from datasets.cohort.notes import OTHER_LABEL, again_notes, age_notes, copies_note, patient_notes
 from datasets.cohort.source_names import with_one_spelling
 from datasets.cohort.splits import patients_in_two_splits, split_by_patient
 from datasets.film.policy import DEFAULT, DicomPolicy
@@ -112,7 +113,7 @@ def load_covid(
     if separate_copies:
         copies = _copies(table, data_dir, policy.reading(preprocessing.voi))
         together = joined_by_copies(table["patient"], copies)
-        notes.append(_describe_copies(table, copies))
+        notes.append(copies_note(table, copies))
     table, in_no_split = with_splits(table, together, outside, split_seed, data_dir)
     if separate_copies and not has_splits:
         in_no_split = {row: f"{why}, or shares a copy of one with it" for row, why in in_no_split.items()}
@@ -125,7 +126,7 @@ def load_covid(
                 f"split {split} of {data_dir} has no film of class {names}: more patients of it are needed"
             )
     reasons = reasons | of_other_classes | in_no_split
-    notes += _patient_notes(table)
+    notes += [*patient_notes(table), *again_notes(reasons), *age_notes(table)]
     return as_cohort(table, reasons, data_dir, preprocessing, targets, policy, notes=tuple(notes))
 
 
@@ -159,6 +160,7 @@ def load_unseen(
         raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
     table["split"] = _given_splits(table).fillna(str(Split.EXTERNAL))
     reasons = reasons | of_other_classes
+    notes += [*again_notes(reasons), *age_notes(table)]
     return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name, tuple(notes))
 
 
@@ -270,48 +272,18 @@ def _given_splits(table: pd.DataFrame) -> pd.Series:
     return table["split"].str.lower().map(SPLIT_NAMES)
 
 
-def _patient_notes(table: pd.DataFrame) -> list[str]:
-    notes = []
-    if "patient_id" not in table:
-        notes.append(
-            "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
-        )
-    elif blank := int((table["patient_id"] == "").sum()):
-        notes.append(f"{blank} films have no patient_id: each of them counts as its own patient.")
-    in_several = int((table.groupby("patient")["source"].nunique() > 1).sum())
-    if in_several:
-        notes.append(
-            f"{in_several} patient(s) have films in two sources or more and are taken for one person each. If your "
-            f"sources number their patients independently, make patient_id unique (source and number)."
-        )
-    return notes
-
-
 def _copies(table: pd.DataFrame, data_dir: Path, policy: DicomPolicy) -> pd.DataFrame:
     """Pairs of near-copies; films that `datasets.prepare` left no hash of are decoded."""
     films = FilmFolder(data_dir, table["path"].tolist(), policy)
     return near_duplicates(hashes(films, len(table), kept_hashes(data_dir, films.paths) if policy == DEFAULT else None))
 
 
-def _describe_copies(table: pd.DataFrame, copies: pd.DataFrame) -> str:
-    """How many pairs of films are copies across patients, with the lines of the first."""
-    first, second = (table.iloc[copies[name]] for name in ("first", "second"))
-    across = (first["patient"].to_numpy() != second["patient"].to_numpy()).nonzero()[0]
-    if not len(across):
-        return f"No film is a near-copy of another patient's (perceptual hash of {len(table)} films)."
-    lines = [f"{first['row'].iloc[i] + 2} and {second['row'].iloc[i] + 2}" for i in across[:5]]
-    more = ", ..." if len(across) > 5 else ""
-    count = f"{len(across)} pair{'s' if len(across) > 1 else ''} of films of different patients are near-copies"
-    return f"{count} and stay in one split (lines {'; '.join(lines)}{more} of metadata.csv)."
-
-
 def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.DataFrame, dict[int, str]]:
     """The usable rows of metadata.csv, labels in our words, and the reason for each other row."""
     file = data_dir / "metadata.csv"
     if not file.is_file():
-        raise CohortError(
-            f"{file} does not exist; --data-dir must be a folder with metadata.csv (columns path, label, source)"
-        )
+        what = "is no file" if os.path.lexists(file) else "does not exist"
+        raise CohortError(f"{file} {what}; --data-dir must be a folder with metadata.csv (columns path, label, source)")
     table = read_csv(file)
     for column in ("path", "label", "source"):
         if column not in table:
@@ -328,6 +300,7 @@ def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.Dat
     table["path"] = [_with_slashes(root, path) for path in table["path"]]
     reasons: dict[int, str] = {}
     seen: dict[Path, int] = {}
+    labels = table["label"].tolist()
     blank = (table.drop(columns="row") == "").all(axis=1).tolist()
     columns = table[["row", "path", "label", "source"]].itertuples(index=False)
     for (row, path, label, source), place in zip(columns, places(root, table["path"]), strict=True):
@@ -345,7 +318,8 @@ def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.Dat
         elif not place.is_file():
             reasons[row] = "its file does not exist"
         elif place in seen:
-            reasons[row] = f"its file is already on line {seen[place] + 2}"
+            differs = OTHER_LABEL if label != labels[seen[place]] else ""
+            reasons[row] = f"its file is already on line {seen[place] + 2}{differs}"
         else:
             seen[place] = row
     usable = table[~table["row"].isin(list(reasons))].reset_index(drop=True)
@@ -372,6 +346,8 @@ def _why_no_place(root: Path, path: str) -> str:
         (root / path).stat()
     except PermissionError:
         return "its file or folder may not be read (no permission)"
+    except UnicodeEncodeError:
+        return "its path has letters that this system's locale lacks: set PYTHONUTF8=1"
     except (ValueError, OSError, RuntimeError):
         pass
     return "its path is no name of a file"

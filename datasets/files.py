@@ -56,6 +56,30 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
         temporary.unlink(missing_ok=True)
 
 
+class PlaceError(ValueError):
+    """A place that nothing can be written to; the message names its flag."""
+
+
+def require_new_file(path: Path, flag: str) -> None:
+    """Raise PlaceError where a file can't be written, or replaced; nothing is left behind."""
+    if path.is_dir():
+        raise PlaceError(f"{flag} {path} is a folder: name a file")
+    require_writable(path.parent, flag)
+
+
+def require_writable(folder: Path, flag: str) -> None:
+    """Raise PlaceError where a folder can't be made or written to; nothing is left behind."""
+    whole = folder.absolute()
+    there = next(place for place in (whole, *whole.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        what = "is there already and is no folder" if there == whole else f"can't be made: {there} is no folder"
+        raise PlaceError(f"{flag} {folder} {what}")
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise PlaceError(f"{flag} {folder} can't be written to: {error.strerror}") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8 as `write_aside` does."""
     write_aside(path, lambda file: file.write_text(text, encoding="utf-8"))

@@ -4,7 +4,8 @@ import argparse
 import re
 import textwrap
 from collections.abc import Iterable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 LONGEST_CHOICES = 40  # characters of choices that may stand in place of a value's name
 
@@ -44,10 +45,21 @@ class HelpFormatter(argparse.HelpFormatter):
 class SentenceParser(argparse.ArgumentParser):
     """An argument parser whose mistakes are one sentence, without all flags above it."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register("type", Path, place)
+
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
         hint = "; --help says what they are" if message.startswith("the following arguments are required") else ""
         self.exit(2, f"{self.prog}: error: {message}{hint}\n")
+
+
+def place(text: str) -> Path:
+    """argparse's type for a file or folder; an empty one, such as of a variable that is not set, would be this folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: name a file or folder (. is this folder)")
+    return Path(text)
 
 
 def _has_many_choices(action: argparse.Action) -> bool:

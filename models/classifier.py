@@ -1,7 +1,10 @@
 """Any timm backbone as a classifier whose bottleneck features come out beside its logits."""
 
 import difflib
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -211,7 +214,8 @@ def _require_pooled(backbone: nn.Module, config: ModelConfig) -> None:
 
 def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module:
     try:
-        with torch.random.fork_rng(devices=[]):  # so that random initial weights of the head don't depend on this
+        # A fork, so that random initial weights of the head don't depend on this.
+        with torch.random.fork_rng(devices=[]), _without_each_try():
             if weights is None:
                 return _build_backbone(config, pretrained=True)
             if not weights.is_file() or weights.suffix != ".safetensors":
@@ -233,6 +237,18 @@ def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module
             f"--pretrained: the weights of {config.name} can't be fetched ({type(error).__name__}). On a machine with a "
             f"network, download model.safetensors from {where} and pass it here as --weights FILE.safetensors"
         ) from None
+
+
+@contextmanager
+def _without_each_try() -> Iterator[None]:
+    """No log lines of the hub's client, two for each of its ten tries: one sentence comes when it has given up."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _require_tensors(backbone: nn.Module, name: str, weights: Path) -> None:

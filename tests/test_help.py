@@ -62,6 +62,9 @@ def test_a_paragraph_is_filled_and_a_list_is_not() -> None:
         (["datasets.phantom", "--dicom", "a", "--sheet", "b"], "not allowed with argument"),
         (["training.evaluate"], "required: RUN; --help says what they are"),
         (["training.train", "--epochz", "3"], "did you mean --epochs?"),
+        (["training.evaluate", ""], "argument RUN: it is empty: name a file or folder (. is this folder)"),
+        (["datasets.phantom", "--dicom", ""], "argument --dicom: it is empty"),
+        (["training.crossval", "--seeds", "0", "1", "0"], "--seeds: 0 stands there twice"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

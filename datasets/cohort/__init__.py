@@ -6,6 +6,7 @@ parquet_table.py    the same for Parquet
 label_table.py      labels of DICOM films, matched by keyed hash
 label_words.py      what the words of a label mean
 source_names.py     one spelling for each source
+notes.py            what a user should read of the table before training
 attributes.py       what training must not use, in place of the source alone
 external.py         films set apart by a column's values
 splits.py           parts and draws by patient

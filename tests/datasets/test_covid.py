@@ -1,6 +1,8 @@
 import csv
 import io
 import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -365,6 +367,46 @@ def test_external_sources(tmp_path: Path) -> None:
     cohort = load(write(tmp_path, good()), external_sources=("south",))
     assert ((cohort.table["split"] == "external") == (cohort.table["source"] == "south")).all()
     assert cohort.info.biases == ("north", "south")
+
+
+def test_a_film_again_with_another_label_is_told(tmp_path: Path) -> None:
+    records = good()
+    records += [records[0] | {"label": "normal"}, records[1]]
+    cohort = load(write(tmp_path, records))
+    assert cohort.excluded["reason"].tolist() == [
+        "its file is already on line 2, with another label",
+        "its file is already on line 3",
+    ]
+    assert any(
+        note.startswith("1 film is named again, with another label (line 42 of metadata") for note in cohort.notes
+    )
+
+
+def test_ages_that_can_not_be_read_are_told_without_their_texts(tmp_path: Path) -> None:
+    records = [record | {"age": "45"} for record in good()]
+    for record, age in zip(
+        records, ["inf", "-5", "Doe", "1e400", "", "n/a", "045Y", "40-49", "6 months", "200"], strict=False
+    ):
+        record["age"] = age
+    (note,) = load(write(tmp_path, records)).notes
+    assert note.startswith("The age of 6 films can't be read and counts as unknown (lines 2, 3, 4, 5, 10 and 1 more of")
+    assert "Doe" not in note
+    assert not load(write(tmp_path, [record | {"age": "45.0"} for record in good()])).notes
+
+
+@pytest.mark.process
+def test_letters_that_the_locale_lacks_are_told(tmp_path: Path) -> None:
+    write(tmp_path, [record | {"path": f"R\u00f6ntgen/{i}.png"} for i, record in enumerate(good())])
+    script = "import pathlib, sys, datasets.covid; datasets.covid.read_metadata(pathlib.Path(sys.argv[1]))"
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=plain, check=False)
+    assert "its path has letters that this system's locale lacks: set PYTHONUTF8=1" in done.stderr
+
+
+def test_a_table_that_is_a_folder_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").mkdir()
+    assert "metadata.csv is no file; --data-dir must be a folder with metadata.csv" in complaint(tmp_path)
 
 
 def test_unknown_external_source(tmp_path: Path) -> None:

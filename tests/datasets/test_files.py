@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.files import write_aside, write_text
+from datasets.files import PlaceError, require_new_file, require_writable, write_aside, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -34,3 +34,19 @@ def test_modes(tmp_path: Path) -> None:
     assert (tmp_path / "usual").stat().st_mode == (tmp_path / "plain").stat().st_mode
     write_aside(tmp_path / "private", Path.touch, mode=0o600)
     assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+
+
+def test_places_that_can_be_written_to_are_left_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    require_writable(tmp_path / "a" / "b", "--output")
+    require_writable(Path("a/b"), "--output")
+    require_new_file(Path("report.xml"), "--junit")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(PlaceError, match=r"--junit \. is a folder: name a file"):
+        require_new_file(Path(), "--junit")
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(PlaceError, match="--output loop is there already and is no folder"):
+        require_writable(Path("loop"), "--output")
+    with pytest.raises(PlaceError, match=r"--output file/a can't be made: \S+/file is no folder"):
+        require_writable(Path("file/a"), "--output")

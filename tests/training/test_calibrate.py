@@ -146,7 +146,7 @@ def test_a_file_that_is_none_or_of_another_checkpoint(content: str | None, expec
     [
         (["--labels", "l.csv"], "--labels belongs to --dicom-dir"),
         (["--dicom-dir", "films"], "--dicom-dir needs --labels"),
-        (["--resamples", "9"], "must be 100 or more"),
+        (["--resamples", "9"], "must be from 100 to 100,000"),
         (["--operating-point", "sensitivity:2"], "operating point 'sensitivity:2'"),
         (["--operating-point", ""], "operating point ''"),
         (["--split", "moon"], "--split moon: choose from"),

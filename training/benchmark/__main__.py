@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from datasets.film.dicomweb_folder import add_arguments as add_dicomweb_arguments
-from datasets.seed import seed_number
+from datasets.seed import DifferentSeeds, seed_number
 from training.benchmark.biased_mnist import command as biased_mnist
 from training.benchmark.planted import command as planted
 from training.console.commandline import Parser
@@ -63,6 +63,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--seeds",
         type=seed_number,
+        action=DifferentSeeds,
         nargs="+",
         default=list(range(10)),
         metavar="N",

@@ -14,7 +14,7 @@ from datasets.cohort.label_words import LabelWordsError, add_map_arguments, labe
 from datasets.film.admission import add_arguments, policy_of
 from datasets.film.words import WordsError
 from datasets.seed import seed_number
-from training.console.commandline import Parser
+from training.console.commandline import RESAMPLES, Parser
 from training.console.messages import mistakes_as_sentences
 
 
@@ -56,8 +56,8 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"--{alone[0].replace('_', '-')} belongs to --dicom-dir")
     elif options.labels is None:
         parser.error("--dicom-dir needs --labels FILE: without labels nothing can be fitted")
-    if options.resamples < 100:
-        parser.error(f"--resamples {options.resamples}: must be 100 or more")
+    if options.resamples not in RESAMPLES:
+        parser.error(f"--resamples {options.resamples}: {RESAMPLES.words}")
     try:
         policy_of(vars(options))
         label_map(options.map, options.map_file)

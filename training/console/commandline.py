@@ -58,6 +58,14 @@ def too_many_workers(workers: int) -> str:
     return f"--workers {workers}: more than this machine's {cores} cores, so they take turns" if workers > cores else ""
 
 
+def between(smallest: int, largest: int) -> Limits:
+    """Counts from `smallest` to `largest`, beyond which a mistake would take all memory."""
+    return Limits(f"must be from {smallest:,} to {largest:,}", low=smallest, high=largest, without_high=False)
+
+
+RESAMPLES = between(100, 100_000)
+
+
 def at_least(smallest: int) -> Limits:
     """Counts from `smallest` on."""
     return Limits(f"must be {smallest} or more", low=smallest)
@@ -261,6 +269,8 @@ def as_typed(values: Mapping[str, Any], allowed: Mapping[str, Any], where: str =
         if value is None:
             continue
         if kind is Path and isinstance(value, str):
+            if not value.strip():
+                raise ValueError(f"{where}{name} is empty: name a file or folder")
             settings[name] = Path(value)
         elif kind is float and is_number(value):
             settings[name] = float(value)

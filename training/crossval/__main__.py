@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.seed import seed_number
+from datasets.seed import DifferentSeeds, seed_number
 from training.console.commandline import Parser, option_fields
 from training.run.config import TrainConfig
 
@@ -35,6 +35,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--seeds",
         type=seed_number,
+        action=DifferentSeeds,
         nargs="+",
         default=list(range(10)),
         metavar="N",

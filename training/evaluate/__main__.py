@@ -14,12 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from datasets.cohort.label_words import LabelWordsError, add_map_arguments, label_map
+from datasets.files import require_new_file, require_writable
 from datasets.film import dicomweb_folder
 from datasets.film.admission import add_arguments, policy_of
 from datasets.film.folder import Folder, open_folder
 from datasets.film.words import WordsError
 from datasets.seed import seed_number
-from training.console.commandline import WORKERS, Parser, flag_name
+from training.console.commandline import RESAMPLES, WORKERS, Parser, flag_name
 from training.console.messages import mistakes_as_sentences
 
 
@@ -95,14 +96,14 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     if options.store and options.sr is None and options.saliency is None:
         parser.error("--store sends what --sr and --saliency write: give one of them a folder")
     for name in ("resamples", "permutations"):
-        if getattr(options, name) < 100:
-            parser.error(f"--{name} {getattr(options, name)}: must be 100 or more")
+        if getattr(options, name) not in RESAMPLES:
+            parser.error(f"--{name} {getattr(options, name)}: {RESAMPLES.words}")
     for name in ("workers", "time_limit", "shard_files"):
         if not getattr(options, name) >= 1:
             parser.error(f"{flag_name(name)} {getattr(options, name):g}: must be 1 or more")
     if options.workers not in WORKERS:
         parser.error(f"--workers {options.workers}: {WORKERS.words}")
-    if options.junit and not options.fail_on:
+    if options.junit and options.fail_on is None:
         parser.error("--junit writes the outcome of --fail-on: give both")
     return options
 
@@ -117,16 +118,17 @@ def film_count(text: str) -> int | None:
 
 
 def prevalence(text: str) -> float:
-    """A share above 0 and below 1."""
+    """A share between one in a million and all but one, beyond which odds can't be reckoned with."""
     try:
         share = float(text)
     except ValueError:
         share = math.nan
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: a share above 0 and below 1, for example 0.02 for 2 %")
+    if not RAREST <= share <= 1 - RAREST:
+        raise argparse.ArgumentTypeError(f"{text!r}: a share from {RAREST:f} to {1 - RAREST}, for example 0.02 for 2 %")
     return share
 
 
+RAREST = 1e-6
 FOLDER_ONLY = (
     *("labels", "source_tag", "aggregate", "engine", "workers"),
     *("time_limit", "shards", "shard_files", "retry", "linkage", "sr", "saliency"),
@@ -166,10 +168,23 @@ def open_films(options: argparse.Namespace) -> Folder | None:
     return dicomweb_folder.folder_of(options.dicomweb, options.query, *files, modalities, options.time_limit)
 
 
+def require_places(options: argparse.Namespace) -> None:
+    """Raise PlaceError where results can't be written to one of the places named."""
+    for name in ("output", "sr", "saliency"):
+        if getattr(options, name) is not None:
+            require_writable(getattr(options, name), flag_name(name))
+    if options.shards and "://" not in options.shards:
+        require_writable(Path(options.shards), "--shards")
+    for name in ("junit", "linkage"):
+        if getattr(options, name) is not None:
+            require_new_file(getattr(options, name), flag_name(name))
+
+
 def main(arguments: Sequence[str]) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
     options = read_arguments(arguments)
     with mistakes_as_sentences("interrupted; nothing was written"):
+        require_places(options)
         options.folder = open_films(options)
     # Waiting threads of the models would spin on the cores that the decoding processes need. Torch reads this on import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from datasets.cohort.label_words import label_map
-from datasets.files import write_aside, write_text
+from datasets.files import require_writable, write_aside, write_text
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
 from training.bias.evidence import Evidence
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     console = Console(emoji=False)
     kept = "the same command goes on from here" if options.folder is not None else "nothing was written"
     with mistakes_as_sentences(f"interrupted; {kept}"):
-        conditions = parse_conditions(options.fail_on) if options.fail_on else []
+        conditions = parse_conditions(options.fail_on) if options.fail_on is not None else []
         if options.folder is not None:
             from training.folder.evaluation import evaluate_folder  # pydicom and its codecs are for folders alone
 
@@ -81,6 +81,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     """Score the films with every checkpoint and audit what came out; mistakes are raised with a sentence for the user."""
     subjects = load_subjects(options.runs, options.device, options.site_calibration)
     output = options.output or audit_folder([subject.folder for subject in subjects])
+    require_writable(output, "--output")
     key = find_key(output, options.hash_key, subjects)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
@@ -120,6 +121,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
             for position, reason in list(unreadable.items())[:5]:
                 line = int(cohort.table["row"].iloc[position]) + 2
                 console.print(f"  line {line} of metadata.csv: {reason}", highlight=False, markup=False)
+            if len(unreadable) > 5:
+                console.print(f"  and {len(unreadable) - 5} more", highlight=False)
             cohort = cohort.without(unreadable)
         for subject, outputs in zip(together, scored, strict=True):
             evidence[subject.name] = evidence_of(subject, cohort, outputs, key, columns)

@@ -21,7 +21,7 @@ from datasets.film.folder import Entry, Folder, LocalFolder
 from datasets.film.identity import key_id, keyed_hash
 from datasets.film.linkage import require_place, write_linkage
 from datasets.sample import Split
-from training.bias.evidence import Evidence
+from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.report.audit import audit, columns_of, describe
 from training.bias.report.plain import plain
@@ -64,7 +64,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     folder, output = options.folder, options.output
     check_options(options, subjects, folder)
     key = find_key(output, options.hash_key, subjects)
-    trained, unknown = trained_on(subjects, key, options.allow_training_films or options.labels is None)
+    trained, unknown = trained_on(subjects, key, options.allow_training_films, options.labels is not None)
     infos = [subject.predictor.info for subject in subjects]
     words = label_map(options.map, options.map_file)
     labels = read_labels(options.labels, key, infos, words) if options.labels is not None else None
@@ -231,12 +231,13 @@ def score_shards(
     return names
 
 
-def trained_on(subjects: list[Subject], key: bytes, allowed: bool) -> tuple[set[str], dict[str, str]]:
+def trained_on(subjects: list[Subject], key: bytes, allowed: bool, labelled: bool) -> tuple[set[str], dict[str, str]]:
     """Hashes of the patients that any of the runs was trained or calibrated on.
 
     Args:
         key: of the hashes of the folder's films.
         allowed: go on where these patients can't be told.
+        labelled: whether anything is audited; without labels nothing is that training films could flatter.
 
     Returns:
         The hashes, and a note by the name of each run whose patients can't be told.
@@ -258,7 +259,8 @@ def trained_on(subjects: list[Subject], key: bytes, allowed: bool) -> tuple[set[
                 )
             patients |= set(table["patient"])
         except EvaluationError as error:
-            unknown[subject.name] = or_allowed(subject, str(error), allowed)
+            why = str(error)
+            unknown[subject.name] = or_allowed(subject, why, allowed) if labelled else f"{MAY_BE_TRAINED_ON}: {why}."
     return patients, unknown
 
 

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import difflib
 import multiprocessing
-import secrets
 import sys
 
 import numpy as np
@@ -18,6 +17,7 @@ from timm.models import get_pretrained_cfg
 from timm.optim import list_optimizers
 
 from datasets.cohort.films import Cohort
+from datasets.files import require_writable
 from datasets.film.identity import hash_key
 from datasets.sample import Attribute, DatasetInfo, Sample, Split
 from models.classifier import feature_width
@@ -54,13 +54,8 @@ def require_places(config: TrainConfig) -> None:
     """Raise ValueError unless --output can be written to and --hash-key holds a key."""
     if not is_first():
         return
-    try:
-        config.output.mkdir(parents=True, exist_ok=True)
-        trial = config.output / f".writable-{secrets.token_hex(4)}"
-        trial.touch(exist_ok=False)
-        trial.unlink()
-    except OSError as error:
-        raise TrainingError(f"--output {config.output} can't be written to: {error.strerror}") from None
+    require_writable(config.output, "--output")
+    config.output.mkdir(parents=True, exist_ok=True)
     if config.hash_key is not None:
         try:
             hash_key(config.output, config.hash_key)

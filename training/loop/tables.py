@@ -13,6 +13,8 @@ from datasets.sample import DatasetInfo, Split
 from training.console.messages import RESEARCH_ONLY, SYNTHETIC
 from training.run.report import RunResult, difference, headings
 
+REASONS = 8  # why rows are left out that are shown, the most frequent ones
+
 
 def show_notices(console: Console, cohort: Cohort) -> None:
     """Print what must be said before anything else: research use, synthetic films, what the data lacks."""
@@ -36,10 +38,12 @@ def show_cohort(console: Console, cohort: Cohort, checks: Iterable[Confounding])
     if len(excluded):
         counts = excluded["reason"].value_counts()
         console.print(f"{len(excluded)} row{'s' if len(excluded) > 1 else ''} left out:", style="yellow")
-        for reason, count in counts.head(8).items():
+        for reason, count in counts.head(REASONS).items():
             lines = ", ".join(str(int(row) + 2) for row in excluded.loc[excluded["reason"] == reason, "row"].head(5))
             where = f"line {lines}{', …' if count > 5 else ''} of metadata.csv"
             console.print(f"  {count} because {reason} ({where})", markup=False, highlight=False)
+        if len(more := counts.iloc[REASONS:]):
+            console.print(f"  and {more.sum()} more, for {len(more)} other reasons", highlight=False)
     for check in checks:
         show_confounding(console, check)
 

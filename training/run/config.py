@@ -23,6 +23,7 @@ from training.console.commandline import (
     Parser,
     as_typed,
     at_least,
+    between,
     fields_of,
     flag_name,
     option,
@@ -167,8 +168,8 @@ class TrainConfig:
     centred: bool = option(False, "batch-normalise the bottleneck first, so that cosines can be negative")
     logit_scale: float = option(1.0, "factor on the logits; 10 helps a unit-norm bottleneck to fit", limits=POSITIVE)
 
-    epochs: int = option(10, "passes over the training films", limits=at_least(1))
-    batch_size: int = option(64, "films per step", "-b", limits=at_least(2))
+    epochs: int = option(10, "passes over the training films", limits=between(1, 1_000_000))
+    batch_size: int = option(64, "films per step", "-b", limits=between(2, 1_000_000))
     opt: str = option("adamw", "any timm optimiser")
     lr: float = option(1e-3, "peak learning rate", search=(1e-5, 1e-1), limits=NOT_NEGATIVE)
     weight_decay: float = option(0.05, "weight decay", search=(1e-6, 1.0), limits=NOT_NEGATIVE)

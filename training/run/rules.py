@@ -29,6 +29,8 @@ def require_consistent(settings: Mapping[str, Any]) -> None:
         raise ValueError("--paired sets a method beside its ERM twin: choose another --method than erm")
     if len({name.strip().lower() for name in (settings["classes"] or "").split(",")} - {""}) == 1:
         raise ValueError(f"--classes {settings['classes']}: name two or more, separated by commas")
+    if (settings["external_sources"] or "").strip() and not settings["external_sources"].strip(", "):
+        raise ValueError(f"--external-sources {settings['external_sources']!r} names none")
     policy_of(settings)
     label_map(settings["map"], settings["map_file"])
     if settings["operating_point"] != "youden":

@@ -110,7 +110,14 @@ def test_another_cohort_with_a_column_of_its_own(
         (["--junit", "x.xml"], "give both"),
         (["--shortcut-films", "few"], "a number of films of 1 or more, or all"),
         (["--shortcut-films", "0"], "a number of films of 1 or more, or all"),
-        (["--resamples", "5"], "must be 100 or more"),
+        (["--resamples", "5"], "must be from 100 to 100,000"),
+        (["--resamples", "1000000000000"], "--resamples 1000000000000: must be from 100 to 100,000"),
+        (["--fail-on", ""], "--fail-on is empty; write for example"),
+        (["--prevalence", "1e-320"], "a share from 0.000001 to 0.999999, for example 0.02"),
+        (["--fail-on", "auroc<0.5", "--junit", "{here}"], "is a folder: name a file"),
+        (["--output", "{here}/file"], "file is there already and is no folder"),
+        (["--output", "{here}/file/audit"], "can't be made: {here}/file is no folder"),
+        (["--output", "/proc/audit"], "--output /proc/audit can't be written to"),
         (["--data-dir", "nowhere"], "does not exist"),
         (["--hash-key", "nowhere"], "can't be read"),
     ],
@@ -118,9 +125,12 @@ def test_another_cohort_with_a_column_of_its_own(
 def test_mistakes_get_a_sentence(
     arguments: list[str], expected: str, runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "file").write_text("kept")
+    filled = [text.format(here=tmp_path) for text in arguments]
     with pytest.raises(SystemExit) as stopped:
-        main([str(runs[0]), "--output", str(tmp_path / "out"), *arguments])
-    assert stopped.value.code == 2 and expected in capsys.readouterr().err
+        main([str(runs[0]), "--output", str(tmp_path / "out"), *filled])
+    assert stopped.value.code == 2 and expected.format(here=tmp_path) in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_damaged_features_of_the_training_films_are_told_before_a_film_is_scored(

@@ -345,6 +345,9 @@ def assert_same_tables(ours: Path, theirs: Path) -> None:
         (["--dicom-dir", "{films}", "--output", "{films}/out"], "lies in the folder that is read"),
         (["--dicom-dir", "{films}", "--shards", "{films}/s"], "lies in the folder that is read"),
         (["--dicom-dir", "{films}", "--linkage", "{films}/l.csv"], "lies in the folder that is read"),
+        (["--dicom-dir", "{films}", "--shards", "{other}"], "--shards {other} is there already and is no folder"),
+        (["--dicom-dir", "{films}", "--sr", "{other}/sr"], "--sr {other}/sr can't be made: {other} is no folder"),
+        (["--dicom-dir", "{films}", "--linkage", "{empty}"], "--linkage {empty} is a folder: name a file"),
         (
             ["--dicom-dir", "{films}", "--source-tag", "PatientID"],
             "--source-tag PatientID: nothing of that name is kept",
@@ -390,7 +393,8 @@ def test_mistakes_get_a_sentence(
     with pytest.raises(SystemExit) as stopped:
         main([str(folder_runs[0]), *QUICK, *map(str, output), *filled])
     shown = capsys.readouterr()
-    assert stopped.value.code == 2 and expected in shown.err and "Traceback" not in shown.err
+    assert stopped.value.code == 2 and "Traceback" not in shown.err
+    assert (expected.format(**places) if "{other}" in expected or "{empty}" in expected else expected) in shown.err
     assert sorted(film_folder.rglob("*")) == before
 
 

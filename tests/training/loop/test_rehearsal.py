@@ -63,7 +63,7 @@ def test_numbers_out_of_range_name_their_flag(name: str, value: float) -> None:
 
 def test_an_output_that_can_not_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"--output \S+file/runs can't be written to: Not a directory"):
+    with pytest.raises(ValueError, match=r"--output \S+file/runs can't be made: \S+file is no folder"):
         require_places(configure(SMALL | {"output": tmp_path / "file" / "runs"}))
     with pytest.raises(ValueError, match="--hash-key none: the key file none can't be read"):
         require_places(configure(SMALL | {"output": tmp_path, "hash_key": Path("none")}))

@@ -85,8 +85,12 @@ def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
         (["--dataset", "biased-mnist", "--external-sources", "a"], "--external-sources is for chest radiographs"),
         (["--in-chans", "2"], "must be 1 or 3"),
         (["--classes", "covid, COVID"], "name two or more, separated by commas"),
-        (["--epochs", "0"], "--epochs 0: must be 1 or more"),
+        (["--epochs", "0"], "--epochs 0: must be from 1 to 1,000,000"),
         (["--epochs", "many"], "invalid int value"),
+        (["--batch-size", "1" + 21 * "0"], "--batch-size 1000000000000000000000: must be from 2 to 1,000,000"),
+        (["--output", ""], "argument --output: it is empty: name a file or folder"),
+        (["--data-dir", " "], "argument --data-dir: it is empty"),
+        (["--dataset", "covid", "--external-sources", " , "], "--external-sources ' , ' names none"),
         (["--alpha", "-1"], "--alpha -1.0: must not be negative, and finite"),
         (["--lr", "nan"], "--lr nan: must not be negative, and finite"),
         (["--method", "rubi", "--mask-weight", "-1"], "--mask-weight -1.0: must not be negative, and finite"),
@@ -136,6 +140,7 @@ def test_amplitude_mixing_is_asked_for(tmp_path: Path) -> None:
         ("epochs: 3\nlr: 1\nepochs: 4", "epochs stands there twice"),
         ("epochs:", "--epochs has no value: give one, or leave the setting out"),
         ("lr: ~", "--lr has no value"),
+        ("output: ''", "output is empty: name a file or folder"),
     ],
 )
 def test_mistakes_in_yaml_get_a_sentence(
@@ -152,7 +157,7 @@ def test_mistakes_in_yaml_get_a_sentence(
         ({"metod": "end"}, "unknown setting metod; did you mean method"),
         ({"epochs": "3"}, "epochs must be of type int, not '3'"),
         ({"epochs": True}, "epochs must be of type int"),
-        ({"epochs": -3}, "--epochs -3: must be 1 or more"),
+        ({"epochs": -3}, "--epochs -3: must be from 1 to 1,000,000"),
         ({"external_sources": ("a",)}, "external_sources must be of type str"),
     ],
 )

@@ -90,6 +90,16 @@ def test_names_with_brackets_and_rows_left_out_are_shown_as_they_are() -> None:
     assert "1 because its file does not exist (line 22 of metadata.csv)" in text
 
 
+def test_reasons_that_are_not_shown_are_counted() -> None:
+    table = pd.DataFrame({"patient": ["a", "b"], "split": ["train", "test"]})
+    for column in ("row", "label", "source", "target", "bias"):
+        table[column] = 0
+    reasons = {number: f"its file is already on line {number % 10 + 2}" for number in range(2, 14)}
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    show_cohort(console, Cohort(INFO, table, Preprocessing(32), excluded=left_out(reasons)), [])
+    assert console.export_text().splitlines()[-1] == "  and 2 more, for 2 other reasons"
+
+
 @pytest.mark.parametrize("width", [60, 200])
 def test_a_long_folder_is_not_broken(width: int) -> None:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123

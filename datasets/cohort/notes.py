@@ -1,0 +1,74 @@
+"""Sentences about a table of films that a user should read before training: what it lacks, and what looks like a mistake."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from datasets.cohort.films import age_bands
+
+NAMED = 5  # lines that a sentence lists
+OTHER_LABEL = ", with another label"
+NO_AGE = ("", "unknown", "na", "n/a", "nan", "none", "null", "-", "?")
+
+
+def patient_notes(table: pd.DataFrame) -> list[str]:
+    """Films without a patient, and patients in two sources."""
+    notes = []
+    if "patient_id" not in table:
+        notes.append(
+            "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
+        )
+    elif blank := int((table["patient_id"] == "").sum()):
+        notes.append(f"{blank} films have no patient_id: each of them counts as its own patient.")
+    in_several = int((table.groupby("patient")["source"].nunique() > 1).sum())
+    if in_several:
+        notes.append(
+            f"{in_several} patient(s) have films in two sources or more and are taken for one person each. If your "
+            f"sources number their patients independently, make patient_id unique (source and number)."
+        )
+    return notes
+
+
+def copies_note(table: pd.DataFrame, copies: pd.DataFrame) -> str:
+    """How many pairs of films are copies across patients, with the lines of the first."""
+    first, second = (table.iloc[copies[name]] for name in ("first", "second"))
+    across = (first["patient"].to_numpy() != second["patient"].to_numpy()).nonzero()[0]
+    if not len(across):
+        return f"No film is a near-copy of another patient's (perceptual hash of {len(table)} films)."
+    lines = [f"{first['row'].iloc[i] + 2} and {second['row'].iloc[i] + 2}" for i in across[:5]]
+    more = ", ..." if len(across) > 5 else ""
+    count = f"{len(across)} pair{'s' if len(across) > 1 else ''} of films of different patients are near-copies"
+    return f"{count} and stay in one split (lines {'; '.join(lines)}{more} of metadata.csv)."
+
+
+def again_notes(reasons: Mapping[int, str]) -> list[str]:
+    """How many rows are left out because their film stands on an earlier one with another label."""
+    rows = [row for row, reason in reasons.items() if reason.endswith(OTHER_LABEL)]
+    if not rows:
+        return []
+    return [f"{_films(len(rows))} named again{OTHER_LABEL} ({_lines(rows)}): the first line counts. Correct them."]
+
+
+def age_notes(table: pd.DataFrame) -> list[str]:
+    """How many ages can't be read; their texts are not shown, for they may name someone."""
+    if "age" not in table:
+        return []
+    stated = ~table["age"].str.casefold().isin(NO_AGE)
+    rows = table["row"][stated & (age_bands(table["age"]) == "")].tolist()
+    if not rows:
+        return []
+    return [
+        f"The age of {len(rows)} film{'s' if len(rows) > 1 else ''} can't be read and counts as unknown ({_lines(rows)}): "
+        "write years (45 or 045Y) or a band (40-49)."
+    ]
+
+
+def _films(count: int) -> str:
+    return "1 film is" if count == 1 else f"{count} films are"
+
+
+def _lines(rows: Sequence[int]) -> str:
+    """Rows as lines of metadata.csv, as a spreadsheet counts them."""
+    lines = ", ".join(str(row + 2) for row in sorted(rows)[:NAMED])
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return f"line{'s' if len(rows) > 1 else ''} {lines}{more} of metadata.csv"
