@@ -18,7 +18,7 @@ from datasets.film.dicomweb_folder import add_arguments as add_dicomweb_argument
 from datasets.seed import DifferentSeeds, seed_number
 from training.benchmark.biased_mnist import command as biased_mnist
 from training.benchmark.planted import command as planted
-from training.console.commandline import Parser
+from training.console.commandline import Parser, count
 
 # The module and the function of each command; the function takes the command's options by name.
 FUNCTIONS = {
@@ -34,30 +34,32 @@ FUNCTIONS = {
     "planted": ("planted.command", "planted"),
 }
 
+REPEATS = count(1, 1000)
+
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; `forwarded` holds the flags of `epoch`, `paired` and `planted` that go to training.train."""
     parser = Parser(prog="python -m training.benchmark", description=__doc__)
     add = parser.add_command("cost", "time of the terms against batch, width and groups").add_argument
-    add("--repeats", type=int, default=7, help="timings per case; the median is reported")
+    add("--repeats", type=REPEATS, default=7, help="timings per case; the median is reported")
     add = parser.add_command("throughput", "training with EnD against ERM, and the memory layouts").add_argument
     add("--model", default="resnet18", help="timm backbone")
-    add("--img-size", type=int, default=224, help="px")
-    add("-b", "--batch-size", type=int, default=64, help="films per step")
-    add("--repeats", type=int, default=5, help="steps timed of each kind, alternating")
+    add("--img-size", type=count(8, 8192), default=224, help="px")
+    add("-b", "--batch-size", type=count(2, 1_000_000), default=64, help="films per step")
+    add("--repeats", type=REPEATS, default=5, help="steps timed of each kind, alternating")
     help = "training with EnD against timm's own recipe, and where a step's time goes"
     add = parser.add_command("train", help).add_argument
     add("--data-dir", type=Path, help="folder of films with metadata.csv (default: phantom films as PNG)")
-    add("--films", type=int, default=400, help="phantom films to train on")
+    add("--films", type=count(2, 1_000_000), default=400, help="phantom films to train on")
     add("--model", default="tf_efficientnet_lite0", help="timm backbone")
-    add("--img-size", type=int, default=128, help="px")
-    add("-b", "--batch-size", type=int, default=32, help="films per step")
-    add("--repeats", type=int, default=11, help="epochs of each, alternating; the median is reported")
-    add("--workers", type=int, default=2, help="processes of those that decode at each epoch")
+    add("--img-size", type=count(8, 8192), default=128, help="px")
+    add("-b", "--batch-size", type=count(2, 1_000_000), default=32, help="films per step")
+    add("--repeats", type=REPEATS, default=11, help="epochs of each, alternating; the median is reported")
+    add("--workers", type=count(1, 256), default=2, help="processes of those that decode at each epoch")
     help = "an epoch of Biased MNIST: the released code against ours; takes training.train's flags"
     add = parser.add_command("epoch", help, forwards=True).add_argument
-    add("--steps", type=int, default=5, help="steps of the epoch; 0 for all of them")
-    add("--repeats", type=int, default=5, help="timings of each, alternating; the median is reported")
+    add("--steps", type=count(0, 1_000_000), default=5, help="steps of the epoch; 0 for all of them")
+    add("--repeats", type=REPEATS, default=5, help="timings of each, alternating; the median is reported")
     help = "a method beside ERM over seeds; flags not listed here go to training.train"
     add = parser.add_command("paired", help, forwards=True).add_argument
     add(
@@ -75,19 +77,21 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--record", type=Path, help="also write the table and all runs to this JSON file")
     help = "films per second of a DICOM folder, against its single steps and MONAI"
     add = parser.add_command("dicom", help).add_argument
-    add("--repeats", type=int, default=5, help="timings of each part; the median is reported")
-    add("--workers", type=int, default=2, help="decoding processes")
+    add("--repeats", type=REPEATS, default=5, help="timings of each part; the median is reported")
+    add("--workers", type=count(1, 256), default=2, help="decoding processes")
     command = parser.add_command("dicomweb", "films per second of an archive, against retrieval and scoring alone")
     command.add_argument("url", metavar="URL", help="of a DICOMweb archive, best one of phantoms on this machine")
     add_dicomweb_arguments(command)
-    command.add_argument("--films", type=int, default=2000, help="at most; kept in a temporary folder meanwhile")
-    command.add_argument("--repeats", type=int, default=3, help="timings of each, in turn; the median is reported")
-    command.add_argument("--workers", type=int, default=2, help="processes that fetch and decode")
+    command.add_argument(
+        "--films", type=count(2, 1_000_000), default=2000, help="at most; kept in a temporary folder meanwhile"
+    )
+    command.add_argument("--repeats", type=REPEATS, default=3, help="timings of each, in turn; the median is reported")
+    command.add_argument("--workers", type=count(1, 256), default=2, help="processes that fetch and decode")
     add = parser.add_command("audit", "where the time of an audit goes, against the bare models' scoring").add_argument
     add("runs", nargs="*", type=Path, metavar="RUN", help="judged on all their films (default: two untrained models)")
-    add("--films", type=int, default=1600, help="phantom films, or films of --from-scores")
+    add("--films", type=count(2, 1_000_000), default=1600, help="phantom films, or films of --from-scores")
     add("--from-scores", action="store_true", help="begin with simulated features and scores")
-    add("--resamples", type=int, default=2000, help="of each bootstrap over patients")
+    add("--resamples", type=count(1, 100_000), default=2000, help="of each bootstrap over patients")
     add("--seed", type=seed_number, default=0, help="of films and resampling")
     help = "every method on Biased MNIST: tuning, seeds, the literature's table"
     biased_mnist.add_arguments(parser.add_command("biased-mnist", help))

@@ -135,8 +135,6 @@ def epoch(forwarded: list[str], steps: int, repeats: int) -> None:
         )
         if not plain or parameters != EndParameters(parameters.alpha, parameters.beta, parameters.form):
             raise ValueError("epoch times the paper's EnD on Biased MNIST without augmentation: leave other wishes out")
-        if steps < 0 or repeats < 1:
-            raise ValueError(f"--steps {steps} --repeats {repeats}: at least 0 and 1")
         cohort = cohort_of(config, preprocessing_of(config))
         device, positions = choose_device(config.device), cohort.positions(Split.TRAIN)
         batch_size = min(config.batch_size, len(positions))

@@ -11,7 +11,7 @@ import math
 import os
 import reprlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -64,6 +64,19 @@ def between(smallest: int, largest: int) -> Limits:
 
 
 RESAMPLES = between(100, 100_000)
+
+
+def count(smallest: int, largest: int) -> Callable[[str], int]:
+    """argparse's `type` for such counts."""
+    limits = between(smallest, largest)
+
+    def counted(text: str) -> int:
+        number = int(text) if text.strip().lstrip("-").isdecimal() else math.nan
+        if number not in limits:
+            raise argparse.ArgumentTypeError(f"{text}: {limits.words}")
+        return int(number)
+
+    return counted
 
 
 def at_least(smallest: int) -> Limits:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.seed import seed_number
-from training.console.commandline import Parser, flag_name
+from training.console.commandline import Parser, count, flag_name
 from training.run.config import parse
 from training.run.recipe import SUMMARIES
 
@@ -45,13 +45,18 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
             add("run", type=Path, metavar="RUN", help="finished run folder, or its model.safetensors")
         if name == "jtt":
             help = "lambda_up, times per epoch that an error is seen"
-            add("--upweight", type=int, default=20, metavar="N", help=help)
-            add("--epochs", type=int, metavar="N", help="epochs of the second training (default: as RUN)")
+            add("--upweight", type=count(2, 1000), default=20, metavar="N", help=help)
+            add(
+                "--epochs",
+                type=count(1, 1_000_000),
+                metavar="N",
+                help="epochs of the second training (default: as RUN)",
+            )
             add("--seed", type=seed_number, metavar="N", help="seed of the second training (default: as RUN)")
         elif name == "dfr":
             add("--on", choices=("validation", "train"), default="validation", help="films to fit on")
             add("--penalty", choices=("l1", "l2"), default="l1", help="penalty of the regression")
-            add("--subsets", type=int, default=10, metavar="N", help="balanced draws to average over")
+            add("--subsets", type=count(1, 10_000), default=10, metavar="N", help="balanced draws to average over")
             add(
                 "--seed",
                 type=seed_number,
@@ -70,10 +75,6 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_strictly(words)
     if options.command == "head":
         _settle_head(options, parser.commands["head"])
-    for name, smallest in (("upweight", 2), ("epochs", 1), ("subsets", 1)):
-        value = getattr(options, name, None)
-        if value is not None and value < smallest:
-            parser.error(f"--{name} {value}: must be {smallest} or more")
     return options
 
 

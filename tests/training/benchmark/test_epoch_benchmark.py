@@ -111,7 +111,8 @@ def test_the_command_ends_in_ratios(drawn_digits: Path, capsys: pytest.CaptureFi
     ("arguments", "expected"),
     [
         (["--steps", "9"], "has 3 steps of 64"),
-        (["--repeats", "0"], "at least 0 and 1"),
+        (["--repeats", "0"], "--repeats: 0: must be from 1 to 1,000"),
+        (["--steps", "-1"], "--steps: -1: must be from 0"),
         (["--method", "erm"], "leave other wishes out"),
         (["--spread", "1"], "leave other wishes out"),
         (["--augment"], "leave other wishes out"),

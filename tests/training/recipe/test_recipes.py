@@ -242,7 +242,8 @@ def test_fitted_to_training_films_in_a_folder_with_a_counter(run: Path, dfr: Pat
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["jtt", "RUN", "--upweight", "1"], "--upweight 1: must be 2 or more"),
+        (["jtt", "RUN", "--upweight", "1"], "argument --upweight: 1: must be from 2 to 1,000"),
+        (["jtt", "RUN", "--upweight", "99999999999999999999"], "must be from 2 to 1,000"),
         (["jtt", "RUN", "--subsets", "3"], "--subsets belongs to dfr"),
         (["dfr", "RUN", "--subset", "3"], "did you mean --subsets?"),
         (["dfr", "RUN", "--on", "test"], "invalid choice"),
