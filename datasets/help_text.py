@@ -25,7 +25,7 @@ class HelpFormatter(argparse.HelpFormatter):
         lines = list[str]()
         for line in usage.splitlines():
             inner = " " * (len(line) - len(line.lstrip()) or 7)
-            lines += [line] if len(line) <= self._width else _wrapped(line, self._width, inner)
+            lines += [line] if _visible(line) <= self._width else _broken(line, self._width, inner)
         return "\n".join(lines) + "\n\n"
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
@@ -79,6 +79,22 @@ def _lines_of(paragraph: str, width: int, indent: str) -> Iterable[str]:
             yield from _wrapped(indent + line, width, f"{indent}{start}    ") if line.strip() else [""]
     else:
         yield from _wrapped(indent + " ".join(line.strip() for line in lines), width, indent)
+
+
+def _broken(line: str, width: int, following: str) -> list[str]:
+    """A line in several, broken at blanks; marks of colour, which Python 3.14 writes on terminals, take no room."""
+    first, *words = re.findall(r"\s*\S+", line)
+    lines = [first]
+    for word in words:
+        if _visible(lines[-1] + word) <= width:
+            lines[-1] += word
+        else:
+            lines.append(following + word.lstrip())
+    return lines
+
+
+def _visible(line: str) -> int:
+    return len(re.sub(r"\x1b\[[0-9;]*m", "", line))
 
 
 def _wrapped(line: str, width: int, following: str) -> list[str]:

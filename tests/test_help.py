@@ -35,6 +35,8 @@ def test_help_fits_80_columns_and_says_what_this_is_not(
     assert not stopped.value.code and shown.startswith(f"usage: python -m {command[0]}")
     assert not [line for line in shown.splitlines() if len(line) > 80]
     assert re.search(r"medical\s+device|patient", shown)
+    if command == ["training.train"]:
+        assert "\n  erm: cross-entropy alone, the baseline\n  end: " in shown
 
 
 @pytest.mark.process
@@ -53,6 +55,19 @@ def test_a_paragraph_is_filled_and_a_list_is_not() -> None:
         "One sentence that is longer than a", "line is wide.", "", "  cohen    a list", "  nih      of two", "",
         "python -m command",
     ]  # fmt: skip
+
+
+def test_marks_of_colour_take_no_room() -> None:
+    """As argparse of Python 3.14 writes them on a terminal."""
+    formatter = HelpFormatter("command", width=60)
+    words = [f"[\x1b[36m--flag-{number} \x1b[33mVALUE\x1b[0m]" for number in range(4)]
+    usage = "\x1b[1;34musage: \x1b[0m\x1b[1;35mcommand\x1b[0m"
+    whole = " ".join([usage, *words])
+    lines = formatter._format_usage(whole, [], [], "").splitlines()
+    plain = [re.sub("\x1b.*?m", "", line) for line in lines if line]
+    assert [len(line) for line in plain] == [58, 30] and " ".join(plain).split() == re.sub(
+        "\x1b.*?m", "", whole
+    ).split()
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ class Parser(SentenceParser):
     def add_command(self, name: str, help: str, forwards: bool = False) -> "Parser":
         """Add a sub-command with flags of its own; the namespace has its name as `command`."""
         if not self.commands:
-            self._chooser = self.add_subparsers(dest="command", required=True, metavar="COMMAND")
+            # Without prog Python 3.14 makes one with marks of colour, which would stand in each mistake's sentence.
+            self._chooser = self.add_subparsers(prog=self.prog, dest="command", required=True, metavar="COMMAND")
         command: Parser = self._chooser.add_parser(
             name, help=help, description=help, epilog=self.epilog, forwards=forwards
         )

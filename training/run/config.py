@@ -390,6 +390,6 @@ For research; not a medical device."""
 
 
 def _epilog() -> str:
-    lines = [f"--dataset {name}: {text}" for name, text in DATASETS.items()]
-    lines += [f"--method {name}: {entry.summary}" for name, entry in METHODS.items()]
-    return "\n".join(lines)
+    datasets = [f"  {name}: {text}" for name, text in DATASETS.items()]
+    methods = [f"  {name}: {entry.summary}" for name, entry in METHODS.items()]
+    return "\n".join(["what --dataset names:", *datasets, "", "what --method names:", *methods])
