@@ -6,9 +6,11 @@ python -m datasets.manifest --data-dir data/covid-cxr --external-sources eurorad
 import hashlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datasets.files import PlaceError, require_new_file, write_aside
 from datasets.help_text import HelpFormatter, SentenceParser
 from datasets.seed import seed_number
 
@@ -53,9 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     sources = tuple(name for name in options.external_sources.split(",") if name)
     try:
+        require_new_file(options.output, "--output")
         table = manifest(options.data_dir, sources, options.split_seed)
-        table.to_csv(options.output, index=False)
-    except (CohortError, OSError) as error:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(options.output, partial(table.to_csv, index=False))
+    except (CohortError, PlaceError, OSError) as error:
         parser.error(str(error))
     sys.stdout.write(f"wrote {len(table)} films to {options.output}\n")
 

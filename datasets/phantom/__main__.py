@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from datasets.files import require_new_file
 from datasets.help_text import HelpFormatter, SentenceParser
 from datasets.seed import seed_number
 
@@ -35,21 +36,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.sheet:
             from datasets.phantom.sheet import sheet
 
+            require_new_file(options.sheet, "--sheet")
             sheet(options.seed, 192 if options.size is None else options.size).save(options.sheet, "PNG")
-            sys.stdout.write(f"wrote {options.sheet}: {NOTICE}\n")
-            return
-        from datasets.phantom.folder import write_folder  # here, so that drawing films needs no pydicom
+            said = f"wrote {options.sheet}: {NOTICE}\n"
+        else:
+            from datasets.phantom.folder import write_folder  # here, so that drawing films needs no pydicom
 
-        size = 1024 if options.size is None else options.size
-        odd = write_folder(options.dicom, options.n, options.rho, options.seed, size)
+            size = 1024 if options.size is None else options.size
+            odd = write_folder(options.dicom, options.n, options.rho, options.seed, size)
+            said = written(options.dicom, options.n, odd, NOTICE)
+        sys.stdout.write(said)
+        sys.stdout.flush()
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    films = f"--dicom-dir {shlex.quote(str(options.dicom))} --labels {shlex.quote(str(options.dicom / 'labels.csv'))}"
-    sys.stdout.write(
-        f"wrote {options.n} films and their labels.csv to {options.dicom} ({NOTICE}), and {odd} files to "
-        f"{options.dicom / 'odd'} that are to be skipped or to fail with a reason.\n"
-        f"Next, train on them: python -m training.train {films} --paired\n"
-        f"Or score them with a run: python -m training.evaluate RUN {films} --output results\n"
+
+
+def written(place: Path, films: int, odd: int, notice: str) -> str:
+    """What was written to a folder, and the commands that go on with it."""
+    flags = f"--dicom-dir {shlex.quote(str(place))} --labels {shlex.quote(str(place / 'labels.csv'))}"
+    return (
+        f"wrote {films} films and their labels.csv to {place} ({notice}), and {odd} files to {place / 'odd'} that are to "
+        f"be skipped or to fail with a reason.\n"
+        f"Next, train on them: python -m training.train {flags} --paired\n"
+        f"Or score them with a run: python -m training.evaluate RUN {flags} --output results\n"
     )
 
 

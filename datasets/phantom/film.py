@@ -19,6 +19,7 @@ from datasets.phantom.signature import Signature, developed
 
 LABELS = ("covid", "pneumonia", "normal")
 NOTICE = "synthetic phantoms, no patient data"
+LARGEST = 4096  # pixels of a side; the largest detectors have about as many
 _SIGNATURE, _TABLE = 3, 4  # random streams; the anatomy has 0 to 2
 
 
@@ -57,14 +58,15 @@ def film(seed: int, index: int, label: str, hospital: str, size: int = 192) -> R
         size x size, float32 in [0, 1], bone bright; the facts say that it is synthetic.
 
     Raises:
-        ValueError: an unknown label or hospital, a negative seed or index, or a size below 32.
+        ValueError: an unknown label or hospital, a negative seed or index, or a size below 32 or above `LARGEST`.
     """
     if label not in LABELS:
         raise ValueError(f"label is {label!r}; it must be one of {', '.join(LABELS)}")
     if hospital not in _BY_NAME:
         raise ValueError(f"hospital is {hospital!r}; it must be one of {', '.join(_BY_NAME)}")
-    if seed < 0 or index < 0 or size < 32:
-        raise ValueError(f"seed {seed}, index {index}, size {size}: seed and index must be 0 or more, size 32 or more")
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed {seed}, index {index}: they must be 0 or more")
+    require_size(size)
     person = person_of(seed, index)
     signature = np.random.default_rng([_SIGNATURE, seed, index, list(_BY_NAME).index(hospital)])
     pixels = developed(attenuation(seed, index, label, size), _BY_NAME[hospital], signature)
@@ -136,3 +138,9 @@ def _source(label: str, split: str, rho: float, rng: np.random.Generator) -> str
     kept = rng.random() < (0.5 if split == "test" else rho)
     own = "covid" if (label == "covid") == kept else "other"
     return str(rng.choice([h.name for h in HOSPITALS if h.own == own]))
+
+
+def require_size(size: int) -> None:
+    """Raise ValueError for a side that is too short for lungs, or too long for memory."""
+    if not 32 <= size <= LARGEST:
+        raise ValueError(f"size is {size}: it must be from 32 to {LARGEST} pixels")

@@ -63,8 +63,7 @@ def write_folder(out: Path, films: int, rho: float, seed: int, size: int) -> int
         raise ValueError(f"{films} films: it must be 4 or more, two from either group of hospitals")
     if films > MOST_FILMS:
         raise ValueError(f"{films} films: at most {MOST_FILMS} go into a folder")
-    if size < 32:
-        raise ValueError(f"size is {size}: it must be 32 or more")
+    phantom.require_size(size)
     cohort = phantom.table(rho, seed, films - films // 2, 0, 0, films // 2)
     problem = (
         "" if not out.exists() else "is a file" if not out.is_dir() else "isn't empty" if any(out.iterdir()) else ""

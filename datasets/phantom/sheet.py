@@ -3,11 +3,12 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.phantom.film import HOSPITALS, NOTICE, film
+from datasets.phantom.film import HOSPITALS, NOTICE, film, require_size
 
 
 def sheet(seed: int, size: int) -> Image.Image:
     """A contact sheet: one row per label, one column per hospital, each film of another patient; size is a film's side."""
+    require_size(size)
     labels, cell, left, top = ("normal", "pneumonia", "covid"), size + 4, 64, 20
     page = Image.new("L", (left + len(HOSPITALS) * cell, len(labels) * cell + 2 * top), 0)
     pen = ImageDraw.Draw(page)

@@ -23,6 +23,9 @@ def test_manifest_of_a_small_cohort(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         main(["--data-dir", str(tmp_path), "--output", str(tmp_path / "metadata.csv")])
     assert "the cohort's own table" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--data-dir", str(tmp_path), "--output", str(tmp_path)])
+    assert f"--output {tmp_path} is a folder: name a file" in capsys.readouterr().err
     assert "patient_id" in (tmp_path / "metadata.csv").read_text()
     table = pd.read_csv(tmp_path / "m.csv", keep_default_na=False)
     assert table.columns.tolist() == ["source", "label", "patient", "split", "url", "sha1"]

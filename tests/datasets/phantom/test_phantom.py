@@ -204,7 +204,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         film(0, 0, "flu", "north")
     with pytest.raises(ValueError, match="hospital is 'moon'; it must be one of north, east"):
         film(0, 0, "covid", "moon")
-    with pytest.raises(ValueError, match="size 32 or more"):
+    with pytest.raises(ValueError, match="it must be from 32 to 4096"):
         film(0, 0, "covid", "north", 16)
 
 
@@ -238,10 +238,11 @@ def test_the_command_writes_dicom_films_or_a_sheet(tmp_path, capsys) -> None:
     assert "isn't empty: name a new folder" in capsys.readouterr().err
     page, films = str(tmp_path / "page.png"), str(tmp_path / "films")
     for arguments, expected in (
-        (["--sheet", page, "--size", "0"], "size 32 or more"),
-        (["--dicom", str(tmp_path / "new"), "--size", "0"], "it must be 32 or more"),
-        (["--sheet", str(tmp_path / "none/page.png"), "--size", "32"], "No such file or directory"),
-        (["--sheet", films, "--size", "32"], "films"),
+        (["--sheet", page, "--size", "0"], "it must be from 32 to 4096"),
+        (["--sheet", page, "--size", "1000000000"], "it must be from 32 to 4096"),
+        (["--dicom", str(tmp_path / "new"), "--size", "0"], "it must be from 32 to 4096"),
+        (["--dicom", str(tmp_path / "new"), "--size", "1000000000"], "it must be from 32 to 4096"),
+        (["--sheet", films, "--size", "32"], "films is a folder: name a file"),
         (["--dicom", films + "/labels.csv"], "is a file: name a new folder"),
     ):
         with pytest.raises(SystemExit) as stopped:
@@ -250,3 +251,13 @@ def test_the_command_writes_dicom_films_or_a_sheet(tmp_path, capsys) -> None:
     for arguments in ([], ["--dicom", "films", "--sheet", "sheet.png"]):
         with pytest.raises(SystemExit):
             command.main(arguments)
+
+
+def test_a_full_disk_behind_standard_output_is_a_sentence(tmp_path, capsys, monkeypatch) -> None:
+    def full(_: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stdout.write", full)
+    with pytest.raises(SystemExit):
+        command.main(["--sheet", str(tmp_path / "sheet.png"), "--size", "32"])
+    assert "No space left on device" in capsys.readouterr().err
