@@ -10,6 +10,7 @@ from datasets.cohort.parquet_table import TableError, read_parquet
 
 NAME = "predictions.parquet"
 COLUMNS = ("row", "file", "patient", "source", "split", "target", "score", "prediction")
+TEXTS = ("file", "patient", "source", "split", "target", "prediction")
 KEY = "hash_key"  # in the attributes of the table: `key_id` of the key of its hashes
 AGREE = 1e-6  # metrics are computed again from the same numbers
 
@@ -31,11 +32,15 @@ def read_own_predictions(
         table = read_parquet(run / NAME)
     except TableError:
         return None, f"{NAME} of {run.name} is damaged"
+    if any(not _is_plain(table[name]) for name in TEXTS if name in table):
+        return None, f"{NAME} of {run.name} is damaged: what must be words is none"
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         return None, f"{NAME} of {run.name} lacks the column {missing[0]}"
     if not set(table["target"]) | set(table["prediction"]) <= set(targets):
         return None, f"{NAME} of {run.name} is of another run: its classes are not {', '.join(targets)}"
+    if positive is not None and not table["score"].between(0, 1).all():
+        return None, f"{NAME} of {run.name} is damaged: some of its scores are no probabilities"
     for split, values in metrics.items():
         films = table[table["split"] == split]
         found: dict[str, float] = {"n": len(films)}
@@ -47,3 +52,8 @@ def read_own_predictions(
                 says = f"{name} of its {split} films is {value:g}, in the checkpoint {right:g}"
                 return None, f"{NAME} of {run.name} is of another run, or not whole: {says}"
     return table, ""
+
+
+def _is_plain(column: pd.Series) -> bool:
+    """Whether each value is a text or missing: a list in its place can't be compared."""
+    return column.dtype == "str" or all(isinstance(value, str | float | None) or value is pd.NA for value in column)

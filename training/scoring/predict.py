@@ -197,7 +197,10 @@ class Predictor:
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
         self.checkpoint = checkpoint
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+        except RuntimeError:
+            raise ValueError(f"device {device!r}: there is no such device; give cpu or cuda") from None
         self.model = checkpoint.build().to(self.device)
 
     @classmethod
@@ -213,6 +216,8 @@ class Predictor:
     @torch.inference_mode()
     def logits(self, film: Path | str | bytes) -> np.ndarray:
         """Logits of one film, by its path or its content, one per class; raises RadiographError for what is no film."""
+        if not isinstance(film, Path | str | bytes):
+            raise TypeError(f"a film is a path or the bytes of its file, not {type(film).__name__}")
         film = Path(film) if isinstance(film, str) else film
         preprocessing = self.checkpoint.preprocessing
         image = preprocessing(read_radiograph(film, policy=DicomPolicy(voi=preprocessing.voi)))[None].to(self.device)

@@ -8,8 +8,9 @@ from scipy.special import softmax
 from datasets.cohort.films import Cohort
 from datasets.film.preprocessing import Preprocessing
 from datasets.sample import DatasetInfo
+from tests.small_checkpoint import small_checkpoint
 from training.run.checkpoint import Calibration
-from training.scoring.predict import predictions_table, read_logits
+from training.scoring.predict import Predictor, predictions_table, read_logits
 
 
 def test_scores_of_two_classes_by_hand() -> None:
@@ -64,3 +65,12 @@ def test_the_table_holds_hashes_and_nothing_else_of_a_person() -> None:
     assert table["view"][0] == "PA" and pd.isna(table["view"][1])
     other = predictions_table(cohort(), logits, Calibration(1.0, 0.5), "run", b"q" * 32)
     assert not set(other["patient"]) & set(table["patient"])
+
+
+def test_mistakes_in_python_get_a_sentence() -> None:
+    with pytest.raises(ValueError, match="device 'tpu': there is no such device; give cpu or cuda"):
+        Predictor(small_checkpoint(), "tpu")
+    predictor = Predictor(small_checkpoint())
+    for film in (None, np.zeros((9, 9)), 3):
+        with pytest.raises(TypeError, match="a film is a path or the bytes of its file, not "):
+            predictor.score(film)  # type: ignore[arg-type]

@@ -172,6 +172,10 @@ def damage(run: Path, how: str, other: Path) -> None:
         table.unlink()
     elif how == "damaged":
         table.write_bytes(table.read_bytes()[:500])
+    elif how in ("lists", "scores"):
+        films = pd.read_parquet(table)
+        films = films.assign(patient=[["a", "b"]] * len(films)) if how == "lists" else films.assign(score=np.inf)
+        films.to_parquet(table)
     elif how == "of another run":
         shutil.copy(other / "predictions.parquet", table)
     elif how == "without a column":
@@ -187,6 +191,8 @@ def damage(run: Path, how: str, other: Path) -> None:
     [
         ("gone", "run holds no predictions.parquet"),
         ("damaged", "predictions.parquet of run is damaged"),
+        ("lists", "predictions.parquet of run is damaged: what must be words is none"),
+        ("scores", "predictions.parquet of run is damaged: some of its scores are no probabilities"),
         (
             "of another run",
             r"predictions.parquet of run is of another run, or not whole: \w+ of its \w+ films is \S+, in the checkpoint",
