@@ -9,7 +9,7 @@ from app.services.runs import list_runs
 
 MAIN = Path(__file__).parents[1] / "app" / "main.py"
 ERM, END = NAMES = ("phantom-erm-test_resnet-s0", "phantom-end-test_resnet-s0")
-KINDS = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "success", "code")
+KINDS = ("title", "header", "markdown", "caption", "info", "warning", "error", "success", "code")
 
 
 def open_page(view: str, root: Path, monkeypatch: pytest.MonkeyPatch, *chosen: str) -> AppTest:

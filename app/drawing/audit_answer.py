@@ -37,7 +37,7 @@ def answer(audit: Audit) -> None:
     if screen.cautions:
         st.warning("  \n".join(map(escaped, screen.cautions)), icon=":material/warning:")
     compared(audit)
-    st.subheader("What was found", help=PROBLEMS)
+    st.header("What was found", help=PROBLEMS)
     st.markdown(f"**{escaped(screen.headline)}**")
     listed = problems(audit.verdict)
     names = pd.Index([f"{one.name} · {one.measure}" for one in listed], name="problem")
@@ -53,10 +53,10 @@ def compared(audit: Audit) -> None:
         return
     reference = escaped(pairs[0].reference)
     if len(pairs) == 1:
-        st.subheader(f"Is {escaped(pairs[0].other)} less dependent on the source than {reference}?", help=DIFFERENCES)
+        st.header(f"Is {escaped(pairs[0].other)} less dependent on the source than {reference}?", help=DIFFERENCES)
         st.markdown(f"**{pairs[0].answer}.** {escaped(pairs[0].sentence)}")
     else:
-        st.subheader(f"Which runs are less dependent on the source than {reference}?", help=DIFFERENCES)
+        st.header(f"Which runs are less dependent on the source than {reference}?", help=DIFFERENCES)
         st.markdown("\n".join(f"- {escaped(one.other)}: **{one.answer}.** {escaped(one.sentence)}" for one in pairs))
     rows = pd.concat([one.rows for one in pairs], ignore_index=True)
     if rows["estimate"].notna().any():

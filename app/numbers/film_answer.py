@@ -86,7 +86,8 @@ def table(answers: Sequence[RunAnswer]) -> pd.DataFrame:
     for label in sorted(labels):
         of_label = [next((near for near in answer.nearest if near.label == label), None) for answer in answers]
         rows[f"Nearest {label}"] = ["" if near is None else f"{near.source}, {near.distance:.2f}" for near in of_label]
-    return pd.DataFrame(rows, index=[answer.run for answer in answers]).T
+    table = pd.DataFrame(rows, index=[answer.run for answer in answers]).T
+    return table.rename_axis("this film")
 
 
 def signed(change: float) -> str:

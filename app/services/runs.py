@@ -128,7 +128,7 @@ def require_runs(least: int = 1) -> list[RunEntry]:
 
 def no_run_yet() -> None:
     """How the first runs are made, unless one is being trained."""
-    st.subheader("No run yet")
+    st.header("No run yet")
     running = in_training(list_runs(runs_root()))
     if running:
         words = "; ".join(f"{entry.name}: {entry.training}" for entry in running)

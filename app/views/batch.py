@@ -1,7 +1,7 @@
 """Batch: a folder of the server or many uploads, scored in the background by the chosen checkpoints."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -117,10 +117,8 @@ def options() -> DicomPolicy | None:
     default = DicomPolicy()
     with st.expander("Which films are scored"):
         what = "Views, as the header says; the checkpoints were trained on frontal films"
-        views = st.multiselect(what, list(VIEWS), default.views, VIEWS.__getitem__, key="batch_views")
-        modalities = st.multiselect(
-            "Modalities", list(MODALITIES), default.modalities, MODALITIES.__getitem__, key="batch_modalities"
-        )
+        views = several(what, VIEWS, default.views, "batch_views")
+        modalities = several("Modalities", MODALITIES, default.modalities, "batch_modalities")
         anywhere = st.checkbox("Also films that state another part of the body than the chest", key="batch_parts")
         what = "Also films marked FOR PROCESSING: raw pixels of the detector, unlike any film of the training"
         raw = st.checkbox(what, key="batch_raw")
@@ -140,6 +138,13 @@ def options() -> DicomPolicy | None:
     except WordsError as error:
         st.error(str(error), icon=":material/error:")
         return None
+
+
+def several(title: str, names: Mapping[str, str], first: Sequence[str], key: str) -> list[str]:
+    """Any number of values by their names, each a button."""
+    return st.pills(
+        title, list(names), selection_mode="multi", default=list(first), format_func=names.__getitem__, key=key
+    )
 
 
 def uploads(files: Sequence[UploadedFile]) -> Uploads:

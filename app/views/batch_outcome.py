@@ -59,7 +59,7 @@ def outcome(job: BatchJob) -> None:
     downloads(results)
     st.caption(join_key(job))
     if len(results.predictions):
-        st.subheader("Scores")
+        st.header("Scores")
         config = run_columns(results.labels, "score", "called")
         config["warning"] = st.column_config.TextColumn("before you read the score")
         st.dataframe(results.predictions, hide_index=True, column_config=config)
@@ -70,7 +70,7 @@ def outcome(job: BatchJob) -> None:
             f"Scores are of {positives}. A film at or above the threshold of the checkpoint is called so.{yours} "
             f"Checkpoints: {', '.join(results.labels)}."
         )
-        st.subheader("By source", help="A source is an institution that the films state; A has the most films.")
+        st.header("By source", help="A source is an institution that the films state; A has the most films.")
         st.dataframe(results.sources, hide_index=True, column_config=run_columns(results.labels, "mean score", "calls"))
     files(results)
 
@@ -105,7 +105,7 @@ def join_key(job: BatchJob) -> str:
 
 def files(results: "BatchResults") -> None:
     """What became of each file."""
-    st.subheader("Files")
+    st.header("Files")
     others = results.counts[results.counts["status"] != "scored"]
     table = results.files
     if len(others):

@@ -52,7 +52,7 @@ def page() -> None:
 
 def offer(entries: Sequence[RunEntry], output: Path, running: bool) -> None:
     """What an audit is and takes, and the button."""
-    st.subheader("No audit of " + escaped(" and ".join(label(entry) for entry in entries)))
+    st.header("No audit of " + escaped(" and ".join(label(entry) for entry in entries)))
     st.write(WHAT)
     tables = [models.predictions(entry) for entry in entries]
     films = max((int(t["split"].isin(JUDGED).sum()) for t in tables if t is not None), default=0)

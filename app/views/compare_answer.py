@@ -44,7 +44,7 @@ def show(entries: list[RunEntry], film: Film, content: bytes | None, known: str 
     with film_place:
         view(entries, film)
     found = answers_of(entries, film, parts=True)
-    headline.markdown(f"#### {escaped(film_answer.sentence(found))}", help=HOW)
+    headline.markdown(f"## {escaped(film_answer.sentence(found))}", help=HOW)
     if len(found) > 1:
         reasons.markdown(escaped(film_answer.why(found)))
     table.table(film_answer.table(found))

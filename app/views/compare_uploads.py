@@ -92,7 +92,7 @@ def one_of(
         return None
     picked = [number for number in state.selection.rows if number < len(read)]
     number = picked[0] if picked else scored[0]
-    st.subheader(kept[number][0])
+    st.header(kept[number][0])
     film = read[number]
     if isinstance(film, str):
         st.error(f"This film can't be scored: {film}.", icon=":material/error:")

@@ -34,7 +34,7 @@ def page() -> None:
         return
     films = chosen_films(pairing.films)
     st.markdown(
-        f"#### {len(films):,} of {len(pairing.films):,} test and external films; "
+        f"## {len(films):,} of {len(pairing.films):,} test and external films; "
         f"{films['apart'].sum():,} of them are called differently",
         help="Each checkpoint calls a film at its own threshold. The largest differences of the scores come first.",
     )
@@ -73,13 +73,13 @@ def chosen_films(films: pd.DataFrame) -> pd.DataFrame:
         before = st.session_state.get(key, kept.get(key, names))
         st.session_state[key] = [name for name in before if name in names] or (names if before else [])
     st.session_state.setdefault(ERROR, kept.get(ERROR, ERRORS[0]))
-    source = st.multiselect("Sources", sources, placeholder="choose a source", key=SOURCES)
+    source = st.pills("Sources", sources, selection_mode="multi", key=SOURCES)
     left, right = st.columns(2)
-    split = left.multiselect(
+    split = left.pills(
         "Sets",
         splits,
+        selection_mode="multi",
         help="Test: other patients of the sources that the runs were trained on. External: sources they never saw.",
-        placeholder="choose a set",
         key=SPLITS,
     )
     error = right.selectbox("Films", ERRORS, key=ERROR)

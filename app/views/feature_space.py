@@ -181,7 +181,7 @@ def draw_map(
 
 def pairs(sides: Sequence[Side], epoch: int) -> None:
     """The cosines that EnD acts on."""
-    st.subheader("What EnD pulls and pushes")
+    st.header("What EnD pulls and pushes")
     cosines = pd.concat([cosines_by_epoch(side.run).assign(run=side.label) for side in sides])
     if cosines["cosine"].notna().any():
         chart = checkpoint_charts.cosine_lines(cosines.dropna(), epoch)

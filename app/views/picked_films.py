@@ -42,7 +42,7 @@ def set_picked(picked: list[int], keep: set[int]) -> None:
 
 def films(sides: Sequence[Side], picked: set[int]) -> None:
     """The films that are picked: a table, and pictures of the first."""
-    st.subheader("Picked films")
+    st.header("Picked films")
     table = scores_of(sides)
     groups = named_groups(sides, table)
     names = [f"film {row.row} · {row.source} · {row.label}" for row in table.itertuples()]

@@ -41,17 +41,17 @@ def page() -> None:
         listed(run_records.usable_runs(entries, labels()))
     running = run_records.in_training(entries)
     if running:
-        st.subheader("In training", help=f"Looked at every {POLL:g} s. Nothing needs to be started again.")
+        st.header("In training", help=f"Looked at every {POLL:g} s. Nothing needs to be started again.")
         st.fragment(under_way, run_every=POLL)([entry.name for entry in running])
     broken = run_records.unusable_runs(entries)
     if len(broken):
-        st.subheader("Not usable", help="Only safetensors files are ever read: a pickle can run code.")
+        st.header("Not usable", help="Only safetensors files are ever read: a pickle can run code.")
         st.table(broken.map(escaped).set_index("folder"))
     if running and not chosen_runs():
         st.fragment(curves, run_every=POLL)([])
         return
     chosen = require_runs()
-    st.subheader("Chosen checkpoints")
+    st.header("Chosen checkpoints")
     part = visit.choice("run_part", [CURVES, SETTINGS, CARD], CURVES, "Show")
     if part == CURVES:
         st.fragment(curves, run_every=POLL if running else None)(chosen)

@@ -111,7 +111,7 @@ def tool(entries: list[RunEntry]) -> None:
         )
         return
     wanted = f"{value:g} % {rule}" if rule in (SENSITIVITY, SPECIFICITY) else f"as at {site}" if rule == SITE else rule
-    st.subheader(f"{wanted[:1].upper()}{wanted[1:]}, {escaped(place)}", help=MEASURED)
+    st.header(f"{wanted[:1].upper()}{wanted[1:]}, {escaped(place)}", help=MEASURED)
     st.markdown("; ".join(f"{escaped(one.name)}: threshold **{one.threshold:.3f}**" for one in tried) + ".")
     answer(tried, place, percent)
     use(tried)
@@ -291,7 +291,7 @@ def by_source(tried: list[Tried], which: str = "") -> None:
                 share = f"{Interval(row['estimate'], row['low'], row['high']):.2f}"
                 cells += [f"{row['called']} of {row['counted']}".replace(" ", NO_BREAK), share]
             rows.append([group, one.name, *(cells or ["no film"] * 4)])
-    st.subheader(f"At every source {which}".rstrip(), help=MEASURED)
+    st.header(f"At every source {which}".rstrip(), help=MEASURED)
     positive = tried[0].positive
     columns = ["films of", "run", f"{positive} found", "sensitivity", "others cleared", "specificity"]
     st.table(pd.DataFrame(rows, columns=columns).map(escaped).set_index("films of"))

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -176,8 +177,8 @@ def test_the_answer_fits_the_page(app: tuple[str, Path], width: int) -> None:
 
 @pytest.mark.parametrize("title", PAGES)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_no_serious_barrier(app: tuple[str, Path], title: str, dark: bool) -> None:
-    """axe-core finds nothing serious that the app itself draws."""
+def test_no_barrier(app: tuple[str, Path], title: str, dark: bool) -> None:
+    """axe-core finds nothing in a wide and in a narrow window."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     with browser(dark=dark) as page:
         page.goto(app[0])
@@ -190,22 +191,21 @@ def test_no_serious_barrier(app: tuple[str, Path], title: str, dark: bool) -> No
             settle(page)
             page.get_by_text("Zoom and pan in full resolution").click()
             page.locator("canvas").first.wait_for()
+        elif title == "Batch":
+            page.get_by_text("Which films are scored").click()
+        settle(page)
+        for width in (1440, 1024):
+            page.set_viewport_size({"width": width, "height": 768})
             settle(page)
-        found = axe.Axe().run(page).response["violations"]
-    serious = [
+            found = axe.Axe().run(page).response["violations"]
+            assert not barriers(found), width
+
+
+def barriers(found: list[dict[str, Any]]) -> list[str]:
+    """What axe-core found, but for what it calls minor: streamlit's uploader has a role that says nothing."""
+    return [
         f"{entry['id']}: {node['html'][:200]}"
         for entry in found
-        if entry["impact"] in ("serious", "critical")
+        if entry["impact"] != "minor"
         for node in entry["nodes"]
-        if not beyond_us(entry["id"], node["html"], dark)
     ]
-    assert not serious, serious
-
-
-def beyond_us(rule: str, html: str, dark: bool) -> bool:
-    """What the libraries draw and can't be changed here.
-
-    Streamlit writes chosen items of a multiselect white on the theme's colour, which must be light on dark pages for text
-    elsewhere; in the sidebar, where the runs are chosen, it has a colour of its own.
-    """
-    return dark and rule == "color-contrast" and html.startswith('<span title="') and " · " not in html

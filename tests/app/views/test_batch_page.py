@@ -42,7 +42,7 @@ def visitor() -> AppTest:
 
 def shown(app: AppTest) -> str:
     """Everything on the page, as text, but for the browser's own list of uploads."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "metric")
+    kinds = ("title", "header", "markdown", "caption", "info", "warning", "error", "metric")
     texts = [str(element.value) for kind in kinds for element in app.get(kind)]
     return "\n".join([*texts, *(frame.value.to_string() for frame in app.dataframe)])
 
@@ -111,10 +111,10 @@ def test_a_folder_of_the_server(visit: AppTest, films: Path, monkeypatch: pytest
             "There is no such folder below the films' folder of this server."
         ]
     app.selectbox(key="batch_folder").set_value("odd")
-    app.multiselect(key="batch_views").set_value([])
+    app.button_group(key="batch_views").set_value([])
     click(app, "Score")
     assert "choose a view" in app.error[0].value
-    app.multiselect(key="batch_views").set_value(["PA", "AP", "FRONTAL", "UNKNOWN", "LATERAL"])
+    app.button_group(key="batch_views").set_value(["PA", "AP", "FRONTAL", "UNKNOWN", "LATERAL"])
     app.checkbox(key="batch_raw").check()
     click(app, "Score")
     finished(app)

@@ -47,7 +47,7 @@ def app(runs: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 def shown(app: AppTest) -> str:
     """Everything on the page, as text, but for the browser's own list of uploads."""
-    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error", "code")
+    kinds = ("title", "header", "markdown", "caption", "info", "warning", "error", "code")
     texts = [str(element.value) for kind in kinds for element in app.get(kind)]
     texts += [str(element.proto) for kind in ("image", "vega_lite_chart") for element in app.get(kind)]
     return "\n".join([*texts, *(frame.value.to_string() for frame in [*app.dataframe, *app.table])]).replace("\\", "")

@@ -52,10 +52,10 @@ def test_the_largest_differences_come_first(runs: Path, start) -> None:
 
 def test_filters_and_that_they_survive_another_page(runs: Path, start) -> None:
     app, known = start(runs), scores(runs)
-    app = fine(app.multiselect(key="disagreement_sources").set_value(["north"]).run())
+    app = fine(app.button_group(key="disagreement_sources").set_value(["north"]).run())
     app = fine(app.selectbox(key="disagreement_error").set_value(EVERY).run())
-    app = fine(app.multiselect(key="disagreement_sets").set_value(["test"]).run())
-    app = fine(app.multiselect(key="disagreement_sets").set_value(["test", "external"]).run())
+    app = fine(app.button_group(key="disagreement_sets").set_value(["test"]).run())
+    app = fine(app.button_group(key="disagreement_sets").set_value(["test", "external"]).run())
     wrong = known[(known["prediction"] != known["target"]) & (known["other_called"] != known["target"])]
     expected = set(wrong.index[wrong["source"] == "north"])
     table = as_table(app) if app.dataframe else pd.DataFrame({"row": []})
@@ -63,11 +63,11 @@ def test_filters_and_that_they_survive_another_page(runs: Path, start) -> None:
     app = fine(app.switch_page("views/runs.py").run())
     app = fine(app.switch_page("views/disagreements.py").run())
     assert (
-        app.multiselect(key="disagreement_sources").value == ["north"]
+        app.button_group(key="disagreement_sources").value == ["north"]
         and app.selectbox(key="disagreement_error").value == EVERY
     )
     app = fine(app.selectbox(key="disagreement_error").set_value(APART).run())
-    app = fine(app.multiselect(key="disagreement_sources").set_value([]).run())
+    app = fine(app.button_group(key="disagreement_sources").set_value([]).run())
     assert "No film passes these filters" in texts(app)
 
 

@@ -32,7 +32,7 @@ def test_it_starts_with_the_threshold_of_ninety_per_cent_sensitivity_of_both_run
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = open_page("threshold", runs, monkeypatch, ERM, END)
-    assert page.subheader[0].value == "90 % sensitivity, all films" and "stay locked" in texts(page)
+    assert page.header[0].value == "90 % sensitivity, all films" and "stay locked" in texts(page)
     shown = table(page, 0)
     assert list(shown.index) == ["erm · s0", "end · s0"]
     for name, run in ((ERM, "erm · s0"), (END, "end · s0")):
@@ -79,7 +79,7 @@ def test_small_sources_show_counts_and_allow_no_conclusion(runs: Path, monkeypat
     assert row["sensitivity"] == "cannot conclude" and "\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}" in row["covid found"]
     page = choose(page, "threshold_at", small)
     assert f"erm · s0, {small}: cannot conclude" in texts(page), "no threshold from so few"
-    assert page.subheader[0].value == "At every source with the thresholds in use" and small in table(page, 0).index
+    assert page.header[0].value == "At every source with the thresholds in use" and small in table(page, 0).index
     page = choose(page, "threshold_rule", "the run's own")
     assert table(page, 0).iloc[0]["sensitivity"] == "cannot conclude"
 
@@ -125,6 +125,6 @@ def test_a_calibrated_site_s_threshold_is_one_of_the_rules(
     page = choose(open_page("threshold", copies, monkeypatch, ERM, END), "threshold_rule", "a calibrated site")
     own = read_header(copies / ERM)["temperature"]
     expected = expit(2.0 / own * logit(0.3))
-    assert page.subheader[0].value == "As at Mercy, all films"
+    assert page.header[0].value == "As at Mercy, all films"
     assert f"erm · s0: threshold **{expected:.3f}**" in texts(page)
     assert "no calibration of Mercy" in texts(page), "the other run has none"
