@@ -1,10 +1,9 @@
 """Arguments in, chart or page elements out.
 
-charts.py             what several pages draw
 checkpoint_charts.py  training curves, feature maps
 threshold_charts.py   ROC curves with operating points, net benefit
 parts_chart.py        scores of a film without one part at a time
-zoom_chart.py         a film to zoom into, with maps over it
+film_viewer.py        a film beside its maps, which zoom and move as one (with film_viewer.html, .css and .js)
 pair_charts.py        scores of two checkpoints against each other
 map_sides.py          the two feature maps as one table
 audit_answer.py       the first screen of the bias page

@@ -16,6 +16,7 @@ TRIANGLES = ["triangle-down", "triangle-right", "triangle-left"]
 SHAPES = ["circle", "triangle-up", "square", "diamond", "cross", *TRIANGLES, "stroke"]
 DASHES = [[1, 0], [6, 4]]
 GREY = "#888888"
+AS_CANVAS = {"embedOptions": {"renderer": "canvas"}}  # for Vega: one picture, not one element a mark
 POINT, BOX = "point", "box"
 MANY = 30  # picked films that would cover each other if they were drawn large
 LEGEND = {"orient": "bottom", "labelLimit": 320, "symbolOpacity": 1, "symbolSize": 90}

@@ -15,7 +15,7 @@ from models.saliency import grad_cam
 from training.bias.questions.shortcuts import PARTS, PERTURBATIONS, FilmBatch
 from training.run.reference import Reference
 from training.scoring.predict import Predictor, read_logits
-from training.scoring.saliency_picture import ORANGE, film_heat
+from training.scoring.saliency_picture import film_heat
 
 NEAREST = 2  # training films a source
 
@@ -89,12 +89,6 @@ def windows(film: Radiograph) -> dict[str, tuple[float, float]]:
 def model_input(predictor: Predictor, film: Radiograph) -> np.ndarray:
     """The film as the model sees it, resized, scaled and not yet normalised: size x size in [0, 1]."""
     return predictor.checkpoint.preprocessing.pixels(film)[0].numpy()
-
-
-def overlay(grey: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
-    """A `picture` with orange over its `evidence`, RGB uint8; `opacity` in [0, 1] is that of the strongest place."""
-    cover = (opacity * heat)[..., None]
-    return (grey[..., None] * (1 - cover) + np.array(ORANGE) * cover).round().astype(np.uint8)
 
 
 @torch.inference_mode()

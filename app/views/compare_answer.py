@@ -13,7 +13,7 @@ from app.reading.upload import Film
 from app.services import answers, models
 from app.services.runs import label
 from app.views.compare_closer import closer
-from app.views.compare_picture import view
+from app.views.compare_picture import picture
 from training.run.index import RunEntry
 
 HOW = (
@@ -42,7 +42,7 @@ def show(entries: list[RunEntry], film: Film, content: bytes | None, known: str 
         table = st.empty()
     table.table(film_answer.table(answers_of(entries, film, parts=False)))  # scores are there before the parts are
     with film_place:
-        view(entries, film)
+        window = picture(film)
     found = answers_of(entries, film, parts=True)
     headline.markdown(f"## {escaped(film_answer.sentence(found))}", help=HOW)
     if len(found) > 1:
@@ -51,7 +51,7 @@ def show(entries: list[RunEntry], film: Film, content: bytes | None, known: str 
     with answer_place:
         positives = " or ".join(dict.fromkeys(models.positive(entry) for entry in entries))
         st.caption(f"Scores are of **{escaped(positives)}**. Left and right are the patient's.", help=ROWS)
-    closer(entries, film, content)
+    closer(entries, film, content, window)
 
 
 def place_side_by_side() -> tuple[DeltaGenerator, DeltaGenerator]:

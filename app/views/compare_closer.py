@@ -1,6 +1,6 @@
 """A closer look at one film on the page Compare: evidence, missing parts, nearest training films, what the reader did."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,17 @@ from app.reading import film as reading
 from app.reading.upload import Film
 from app.services import answers, films, models
 from app.services.runs import choose_one, label
-from app.views.compare_picture import maps
+from app.views.compare_picture import Window, film_and_maps
 from training.bias.questions.shortcuts import PARTS
 from training.run.index import RunEntry
 
-EVIDENCE, READER, NEAREST, BLANKED = "Evidence", "What the reader did", "Nearest training films", "Parts blanked"
-SMALL = 480  # px on the long side of a picture among others
-GRAD_CAM = (
-    "Grad-CAM: orange where the score comes from, on one scale for all: 0 is no evidence, full orange the strongest place of "
-    "this film in that checkpoint. Compare places between checkpoints, not amounts."
+EVIDENCE, READER, NEAREST, BLANKED = (
+    "Film and evidence",
+    "What the reader did",
+    "Nearest training films",
+    "Parts blanked",
 )
+SMALL = 480  # px on the long side of a picture among others
 FACTS = {
     "format": "file",
     "syntax": "transfer syntax",
@@ -47,28 +48,18 @@ FACTS = {
 }
 
 
-def closer(entries: list[RunEntry], film: Film, content: bytes | None) -> None:
+def closer(entries: list[RunEntry], film: Film, content: bytes | None, window: Window) -> None:
     """The part of the page that the visitor chooses."""
     parts = [EVIDENCE, BLANKED, NEAREST, READER]
     part = st.segmented_control("Look closer", parts, default=EVIDENCE, key="part", required=True)
     if part == EVIDENCE:
-        overlays(reading.picture(film.shown), maps(entries, film))
+        film_and_maps(entries, film, window)
     elif part == BLANKED:
         blanked(entries, film)
     elif part == NEAREST:
         nearest(entries, film)
     else:
         reader(entries, film, content)
-
-
-@st.fragment
-def overlays(grey: np.ndarray, heats: Mapping[str, np.ndarray]) -> None:
-    """The maps over the film; another opacity draws them again and computes nothing."""
-    opacity = st.slider("Opacity of the evidence", 0.0, 1.0, 0.6, 0.05, key="opacity", help=GRAD_CAM)
-    names = list(heats)
-    for start in range(0, len(names), 3):
-        for name, column in zip(names[start : start + 3], st.columns(3), strict=False):
-            put(column, reading.overlay(grey, heats[name], opacity), name)
 
 
 def blanked(entries: Sequence[RunEntry], film: Film) -> None:

@@ -11,7 +11,6 @@ import streamlit as st
 from app.drawing import checkpoint_charts
 from app.drawing.map_sides import Side, sides_of
 from app.drawing.markdown import escaped
-from app.drawing.zoom_chart import AS_CANVAS
 from app.numbers.feature_maps import OUTCOMES, RIGHT, ProbeFilms, cosines_by_epoch
 from app.services import models
 from app.services.runs import label, require_runs
@@ -168,7 +167,9 @@ def draw_map(
     key = map_key(number, arrangement)
     st.altair_chart(
         # As one picture: drawn as SVG, the box that a visitor draws would be a picture without a name to a screen reader.
-        checkpoint_charts.linked_map(points, kinds, limits, arrangement).properties(usermeta=AS_CANVAS),
+        checkpoint_charts.linked_map(points, kinds, limits, arrangement).properties(
+            usermeta=checkpoint_charts.AS_CANVAS
+        ),
         key=key,
         on_select=partial(pick, key, number, points),
         width="stretch",

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("playwright")
 
+import numpy as np
 import pandas as pd
 from playwright.sync_api import Page
 
@@ -137,25 +138,66 @@ def test_score_a_folder_and_join_the_table_to_file_names(runs: Path, tmp_path: P
     assert len(table) == 2 * table["film"].nunique() >= 12
 
 
-def test_zooming_into_a_film_asks_the_server_nothing(page: Page) -> None:
-    page.get_by_text("Example film", exact=True).click()
-    page.get_by_text("Nearest covid").wait_for()
-    settle(page)
-    page.get_by_text("Zoom and pan in full resolution").click()
-    page.locator("canvas").first.wait_for()
-    settle(page, 1.0)
-    box = page.locator("canvas").first.bounding_box()
-    assert box is not None and box["width"] > 490, "half the page"
-    before = page.locator("canvas").first.screenshot()
-    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"])
-    page.mouse.wheel(0, -600)
-    page.wait_for_timeout(500)
-    after = page.locator("canvas").first.screenshot()
-    assert after != before
-    page.get_by_role("radio", name="erm · s0", exact=True).check()
-    page.wait_for_timeout(500)
-    assert page.locator("canvas").first.screenshot() != after, "the map lies over the film where it was zoomed to"
-    assert page.get_by_test_id("stException").count() == 0
+PARTS_SHOWN = """layers => layers.map(layer => {
+    const { a: zoom, e: x, f: y } = new DOMMatrix(getComputedStyle(layer).transform);
+    const { width, height } = layer.parentElement.getBoundingClientRect();
+    return [zoom, x / width, y / height];
+})"""
+
+
+def part_shown(page: Page) -> np.ndarray:
+    """Zoom and place of what the viewer shows of the film, in each of its panes."""
+    page.wait_for_timeout(200)
+    parts = np.array(page.locator(".layer").evaluate_all(PARTS_SHOWN))
+    assert np.ptp(parts, axis=0).max() < 0.01, "all panes show the same part"
+    return parts[0]
+
+
+@pytest.mark.parametrize("width", [1440, 1024])
+def test_film_and_maps_zoom_and_move_as_one(app: tuple[str, Path], width: int) -> None:
+    """By the wheel, by dragging, by buttons and by keys alone; and the server is asked nothing."""
+    asked: list[object] = []
+    with browser(width, 900) as page:
+        page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(frame)))
+        page.goto(app[0])
+        settle(page)
+        page.get_by_text("Example film", exact=True).click()
+        page.get_by_text("Without lungs").wait_for()
+        panes = page.locator(".pane")
+        panes.nth(2).wait_for()
+        settle(page)
+        asked.clear()
+        assert panes.count() == 3, "film and two maps"
+        parts = [part_shown(page)]
+        box = panes.first.bounding_box()
+        room = page.evaluate("document.querySelector('[data-testid=stHeading]').getBoundingClientRect().width")
+        assert box is not None and box["width"] >= 0.5 * room
+        full = "images => images.every(image => image.naturalWidth == 1024 && image.naturalHeight == 1024)"
+        assert page.locator("img.film").evaluate_all(full), "the film's own resolution"
+
+        panes.first.scroll_into_view_if_needed()
+        box = panes.first.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"])
+        page.mouse.wheel(0, -600)
+        parts.append(part_shown(page))
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.3 * box["height"], steps=4)
+        page.mouse.up()
+        parts.append(part_shown(page))
+        page.get_by_role("button", name="Whole film").click()
+        parts.append(part_shown(page))
+        page.keyboard.press("Tab")  # over the slider of the opacity
+        page.keyboard.press("Tab")
+        for key in ("+", "ArrowRight", "0"):
+            page.keyboard.press(key)
+            parts.append(part_shown(page))
+        wheeled, dragged, again, zoomed, moved, last = parts[1:]
+        for whole in (parts[0], again, last):
+            assert np.allclose(whole, [1, 0, 0])
+        assert wheeled[0] > 1.5 and dragged[0] == wheeled[0] and dragged[1] < wheeled[1]
+        assert zoomed[0] > 1 and moved[0] == zoomed[0] and moved[1] < zoomed[1] and moved[2] == zoomed[2]
+        assert not asked
 
 
 @pytest.mark.parametrize("width", [1440, 1024])
@@ -188,9 +230,7 @@ def test_no_barrier(app: tuple[str, Path], title: str, dark: bool) -> None:
         if title == "Compare on a film":
             page.get_by_text("Example film", exact=True).click()
             page.get_by_text("Nearest covid").wait_for()
-            settle(page)
-            page.get_by_text("Zoom and pan in full resolution").click()
-            page.locator("canvas").first.wait_for()
+            page.locator(".pane").first.wait_for()
         elif title == "Batch":
             page.get_by_text("Which films are scored").click()
         settle(page)
