@@ -10,7 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from app.numbers.feature_maps import FeatureError, Plane, ProbeFilms, neighbour_map, principal_plane, probe_films
+from app.services import first_film
 from app.services.runs import BY_CHECKPOINT
+from datasets.film.policy import DicomPolicy, Voi
 from training.run.checkpoint_header import CheckpointError
 from training.run.index import RunEntry
 from training.run.probe_file import NAME as PROBE_FILE
@@ -35,12 +37,18 @@ class Model:
 @st.cache_resource(max_entries=8, show_spinner="Loading a checkpoint", hash_funcs=BY_CHECKPOINT)
 def model(entry: RunEntry) -> Model:
     """The checkpoint of a run; raises CheckpointError."""
+    first_film.ready()
     from training.scoring.predict import Predictor
 
     loaded = Model(Predictor.load(entry.folder))
     gc.collect()
     gc.freeze()  # torch and the models stay: later collections, one after each rerun, need not go through them
     return loaded
+
+
+def voi(entry: RunEntry) -> Voi:
+    """What a run wants the greys of a DICOM film made with; told by its header, without loading it."""
+    return cast("Voi", entry.header["preprocessing"].get("voi", DicomPolicy().voi))
 
 
 def positive(entry: RunEntry) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.drawing.markdown import escaped
 from app.numbers.pairs import RunFilms, never_trained_on
-from app.services import films, models
+from app.services import films, first_film, models
 from app.services.runs import label, require_runs
 from app.views.compare_uploads import uploaded
 from training.run.index import RunEntry
@@ -43,6 +43,7 @@ def page() -> None:
     else:
         choice = own(entries) if source == OWN else example()
     if choice is not None:
+        first_film.ready()
         from app.views.compare_answer import show  # imports torch, which the first page needs not wait for
 
         show(entries, choice.film, choice.content, choice.known)
@@ -96,8 +97,7 @@ def own(entries: Sequence[RunEntry]) -> Choice | None:
     if isinstance(film, str):
         st.warning(f"This film can't be shown: {film}.", icon=":material/image_not_supported:")
         return None
-    vois = {entry.header["preprocessing"].get("voi") for entry in entries}
-    if film.shown.facts.get("format") == "DICOM" and len(vois) > 1:
+    if film.shown.facts.get("format") == "DICOM" and len(set(map(models.voi, entries))) > 1:
         st.warning(
             "These checkpoints read the greys of DICOM films differently: choose ones that agree, or upload the film."
         )

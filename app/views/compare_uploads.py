@@ -39,8 +39,7 @@ def uploaded(entries: Sequence[RunEntry]) -> "tuple[Film, bytes] | None":
             if st.button("Let go", icon=":material/close:", key="uploads_forget"):
                 del st.session_state[KEPT]
                 st.rerun()
-    checkpoints = [models.model(entry).predictor.checkpoint for entry in entries]
-    vois = list(dict.fromkeys(checkpoint.preprocessing.voi for checkpoint in checkpoints))
+    vois = list(dict.fromkeys(map(models.voi, entries)))
     with st.spinner("Reading"):
         read = films.read_uploads([content for _, content in kept], vois)
     if len(kept) == 1:

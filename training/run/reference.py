@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from training.run.checkpoint_header import CheckpointError, head_digest, read_arrays, write_arrays
 
@@ -101,6 +100,8 @@ class Reference:
         if features.shape[1] != self.features.shape[1]:
             widths = f"features of {features.shape[1]} numbers a film, the reference has {self.features.shape[1]}"
             raise ValueError(f"{widths}: it was made with another model")
+        from sklearn.neighbors import NearestNeighbors  # a second of imports that no score waits for
+
         neighbours = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(self.features[among].astype(np.float32))
         finite = np.flatnonzero(np.isfinite(features).all(axis=1))
         distances, places = np.empty((len(finite), k), np.float32), np.empty((len(finite), k), np.int64)
