@@ -31,7 +31,7 @@ from training.console.commandline import (
     require_allowed,
 )
 from training.methods import METHODS
-from training.run.presets import DATASETS, PRESETS, found_cohort
+from training.run.presets import DATASETS, METHOD_PRESETS, found_cohort, preset
 from training.run.rules import foreign_settings, require_consistent
 
 AUTO = Path("auto")  # --resume auto
@@ -234,7 +234,11 @@ class TrainConfig:
         are left out.
         """
         method = values.get("method", self.method)
-        start = dataclasses.asdict(self.parameters) if method == self.method else PRESETS[self.dataset] | self.given
+        start = dataclasses.asdict(self.parameters)
+        if method != self.method:
+            start = preset(self.dataset, method) | self.given
+            own = {name for settings in METHOD_PRESETS.get(self.dataset, {}).values() for name in settings}
+            values = {name: start.get(name, getattr(TrainConfig, name)) for name in own} | values
         kind = METHODS[method].parameters
         parameters = kind(**_of(kind, start | values))
         config = dataclasses.replace(self, **_of(TrainConfig, values), parameters=parameters)
@@ -247,7 +251,7 @@ def parse(
 ) -> TrainConfig:
     """The training that a command line names; exits with a sentence on a bad one.
 
-    The dataset's preset gives way to `--config FILE`, which gives way to the flags.
+    The preset of dataset and method gives way to `--config FILE`, which gives way to the flags.
 
     Args:
         methods: for commands that have a `--method` of their own: the methods they train, whose flags are all accepted.
@@ -268,7 +272,7 @@ def parse(
         for name in from_file:
             if sentence := foreign_settings(accepted).get(name):
                 raise ValueError(f"--config {early.config}: {sentence}")
-        defaults = PRESETS[names["dataset"]] | from_file | names
+        defaults = preset(names["dataset"], names["method"]) | from_file | names
         parser.add_dataclass(TrainConfig, "settings", defaults)
         for name in accepted:
             parser.add_dataclass(METHODS[name].parameters, f"settings of --method {name}", defaults)
@@ -285,13 +289,13 @@ def parse(
 
 
 def configure(values: Mapping[str, Any]) -> TrainConfig:
-    """The training that these settings name, by field name: the dataset's preset, then `values`.
+    """The training that these settings name, by field name: the preset of dataset and method, then `values`.
 
     `covid` without a cohort (no `data_dir`, no $END_CXR_DATA, no data/covid) becomes `phantom`. Settings of other methods
     are left out. Raises ValueError for no such dataset, method or setting, or a value of another type or outside its limits.
     """
     given = _completed(as_typed(values, _every_setting()))
-    config = _made(PRESETS[given["dataset"]] | given, given)
+    config = _made(preset(given["dataset"], given["method"]) | given, given)
     _validate(config)
     return config
 

@@ -29,6 +29,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+METHOD_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "phantom": {"end": {"sampler": "balanced"}},
+    "covid": {"end": {"sampler": "balanced"}},
+}
+"""What a method starts from beside its dataset's preset. Plain training keeps the dataset's own batches."""
+
+
+def preset(dataset: str, method: str) -> dict[str, Any]:
+    """The settings that a training with this method starts from; others have the defaults of their fields."""
+    return PRESETS[dataset] | METHOD_PRESETS.get(dataset, {}).get(method, {})
+
 
 def found_cohort() -> Path | None:
     """The films of --dataset covid where no folder is named: those of $END_CXR_DATA, else of data/covid, else none."""

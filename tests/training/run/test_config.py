@@ -57,6 +57,30 @@ def test_command_line_over_yaml_over_preset(tmp_path: Path) -> None:
     assert config.img_size == PRESETS["phantom"]["img_size"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "end", "erm"),
+    [
+        ([], "balanced", "paired"),
+        (["--data-dir", "films"], "balanced", "paired"),
+        (["--sampler", "random"], "random", "random"),
+        (["--sampler", "paired"], "paired", "paired"),
+        (["--dataset", "biased-mnist"], "random", "random"),
+    ],
+    ids=str,
+)
+def test_films_of_end_are_balanced_unless_stated_and_those_of_its_plain_twin_are_not(
+    arguments: list[str], end: str, erm: str
+) -> None:
+    config = parse(arguments)
+    assert (config.method, config.sampler) == ("end", end)
+    twin = config.with_settings(method="erm")
+    assert twin.sampler == parse(["--method", "erm", *arguments]).sampler == erm
+    assert twin.with_settings(method="end").sampler == end
+    assert config.with_settings(method="erm", sampler="balanced").sampler == "balanced"
+    assert config.with_settings(seed=3).sampler == end
+    assert parse(arguments, ["erm", "end"]).with_settings(method="end").sampler == end
+
+
 def test_a_run_s_config_is_a_config_file(tmp_path: Path) -> None:
     config = parse(["--seed", "4", "--beta", "0.5", "--rho", "0.9", "--no-augment"])
     file = tmp_path / "config.yaml"
