@@ -23,8 +23,8 @@ from training.console.messages import ERRORS
 from training.loop.assembly import Assembly
 from training.loop.divergence import require_finite
 from training.loop.resume import Progress
-from training.methods import METHODS
 from training.parallel.ranks import is_first
+from training.run.biases import reads_bias
 from training.run.checkpoint import Calibration, Checkpoint, save_checkpoint
 from training.run.checkpoint_header import NAME
 from training.run.config import TrainConfig, public_settings
@@ -153,9 +153,7 @@ def write_run(
         },
         "calibration": {"temperature": temperature, "threshold": threshold, "operating_point": config.operating_point},
         "recipe": recipe.settings() if recipe else None,
-        "training_used_bias_labels": METHODS[config.method].uses_bias
-        or config.mix_amplitude > 0
-        or bool(recipe and recipe.uses_bias),
+        "training_used_bias_labels": reads_bias(vars(config)) or bool(recipe and recipe.uses_bias),
         "confounding": next(iter(checks.values())),
         **({"confounding_by_attribute": checks} if info.named else {}),
         "excluded": cohort.excluded.to_dict("records"),

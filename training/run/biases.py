@@ -1,6 +1,7 @@
-"""What `--bias` says: which columns a training must not use, each with its weight. Free of torch, as all settings are."""
+"""What `--bias` says, and whether a training reads it: columns that it must not use, each with its weight. Free of torch."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from training.methods import METHODS, Entry
@@ -30,6 +31,13 @@ def parse_biases(text: str) -> dict[str, float]:
     if not any(weights.values()):
         raise ValueError(f"--bias {text}: one weight at least must be above 0, or the training has no bias to work on")
     return weights
+
+
+def reads_bias(settings: Mapping[str, Any]) -> bool:
+    """Whether a training with these settings reads bias labels: in its method, for its batches, or to mix films."""
+    entry = METHODS.get(settings.get("method", ""))
+    in_method = entry is not None and entry.uses_bias
+    return in_method or settings.get("sampler") == "balanced" or settings.get("mix_amplitude", 0) > 0
 
 
 def require_biases(text: str, method: str, parameters: Any) -> None:

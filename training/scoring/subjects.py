@@ -24,6 +24,7 @@ from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
 from training.console.messages import RESEARCH_ONLY
 from training.methods import METHODS
 from training.parallel.device import choose_device
+from training.run.biases import reads_bias
 from training.run.checkpoint import Calibration
 from training.run.checkpoint_header import CheckpointError
 from training.run.config import TrainConfig, from_settings
@@ -372,13 +373,13 @@ def about_of(subject: Subject, splits: list[str], left_out: int) -> dict[str, An
     """
     checkpoint, info = subject.predictor.checkpoint, subject.predictor.info
     settings = checkpoint.settings
-    method = METHODS.get(settings.get("method", ""))
-    used_bias = settings.get("recipe_used_bias", False) or settings.get("mix_amplitude", 0) > 0
+    used_bias = settings.get("recipe_used_bias", False) or reads_bias(settings)
     return {
         "method": settings.get("method"),
         "model": checkpoint.model.name,
         "seed": settings.get("seed"),
-        "training_used_source_labels": method.uses_bias or used_bias if method else None,
+        "training_used_source_labels": used_bias if settings.get("method") in METHODS else None,
+        "batches": settings.get("sampler"),
         "attributes": [attribute.name for attribute in info.named],
         "positive": info.positive_name,
         "classes": list(info.targets),

@@ -10,9 +10,8 @@ from rich.table import Column, Table
 from training.benchmark.planted.runs import ERM, candidate_of
 from training.benchmark.planted.table import Row, below, point, rows_of
 from training.bias.numbers.two_level import Judgement, judged
-from training.methods import METHODS
 from training.recipe.candidate import HEAD, Candidate
-from training.run.biases import parse_biases
+from training.run.biases import parse_biases, reads_bias
 
 
 class Use(NamedTuple):
@@ -42,8 +41,7 @@ def told_of(line: Mapping[str, Any]) -> list[str]:
     settings = line["settings"]
     if line["method"] == HEAD:
         return ["source"]
-    reads = METHODS[settings["method"]].uses_bias or settings["sampler"] == "balanced"
-    return [name for name, weight in parse_biases(settings["bias"]).items() if weight and reads]
+    return [name for name, weight in parse_biases(settings["bias"]).items() if weight and reads_bias(settings)]
 
 
 def judgements_of(uses: list[Use]) -> list[Judgement]:

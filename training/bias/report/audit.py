@@ -105,7 +105,17 @@ def verdict_of(runs: Sequence[RunAudit], differences: Sequence[Difference] = ())
     warned = _said_once({run.name: [f"{caution[0].upper()}{caution[1:]}." for caution in run.cautions] for run in runs})
     found = tuple(answer for run in runs for answer in run.answers)
     sentences = headline_of_all(by_run), after_headline(by_run, differences)
-    return Verdict(sentences[0], QUESTIONS, found, tuple(differences), warned, sentences[1], told)
+    return Verdict(sentences[0], QUESTIONS, found, tuple(differences), warned, sentences[1], (*told, *_batches(runs)))
+
+
+def _batches(runs: Sequence[RunAudit]) -> tuple[str, ...]:
+    """A sentence where runs were trained on batches of other kinds: what differs is not the method alone."""
+    batches = {run.name: run.about.get("batches") for run in runs}
+    if None in batches.values() or len(set(batches.values())) < 2:
+        return ()
+    names = short_names(list(batches))
+    listed = ", ".join(f"{names[run]} {kind}" for run, kind in batches.items())
+    return (f"Batches are of several kinds ({listed}): a difference is of the method and its batches together.",)
 
 
 def _said_once(by_run: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from training.bias.numbers.metrics import PredictionsError
 from training.bias.questions.fields import field_risk
 from training.bias.questions.shortcut_evidence import CUES
 from training.bias.report.answers import NO, NOT_ASKED, NOT_SHOWN, QUESTIONS, TOO_FEW, YES, Answer
-from training.bias.report.audit import audit
+from training.bias.report.audit import audit, verdict_of
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
 from training.bias.report.headline import headline
 from training.bias.report.page import write_page
@@ -151,6 +151,22 @@ def test_a_model_that_does_not_work_does_not_pass(what: str) -> None:
 
 
 @pytest.mark.trains
+@pytest.mark.parametrize(
+    ("batches", "said"),
+    [(("paired", "balanced"), True), (("balanced", "balanced"), False), (("paired", None), False)],
+    ids=str,
+)
+def test_batches_of_several_kinds_are_said_beside_the_difference(
+    biased_and_fair: BiasReport, batches: tuple[str, str | None], said: bool
+) -> None:
+    runs = [
+        dataclasses.replace(run, about=run.about | {"batches": kind})
+        for run, kind in zip(biased_and_fair.runs, batches, strict=True)
+    ]
+    sentences = [note for note in verdict_of(runs).notes if note.startswith("Batches")]
+    assert len(sentences) == said and all("biased paired, fair balanced" in note for note in sentences)
+
+
 def test_what_a_reader_must_know_first_is_in_the_verdict() -> None:
     one = evidence(0.0)
     one.about["temperature"] = 20.0
