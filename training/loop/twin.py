@@ -24,6 +24,11 @@ OTHER_KEY = (
     "patients of this training can't be told. Give the key that datasets.prepare used with --hash-key."
 )
 
+BATCHES_DIFFER = (
+    "{0.method} was trained on {0.sampler} batches, erm on plain ones. What the batches alone do: train once more with "
+    "--method erm --sampler {0.sampler}"
+)
+
 
 def train_and_show(config: TrainConfig, json_on_terminal: bool = False, archive: Archive | None = None) -> None:
     """Train, print the summary and the command that audits the runs, then `--result` and one JSON object for programs.
@@ -52,6 +57,8 @@ def train_and_show(config: TrainConfig, json_on_terminal: bool = False, archive:
                 conclude(runs)
         if is_first():
             show_results(console, runs, cohort.info)
+            if any(plain.sampler != config.sampler for plain in twin):
+                console.print(BATCHES_DIFFER.format(config), highlight=False, markup=False)
             command = shlex.join(["python", "-m", "training.evaluate", *(str(run.folder) for run in runs)])
             console.print(f"next, the audit: {command}", highlight=False, markup=False, soft_wrap=True)
             write_result(runs, json_on_terminal)
