@@ -30,7 +30,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--leave-out", metavar="COLUMN", default="source", help=help)
     add("--values", "--sources", help="hold out only these values, separated by commas")
-    help = "METHOD, METHOD:SETTING=VALUE,... (end:sampler=balanced) or head; the first is the reference"
+    help = "METHOD, METHOD:SETTING=VALUE,... (erm:sampler=balanced) or head; the first is the reference"
     add("--method", action="extend", nargs="+", help=help)
     add(
         "--seeds",
@@ -48,7 +48,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--record", type=Path, help="JSON lines file, a line a finished run (default: OUTPUT/record.jsonl)")
     add("--show", action="store_true", help="print the table of --record, and train nothing")
     options = parser.parse_strictly(arguments)
-    options.method = list(dict.fromkeys(options.method or ["erm", "end"]))
+    options.method = list(dict.fromkeys(options.method or ["erm", "erm:sampler=balanced", "end"]))
     return options
 
 

@@ -7,9 +7,9 @@ from training.console.commandline import Parser
 from training.recipe.candidate import Candidate
 from training.run.record import append_line, read_lines
 
-METHODS = ("erm", "end", "erm:sampler=balanced", "end:sampler=balanced", "bias_balance", "group_dro")
+METHODS = ("erm", "end:sampler=paired", "erm:sampler=balanced", "end", "bias_balance", "group_dro")
 
-PAIR_METHODS = ("erm", "end", "end:bias=source,device:0", "end:bias=source:0,device", "end:sampler=balanced")
+PAIR_METHODS = ("erm", "end", "end:bias=source,device:0", "end:bias=source:0,device", "end:sampler=paired")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
     help = "choose settings: leave the test patients out, and test on a part of the others, split anew"
     add("--choose", action="store_true", help=help)
     add("--rho", type=float, nargs="+", default=[0.95], help="share of training patients whose source has their label")
-    help = "METHOD or METHOD:SETTING=VALUE,... (end:sampler=balanced); ERM and the truth are trained anyway"
+    help = "METHOD or METHOD:SETTING=VALUE,... (erm:sampler=balanced); ERM and the truth are trained anyway"
     add("--method", nargs="+", help=help)
     add(
         "--reference",
