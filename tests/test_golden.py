@@ -39,6 +39,8 @@ SMALL = [
     "1",
     "--device",
     "cpu",
+    "--sampler",
+    "paired",  # EnD's own batches then
 ]
 
 

@@ -107,8 +107,10 @@ def test_the_embedded_default_in_pairs(no_cohort_around: Path, capsys: pytest.Ca
 def test_the_twin_shares_films_batches_and_initial_weights(
     no_cohort_around: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With both weights at 0, EnD is ERM: the twins end in the same weights, to the last bit."""
-    result, _ = run(capsys, "--paired", "--films", "64", "--alpha", "0", "--beta", "0", "--dataset", "phantom")
+    """With both weights at 0 and the same batches, EnD is ERM: the twins end in the same weights, to the last bit."""
+    none = ("--paired", "--films", "64", "--alpha", "0", "--beta", "0", "--dataset", "phantom")
+    result, shown = run(capsys, *none, "--sampler", "paired")
+    assert "what the batches alone do" not in shown.lower()
     first, second = (load_checkpoint(Path(entry["folder"])).weights for entry in result["runs"])
     assert all(torch.equal(first[name], second[name]) for name in first)
     again, _ = run(capsys, "--dataset", "phantom", "--films", "64", "--alpha", "0.5")
