@@ -45,7 +45,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return prepare(settings(tmp_path_factory.mktemp("films"), *SEVERAL), Console(quiet=True))
+    return prepare(settings(tmp_path_factory.mktemp("films"), *SEVERAL, "--sampler", "paired"), Console(quiet=True))
 
 
 def test_the_checkpoint_the_settings_and_the_predictions_name_the_attributes(output: Path) -> None:
