@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from training.__main__ import COMMANDS
+from training.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -76,3 +76,17 @@ def test_every_command_has_a_short_name_and_a_wrong_one_is_a_sentence(tmp_path: 
             assert (ROOT / (module.replace(".", "/") + ".py")).exists() or (
                 ROOT / module.replace(".", "/") / "__main__.py"
             ).exists()
+
+
+@pytest.mark.parametrize("before", ["", "/theirs"], ids=["no path", "a path"])
+def test_the_app_starts_by_its_place_with_the_visitor_s_flags(before: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(
+        "training.__main__.runpy.run_module", lambda module, **_: started.extend([module, *sys.argv[1:]])
+    )
+    monkeypatch.setenv("PYTHONPATH", before)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["end-cxr", "app", "--server.port", "8600"])
+    main()
+    assert started == ["streamlit", "run", str(ROOT / "app/main.py"), "--server.port", "8600"]
+    assert os.environ["PYTHONPATH"] == os.pathsep.join([str(ROOT), *filter(None, [before])])
