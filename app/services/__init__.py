@@ -12,6 +12,6 @@ visit.py       what a visitor chose on one page and meets again on the others
 The only st.cache_* of the app are here. They are shared by all visitors and keyed by content: a run by its folder and the
 stamp of its checkpoint, a film by the hash of its bytes. No name, path or tag of a visitor's film is in a key.
 
-torch and scikit-learn are imported in the background once the first page is there (first_film.py), and so in the function that
-needs them.
+torch and scikit-learn are imported in the background once the first page is there (first_film.py), and so in the function
+that needs them.
 """
