@@ -8,6 +8,7 @@ import pytest
 from fairlearn.metrics import MetricFrame, equalized_odds_difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score, roc_auc_score
 
 from training.bias.numbers.alignment import alignment, majority_targets
@@ -19,7 +20,8 @@ from training.bias.numbers.groups import (
     within_source_auroc,
     worst_group_accuracy,
 )
-from training.bias.numbers.metrics import METRICS, PredictionsError, point_metric
+from training.bias.numbers.metrics import METRICS, PredictionsError, film_metrics, point_metric, read_films
+from training.bias.numbers.uncertainty import intervals, resampling_strata
 from training.bias.numbers.weighting import film_weights
 
 
@@ -266,6 +268,43 @@ def test_with_a_reference_group_the_others_are_compared_with_it() -> None:
     assert gap["worst"] == 0
     missing = group_metrics(table, "covid", ["source"], 50, reference="z").gaps
     assert missing["note"].str.contains("the reference z was not measured").sum() >= 8
+
+
+@pytest.mark.parametrize("few", ["covid", "not covid"])
+def test_patients_are_worth_those_of_the_rarer_class_where_a_metric_needs_both(few: str) -> None:
+    table = films(size=300, per_patient=1)
+    rare = table[table["target"] == few].head(15)
+    found = group_metrics(pd.concat([table[table["target"] != few], rare]), "covid", (), resamples=20).values
+    effective = found.set_index("metric")["effective"]
+    common = len(table) - (table["target"] == few).sum()
+    expected = dict.fromkeys(("auroc", "auprc", "balanced_accuracy"), 15) | dict.fromkeys(
+        ("accuracy", "ece"), common + 15
+    )
+    expected |= (
+        {"sensitivity": 15, "specificity": common} if few == "covid" else {"sensitivity": common, "specificity": 15}
+    )
+    assert effective[list(expected)].to_dict() == pytest.approx(expected)
+
+
+def test_the_interval_of_the_calibration_error_is_1_96_standard_errors() -> None:
+    table = films(per_patient=1)
+    table["score"] = (table["score"] ** 2).round(3)  # far from calibrated, so that 0 is not within
+    found = read_films(table, "covid")
+    stratum = resampling_strata(found.patient, pd.factorize(table["source"])[0], found.target)
+    drawn = intervals(film_metrics(found, ["ece"]), stratum, 500, 3)[2]
+    row = group_metrics(table, "covid", (), 500, 3, metrics=("ece",)).values.squeeze()
+    half = norm.isf(0.025) * drawn.std(ddof=1)
+    assert row["low"] > 0
+    assert (row["low"], row["high"]) == pytest.approx((row["estimate"] - half, row["estimate"] + half), rel=1e-3)
+
+
+@pytest.mark.parametrize("reference", [None, "a"])
+def test_p_of_equalised_odds_is_corrected_for_its_two_rates(reference: str | None) -> None:
+    table = films(seed=3)
+    table.loc[(table["source"] == "c") & (table["patient"] % 6 == 0), "prediction"] = "covid"
+    p = group_metrics(table, "covid", ["source"], 50, reference=reference).gaps.set_index("metric")["p"]
+    least = min(p["sensitivity"], p["specificity"])
+    assert 1e-6 < least < 0.3 and p["equalised_odds"] == pytest.approx(2 * least)
 
 
 def test_films_without_a_target_are_left_out_and_mentioned() -> None:
