@@ -249,7 +249,8 @@ def _check_agreement(file: Path, label: pd.Series, hashes: pd.Series, lines: np.
 def _read(file: Path) -> pd.DataFrame:
     """All cells as stripped text."""
     if not file.is_file():
-        raise LabelsError(f"--labels {file}: no such file")
+        found = "a folder, not a file" if file.is_dir() else "no such file"
+        raise LabelsError(f"--labels {file}: {found}")
     if file.suffix.lower() not in (".parquet", ".pq"):
         return read_csv(file)
     try:

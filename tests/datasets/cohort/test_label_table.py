@@ -171,6 +171,8 @@ def test_parquet_that_is_none(tmp_path: Path) -> None:
     assert "Doe" not in str(caught.value)
     with pytest.raises(LabelsError, match=r"--labels .*none\.csv: no such file"):
         read_labels(tmp_path / "none.csv", KEY, [COVID])
+    with pytest.raises(LabelsError, match=r"--labels .*: a folder, not a file"):
+        read_labels(tmp_path, KEY, [COVID])
 
 
 def test_a_path_at_the_top_is_exact_where_a_sub_folder_has_the_same_name(tmp_path: Path) -> None:
