@@ -88,11 +88,13 @@ def check_confounding(label: pd.Series, source: pd.Series, batch_size: int, bias
             reason = f"the {bias_name} nearly gives the label"
         else:
             reason = "few pairs in a batch of this size"
+        alone = f" of {', '.join(across)}" if single else ""
         sentence = (
-            f"{bias_name.capitalize()} and label can be told apart only weakly: {reason}. R_par works on about {par:.0f} "
-            f"pairs a random batch, of {', '.join(across)}, R_perp on about {perp:.0f}. EnD can't help where a label has "
-            f"one {bias_name}."
+            f"{bias_name.capitalize()} and label can be told apart only weakly: {reason}. EnD's R_par works on about "
+            f"{par:.0f} pairs a random batch{alone}, R_perp on about {perp:.0f}."
         )
+        if single:
+            sentence += f" EnD can't help where a label has one {bias_name}."
     else:
         verdict = "identifiable"
         sentence = (

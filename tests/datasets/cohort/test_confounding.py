@@ -80,6 +80,9 @@ def test_sentences_say_what_can_be_done() -> None:
     assert "R_par has no pair" in check([[9, 0], [0, 9]]).sentence
     assert "l0 from a single source" in check([[90, 0], [0, 90], [0, 90]]).sentence
     assert "pairs a random batch" in check([[50, 20], [20, 50]]).sentence
+    single = check([[50, 50], [50, 0]]).sentence
+    assert " pairs a random batch of l0, R_perp on" in single and "can't help where a label has one" in single
+    assert "can't help" not in check([[95, 5], [5, 95]]).sentence
 
 
 @pytest.mark.parametrize("counts", [[[9, 0], [0, 9]], [[90, 0], [0, 90], [0, 90]], [[50, 20], [20, 50]]])
