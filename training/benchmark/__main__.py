@@ -10,15 +10,19 @@ films with a planted shortcut.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from datasets.film.dicomweb_folder import add_arguments as add_dicomweb_arguments
 from datasets.seed import DifferentSeeds, seed_number
 from training.benchmark.biased_mnist import command as biased_mnist
 from training.benchmark.planted import command as planted
 from training.console.commandline import Parser, count
+from training.methods import METHODS
+from training.recipe.candidate import Candidate
+from training.run.config import parse
 
 # The module and the function of each command; the function takes the command's options by name.
 FUNCTIONS = {
@@ -100,6 +104,15 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_strictly(arguments)
 
 
+def require_settings(command: str, options: Mapping[str, Any]) -> None:
+    """Exit with a sentence for a mistake in flags of training.train; each benchmark reads them again, for what it makes."""
+    if command == "planted" and not options["show"]:
+        methods = [Candidate.parse(text).trained_as for text in options["method"] or METHODS]
+        parse(options["forwarded"], list(dict.fromkeys(["erm", *methods])))
+    elif command in ("paired", "epoch"):
+        parse([*(["--dataset", "biased-mnist"] if command == "epoch" else []), *options["forwarded"]])
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the benchmark that the command line names."""
     options = vars(read_arguments(arguments))
@@ -110,6 +123,7 @@ def main(arguments: Sequence[str]) -> None:
     from training.console.messages import mistakes_as_sentences
 
     with mistakes_as_sentences("interrupted; the same command continues from here"):
+        require_settings(command, options)
         module, function = FUNCTIONS[command]
         getattr(import_module(f"training.benchmark.{module}"), function)(**options)
 

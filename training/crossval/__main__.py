@@ -13,7 +13,8 @@ from pathlib import Path
 
 from datasets.seed import DifferentSeeds, seed_number
 from training.console.commandline import Parser, option_fields
-from training.run.config import TrainConfig
+from training.recipe.candidate import Candidate
+from training.run.config import TrainConfig, parse
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -49,6 +50,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--show", action="store_true", help="print the table of --record, and train nothing")
     options = parser.parse_strictly(arguments)
     options.method = list(dict.fromkeys(options.method or ["erm", "erm:sampler=balanced", "end"]))
+    if not options.show:
+        try:
+            trained = [Candidate.parse(text).trained_as for text in options.method]
+        except ValueError as error:
+            parser.error(str(error))
+        parse(options.forwarded, list(dict.fromkeys(trained)))  # its mistakes show before the heavy imports
     return options
 
 
