@@ -55,10 +55,10 @@ def written(place: Path, films: int, odd: int, notice: str) -> str:
     """What was written to a folder, and the commands that go on with it."""
     flags = f"--dicom-dir {shlex.quote(str(place))} --labels {shlex.quote(str(place / 'labels.csv'))}"
     return (
-        f"wrote {films} films and their labels.csv to {place} ({notice}), and {odd} files to {place / 'odd'} that are to "
-        f"be skipped or to fail with a reason.\n"
-        f"Next, train on them: python -m training.train {flags} --paired\n"
-        f"Or score them with a run: python -m training.evaluate RUN {flags} --output results\n"
+        f"wrote {films} films and their labels.csv to {place}: {notice}\n"
+        f"{odd} files in {place / 'odd'} are to be skipped or to fail with a reason\n"
+        f"next, train on them:\n  python -m training.train {flags} --paired\n"
+        f"or score them with a run:\n  python -m training.evaluate RUN {flags} --output results\n"
     )
 
 

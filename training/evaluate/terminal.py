@@ -39,7 +39,9 @@ def show(report: BiasReport, output: Path, files: list[str], console: Console) -
         console.print(site_table(f"{name}: read by site, on films that it was not fitted on", pd.DataFrame(rows)))
     if report.about["synthetic"]:
         console.print(SYNTHETIC, style="bold black on yellow")
-    console.print(f"\nwritten to {output}: {', '.join(files)}", markup=False, highlight=False)
+    here = Path.cwd()
+    place = output.relative_to(here) if output.is_relative_to(here) else output
+    console.print(f"\nwritten to {place}: {', '.join(files)}", markup=False, highlight=False)
 
 
 def show_verdict(screen: FirstScreen, report: BiasReport, console: Console) -> None:
