@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
-from multiprocessing import forkserver, get_context, set_forkserver_preload
+from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ def start(
     disturbance: Disturbance | None = None,
     double: bool = False,
     errors: Path | None = None,
+    group: bool = False,
 ) -> list[BaseProcess]:
-    """Start `training.train` with these arguments, one process a rank; imports are done once, by a server.
+    """Start `training.train` with these arguments, one process a rank, forked from a server that has all imports.
 
     Args:
         arguments: the command line.
@@ -36,9 +37,8 @@ def start(
         disturbance: of one of them.
         double: train in float64.
         errors: file that their stderr goes to.
+        group: each leads a process group of its own, as what a terminal runs.
     """
-    set_forkserver_preload(["training.train", "training.folder.evaluation", "training.evaluate"])
-    forkserver.ensure_running()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -47,7 +47,9 @@ def start(
     for rank in range(ranks):
         environment = place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
         mine = disturbance if disturbance is not None and disturbance.rank == rank else None
-        process = get_context("forkserver").Process(target=_train, args=(arguments, environment, mine, double, errors))
+        process = get_context("forkserver").Process(
+            target=_train, args=(arguments, environment, mine, double, errors, group)
+        )
         process.start()
         processes.append(process)
     return processes
@@ -64,8 +66,15 @@ def codes(processes: list[BaseProcess], seconds: float = 120) -> list[int | None
 
 
 def _train(
-    arguments: list[str], environment: dict[str, str], mine: Disturbance | None, double: bool, errors: Path | None
+    arguments: list[str],
+    environment: dict[str, str],
+    mine: Disturbance | None,
+    double: bool,
+    errors: Path | None,
+    group: bool,
 ) -> None:
+    if group:
+        os.setsid()
     os.environ.update(environment)
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # mistakes are on stderr

@@ -1,8 +1,6 @@
 """What several tests start from, made once: two tiny runs, a folder of phantom DICOM films, drawn digits."""
 
-import multiprocessing
 import struct
-from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,6 @@ from datasets.phantom.folder import write_folder
 @pytest.fixture(scope="session")
 def folder_runs(tmp_path_factory: pytest.TempPathFactory, folder_key: Path) -> tuple[Path, Path]:
     """ERM and EnD, one epoch each."""
-    # Decoding processes, and evaluations that are killed, are forked from one server that has all imports.
-    multiprocessing.set_forkserver_preload(["training.evaluate.evaluation", "training.folder.evaluation"])
-    forkserver.ensure_running()
     from training.train import main as train
 
     root = tmp_path_factory.mktemp("folder_runs")

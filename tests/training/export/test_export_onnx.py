@@ -83,5 +83,5 @@ def test_a_model_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mo
     for found, said in ((0.01, r"0\.01"), (float("nan"), "nan")):
         monkeypatch.setattr(onnx_model, "parity", lambda model, file, found=found: found)
         with pytest.raises(ExportError, match=f"differs by {said} from the classifier: not kept"):
-            export_onnx(small_checkpoint(), "a-run", tmp_path / "x.onnx")
+            export_onnx(small_checkpoint(**OPTIONS["own"]), "a-run", tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())

@@ -173,7 +173,7 @@ def _save_slowly(rank: int, folder: str) -> None:
 
 def test_no_process_leaves_before_the_state_is_saved_or_trains_on_films_of_its_own(tmp_path: Path) -> None:
     """torchrun ends the others, the one that writes among them, when one has ended."""
-    mp.start_processes(_save_slowly, (str(tmp_path),), nprocs=2, start_method="spawn")
+    mp.start_processes(_save_slowly, (str(tmp_path),), nprocs=2, start_method="forkserver")
 
 
 def test_a_batch_that_can_not_be_shared_out_is_a_sentence() -> None:

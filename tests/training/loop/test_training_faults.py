@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from torch import Tensor
 from datasets.cohort.films import CohortSamples, UnreadableFilmError
 from datasets.sample import Sample, Split
 from models.classifier import Output
+from tests.training_process import codes, start
 from training.console.interruption import ECHO, InterruptedTrainingError, Interruption, ignore_signals, stopping_at_once
+from training.loop import saver
 from training.loop.assembly import Assembly
 from training.methods.erm import Erm
 from training.run.config import parse
@@ -337,34 +340,44 @@ def test_handlers_are_put_back_and_workers_listen_to_none() -> None:
 
 def test_the_whole_process_group_is_signalled_as_by_a_terminal(place: Path) -> None:
     """Ctrl-C reaches the DataLoader's processes too; the state is saved all the same."""
-    command = [sys.executable, "-m", "training.train", *PHANTOM, "--epochs", "200", "--workers", "2", "--output", "out"]
-    job = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
-    )
-    while not list(Path("out").glob("*/metrics.jsonl")) and job.poll() is None:
+    command = [*PHANTOM, "--epochs", "200", "--workers", "2", "--output", str(place / "out")]
+    (job,) = start(command, errors=place / "said", group=True)
+    while not list(place.glob("out/*/metrics.jsonl")) and job.is_alive():
         time.sleep(0.05)
+    assert job.pid is not None
     os.killpg(job.pid, signal.SIGINT)
-    _, said = job.communicate(timeout=60)
-    assert job.returncode == 75 and "stopped by SIGINT after" in said and "Traceback" not in said
-    assert len(list(Path("out").glob("*/resume-*.pt"))) == 1
+    assert codes([job]) == [75]
+    said = (place / "said").read_text()
+    assert "stopped by SIGINT after" in said and "Traceback" not in said
+    assert len(list(place.glob("out/*/resume-*.pt"))) == 1
+
+
+def _train_on_a_full_disk(arguments: list[str], errors: Path) -> None:
+    """The third state is larger than what may be written."""
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    saves, whole = [0], saver.save_progress
+
+    def counted(*given: Any) -> Any:
+        saves[0] += 1
+        if saves[0] == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        return whole(*given)
+
+    saver.save_progress = counted
+    main(arguments)
 
 
 def test_a_file_that_may_not_grow_ends_in_a_sentence_with_the_last_state(place: Path) -> None:
-    """As on a full disk: the third state is larger than what may be written."""
-    limited = (
-        "import resource, sys; from training import train; from training.loop import saver\n"
-        "saves, whole = [0], saver.save_progress\n"
-        "def counted(*a):\n"
-        "    saves[0] += 1\n"
-        "    if saves[0] == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))\n"
-        "    return whole(*a)\n"
-        "saver.save_progress = counted\n"
-        "train.main(sys.argv[1:])"
+    """As on a full disk."""
+    command = [*PHANTOM, "--output", str(place / "out")]
+    job = multiprocessing.get_context("forkserver").Process(
+        target=_train_on_a_full_disk, args=(command, place / "said")
     )
-    done = subprocess.run([sys.executable, "-c", limited, *PHANTOM, "--output", "out"], capture_output=True, text=True)
-    assert done.returncode == 2 and "can't be written, is the disk full?" in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
-    (folder,) = Path("out").glob("phantom-*")
+    job.start()
+    assert codes([job]) == [2]
+    said = (place / "said").read_text()
+    assert "can't be written, is the disk full?" in said and "Traceback" not in said, said
+    (folder,) = place.glob("out/phantom-*")
     assert [file.name for file in folder.glob("*.pt")] == ["resume-000000004.pt"]
     main(["--resume", str(folder)])
     assert (folder / "report.json").is_file()

@@ -1,6 +1,5 @@
 """Every method over several processes: gradients, weights, terms and buffers are those of one with the whole batch."""
 
-import multiprocessing
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
@@ -169,7 +168,6 @@ def _rank(rank: int, folder: str) -> None:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each rank trained, by case; the processes are started once."""
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.set_forkserver_preload(["models.classifier"])  # torch and timm are imported once, not by every rank
     mp.start_processes(_rank, (str(folder),), nprocs=3, start_method="forkserver")
     return [torch.load(Path(folder, f"rank{rank}.pt")) for rank in range(3)]
 

@@ -53,7 +53,7 @@ def _exchange(rank: int, folder: str) -> None:
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each rank received."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(_exchange, (str(folder),), nprocs=RANKS)
+    mp.start_processes(_exchange, (str(folder),), nprocs=RANKS, start_method="forkserver")
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(RANKS)]
 
 

@@ -45,7 +45,8 @@ def run_all(
 
     all_devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
     places = at_once * (all_devices if device == "auto" else [device])
-    context = get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["training.loop.obtain"])  # imported once, not by every process
     queue = context.Queue()
     for place in places:
         queue.put(place)

@@ -1,6 +1,7 @@
 """The bias report as one self-contained HTML file: the verdict on one screen, all else folded by question."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,8 @@ Grouped = tuple[str, str, list[tuple[str, dict[str, Any]]]]
 
 def write_page(report: BiasReport, file: Path) -> None:
     """Render the report into `file`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("training.bias.report", ""),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"bounds": bounds, "minus": minus, "span": span, "number": number}
-    environment.filters |= {"metric": metric_name, "p": p_value, "share": share}
-    page = environment.get_template("page.html.j2").render(
+    template = _templates().get_template("page.html.j2")
+    page = template.render(
         report=report,
         films=audited_films(report),
         screen=first_screen(report.verdict) if report.verdict is not None else None,
@@ -65,6 +58,21 @@ def write_page(report: BiasReport, file: Path) -> None:
         by_key=BY_KEY,
     )
     file.write_text(page, encoding="utf-8")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """Compiled once a process, which may write many pages."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("training.bias.report", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"bounds": bounds, "minus": minus, "span": span, "number": number}
+    environment.filters |= {"metric": metric_name, "p": p_value, "share": share}
+    return environment
 
 
 def audited_films(report: BiasReport) -> str:
