@@ -26,7 +26,7 @@ def test_trains_tells_and_does_not_train_again(
         "--trials",
         "2",
     ]
-    command += ["--data-dir", str(drawn_digits), "--record", str(tmp_path / "runs.jsonl"), "--device", "cpu"]
+    command += ["--data-dir", str(drawn_digits), "--record", str(tmp_path / "runs.jsonl"), "--device", "cpu", "--jobs", "2"]
     benchmark.main(command)
     table = capsys.readouterr().out
     records = read_records(tmp_path / "runs.jsonl")
@@ -76,7 +76,7 @@ def test_a_mistake_is_no_record(drawn_digits: Path, tmp_path: Path, capsys: pyte
     assert "there is no such device here" in capsys.readouterr().err
     assert read_records(tmp_path / "runs.jsonl") == []
 
-    benchmark.main([*command, "--device", "cpu"])
+    benchmark.main([*command, "--device", "cpu", "--jobs", "2"])
     good, lost = sorted(read_records(tmp_path / "runs.jsonl"), key=lambda record: "failed" in record)
     assert "failed" not in good and "is not finite" in lost["failed"]
     assert "is not finite" in capsys.readouterr().out
