@@ -38,29 +38,28 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
     return with_legend_below(alt.layer(*layers), height, len(runs) if len(runs) > 1 else 0)
 
 
-def dependence(rows: pd.DataFrame, ink: str) -> alt.LayerChart:
-    """Paired differences with intervals and numbers above them, 0 dotted; to its right a run depends less on the source.
+def dependence(rows: pd.DataFrame) -> alt.LayerChart:
+    """Paired differences with intervals, 0 dotted; to its right a run depends less on the source. Numbers stand at the left.
 
     Args:
         rows: columns run, measure, estimate, low, high, verdict.
-        ink: of the numbers.
     """
-    order, runs = list(dict.fromkeys(rows["measure"])), list(dict.fromkeys(rows["run"]))
-    known, unknown = rows[rows["estimate"].notna()], rows[rows["estimate"].isna()]
-    numbers = known[["estimate", "low", "high"]].to_numpy(float)
-    sizes = ["{} ({} to {})".format(*map(signed, row)) for row in numbers]
-    words = [f"{size} · {verdict}" for size, verdict in zip(sizes, known["verdict"], strict=True)]
+    runs, known = list(dict.fromkeys(rows["run"])), rows["estimate"].notna()
+    numbers = rows[["estimate", "low", "high"]].to_numpy(float)
+    sizes = ["{} ({} to {}) · ".format(*map(signed, row)) for row in numbers]
+    words = rows["verdict"].where(~known, sizes + rows["verdict"])
     if len(runs) > 1:
-        words = [f"{run}: {word}" for run, word in zip(known["run"], words, strict=True)]
-    reach = max(0.05, float(known[["low", "high"]].abs().to_numpy().max())) * 1.15 if len(known) else 1.0
+        words = rows["run"] + ": " + words
+    rows = rows.assign(words=words, line=rows["measure"] + "\n" + words)
+    reach = max(0.05, float(rows.loc[known, ["low", "high"]].abs().to_numpy().max())) * 1.15 if known.any() else 1.0
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     title = "\N{LEFTWARDS ARROW} more dependent · difference · less dependent \N{RIGHTWARDS ARROW}"
-    x = alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=7, format="+.2f"))
-    y = alt.Y("measure:N", title=None, sort=order, axis=alt.Axis(labelLimit=240))
-    by_run = {"yOffset": alt.YOffset("run:N", sort=runs)} if len(runs) > 1 else {}
-    base = alt.Chart(known.assign(words=words)).encode(y=y, **by_run)
+    x = alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, format="+.2f"))
+    axis = alt.Axis(labelExpr="split(datum.label, '\\n')", labelLimit=340, labelLineHeight=15, labelFontSize=12)
+    y = alt.Y("line:N", title=None, sort=list(rows["line"]), axis=axis)
+    base = alt.Chart(rows).encode(y=y)
     colour = alt.Color("verdict:N", scale=_verdicts(VERDICT_COLOURS), legend=None)
-    tooltip = ["run:N", "measure:N", alt.Tooltip("words:N", title="difference"), "verdict:N"]
+    tooltip = ["run:N", "measure:N", alt.Tooltip("words:N", title="difference")]
     layers = [
         alt.Chart(pd.DataFrame({"x": [0.0]})).mark_rule(color=GREY, strokeDash=[3, 3]).encode(x=alt.X("x:Q", scale=scale)),
         base.mark_rule(strokeWidth=2.5).encode(x=x, x2="high:Q", color=colour),
@@ -68,10 +67,8 @@ def dependence(rows: pd.DataFrame, ink: str) -> alt.LayerChart:
             x=alt.X("estimate:Q", scale=scale), color=colour, tooltip=tooltip,
             shape=alt.Shape("verdict:N", scale=_verdicts(VERDICT_SHAPES), legend=None),
         ),
-        base.mark_text(dy=-12, fontSize=12, color=ink).encode(x=alt.datum(0.0), text="words:N"),
-        alt.Chart(unknown).mark_text(color=GREY, fontSize=12, text=NOT_KNOWN).encode(y=y, x=alt.datum(0.0), **by_run),
     ]  # fmt: skip
-    return alt.layer(*layers).properties(height=38 * len(runs) * len(order) + 50)
+    return alt.layer(*layers).properties(height=44 * len(rows) + 50)
 
 
 VERDICT_COLOURS = {LESS: figures.PALETTE[2], MORE: figures.PALETTE[1], OPEN: GREY, NOT_TESTED: GREY}

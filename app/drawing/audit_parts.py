@@ -7,10 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from app.drawing import audit_charts
+from app.drawing.audit_answer import coloured
 from app.drawing.audit_charts import NOT_KNOWN
 from app.drawing.markdown import escaped
-from app.drawing.tables import NO_BREAK, TINTS, decimals
-from app.numbers.audit import ALL_FILMS, METRICS, Audit, by_group, differences, gaps_of, leak_changes, leaks, table
+from app.drawing.tables import NO_BREAK, decimals
+from app.numbers.audit import ALL_FILMS, METRICS, Audit, by_group, differences, gaps_of, leak_changes, leaks
 from training.bias.report import figures
 from training.bias.report.first_screen import first_screen
 
@@ -24,9 +25,7 @@ def answers(audit: Audit) -> None:
         return
     screen = first_screen(audit.verdict)
     st.markdown(" ".join(escaped(sentence) for sentence in (screen.headline, *screen.others)))
-    words, tones = table(screen)
-    colours = tones.apply(lambda column: column.map(TINTS))
-    st.table(words.map(escaped).style.apply(lambda _: colours, axis=None))
+    coloured(screen)
     for note in screen.notes:
         st.caption(escaped(note))
 

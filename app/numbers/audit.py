@@ -3,9 +3,9 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -32,6 +32,9 @@ METRICS = {
     "brier": "Brier ↓",
     "equalised_odds": "equalised odds",
 }
+
+
+Value = TypeVar("Value")
 
 
 class AuditError(ValueError):
@@ -65,6 +68,7 @@ class AuditedRun:
     findings: tuple[str, ...]
     fields: pd.DataFrame
     notes: tuple[str, ...]
+    attributes: dict[str, tuple[Answer, ...]] = field(default_factory=dict)  # empty where the source alone was asked of
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Compared:
     leakage: pd.DataFrame
     problem: str
     source_gap: Interval = NO_INTERVAL  # not in reports of earlier versions
+    source_gap_p: float = math.nan  # the same
+    attributes: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,26 @@ class Audit:
     def with_short_names(self) -> "Audit":
         """The same with the names of the report's tables: without the parts that all these runs have."""
         name = short_names([run.name for run in self.runs])
-        runs = tuple(replace(run, name=name[run.name]) for run in self.runs)
-        pairs = tuple(replace(c, reference=name[c.reference], other=name[c.other]) for c in self.comparisons)
+
+        def of_run(answers: Sequence[Answer]) -> tuple[Answer, ...]:
+            return tuple(replace(answer, run=name[answer.run]) for answer in answers)
+
+        def of_pair(gaps: Sequence[Difference]) -> tuple[Difference, ...]:
+            return tuple(replace(gap, reference=name[gap.reference], other=name[gap.other]) for gap in gaps)
+
+        runs = tuple(
+            replace(run, name=name[run.name], attributes={by: of_run(found) for by, found in run.attributes.items()})
+            for run in self.runs
+        )
+        pairs = tuple(
+            replace(
+                c, reference=name[c.reference], other=name[c.other],
+                attributes={by: of_pair(gaps) for by, gaps in c.attributes.items()},
+            )
+            for c in self.comparisons
+        )  # fmt: skip
         verdict = self.verdict and replace(
-            self.verdict,
-            answers=tuple(replace(answer, run=name[answer.run]) for answer in self.verdict.answers),
-            differences=tuple(
-                replace(gap, reference=name[gap.reference], other=name[gap.other]) for gap in self.verdict.differences
-            ),
+            self.verdict, answers=of_run(self.verdict.answers), differences=of_pair(self.verdict.differences)
         )
         return replace(self, runs=runs, comparisons=pairs, verdict=verdict)
 
@@ -220,25 +238,30 @@ def _run(values: dict[str, Any]) -> AuditedRun:
     fields: dict[str, Any] = {name: values[name] for name in PLAIN}
     fields |= {name: frame(values[name]) for name in FRAMES}
     fields |= {name: tuple(values[name]) for name in ("findings", "notes")}
-    return AuditedRun(groups=groups, **fields)
+    attributes = {by: _values(Answer, rows) for by, rows in (values.get("attributes") or {}).items()}
+    return AuditedRun(groups=groups, attributes=attributes, **fields)
 
 
 def _compared(values: dict[str, Any]) -> Compared:
     rows, leakage = frame(values["rows"]), frame(values["leakage"])
     gap = {key: math.nan if one is None else float(one) for key, one in (values.get("source_gap") or {}).items()}
     about = values["reference"], values["other"], rows, leakage, values["problem"]
-    return Compared(*about, Interval(**gap) if gap else NO_INTERVAL)
+    p = values.get("source_gap_p")
+    attributes = {by: _values(Difference, rows) for by, rows in (values.get("attributes") or {}).items()}
+    return Compared(*about, Interval(**gap) if gap else NO_INTERVAL, math.nan if p is None else float(p), attributes)
 
 
 def _verdict(values: dict[str, Any]) -> Verdict:
-    """The value that the report was written from: null is NaN again."""
+    """The value that the report was written from."""
     parts: dict[str, Any] = {"questions": Question, "answers": Answer, "differences": Difference}
-    found: dict[str, Any] = {
-        name: tuple(kind(**{key: math.nan if one is None else one for key, one in row.items()}) for row in values[name])
-        for name, kind in parts.items()
-    }
+    found: dict[str, Any] = {name: _values(kind, values[name]) for name, kind in parts.items()}
     found |= {name: tuple(values[name]) for name in ("cautions", "others", "notes")}
     return Verdict(headline=values["headline"], **found)
+
+
+def _values(kind: type[Value], rows: list[dict[str, Any]]) -> tuple[Value, ...]:
+    """The values that rows of the report were written from: null is NaN again."""
+    return tuple(kind(**{key: math.nan if one is None else one for key, one in row.items()}) for row in rows)
 
 
 def _about(verdict: Verdict, names: Sequence[str]) -> Verdict:

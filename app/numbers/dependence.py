@@ -8,12 +8,14 @@ import pandas as pd
 
 from app.numbers.audit import Audit, Compared
 from training.bias.numbers.interval import Interval
-from training.bias.report.answers import BY_KEY, TOO_FEW, Difference, Verdict
+from training.bias.report.answers import BY_KEY, NO_DIFFERENCE, TOO_FEW, Difference, Verdict
+from training.bias.report.answers import NOT_TESTED as UNTESTED
 
 YES, NO, MIXED, NOT_SHOWN = "Yes", "No, it is more dependent", "Mixed", "Not shown"
 CANNOT_CONCLUDE, NOT_COMPARED = "Cannot conclude", "They can't be compared"
 LESS, MORE, OPEN, NOT_TESTED = "less dependent", "more dependent", "not shown", "not tested"
-BETWEEN_SOURCES = "gap between sources"
+BETWEEN = "between"  # the gap between sources, which is no question of the verdict
+LEVEL = 0.05
 
 
 class Measure(NamedTuple):
@@ -38,6 +40,9 @@ MEASURES = {
     ),
     "readable": Measure(
         "leak from the features", "its features leak the source less", "its features leak the source more"
+    ),
+    BETWEEN: Measure(
+        "gap between sources", "its errors differ less between sources", "its errors differ more between sources"
     ),
 }
 # What less dependence may cost, by question.
@@ -69,7 +74,9 @@ def dependence(audit: Audit) -> list[Dependence]:
 def _of_pair(pair: Compared, verdict: Verdict) -> Dependence:
     names = pair.other, pair.reference
     gaps = {gap.question: gap for gap in verdict.differences if (gap.other, gap.reference) == names}
-    rows = _rows(gaps, pair)
+    if gaps and not math.isnan(pair.source_gap.estimate):
+        gaps[BETWEEN] = _between_sources(pair)
+    rows = _rows(gaps, pair.other)
     if pair.problem or not gaps:
         return Dependence(*names, NOT_COMPARED, f"{_capital(pair.problem or 'nothing was compared')}.", rows)
     answer, sentence = _answer([gaps[key] for key in MEASURES if key in gaps])
@@ -96,7 +103,11 @@ def _answer(gaps: Sequence[Difference]) -> tuple[str, str]:
     if hidden:
         span = hidden[0] if len(hidden) == 1 else f"{hidden[0]} to {hidden[-1]}, by measure,"
         sentence += f" With so few patients a difference of {span} could go unseen."
-    clear = min((gap for gap in tested if gap.low > 0 or gap.high < 0), key=lambda gap: gap.p_holm, default=None)
+    clear = min(
+        (gap for gap in tested if (gap.low > 0 or gap.high < 0) and not math.isnan(gap.p_holm)),
+        key=lambda gap: gap.p_holm,
+        default=None,
+    )
     if clear is not None:
         name = MEASURES[clear.question].name
         sentence += (
@@ -105,19 +116,26 @@ def _answer(gaps: Sequence[Difference]) -> tuple[str, str]:
     return NOT_SHOWN, sentence
 
 
-def _rows(gaps: Mapping[str, Difference], pair: Compared) -> pd.DataFrame:
+def _between_sources(pair: Compared) -> Difference:
+    """The gap between sources, as the differences of the questions are."""
+    gap, p = pair.source_gap, pair.source_gap_p
+    clear = p < LEVEL and (gap.low > 0 or gap.high < 0)
+    verdict = UNTESTED if math.isnan(p) else NO_DIFFERENCE if not clear else "better" if gap.estimate < 0 else "worse"
+    return Difference(BETWEEN, pair.reference, pair.other, *gap, math.nan, p, math.nan, verdict)
+
+
+def _rows(gaps: Mapping[str, Difference], run: str) -> pd.DataFrame:
     rows = []
     for key, measure in MEASURES.items():
         gap = gaps.get(key)
         if gap is None or math.isnan(gap.estimate):
             rows.append((measure.name, math.nan, math.nan, math.nan, "cannot conclude"))
         else:
-            values = _turned(Interval(gap.estimate, gap.low, gap.high)) if BY_KEY[key].lower_is_better else gap
-            verdict = {"better": LESS, "worse": MORE}.get(gap.verdict, OPEN)
+            lower_is_better = key == BETWEEN or BY_KEY[key].lower_is_better
+            values = _turned(Interval(gap.estimate, gap.low, gap.high)) if lower_is_better else gap
+            verdict = {"better": LESS, "worse": MORE, UNTESTED: NOT_TESTED}.get(gap.verdict, OPEN)
             rows.append((measure.name, values.estimate, values.low, values.high, verdict))
-    if not math.isnan(pair.source_gap.estimate):
-        rows.append((BETWEEN_SOURCES, *_turned(pair.source_gap), NOT_TESTED))
-    return pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "verdict"]).assign(run=pair.other)
+    return pd.DataFrame(rows, columns=["measure", "estimate", "low", "high", "verdict"]).assign(run=run)
 
 
 def _turned(gap: Interval) -> Interval:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from training.bias.questions.unlabelled import Unlabelled
 from training.bias.report.answers import BAD, GOOD, OPEN
-from training.bias.report.by_attribute import attribute_screen
+from training.bias.report.attribute_screen import attribute_screen
 from training.bias.report.first_screen import Cell, FirstScreen, first_screen
 from training.bias.report.gate import Outcome
 from training.bias.report.values import BiasReport
@@ -27,7 +27,8 @@ def show(report: BiasReport, output: Path, files: list[str], console: Console) -
     """Print the verdict as a sentence and a table, what could not be compared, and which files were written."""
     if report.verdict is not None:
         show_verdict(first_screen(report.verdict), report, console)
-    if (screen := attribute_screen(report)) is not None:
+    by_attribute = [run.attributes for run in report.runs], [pair.attributes for pair in report.comparisons]
+    if (screen := attribute_screen(*by_attribute)) is not None:
         show_attributes(screen, console)
     for films in report.unlabelled:
         show_described(films, console)

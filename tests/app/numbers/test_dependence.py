@@ -7,7 +7,7 @@ import pytest
 
 from app.numbers.audit import Audit, Compared
 from app.numbers.dependence import (
-    BETWEEN_SOURCES,
+    BETWEEN,
     CANNOT_CONCLUDE,
     LESS,
     MEASURES,
@@ -39,13 +39,13 @@ def gap(question: str, word: str) -> Difference:
     return Difference(question, "erm", "end", *values, 0.01, 0.04, 0.15, WORDS[word])
 
 
-def audit(problem: str = "", source_gap: Interval = NO_INTERVAL, **found: str) -> Audit:
+def audit(problem: str = "", source_gap: Interval = NO_INTERVAL, p: float = NAN, **found: str) -> Audit:
     gaps = tuple(gap(question, word) for question, word in found.items())
     answers = tuple(
         Answer(q.key, run, q.wanted, 0.8, 0.7, 0.9, 0.1, 0.2, 50, "") for run in ("erm", "end") for q in QUESTIONS
     )
     verdict = Verdict("Headline.", QUESTIONS, answers, gaps, ())
-    return Audit({}, (), (Compared("erm", "end", pd.DataFrame(), pd.DataFrame(), problem, source_gap),), verdict)
+    return Audit({}, (), (Compared("erm", "end", pd.DataFrame(), pd.DataFrame(), problem, source_gap, p),), verdict)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,20 @@ def test_positive_is_always_less_dependence() -> None:
     assert rows["estimate"].tolist() == [0.2, 0.2, -0.2, -0.01, 0.1]
     assert rows["verdict"].tolist() == [LESS, LESS, MORE, OPEN, NOT_TESTED]
     assert (rows["low"] <= rows["estimate"]).all() and (rows["estimate"] <= rows["high"]).all()
-    assert tuple(rows.loc[BETWEEN_SOURCES, ["low", "high"]]) == (-0.05, 0.2)
+    assert tuple(rows.loc[MEASURES[BETWEEN].name, ["low", "high"]]) == (-0.05, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("gap", "p", "verdict"),
+    [((-0.1, -0.2, -0.05), 0.001, LESS), ((0.1, 0.05, 0.2), 0.001, MORE), ((-0.1, -0.2, -0.05), 0.06, OPEN),
+     ((-0.1, -0.2, 0.05), 0.001, OPEN), ((-0.1, -0.2, -0.05), NAN, NOT_TESTED)],
+)  # fmt: skip
+def test_the_gap_between_sources_counts_after_correction(gap: tuple[float, ...], p: float, verdict: str) -> None:
+    (one,) = dependence(audit(source_gap=Interval(*gap), p=p, readable="0", within="0"))
+    rows = one.rows.set_index("measure")["verdict"]
+    assert rows[MEASURES[BETWEEN].name] == verdict
+    assert one.answer == {LESS: YES, MORE: NO}.get(verdict, NOT_SHOWN)
+    assert ("Its errors differ" in one.sentence) == (verdict in (LESS, MORE))
 
 
 def test_an_interval_beside_0_that_does_not_count_is_explained() -> None:

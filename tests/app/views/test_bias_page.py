@@ -49,6 +49,23 @@ def start(monkeypatch: pytest.MonkeyPatch):
     return opened
 
 
+def test_the_questions_are_asked_of_each_attribute(without: Path, start) -> None:
+    """An audit by view has them in a table of its own, as report.json has the answers; another audit has no such table."""
+    assert not [one for one in start(without).header if one.value == "By attribute"]
+    few = ["--resamples", "100", "--permutations", "100", "--no-shortcuts"]
+    evaluate([*(str(without / name) for name in NAMES), "--by", "view", *few])
+    app = start(without)
+    assert [one for one in app.header if one.value == "By attribute"]
+    table = app.table[1].value
+    assert list(table.columns) == ["erm", "end", "end minus erm"] and len(table) == 6
+    asked = [question.replace("\\", "") for question in table.index]
+    assert "Can the view be read from the features?" in asked[5] and "Does the score follow the source?" in asked[0]
+    report = json.loads((audit_folder([without / name for name in NAMES]) / "report.json").read_text())
+    for at, run in enumerate(("erm", "end")):
+        answers = [answer["answer"] for found in report["runs"][at]["attributes"].values() for answer in found]
+        assert [cell.split(" · ")[0] for cell in table[run]] == answers
+
+
 def choose(app: AppTest, part: str) -> AppTest:
     return fine(app.segmented_control(key="audit_part").set_value(part).run())
 

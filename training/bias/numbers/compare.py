@@ -103,7 +103,7 @@ def compare(
             return stacked([row.statistic([block(at) for at in row.blocks], weight) for row, weight in parts])
 
         models = statistic(first.__getitem__), statistic(second.__getitem__)
-        both = statistic(lambda at: _as_one_sample(first[at], second[at], count), copies=2)
+        both = statistic(lambda at: as_one_sample(first[at], second[at], count), copies=2)
         stratum = resampling_strata(first.patient, pd.factorize(reference["source"])[0], first.target)
         found, methods, drawn = intervals(_models_and_difference(*models), stratum, resamples, seed)
         permuted = permutation(swapped_difference(both), count, permutations, seed)
@@ -238,7 +238,7 @@ def _rows(table: pd.DataFrame, films: FilmColumns, positive: str | None, majorit
     return [*rows, _Row(WORST_GROUP, "accuracy", cells, note)]
 
 
-def _as_one_sample(first: FilmColumns, second: FilmColumns, patients: int) -> FilmColumns:
+def as_one_sample(first: FilmColumns, second: FilmColumns, patients: int) -> FilmColumns:
     """Both models' films as films of different patients, their order taken from mid-ranks within each model."""
     weight = film_weights(first.patient, first.target)
     first = replace(first, ranking=weighted_ranks(first.ranking, weight))

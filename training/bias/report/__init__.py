@@ -9,6 +9,7 @@ headline.py     the answers in a sentence, of one run and of several
 first_screen.py the verdict as a table of words
 differences.py  two runs, question by question
 by_attribute.py the questions on the source, asked of other attributes
+attribute_screen.py their answers as a table of words
 figures.py      charts, for the page and for the app
 page.py         report.html
 gate.py         --fail-on

@@ -14,10 +14,10 @@ from sklearn.preprocessing import StandardScaler
 from training.bias.evidence import Evidence as Evidence
 from training.bias.numbers.alignment import alignment
 from training.bias.numbers.calibration import calibration_by_group
-from training.bias.numbers.compare import CompareError, compare
+from training.bias.numbers.compare import CompareError, compare, holm
 from training.bias.numbers.groups import GroupMetrics, group_metrics, group_rows
 from training.bias.numbers.metrics import PredictionsError, read_films, reliability_curve, roc_points, shortfall
-from training.bias.numbers.source_gap import source_gap_difference
+from training.bias.numbers.source_gap import source_gap_difference, source_gap_p
 from training.bias.numbers.usefulness import at_prevalence, decision_curve
 from training.bias.questions.cohort import cohort_table, what_sources_cannot_tell
 from training.bias.questions.fields import field_risk
@@ -92,8 +92,13 @@ def audit(
         leakage = _leak_differences(leaks[0], leaks_of_other)
         gap = source_gap_difference(first.predictions, other.predictions, first.positive, resamples, seed)
         each = compare_each(first, other, leakage, attributes, resamples, permutations, seed)
-        comparisons.append(Comparison(first.name, other.name, rows, leakage, source_gap=gap, attributes=each))
-        differences += question_differences(first, other, usual, leakage, resamples, permutations, seed)
+        asked = question_differences(first, other, usual, leakage, resamples, permutations, seed)
+        p = source_gap_p(first.predictions, other.predictions, first.positive, permutations, seed)
+        p = float(holm(np.array([p, *(one.p for one in asked)]))[0])
+        comparisons.append(
+            Comparison(first.name, other.name, rows, leakage, source_gap=gap, source_gap_p=p, attributes=each)
+        )
+        differences += asked
     verdict = verdict_of(runs, differences)
     return BiasReport(tuple(runs), tuple(comparisons), about, verdict=verdict)
 

@@ -13,15 +13,10 @@ import pandas as pd
 from training.bias.evidence import Evidence
 from training.bias.numbers.alignment import majority_targets
 from training.bias.numbers.compare import holm
-from training.bias.report.answers import BY_KEY, Answer, Difference, Question, Verdict
+from training.bias.report.answers import BY_KEY, Answer, Difference, Question
+from training.bias.report.attribute_screen import ASKED, of_it
 from training.bias.report.differences import Gap, differences_of, gaps_of
-from training.bias.report.first_screen import FirstScreen, first_screen
-from training.bias.report.values import BiasReport
 from training.bias.report.verdict import Finding, Measured, answer_of, finding_of
-
-ASKED = ("follows", "contradicting", "readable")
-"""Keys of the questions that an attribute can take the place of the source in."""
-HEADING = "By attribute: taking out one shortcut can open another."
 
 
 def attributes_of(evidence: Sequence[Evidence], by: Sequence[str]) -> list[str]:
@@ -92,29 +87,6 @@ def compare_each(
     differences = differences_of(gaps, first.name, other.name)
     count = len(ASKED)
     return {name: differences[count * i : count * (i + 1)] for i, name in enumerate(attributes)}
-
-
-def attribute_screen(report: BiasReport) -> FirstScreen | None:
-    """The table of all attributes: their questions down, runs across; None where the source alone was asked of."""
-    screens = []
-    for name in report.runs[0].attributes if report.runs else ():
-        questions = tuple(
-            BY_KEY[key]._replace(text=of_it(BY_KEY[key].text, name), measure=of_it(BY_KEY[key].measure, name))
-            for key in ASKED
-        )
-        answers = tuple(answer for run in report.runs for answer in run.attributes[name])
-        gaps = tuple(gap for pair in report.comparisons for gap in pair.attributes.get(name, ()))
-        screens.append(first_screen(Verdict("", questions, answers, gaps, ())))
-    if not screens:
-        return None
-    lines = tuple(line for screen in screens for line in screen.lines)
-    notes = tuple(dict.fromkeys(note for screen in screens for note in screen.notes))
-    return screens[0]._replace(headline=HEADING, lines=lines, notes=notes)
-
-
-def of_it(sentence: str, attribute: str) -> str:
-    """A sentence on the source, of the attribute."""
-    return sentence if attribute == "source" else sentence.replace("source", attribute.replace("_", " "))
 
 
 def _of_attribute(leakage: pd.DataFrame, name: str) -> pd.DataFrame:

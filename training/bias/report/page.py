@@ -16,7 +16,7 @@ from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.unlabelled import EXPECTED, QUANTILES, Unlabelled
 from training.bias.report import figures
 from training.bias.report.answers import BY_KEY
-from training.bias.report.by_attribute import attribute_screen
+from training.bias.report.attribute_screen import attribute_screen
 from training.bias.report.first_screen import first_screen, minus
 from training.bias.report.headline import short_names
 from training.bias.report.values import BiasReport, Comparison, RunAudit
@@ -40,7 +40,9 @@ def write_page(report: BiasReport, file: Path) -> None:
         report=report,
         films=audited_films(report),
         screen=first_screen(report.verdict) if report.verdict is not None else None,
-        attributes=attribute_screen(report),
+        attributes=attribute_screen(
+            [run.attributes for run in report.runs], [pair.attributes for pair in report.comparisons]
+        ),
         drawn=drawings(report.runs),
         unlabelled=[(run, unlabelled_drawings(run)) for run in report.unlabelled],
         names=", ".join([*(run.name for run in report.runs), *(run.name for run in report.unlabelled)]),

@@ -1,5 +1,6 @@
 """The results of an audit as values: frames, numbers and sentences for the page, the app and a notebook."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -85,6 +86,7 @@ class Comparison:
         leakage: difference in leak of each attribute.
         problem: why they can't be compared, else empty.
         source_gap: difference of the equalised odds difference between sources, see `source_gap_difference`.
+        source_gap_p: of no such difference, corrected over the questions' differences and itself (Holm).
         attributes: differences by attribute (`by_attribute.compare_each`); empty where the source alone is asked of.
     """
 
@@ -94,6 +96,7 @@ class Comparison:
     leakage: pd.DataFrame
     problem: str = ""
     source_gap: Interval = NO_INTERVAL
+    source_gap_p: float = math.nan
     attributes: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
 
 

@@ -13,8 +13,9 @@ from rich.console import Console
 from training.bias.evidence import Evidence
 from training.bias.numbers.contrast import label_contrast
 from training.bias.report.answers import NO, NOT_ASKED, NOT_SHOWN, YES
+from training.bias.report.attribute_screen import ASKED, attribute_screen
 from training.bias.report.audit import audit
-from training.bias.report.by_attribute import ASKED, attribute_screen, attributes_of, usual_of
+from training.bias.report.by_attribute import attributes_of, usual_of
 from training.bias.report.page import write_page
 from training.bias.report.values import BiasReport
 from training.evaluate.terminal import show
@@ -108,14 +109,14 @@ def test_it_is_in_the_json_the_page_and_the_terminal(moved: BiasReport, tmp_path
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     words = " ".join(text.split())
     assert "By attribute: taking out one shortcut can open another." in words
-    screen = attribute_screen(moved)
+    screen = attribute_screen([run.attributes for run in moved.runs], [pair.attributes for pair in moved.comparisons])
     assert screen is not None and len(screen.lines) == 6
     assert screen.lines[3].measure.startswith("AUROC for the device's usual label, among films of one label; 0.5 = no")
 
 
 def test_the_source_alone_has_no_table(tmp_path: Path) -> None:
     found = audit([evidence("erm", 1.0, 1.0, ())], ABOUT, resamples=200, permutations=200)
-    assert found.runs[0].attributes == {} and attribute_screen(found) is None
+    assert found.runs[0].attributes == {} and attribute_screen([found.runs[0].attributes], []) is None
     write_page(found, tmp_path / "report.html")
     assert "open another" not in (tmp_path / "report.html").read_text()
 
