@@ -32,7 +32,7 @@ def main() -> None:
         return
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         sys.exit(f"end-cxr: no command {name!r}{hint} There are {', '.join(COMMANDS)}.")
     module = COMMANDS[name][0]
     if name == "app":
