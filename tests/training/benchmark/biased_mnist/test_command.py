@@ -26,7 +26,16 @@ def test_trains_tells_and_does_not_train_again(
         "--trials",
         "2",
     ]
-    command += ["--data-dir", str(drawn_digits), "--record", str(tmp_path / "runs.jsonl"), "--device", "cpu", "--jobs", "2"]
+    command += [
+        "--data-dir",
+        str(drawn_digits),
+        "--record",
+        str(tmp_path / "runs.jsonl"),
+        "--device",
+        "cpu",
+        "--jobs",
+        "2",
+    ]
     benchmark.main(command)
     table = capsys.readouterr().out
     records = read_records(tmp_path / "runs.jsonl")

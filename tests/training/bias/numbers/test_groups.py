@@ -21,6 +21,7 @@ from training.bias.numbers.groups import (
     worst_group_accuracy,
 )
 from training.bias.numbers.metrics import METRICS, PredictionsError, film_metrics, point_metric, read_films
+from training.bias.numbers.proportions import ratio_interval
 from training.bias.numbers.uncertainty import intervals, resampling_strata
 from training.bias.numbers.weighting import film_weights
 
@@ -305,6 +306,35 @@ def test_p_of_equalised_odds_is_corrected_for_its_two_rates(reference: str | Non
     p = group_metrics(table, "covid", ["source"], 50, reference=reference).gaps.set_index("metric")["p"]
     least = min(p["sensitivity"], p["specificity"])
     assert 1e-6 < least < 0.3 and p["equalised_odds"] == pytest.approx(2 * least)
+
+
+def test_which_of_two_groups_is_the_reference_changes_nothing() -> None:
+    table = films(seed=3)
+    table = table[table["source"] != "b"]
+    table.loc[(table["source"] == "c") & (table["patient"] % 4 == 0), "prediction"] = "covid"
+    first, second = (
+        group_metrics(table, "covid", ["source"], 50, reference=name).gaps.set_index("metric") for name in "ac"
+    )
+    assert set(first["worst_group"][["accuracy", "specificity", "brier"]]) <= {"a", "c"}
+    measured = first[(first["note"] == "") & (first["difference"] > 0)]
+    assert len(measured) >= 8
+    pd.testing.assert_frame_equal(measured, second.loc[measured.index])
+    assert (measured["low"] <= measured["difference"]).all() and (measured["difference"] <= measured["high"]).all()
+    assert ((measured["p"] > 0) & (measured["p"] <= 1)).all() and first.loc["specificity", "low"] > 0
+
+
+def test_beside_a_reference_bounds_are_a_group_s_own_and_without_one_allow_for_the_choice() -> None:
+    table = films()
+    table.loc[table["source"] == "c", "prediction"] = "covid"
+    chosen, named = (group_metrics(table, "covid", ["source"], 50, reference=name) for name in (None, "a"))
+    pairs = [frame.gaps.set_index("metric").loc["accuracy"] for frame in (chosen, named)]
+    assert [row["worst_group"] for row in pairs] == ["c", "c"]
+    own = value(named.values, "c", "accuracy")
+    assert pairs[1][["worst_low", "worst_high"]].tolist() == pytest.approx(own[["low", "high"]].tolist())
+    assert pairs[0]["worst_high"] != pytest.approx(own["high"])
+    shares = [value(named.values, name, "accuracy")[["estimate", "trials"]].to_numpy(float) for name in "ca"]
+    low, high = ratio_interval(*(number for share in shares for number in share[:, None]), norm.isf(0.025))
+    assert pairs[1][["ratio_low", "ratio_high"]].tolist() == pytest.approx([low[0], high[0]])
 
 
 def test_films_without_a_target_are_left_out_and_mentioned() -> None:
