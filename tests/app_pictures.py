@@ -16,11 +16,11 @@ from tests.app_browser import browser, server, settle, upload, visit
 
 FILM = 90_001  # drawn with other random numbers than any training film
 HEIGHTS = {
-    "Compare on a film": 1500,
-    "Disagreements": 1500,
+    "Compare on a film": 2340,
+    "Disagreements": 1900,
     "Batch": 1000,
-    "Bias": 1620,
-    "Feature space": 1700,
+    "Bias": 2060,
+    "Feature space": 1900,
     "Threshold": 1950,
     "Runs": 1600,
 }

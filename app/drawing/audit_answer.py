@@ -84,4 +84,5 @@ def compared(audit: Audit) -> None:
     if rows["estimate"].notna().any():
         said = "; ".join(f"{row.run}, {row.measure}: {row.estimate:+.2f}, {row.verdict}" for row in rows.itertuples())
         alt = f"Forest plot of the differences, above 0 the run depends less on the source. {said}"
-        st.altair_chart(audit_charts.dependence(rows), width="stretch", alt=alt)
+        ink = "#ddd" if st.context.theme.type == "dark" else "#333"
+        st.altair_chart(audit_charts.dependence(rows, ink), width="stretch", alt=alt)

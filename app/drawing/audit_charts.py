@@ -38,11 +38,12 @@ def forest(values: pd.DataFrame, title: str, reference: float | None = None) -> 
     return with_legend_below(alt.layer(*layers), height, len(runs) if len(runs) > 1 else 0)
 
 
-def dependence(rows: pd.DataFrame) -> alt.LayerChart:
+def dependence(rows: pd.DataFrame, ink: str) -> alt.LayerChart:
     """Paired differences with intervals, 0 dotted; to its right a run depends less on the source. Numbers stand at the left.
 
     Args:
         rows: columns run, measure, estimate, low, high, verdict.
+        ink: of the measures and numbers.
     """
     runs, known = list(dict.fromkeys(rows["run"])), rows["estimate"].notna()
     numbers = rows[["estimate", "low", "high"]].to_numpy(float)
@@ -55,7 +56,8 @@ def dependence(rows: pd.DataFrame) -> alt.LayerChart:
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     title = "\N{LEFTWARDS ARROW} more dependent · difference · less dependent \N{RIGHTWARDS ARROW}"
     x = alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, format="+.2f"))
-    axis = alt.Axis(labelExpr="split(datum.label, '\\n')", labelLimit=340, labelLineHeight=15, labelFontSize=12)
+    two_lines = {"labelExpr": "split(datum.label, '\\n')", "labelLineHeight": 15, "labelOffset": -6}
+    axis = alt.Axis(**two_lines, labelLimit=340, labelFontSize=12, labelColor=ink)
     y = alt.Y("line:N", title=None, sort=list(rows["line"]), axis=axis)
     base = alt.Chart(rows).encode(y=y)
     colour = alt.Color("verdict:N", scale=_verdicts(VERDICT_COLOURS), legend=None)
@@ -68,7 +70,7 @@ def dependence(rows: pd.DataFrame) -> alt.LayerChart:
             shape=alt.Shape("verdict:N", scale=_verdicts(VERDICT_SHAPES), legend=None),
         ),
     ]  # fmt: skip
-    return alt.layer(*layers).properties(height=44 * len(rows) + 50)
+    return alt.layer(*layers).properties(height=48 * len(rows) + 50)
 
 
 VERDICT_COLOURS = {LESS: figures.PALETTE[2], MORE: figures.PALETTE[1], OPEN: GREY, NOT_TESTED: GREY}

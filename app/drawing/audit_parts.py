@@ -103,7 +103,9 @@ def spaced(name: str) -> str:
 
 
 def draw(table: pd.DataFrame, columns: dict) -> None:
-    """A table with a dash in place of NaN; headings and formats by column."""
+    """A table with a dash in place of NaN, without notes where there are none; headings and formats by column."""
+    if "note" in table and not table["note"].fillna("").any():
+        table = table.drop(columns="note")
     st.dataframe(table, hide_index=True, placeholder="–", column_config=columns)
 
 
@@ -146,7 +148,7 @@ def leakage(audit: Audit) -> None:
         st.altair_chart(chart, width="stretch")
     st.caption(
         "A second, small model (a probe) predicts the attribute from the checkpoint's features, among films of one label, "
-        "and is tested on other patients. 0: no better than guessing; 1: always right. A debiased model should be "
+        "and is tested on other patients. Leak 0: no better than guessing; 1: always right. A debiased model should be "
         "nearer to 0."
     )
     changes = leak_changes(audit)
@@ -155,10 +157,8 @@ def leakage(audit: Audit) -> None:
         verdicts = np.select([changes["high"] < 0, changes["low"] > 0], ["less", "more"], NOT_KNOWN)
         words = changes.assign(attribute=changes["attribute"].map(spaced), verdict=verdicts)
         draw(
-            words[["attribute", "reference", "other", *INTERVAL, "detectable", "verdict"]],
-            {"reference": "first run", "other": "run", "verdict": "leaks"}
-            | decimals(*INTERVAL, form="%+.3f")
-            | decimals(detectable="detectable difference"),
+            words[["attribute", "other", *INTERVAL, "verdict", "detectable"]],
+            {"other": "run", "verdict": "leaks"} | decimals(*INTERVAL, form="%+.3f") | decimals("detectable"),
         )
         st.caption(
             "Balanced accuracy of the linear probe, run minus first run, with its 95 % interval. Detectable: the "
@@ -166,7 +166,7 @@ def leakage(audit: Audit) -> None:
         )
     draw(
         table.rename(columns={"group": "attribute", "leak": "balanced accuracy"}).drop(columns=["low", "high", "note"]),
-        decimals("balanced accuracy", "chance", "p", estimate="0 by chance, 1 always right"),
+        decimals("balanced accuracy", "chance", "p", estimate="leak"),
     )
     for attribute, note in dict.fromkeys(zip(table["group"].str.split(",").str[0], table["note"], strict=True)):
         if note:
@@ -247,7 +247,7 @@ def paired(audit: Audit) -> None:
     if chosen["estimate"].notna().any():
         st.altair_chart(audit_charts.forest(chosen, f"difference in {METRICS[metric]}", 0.0), width="stretch")
     first = ["part", "run"] if chosen["run"].nunique() > 1 else ["part"]
-    columns = [*first, *INTERVAL, "p", "p_holm", "verdict", "reference", "other", "detectable", "patients", "note"]
+    columns = [*first, *INTERVAL, "p_holm", "verdict", "note", "p", "reference", "other", "detectable", "patients"]
     headings = {
         "reference": "first run",
         "other": "this run",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import streamlit as st
 
 if TYPE_CHECKING:
@@ -20,3 +21,8 @@ TINTS = {
 def decimals(*names: str, form: str = "%.3f", **headings: str) -> "dict[str, ColumnConfig]":
     """Columns of numbers, headed by their names or by what is given for them."""
     return {name: st.column_config.NumberColumn(headings.get(name), format=form) for name in (*names, *headings)}
+
+
+def score_and_call(scores: pd.Series, calls: pd.Series) -> pd.Series:
+    """`0.921 covid` in one column, for two a run would be cut on a narrow page; empty where there is no score."""
+    return scores.map("{:.3f} ".format, na_action="ignore").fillna("") + calls.fillna("").astype(str)

@@ -1,16 +1,14 @@
 """What a batch job leaves: counts, scores, what became of each file, and the tables to take away."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from app.drawing.tables import score_and_call
 from app.jobs.batch_job import BatchJob, JobError
 from app.services import batches
 
 if TYPE_CHECKING:  # batch_results imports torch
-    from streamlit.elements.lib.column_types import ColumnConfig
-
     from app.jobs.batch_results import BatchResults
 
 NOT_SCORED, ALL = "Not scored", "All"
@@ -60,9 +58,7 @@ def outcome(job: BatchJob) -> None:
     st.caption(join_key(job))
     if len(results.predictions):
         st.header("Scores")
-        config = run_columns(results.labels, "score", "called")
-        config["warning"] = st.column_config.TextColumn("before you read the score")
-        st.dataframe(results.predictions, hide_index=True, column_config=config)
+        scores(results)
         positives = " or ".join(dict.fromkeys(results.positive))
         own = [results.labels[run] for run in results.labels if run in job.thresholds]
         yours = f" That of {' and '.join(own)} is yours." if own else ""
@@ -71,8 +67,38 @@ def outcome(job: BatchJob) -> None:
             f"Checkpoints: {', '.join(results.labels)}."
         )
         st.header("By source", help="A source is an institution that the films state; A has the most films.")
-        st.dataframe(results.sources, hide_index=True, column_config=run_columns(results.labels, "mean score", "calls"))
+        sources(results)
     files(results)
+
+
+def scores(results: "BatchResults") -> None:
+    """A row a film: what warns of its scores, then score and call of each run."""
+    found, text = results.predictions, st.column_config.TextColumn
+    warning, runs = found["warning"].str.replace("the training films of ", ""), ", ".join(results.labels.values())
+    if len(results.labels) > 1:
+        warning = warning.str.replace(f"unlike {runs}", "unlike all runs")
+    table = found[["film", "source"]].assign(warning=warning)
+    for run in results.labels:
+        table[run] = score_and_call(found[run], found[f"call: {run}"])
+    what = "Unlike: the film's features are farther from the training films than those of 95 % of validation films."
+    config = {
+        "film": text(width=130),
+        "source": text(width=90),
+        "warning": text(width=110, help=what),
+    }
+    config |= {run: text(short, width=112, help=f"Score and call of {run}.") for run, short in results.labels.items()}
+    st.dataframe(table, hide_index=True, column_config=config)
+
+
+def sources(results: "BatchResults") -> None:
+    """A row a source: its films, then mean score and number of positive calls of each run."""
+    found = results.sources
+    table = found[["source", "films"]].copy()
+    for run in results.labels:
+        table[run] = found[run].map("{:.3f}, ".format) + found[f"called: {run}"].astype(str) + " called"
+    config = {run: st.column_config.TextColumn(short, help=f"Mean score and positive calls of {run}.")
+              for run, short in results.labels.items()}  # fmt: skip
+    st.dataframe(table, hide_index=True, column_config=config)
 
 
 def again(job: BatchJob) -> None:
@@ -93,11 +119,11 @@ def again(job: BatchJob) -> None:
 def join_key(job: BatchJob) -> str:
     """How the tables join with others, in a line."""
     if job.named:
-        where = "To join: `film` is your file's name" + ("." if job.uploaded else " with its path below the folder.")
+        where = "To join: “film” is your file's name" + ("." if job.uploaded else " with its path below the folder.")
     elif job.uploaded:
-        where = "To join: `row` + 1 is the place in the order of upload."
+        where = "To join: “row” + 1 is the place in the order of upload."
     else:
-        where = "To join: `row` counts the files of the folder from 0, by name."
+        where = "To join: “row” counts the files of the folder from 0, by name."
     if job.uploaded or job.own_key:
         return f"{where} Hashes of patients are made with a key of this job alone, which is not kept."
     return f"{where} Hashes are made with the key of the runs' folder, and join with the tables below it."
@@ -116,16 +142,6 @@ def files(results: "BatchResults") -> None:
     st.dataframe(
         table.fillna(""), hide_index=True, column_config={"message": st.column_config.TextColumn(width="large")}
     )
-
-
-def run_columns(labels: Mapping[str, str], score: str, call: str) -> "dict[str, ColumnConfig]":
-    """Headings of two columns a run."""
-    config: dict[str, ColumnConfig] = {}
-    for run, short in labels.items():
-        suffix = f" · {short}" if len(labels) > 1 else ""
-        config[run] = st.column_config.NumberColumn(f"{score}{suffix}", format="%.3f", help=run)
-        config[f"call: {run}"] = config[f"called: {run}"] = st.column_config.Column(f"{call}{suffix}", help=run)
-    return config
 
 
 def downloads(results: "BatchResults") -> None:

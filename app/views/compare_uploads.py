@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from app.drawing.tables import decimals
+from app.drawing.tables import score_and_call
 from app.services import answers, films, models
 from app.services.runs import RESEARCH_ONLY, label
 from training.run.index import RunEntry
@@ -75,15 +75,16 @@ def one_of(
         f"**{len(scored)}** of {len(read)} films scored" + (f", {bad} can't be: the table says why." if bad else ".")
     )
     state = st.dataframe(
-        table,
+        narrow(table, list(names.values())),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
         key="upload_table",
         column_config={
-            FILE: st.column_config.TextColumn(width=150),
-            FLAGS: st.column_config.TextColumn(width=270, help=UNLIKE),
-            **decimals(*(f"score {name}" for name in names.values() if f"score {name}" in table)),
+            FILE: st.column_config.TextColumn(width=105),
+            STATUS: st.column_config.TextColumn(width=78),
+            FLAGS: st.column_config.TextColumn("warning", width=130, help=UNLIKE),
+            **{name: st.column_config.TextColumn(width=112, help="Score and call.") for name in names.values()},
         },
     )
     st.download_button("Scores as CSV", csv(table), "scores.csv", icon=":material/download:", on_click="ignore")
@@ -97,6 +98,15 @@ def one_of(
         st.error(f"This film can't be scored: {film}.", icon=":material/error:")
         return None
     return film, kept[number][1]
+
+
+def narrow(table: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
+    """The table with one column a run, which fits a narrow page."""
+    shown = table[[FILE, STATUS, FLAGS]].copy()
+    for run in runs:
+        if f"score {run}" in table:
+            shown[run] = score_and_call(table[f"score {run}"], table[f"call {run}"])
+    return shown
 
 
 def row(entries: Sequence[RunEntry], names: dict[str, str], file: str, film: "Film | str") -> dict[str, object]:

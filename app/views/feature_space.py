@@ -21,7 +21,17 @@ PCA, TSNE = "PCA", "t-SNE"
 COLOURS = {"source": "source", "label": "target", "error": "outcome"}
 STEP_SECONDS = 1.5
 SHAPE = 1.35  # width of a map by its height
-MARKS = "Each mark is a film of the test or external set that no epoch was chosen by. "
+MARKS = "A mark is a test or external film, which no epoch was chosen by. Click one to pick its film, or draw a box."
+PICKING = (
+    " Shift and a click add a film; a click beside the marks lets all go. Films stay picked when the epoch changes. Right, "
+    "missed and false alarm are by the finished run, at its threshold."
+)
+PAIRS = (
+    "Mean cosine between the features of two films: 1 the same direction, 0 nothing in common. EnD's term R_perp pushes "
+    "films of one source towards 0, so that the source can't be predicted from them; only its pairs of different labels "
+    "are drawn, because the classifier itself pulls those of one label together. R_par pulls films of one label from "
+    "different sources towards 1. The dotted upright is the epoch of the maps; the scale starts where the values do."
+)
 CAPTIONS = {
     PCA: "PCA projects the features onto the plane in which they vary most over all epochs: films move, the axes stay. Films "
     "that lie together here may lie apart in directions that are not drawn. Axes of different runs can't be compared.",
@@ -81,11 +91,7 @@ def maps(sides: Sequence[Side]) -> None:
         points["weight"] = points["film"].isin(picked).map({True: "picked", False: "rest"}) if picked else "all"
         with place:
             draw_map(number, side, epoch, points, kinds, limits, str(arrangement))
-    st.caption(MARKS + CAPTIONS[str(arrangement)])
-    st.caption(
-        "Click a mark to pick its film (Shift adds one), or draw a box; a click beside the marks lets all go. Films stay "
-        "picked when the epoch changes. Right, missed and false alarm are by the finished run, at its threshold."
-    )
+    st.caption(MARKS, help=CAPTIONS[str(arrangement)] + PICKING)
     pairs(sides, epoch)
     films(sides, picked)
 
@@ -182,7 +188,7 @@ def draw_map(
 
 def pairs(sides: Sequence[Side], epoch: int) -> None:
     """The cosines that EnD acts on."""
-    st.header("What EnD pulls and pushes")
+    st.header("What EnD pulls and pushes", help=PAIRS)
     cosines = pd.concat([cosines_by_epoch(side.run).assign(run=side.label) for side in sides])
     if cosines["cosine"].notna().any():
         chart = checkpoint_charts.cosine_lines(cosines.dropna(), epoch)
@@ -190,13 +196,7 @@ def pairs(sides: Sequence[Side], epoch: int) -> None:
         st.altair_chart(chart, width="stretch", alt=what)
     else:
         st.write("There are no such pairs: every label comes from a source of its own.")
-    st.caption(
-        "Mean cosine between the features of two films: 1 the same direction, 0 nothing in common. EnD's term R_perp pushes "
-        "films of one source towards 0, so that the source can't be predicted from them; only its pairs of different labels "
-        "are drawn, because the classifier itself pulls those of one label together. R_par pulls films of one label from "
-        "different sources towards 1. Disentangled: the solid line low, the dashed one high. The dotted upright is the "
-        "epoch of the maps; the scale starts where the values do."
-    )
+    st.caption("Disentangled: the solid line low, the dashed one high.")
     with st.expander("The numbers"):
         table = cosines.pivot_table(index="epoch", columns=["run", "pairs"], values="cosine", sort=False)
         table.columns = pd.Index([" · ".join(names) for names in table.columns])

@@ -133,6 +133,8 @@ def test_score_a_folder_and_join_the_table_to_file_names(runs: Path, tmp_path: P
         with page.expect_download() as download:
             page.get_by_role("button", name="predictions.csv").click()
         table = pd.read_csv(download.value.path())
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+        assert not barriers(axe.Axe().run(page).response["violations"])
     assert set(table["film"]) <= {str(path.relative_to(films)) for path in films.rglob("*.dcm")}
     assert {"unlike_training", "score", "prediction", "threshold"} <= set(table)
     assert len(table) == 2 * table["film"].nunique() >= 12

@@ -20,7 +20,7 @@ ROWS = pd.DataFrame(
 
 
 def test_each_measure_has_its_number_and_verdict() -> None:
-    drawn = as_svg(dependence(ROWS.assign(run="end")))
+    drawn = as_svg(dependence(ROWS.assign(run="end"), "#333"))
     for words in (
         f"+0.06 (+0.02 to +0.10) · {LESS}",
         f"−0.08 (−0.12 to −0.03) · {MORE}",
@@ -34,10 +34,10 @@ def test_each_measure_has_its_number_and_verdict() -> None:
 
 def test_of_several_runs_each_number_names_its_run() -> None:
     both = pd.concat([ROWS.assign(run=run) for run in ("end", "rebias")], ignore_index=True)
-    drawn = as_svg(dependence(both))
+    drawn = as_svg(dependence(both, "#333"))
     assert f"end: +0.06 (+0.02 to +0.10) · {LESS}" in drawn and f"rebias: −0.08 (−0.12 to −0.03) · {MORE}" in drawn
 
 
 def test_nothing_known_is_drawn_as_such() -> None:
-    drawn = as_svg(dependence(ROWS.iloc[2:].assign(run="end")))
+    drawn = as_svg(dependence(ROWS.iloc[2:].assign(run="end"), "#333"))
     assert "cannot conclude" in drawn

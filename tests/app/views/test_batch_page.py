@@ -81,7 +81,8 @@ def test_uploads(visit: AppTest, films: Path) -> None:
     scores = table_with(visit, RUN)
     assert scores["film"].tolist() == ["film 1", "film 2", "film 3"]
     predictor = Predictor.load(Path(os.environ["END_CXR_RUNS"]) / RUN)
-    assert scores[RUN].tolist() == pytest.approx([predictor.score(path.read_bytes()) for path in good], abs=1e-5)
+    shown_scores = scores[RUN].str.split().str[0].astype(float).tolist()
+    assert shown_scores == pytest.approx([predictor.score(path.read_bytes()) for path in good], abs=6e-4)
     others = table_with(visit, "message")
     assert others["film"].tolist() == ["film 4", "film 5"] and set(others["reason"]) == {"not DICOM", "truncated"}
     assert MARKER not in shown(visit) and "alert" not in shown(visit) and "key of this job alone" in shown(visit)
@@ -136,9 +137,9 @@ def test_names_and_the_visitors_threshold(visit: AppTest, films: Path) -> None:
     click(visit, "Score")
     finished(visit)
     scores = table_with(visit, RUN)
-    assert scores["film"].tolist() == [path.name] and scores[f"call: {RUN}"].tolist() == ["not covid"]
+    assert scores["film"].tolist() == [path.name] and scores[RUN].str.endswith(" not covid").all()
     assert list(scores).index("warning") < list(scores).index(RUN), "what warns of a score stands before it"
-    assert "`film` is your file's name" in shown(visit) and "That of erm · s0 is yours" in shown(visit)
+    assert "“film” is your file's name" in shown(visit) and "That of erm · s0 is yours" in shown(visit)
 
 
 def test_nothing_chosen_is_said(visit: AppTest) -> None:

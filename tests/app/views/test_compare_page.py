@@ -227,9 +227,9 @@ def test_hostile_uploads_are_a_sentence_each_and_a_good_one_beside_them_is_score
     assert len(films) == len(HOSTILE) + 1
     assert films.loc["good.dcm", "status"] == "scored" and films.loc["passwd", "status"] == "not scored"
     assert films.loc[films["status"] == "not scored", "before you read the score"].str.len().min() > 10
-    assert (films["status"] == "scored").sum() == 1 and films.loc[
-        "good.dcm", ["score erm · s0", "score end · s0"]
-    ].notna().all()
+    assert (films["status"] == "scored").sum() == 1
+    assert films.loc["good.dcm", RUNS].str.fullmatch(r"[01]\.\d{3} (not )?covid").all()
+    assert (films.loc[films["status"] == "not scored", RUNS] == "").all(axis=None)
     assert list(films)[:2] == ["status", "before you read the score"], "what warns of a score stands before it"
     text = shown(app)
     assert not [marker for marker in MARKERS if marker in text]
