@@ -171,6 +171,15 @@ def test_what_is_admitted_in_other_words_is_decoded(tags: dict[str, Any], syntax
     np.testing.assert_array_equal(read_dicom(written(dataset)).pixels, read_dicom(written(film())).pixels)
 
 
+@pytest.mark.parametrize("syntax", [None, uid.RLELossless])
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"])
+def test_of_a_needed_tag_with_several_values_the_first_counts(keyword: str, syntax: uid.UID | None) -> None:
+    dataset = film() if syntax is None else compressed(syntax, "pydicom")
+    expected = read_dicom(written(dataset)).pixels
+    setattr(dataset, keyword, [dataset[keyword].value, 1])
+    np.testing.assert_array_equal(read_dicom(written(dataset)).pixels, expected)
+
+
 def test_only_the_shape_that_inverts_inverts() -> None:
     for shape, inverted in (("INVERSE", True), ("IDENTITY", False), ("LIN OD", False)):
         assert read_dicom(written(film(PresentationLUTShape=shape))).facts["inverted"] is inverted
