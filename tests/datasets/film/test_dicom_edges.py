@@ -215,6 +215,52 @@ def test_without_meta_information_the_encoding_is_recognised(implicit: bool) -> 
     np.testing.assert_array_equal(found.pixels, read_dicom(written(film())).pixels)
 
 
+@pytest.mark.parametrize(
+    ("tags", "is_dicom"),
+    [
+        ({}, True),
+        ({"Rows": None}, False),
+        ({"PixelData": None}, False),
+        ({"PhotometricInterpretation": "RGB"}, False),
+        ({"SOPClassUID": uid.DigitalXRayImageStorageForPresentation, "Rows": None}, True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_without_prefix_and_class_a_grey_picture_of_a_size_is_dicom(tags: dict[str, Any], is_dicom: bool) -> None:
+    dataset, buffer = film(), io.BytesIO()
+    del dataset.file_meta, dataset.SOPClassUID
+    for keyword, value in tags.items():
+        if value is None:
+            del dataset[keyword]
+        else:
+            setattr(dataset, keyword, value)
+    dataset.save_as(buffer, implicit_vr=False, little_endian=True)
+    if tags:
+        assert (refused(buffer.getvalue()).reason == "not DICOM") is not is_dicom
+    else:
+        np.testing.assert_array_equal(read_dicom(buffer.getvalue()).pixels, read_dicom(written(film())).pixels)
+
+
+@pytest.mark.parametrize(
+    ("tags", "counted"),
+    [({}, True), ({"PixelAspectRatio": ["2", "1"]}, False)],
+    ids=["square", "two to one"],
+)
+def test_a_film_s_histogram_is_that_of_its_pixels(tags: dict[str, Any], counted: bool) -> None:
+    stored = np.random.default_rng(0).integers(0, 64, (256, 256))
+    read = read_dicom(written(film(stored, bits=6, **tags)))
+    if not counted:
+        assert read.histogram is None
+        return
+    assert read.histogram is not None
+    expected = np.repeat(read.histogram.greys, read.histogram.counts)
+    np.testing.assert_array_equal(np.sort(read.pixels.ravel()), np.sort(expected))
+
+
+def test_two_greys_are_no_picture_and_no_fault_of_the_file() -> None:
+    assert refused(film((GREYS > GREYS.mean()).astype(int), bits=1)).reason == "no picture"
+
+
 def test_a_header_is_of_dicom_and_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "film"
     file.write_bytes(written(film(PatientID="p 1 ")))

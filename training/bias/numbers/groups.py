@@ -268,8 +268,8 @@ def _gaps(values: pd.DataFrame, bounds: Bounds, groups: int, reference: str | No
             families[metric] = family = Bounds(
                 bounds.estimate[at], bounds.trials[at], bounds.spread[at], metric in SHARES
             )
-            lower, sign = metric in LOWER_IS_BETTER, -1 if metric in LOWER_IS_BETTER else 1
-            order = np.argsort(sign * family.estimate, kind="stable")
+            lower = metric in LOWER_IS_BETTER
+            order = np.argsort(-family.estimate if lower else family.estimate, kind="stable")
             worst_at, best_at = int(order[0]), int(order[-1])
             if reference is None:
                 record |= _difference(widest_gap(family)) | {"p": gap_p(family)}
@@ -280,8 +280,8 @@ def _gaps(values: pd.DataFrame, bounds: Bounds, groups: int, reference: str | No
                 if difference[other] < 0:
                     low, high = -high, -low
                 record |= _difference((abs(difference[other]), max(0.0, low[other]), high[other]))
-                record |= {"p": min(1.0, p[other])}
-                behind = sign * difference[other] < 0
+                record |= {"p": p[other]}
+                behind = difference[other] > 0 if lower else difference[other] < 0
                 worst_at, best_at = (other, base) if behind else (base, other)
             worst = _worst(family, lower) if reference is None else _one(family, worst_at)
             record |= {"worst_group": names[worst_at], "best_group": names[best_at]}

@@ -335,6 +335,7 @@ def test_beside_a_reference_bounds_are_a_group_s_own_and_without_one_allow_for_t
     shares = [value(named.values, name, "accuracy")[["estimate", "trials"]].to_numpy(float) for name in "ca"]
     low, high = ratio_interval(*(number for share in shares for number in share[:, None]), norm.isf(0.025))
     assert pairs[1][["ratio_low", "ratio_high"]].tolist() == pytest.approx([low[0], high[0]])
+    assert pairs[1]["ratio"] == pytest.approx(pairs[1]["worst"] / pairs[1]["best"]) and 0 < pairs[1]["ratio"] < 1
 
 
 def test_films_without_a_target_are_left_out_and_mentioned() -> None:
