@@ -75,6 +75,9 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     for text in options.reference:
         if not all(text.partition("=")):
             parser.error(f"--reference {text}: write COLUMN=GROUP, for example source=nih")
+    columns = [text.split("=", 1)[0] for text in options.reference]
+    if twice := [name for number, name in enumerate(columns) if name in columns[:number]]:
+        parser.error(f"--reference {twice[0]}=...: this column has two; one group is what the others are compared with")
     options.reference = dict(text.split("=", 1) for text in options.reference)
     given = "--dicom-dir" if options.dicom_dir is not None else "--dicomweb" if options.dicomweb is not None else ""
     if given and options.output is None:

@@ -112,6 +112,7 @@ def test_another_cohort_with_a_column_of_its_own(
         (["--shortcut-films", "0"], "a number of films of 1 or more, or all"),
         (["--resamples", "5"], "must be from 100 to 100,000"),
         (["--resamples", "1000000000000"], "--resamples 1000000000000: must be from 100 to 100,000"),
+        (["--reference", "sex=F", "--reference", "sex=M"], "--reference sex=...: this column has two"),
         (["--fail-on", ""], "--fail-on is empty; write for example"),
         (["--prevalence", "1e-320"], "a share from 0.000001 to 0.999999, for example 0.02"),
         (["--fail-on", "auroc<0.5", "--junit", "{here}"], "is a folder: name a file"),
