@@ -43,10 +43,10 @@ def test_sites_are_fitted_written_and_read_by_the_audit(
     assert not any(word in (run / NAME).read_text() for word in ("/", "PHANTOM"))
     sites = read_site_calibration(run)
 
-    evaluate([str(run), "--output", str(tmp_path / "plain"), "--split", "test", "--no-shortcuts", "--resamples", "100"])
+    few = ["--split", "test", "--no-shortcuts", "--resamples", "100", "--permutations", "100"]
+    evaluate([str(run), "--output", str(tmp_path / "plain"), *few])
     capsys.readouterr()
-    given = ["--split", "test", "--site-calibration", "--no-shortcuts", "--resamples", "100", "--permutations", "100"]
-    evaluate([str(run), "--output", str(tmp_path / "by-site"), *given])
+    evaluate([str(run), "--output", str(tmp_path / "by-site"), "--site-calibration", *few])
     assert "read by site, on films that it was not fitted on" in " ".join(capsys.readouterr().out.split())
     plain, by_site = (pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("plain", "by-site"))
     assert plain["logit"].tolist() == by_site["logit"].tolist()
