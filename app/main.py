@@ -1,12 +1,13 @@
 """Compare checkpoints on the same film and see their bias: `streamlit run app/main.py [-- RUNS_DIR]`.
 
-The router: what is on every page (notice, choice of runs), and the pages. torch is imported when the first page is there.
+The router: what is on every page (notice, choice of runs), and the pages. Nothing here imports torch, so that the first page
+is there at once.
 """
 
 if __name__ == "__main__":  # multiprocessing runs this file in each decoding process, which needs nothing from it
     import streamlit as st
 
-    from app.services import first_film, runs
+    from app.services import runs
 
     st.set_page_config(page_title="EnD-CXR", page_icon=":material/radiology:", layout="wide")
 
@@ -24,8 +25,5 @@ if __name__ == "__main__":  # multiprocessing runs this file in each decoding pr
     page = st.navigation(PAGES)
     runs.choose_runs()
     runs.notice()
-    try:
-        with runs.broken_runs_in_words():
-            page.run()
-    finally:  # also where a page ends early
-        first_film.begin()
+    with runs.broken_runs_in_words():
+        page.run()

@@ -26,8 +26,8 @@ HELD_BYTES = 512 << 20
 THUMBNAIL = 320  # px on the long side
 
 
-@st.cache_resource(show_spinner=False, on_release=lambda reader: reader[0].close())
-def reader() -> "tuple[WorkerPool[Upload, Film | np.ndarray | str], threading.Lock]":
+@st.cache_resource(show_spinner="Starting the film reader", on_release=lambda reader: reader[0].close())
+def _reader() -> "tuple[WorkerPool[Upload, Film | np.ndarray | str], threading.Lock]":
     """Processes that decode visitors' films, so that a film that crashes a codec takes nothing else with it."""
     from app.reading.upload import read_upload
 
@@ -57,7 +57,7 @@ def _read(contents: Sequence[bytes], vois: "tuple[Voi, ...]") -> "list[Film | np
     films = {key: film for key in keys if (film := held.get(key)) is not None}
     missing = {key: Upload(content, vois) for key, content in zip(keys, contents, strict=True) if key not in films}
     if missing:
-        pool, lock = reader()
+        pool, lock = _reader()
         with lock:
             results = list(pool.results(missing.values()))
         for key, result in zip(missing, results, strict=True):

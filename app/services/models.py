@@ -10,7 +10,6 @@ import pandas as pd
 import streamlit as st
 
 from app.numbers.feature_maps import FeatureError, Plane, ProbeFilms, neighbour_map, principal_plane, probe_films
-from app.services import first_film
 from app.services.runs import BY_CHECKPOINT
 from datasets.film.policy import DicomPolicy, Voi
 from training.run.checkpoint_header import CheckpointError
@@ -37,7 +36,6 @@ class Model:
 @st.cache_resource(max_entries=8, show_spinner="Loading a checkpoint", hash_funcs=BY_CHECKPOINT)
 def model(entry: RunEntry) -> Model:
     """The checkpoint of a run; raises CheckpointError."""
-    first_film.ready()
     from training.scoring.predict import Predictor
 
     loaded = Model(Predictor.load(entry.folder))

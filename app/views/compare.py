@@ -7,7 +7,7 @@ import streamlit as st
 
 from app.drawing.markdown import escaped
 from app.numbers.pairs import RunFilms, never_trained_on
-from app.services import films, first_film, models
+from app.services import films, models
 from app.services.runs import label, require_runs
 from app.views.compare_uploads import uploaded
 from training.run.index import RunEntry
@@ -43,7 +43,6 @@ def page() -> None:
     else:
         choice = own(entries) if source == OWN else example()
     if choice is not None:
-        first_film.ready()
         from app.views.compare_answer import show  # imports torch, which the first page needs not wait for
 
         show(entries, choice.film, choice.content, choice.known)

@@ -8,7 +8,7 @@ import streamlit as st
 from app.drawing import pair_charts
 from app.drawing.tables import decimals
 from app.numbers.pairs import ERRORS, JUDGED, Pairing, RunFilms, by_source, keep, pair
-from app.services import first_film, models
+from app.services import models
 from app.services.runs import label, require_runs
 
 MOST = 2000  # films in table and plot
@@ -51,7 +51,6 @@ def page() -> None:
         st.caption(f"Shown are the {MOST:,} with the largest differences.")
         films = films.head(MOST)
     if view == GRID:
-        first_film.ready()
         from app.views.disagreement_grid import grid  # imports torch: after the counts are there
 
         by_name = {label(entry): entry for entry in entries}

@@ -10,7 +10,6 @@ from app.drawing.map_sides import Side, named, named_groups, scores_of
 from app.drawing.markdown import escaped
 from app.drawing.pictures import put
 from app.drawing.tables import decimals
-from app.services import first_film
 from app.services.films import own_films, read_own
 
 PICTURES = 6
@@ -73,7 +72,6 @@ def films(sides: Sequence[Side], picked: set[int]) -> None:
 
 def pictures(sides: Sequence[Side], rows: pd.DataFrame) -> None:
     """The films themselves, where the run's data is on this machine."""
-    first_film.ready()
     from app.reading.film import picture  # imports torch: not before a film is picked
 
     problems = []
