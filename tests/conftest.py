@@ -6,7 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; also for the programs that tests start
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import lru_cache
 from multiprocessing import forkserver
 
@@ -58,8 +58,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def each_phantom_is_drawn_once() -> Iterator[None]:
-    """Most trainings read the same few hundred films, and drawing them is most of what they do."""
+def each_phantom_is_drawn_once() -> Iterator[Callable[..., object]]:
+    """Most trainings read the same few hundred films, and drawing them is most of what they do. Yields what draws anew."""
     from datasets.film.radiograph import Radiograph
     from datasets.phantom.cohort import PhantomFilms
 
@@ -75,4 +75,4 @@ def each_phantom_is_drawn_once() -> Iterator[None]:
     read = PhantomFilms.read
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PhantomFilms, "read", same)
-        yield
+        yield read

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from datasets.cohort.films import Cohort, CohortError
 from datasets.film.preprocessing import Preprocessing
+from datasets.film.radiograph import Radiograph
 from datasets.phantom.cohort import FILM_SIZE, PhantomFilms, load_phantom
 
 PREPROCESSING = Preprocessing(32)
@@ -73,14 +75,17 @@ def test_each_class_is_as_common_in_every_split(cohort: Cohort) -> None:
 
 
 @pytest.mark.trains
-def test_films_are_a_function_of_their_place(cohort: Cohort) -> None:
+def test_films_are_a_function_of_their_place(
+    cohort: Cohort, each_phantom_is_drawn_once: Callable[..., Radiograph]
+) -> None:
+    read = each_phantom_is_drawn_once
     again, other = load(rho=0.95, seed=3), load(rho=0.95, seed=4)
     assert cohort.films is not None and again.films is not None and other.films is not None
-    pixels = cohort.films.read(7).pixels
+    pixels = read(cohort.films, 7).pixels
     assert pixels.shape == (FILM_SIZE, FILM_SIZE)
-    assert np.array_equal(pixels, again.films.read(7).pixels)
-    assert not np.array_equal(pixels, other.films.read(7).pixels)
-    assert not np.array_equal(pixels, cohort.films.read(8).pixels)
+    assert np.array_equal(pixels, read(again.films, 7).pixels) and np.array_equal(pixels, cohort.films.read(7).pixels)
+    assert not np.array_equal(pixels, read(other.films, 7).pixels)
+    assert not np.array_equal(pixels, read(cohort.films, 8).pixels)
 
 
 def test_fingerprints_tell_films_apart(cohort: Cohort) -> None:
