@@ -152,7 +152,7 @@ def test_an_interrupted_training_goes_on_with_the_same_mixing(
 
 
 def test_both_runs_of_a_pair_see_the_same_films(cohort: Cohort) -> None:
-    config = parse([*MIXED, "--paired"])
+    config = parse([*MIXED, "--paired", "--sampler", "paired"])
     batches = [
         next(iter(assemble(one, cohort).loader)) for one in (config, config.with_settings(method="erm", paired=False))
     ]

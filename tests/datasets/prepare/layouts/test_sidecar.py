@@ -11,7 +11,7 @@ from PIL import Image
 from datasets.film.radiograph import RadiographError
 from datasets.prepare.layouts.sidecar import Sidecar, rendered
 
-RAW = np.array([0, 1000, 2000, 4095, *range(100, 4000, 100)], dtype=np.uint16)[None].repeat(2, 0)
+RAW = np.array([0, 1000, 2000, 4095, *range(100, 4000, 100)], dtype=np.uint16)[None].repeat(8, 0)
 
 
 def written(folder: Path, raw: np.ndarray = RAW, photometric: str = "MONOCHROME2", **tags: Any) -> np.ndarray:
