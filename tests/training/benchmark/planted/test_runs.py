@@ -72,7 +72,7 @@ def test_another_study_is_told_from_this_one(given: TrainConfig) -> None:
     require_same(lines, jobs, given, STUDY)
     with pytest.raises(ValueError, match=r"of other films \(00ff, here 00aa\): give another --record"):
         require_same(lines, jobs, given, STUDY | {"films": "00aa"})
-    with pytest.raises(ValueError, match=r"seed 0, rho 0\.9, end with alpha 1\.0, not 2\.0"):
+    with pytest.raises(ValueError, match=r"seed 0, rho 0\.9, end with alpha 0\.1, not 2\.0"):
         require_same(lines, jobs, configure(given.given | {"method": "end", "alpha": 2.0}), STUDY)
     with pytest.raises(ValueError, match="truth with epochs 3, not 4: give another --record"):
         require_same(lines, jobs, given.with_settings(epochs=4), STUDY)
