@@ -60,11 +60,21 @@ class PlaceError(ValueError):
     """A place that nothing can be written to; the message names its flag."""
 
 
-def require_new_file(path: Path, flag: str) -> None:
-    """Raise PlaceError where a file can't be written, or replaced; nothing is left behind."""
+def require_new_file(path: Path, flag: str, begins: bytes = b"", what: str = "") -> None:
+    """Raise PlaceError where a file can't be written, or replaced; nothing is left behind.
+
+    Args:
+        begins: how an earlier result begins, which is replaced; another file that is there and holds something is refused.
+        what: such a result in words.
+    """
     if path.is_dir():
         raise PlaceError(f"{flag} {path} is a folder: name a file")
     require_writable(path.parent, flag)
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(len(begins))
+        if head and head != begins:
+            raise PlaceError(f"{flag} {path} is there already and is no {what}: name another file")
 
 
 def require_writable(folder: Path, flag: str) -> None:

@@ -55,12 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     sources = tuple(name for name in options.external_sources.split(",") if name)
     try:
-        require_new_file(options.output, "--output")
+        require_new_file(options.output, "--output", ",".join(COLUMNS).encode(), "manifest")
         table = manifest(options.data_dir, sources, options.split_seed)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         write_aside(options.output, partial(table.to_csv, index=False))
     except (CohortError, PlaceError, OSError) as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing was written\n")
+        raise SystemExit(130) from None
     sys.stdout.write(f"wrote {len(table)} films to {options.output}\n")
 
 

@@ -44,7 +44,13 @@ def test_places_that_can_be_written_to_are_left_as_they_were(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(PlaceError, match=r"--junit \. is a folder: name a file"):
         require_new_file(Path(), "--junit")
+    (tmp_path / "report.xml").write_bytes(b"<suites/>")
+    require_new_file(Path("report.xml"), "--junit", b"<suites", "report")
+    with pytest.raises(PlaceError, match=r"--junit report\.xml is there already and is no table: name another file"):
+        require_new_file(Path("report.xml"), "--junit", b"path,label", "table")
+    assert (tmp_path / "report.xml").read_bytes() == b"<suites/>"
     (tmp_path / "file").touch()
+    require_new_file(Path("file"), "--junit", b"<suites", "report")  # nothing in it can be lost
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(PlaceError, match="--output loop is there already and is no folder"):
         require_writable(Path("loop"), "--output")

@@ -27,6 +27,12 @@ def test_manifest_of_a_small_cohort(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["--data-dir", str(tmp_path), "--output", str(tmp_path)])
     assert f"--output {tmp_path} is a folder: name a file" in capsys.readouterr().err
     assert "patient_id" in (tmp_path / "metadata.csv").read_text()
+    (tmp_path / "labels.csv").write_text("file,label\n")
+    with pytest.raises(SystemExit):
+        main(["--data-dir", str(tmp_path), "--output", str(tmp_path / "labels.csv")])
+    assert "labels.csv is there already and is no manifest" in capsys.readouterr().err
+    assert (tmp_path / "labels.csv").read_text() == "file,label\n"
+    main(["--data-dir", str(tmp_path), "--external-sources", "b", "--output", str(tmp_path / "m.csv")])  # once more
     table = pd.read_csv(tmp_path / "m.csv", keep_default_na=False)
     assert table.columns.tolist() == ["source", "label", "patient", "split", "url", "sha1"]
     assert set(table["split"][table["source"] == "b"]) == {"external"}

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from datasets.files import require_new_file
 from datasets.film.dicomweb_folder import add_arguments as add_dicomweb_arguments
 from datasets.seed import DifferentSeeds, seed_number
 from training.benchmark.biased_mnist import command as biased_mnist
@@ -110,6 +111,8 @@ def require_settings(command: str, options: Mapping[str, Any]) -> None:
         methods = [Candidate.parse(text).trained_as for text in options["method"] or METHODS]
         parse(options["forwarded"], list(dict.fromkeys(["erm", *methods])))
     elif command in ("paired", "epoch"):
+        if options.get("record") is not None:
+            require_new_file(options["record"], "--record", b'{\n "machine": ', "record of this command")
         parse([*(["--dataset", "biased-mnist"] if command == "epoch" else []), *options["forwarded"]])
 
 

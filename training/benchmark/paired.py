@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from datasets.files import write_text
 from training.benchmark.compared import over_patients, over_seeds
 from training.bias.numbers.two_level import judged
 from training.bias.report.plain import plain
@@ -70,7 +71,8 @@ def paired(
     values |= {"synthetic": synthetic, "settings": public_settings(config), "rows": found}
     values["runs"] = [{**run.as_json(), "folder": run.folder.name} for both in runs for run in both]
     if record:
-        record.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_text(record, json.dumps(values, indent=1, allow_nan=False) + "\n")
         console.print(f"recorded in {record}")
 
 

@@ -132,6 +132,7 @@ def prevalence(text: str) -> float:
 
 
 RAREST = 1e-6
+JUNIT = b"<?xml version='1.0' encoding='utf-8'?>\n<testsuites"  # how the file of --junit begins
 FOLDER_ONLY = (
     *("labels", "source_tag", "aggregate", "engine", "workers"),
     *("time_limit", "shards", "shard_files", "retry", "linkage", "sr", "saliency"),
@@ -178,9 +179,10 @@ def require_places(options: argparse.Namespace) -> None:
             require_writable(getattr(options, name), flag_name(name))
     if options.shards and "://" not in options.shards:
         require_writable(Path(options.shards), "--shards")
-    for name in ("junit", "linkage"):
-        if getattr(options, name) is not None:
-            require_new_file(getattr(options, name), flag_name(name))
+    if options.junit is not None:
+        require_new_file(options.junit, "--junit", JUNIT, "JUnit XML of an audit")
+    if options.linkage is not None:
+        require_new_file(options.linkage, "--linkage")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -71,7 +71,7 @@ def test_an_audits_time_is_divided_into_stages(capsys: pytest.CaptureFixture[str
 
 def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("END_CXR_DATA", raising=False)
-    record = tmp_path / "record.json"
+    record = tmp_path / "new" / "record.json"
     command = ["paired", "--seeds", "1", "2", "--resplit", "--record", str(record), *FAST, "--output", str(tmp_path)]
     benchmark.main(command)
     found = json.loads(record.read_text())
@@ -79,6 +79,14 @@ def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.M
     assert all(row["p_holm"] is None or row["p_holm"] >= row["p"] for row in found["rows"])
     seeds = [(tmp_path / f"phantom-end-test_resnet-s{seed}/config.yaml").read_text() for seed in (1, 2)]
     assert "split_seed: 1" in seeds[0] and "split_seed: 2" in seeds[1]
+
+
+def test_another_file_is_no_place_for_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "settings.json").write_text('{"lr": 0.1}')
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main(["paired", *FAST, "--record", str(tmp_path / "settings.json")])
+    assert stopped.value.code == 2 and "is there already and is no record" in capsys.readouterr().err
+    assert (tmp_path / "settings.json").read_text() == '{"lr": 0.1}'
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from datasets.files import require_new_file
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
-from training.evaluate.__main__ import main
+from training.evaluate.__main__ import JUNIT, main
 from training.train import main as train
 
 pytestmark = pytest.mark.trains
@@ -48,6 +49,7 @@ def test_two_runs_on_their_own_films(
     assert "not grouped by moon" in shown and shown.count("passed: auroc:external<0.01") == 2
     suites = ElementTree.parse(junit).getroot()
     assert [suite.get("failures") for suite in suites] == ["1", "1"]
+    require_new_file(junit, "--junit", JUNIT, "such file")  # a second audit may replace it
 
     table = pd.read_parquet(out / "predictions.parquet")
     own = pd.read_parquet(runs[0] / "predictions.parquet").query("split in ('test', 'external')").reset_index(drop=True)
@@ -116,6 +118,7 @@ def test_another_cohort_with_a_column_of_its_own(
         (["--fail-on", ""], "--fail-on is empty; write for example"),
         (["--prevalence", "1e-320"], "a share from 0.000001 to 0.999999, for example 0.02"),
         (["--fail-on", "auroc<0.5", "--junit", "{here}"], "is a folder: name a file"),
+        (["--fail-on", "auroc<0.5", "--junit", "{here}/file"], "is there already and is no JUnit XML of an audit"),
         (["--output", "{here}/file"], "file is there already and is no folder"),
         (["--output", "{here}/file/audit"], "can't be made: {here}/file is no folder"),
         (["--output", "/proc/audit"], "--output /proc/audit can't be written to"),
