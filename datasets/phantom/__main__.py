@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="--dicom: how often a film has its hospital's label (default 0.5: chance)",
     )
     options = parser.parse_args(arguments)
-    # Imported here, so that --help and mistakes answer at once.
-    from datasets.phantom.film import NOTICE
-
     try:
+        # Imported here, so that --help and mistakes answer at once.
+        from datasets.phantom.film import NOTICE
+
         if options.sheet:
             from datasets.phantom.sheet import sheet
 
@@ -49,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        left = "" if options.sheet else f"; {options.dicom} may hold some of its films: name a new folder next time"
+        sys.stderr.write(f"interrupted{left}\n")
+        raise SystemExit(130) from None
 
 
 def written(place: Path, films: int, odd: int, notice: str) -> str:

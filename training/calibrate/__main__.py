@@ -69,10 +69,10 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Fit, write site_calibration.json, print what changes."""
     options = read_arguments(arguments)
-    # Imported here, so that --help and mistakes answer at once.
-    from training.calibrate.fitting import calibrate
-
     with mistakes_as_sentences("interrupted; nothing was written"):
+        # Imported here, so that --help and mistakes answer at once.
+        from training.calibrate.fitting import calibrate
+
         calibrate(options)
 
 

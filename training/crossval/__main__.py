@@ -63,7 +63,10 @@ def main(arguments: Sequence[str]) -> None:
     """Train every fold that is not there yet, then print the table and write crossval.json."""
     options = read_arguments(arguments)
     # Imported after parsing, so that --help and mistakes answer at once.
-    from training.crossval.folds import run
+    from training.console.messages import mistakes_as_sentences
+
+    with mistakes_as_sentences("interrupted; nothing was begun"):
+        from training.crossval.folds import run
 
     run(options)
 

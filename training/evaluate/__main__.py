@@ -194,7 +194,8 @@ def main(arguments: Sequence[str]) -> None:
     # Waiting threads of the models would spin on the cores that the decoding processes need. Torch reads this on import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here, so that --help and mistakes answer at once.
-    from training.evaluate.evaluation import run
+    with mistakes_as_sentences("interrupted; nothing was written"):
+        from training.evaluate.evaluation import run
 
     run(options)
 

@@ -47,10 +47,11 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from training.console.messages import mistakes_as_sentences
-    from training.export.formats import export
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with mistakes_as_sentences("interrupted; nothing was written"):
+        from training.export.formats import export
+
         for line in export(options.command, options.run, options.output, getattr(options, "backbone", False)):
             console.print(line)
 

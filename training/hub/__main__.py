@@ -46,10 +46,12 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from training.console.messages import RESEARCH_ONLY, mistakes_as_sentences
-    from training.hub.transfer import hub, pull, push
 
-    console, api = Console(soft_wrap=True, highlight=False, markup=False), hub()
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     with mistakes_as_sentences("interrupted"):
+        from training.hub.transfer import hub, pull, push
+
+        api = hub()
         if options.command == "push":
             names = push(options.run, options.repo, api, options.public, options.films)
             console.print(f"pushed to {options.repo} ({'public' if options.public else 'private'}): {', '.join(names)}")

@@ -113,7 +113,10 @@ def main(arguments: Sequence[str]) -> None:
     """Follow the recipe, print the summary with RUN beside it, then `--result` and one JSON object for programs."""
     options = read_arguments(arguments)
     # Imported after parsing, so that --help and mistakes answer at once.
-    from training.recipe.follow import follow
+    from training.console.messages import mistakes_as_sentences
+
+    with mistakes_as_sentences("interrupted; nothing was begun"):
+        from training.recipe.follow import follow
 
     follow(options)
 

@@ -57,7 +57,10 @@ def main(arguments: Sequence[str]) -> None:
     if find_spec("optuna") is None:
         raise SystemExit(NEEDED)
     # Imported after parsing, so that --help and mistakes answer at once.
-    from training.sweep.study import run
+    from training.console.messages import mistakes_as_sentences
+
+    with mistakes_as_sentences("interrupted; nothing was begun"):
+        from training.sweep.study import run
 
     run(options)
 
