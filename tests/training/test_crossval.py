@@ -253,6 +253,8 @@ def test_an_edited_record_is_refused(edited: Any, expected: str, tmp_path: Path)
     path = tmp_path / "record.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert read_lines(path, whole_key_of) == lines
+    path.write_text("\ufeff" + path.read_text(), newline="\r\n")  # as Windows' Notepad saves it
+    assert read_lines(path, whole_key_of) == lines
     edited(lines[0])
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(ValueError, match=expected):

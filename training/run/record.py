@@ -25,7 +25,7 @@ def read_lines(path: Path, key_of: Callable[[dict[str, Any]], Hashable]) -> list
     if not path.is_file():
         return []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
     except UnicodeDecodeError:
         raise ValueError(f"--record {path} is no text in UTF-8; give another --record") from None
     records, line_of = list[dict[str, Any]](), dict[Hashable, int]()
