@@ -16,6 +16,7 @@ import logging
 import os
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -262,6 +263,11 @@ def connection(url: str, header_file: Path | None, ca_file: Path | None, time_li
         raise DicomWebError("--dicomweb: the address of the service alone, without ? and #; --query says what is asked")
     if ca_file is not None and not ca_file.is_file():
         raise DicomWebError(f"--ca-file {ca_file}: no such file")
+    if ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=ca_file)
+        except OSError:  # ssl's own errors are OSErrors
+            raise DicomWebError(f"--ca-file {ca_file}: can't be read, or holds no certificate in PEM") from None
     header = os.environ.get(HEADER, "").strip()
     if header and header_file is None:
         _check_header(header, HEADER)

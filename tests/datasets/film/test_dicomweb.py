@@ -275,6 +275,9 @@ def test_files_and_headers_that_can_t_be_used(tmp_path: Path, monkeypatch: pytes
         assert "SECRET" not in str(raised.value)
     with pytest.raises(DicomWebError, match=r"--ca-file .*: no such file"):
         connection("https://archive/rs", None, tmp_path / "no", 60.0)
+    for name in ("bad", "empty"):
+        with pytest.raises(DicomWebError, match=r"--ca-file .*: can't be read, or holds no certificate in PEM"):
+            connection("https://archive/rs", None, tmp_path / name, 60.0)
     monkeypatch.setenv(dicomweb.HEADER, "SECRET")
     with pytest.raises(DicomWebError, match=rf"{dicomweb.HEADER}: one line is needed"):
         connection("https://archive/rs", None, None, 60.0)
