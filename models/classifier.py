@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import timm
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from timm.layers import PatchEmbed
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
@@ -225,6 +225,10 @@ def _pretrained_backbone(config: ModelConfig, weights: Path | None) -> nn.Module
             return backbone
     except ModelError:
         raise
+    except SafetensorError as error:
+        raise ModelError(
+            f"--weights {weights} is not a safetensors file ({error}): is it whole, and no Git LFS pointer?"
+        ) from None
     except Exception as error:
         if weights is not None:
             detail = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

@@ -297,11 +297,12 @@ def test_weights_that_do_not_fit(saved: Path, tmp_path: Path, change: str) -> No
     assert ("layer2.0.conv1.weight" in message) == (change in ("one lacks", "shape"))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a tensor in sight", b"\xff" * 64])
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", b"\xff" * 64])
 def test_file_that_is_no_safetensors(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.safetensors"
     path.write_bytes(content)
-    assert f"--weights {path} does not fit" in complaint(weights=path)
+    said = complaint(weights=path)
+    assert f"--weights {path} is not a safetensors file (" in said and "no Git LFS pointer?" in said
 
 
 @pytest.mark.parametrize("name", ["model.pth", "model.pt", "model.bin", "model.safetensors"])
