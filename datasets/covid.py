@@ -62,7 +62,7 @@ class FilmFolder:
 
 
 def load_covid(
-    data_dir: Path,
+    data_dir: Path | str,
     preprocessing: Preprocessing,
     classes: tuple[str, ...] = (),
     external_sources: tuple[str, ...] = (),
@@ -88,6 +88,10 @@ def load_covid(
             splits, or nothing left to train on; the message names rows (counted from 2, as a spreadsheet shows them) and
             says what to change.
     """
+    data_dir = Path(data_dir)
+    for argument, given in (("classes", classes), ("external_sources", external_sources)):
+        if isinstance(given, str):  # whose letters would be taken for names
+            raise CohortError(f"{argument} is the text {given!r}: give a tuple of names")
     table, reasons = read_metadata(data_dir, words)
     table["source"], notes = with_one_spelling(table["source"])
     classes = tuple(dict.fromkeys(name.lower() for name in classes))
@@ -131,7 +135,7 @@ def load_covid(
 
 
 def load_unseen(
-    data_dir: Path,
+    data_dir: Path | str,
     preprocessing: Preprocessing,
     info: DatasetInfo,
     policy: DicomPolicy = DEFAULT,
@@ -148,6 +152,7 @@ def load_unseen(
     Raises:
         CohortError: as `load_covid`, or a model that wasn't trained on chest radiographs.
     """
+    data_dir = Path(data_dir)
     if info.name == "biased-mnist":
         raise CohortError(f"--data-dir {data_dir}: a model of digits can't score chest radiographs")
     table, reasons = read_metadata(data_dir, words)

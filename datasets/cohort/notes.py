@@ -12,7 +12,7 @@ NO_AGE = ("", "unknown", "na", "n/a", "nan", "none", "null", "-", "?")
 
 
 def patient_notes(table: pd.DataFrame) -> list[str]:
-    """Films without a patient, and patients in two sources."""
+    """Films without a patient, patients in two sources, and numbers that a spreadsheet or pandas wrote as 12 and as 12.0."""
     notes = []
     if "patient_id" not in table:
         notes.append(
@@ -26,6 +26,18 @@ def patient_notes(table: pd.DataFrame) -> list[str]:
             f"{in_several} patient(s) have films in two sources or more and are taken for one person each. If your "
             f"sources number their patients independently, make patient_id unique (source and number)."
         )
+    if "patient_id" in table:
+        name = table["patient_id"]
+        whole = name.str.removesuffix(".0")
+        pointed = name.str.fullmatch(r"[0-9]+\.0") & whole.isin(set(name))
+        if pointed.any():
+            first = name.index[pointed][0]
+            pair = sorted([int(table["row"][first]), int(table["row"][name == whole[first]].iloc[0])])
+            notes.append(
+                f"{whole[pointed].nunique()} patient(s) have a number with .0 at its end on some lines and without on "
+                f"others ({_lines(pair)}) and count as two patients, whose films may be in two splits. If each is one, "
+                f"write the number alike."
+            )
     return notes
 
 

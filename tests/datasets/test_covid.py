@@ -184,6 +184,30 @@ def test_numeric_patients_stay_text(tmp_path: Path) -> None:
     assert table["patient"].nunique() == 40
 
 
+@pytest.mark.parametrize(
+    ("numbers", "told"), [(("12.0", "12", "3.0"), 1), (("12.0", "3.0", "12.5"), 0), (("A.0", "A", "1"), 0)]
+)
+def test_numbers_with_and_without_a_point_are_told(tmp_path: Path, numbers: tuple[str, ...], told: int) -> None:
+    records = good()
+    for record, number in zip(records[4:], numbers, strict=False):
+        record["patient_id"] = number
+    cohort = load(write(tmp_path, records))
+    notes = [note for note in cohort.notes if "without on others" in note]
+    assert len(notes) == told and all(
+        "1 patient(s)" in note and "(lines 6, 7 of metadata.csv)" in note for note in notes
+    )
+    assert set(numbers) <= set(cohort.table["patient"]), "a name stays as it is written"
+
+
+def test_from_python_a_folder_may_be_a_text_and_one_text_is_no_list_of_names(tmp_path: Path) -> None:
+    write(tmp_path, good())
+    assert len(load_covid(str(tmp_path), PREPROCESSING).table) == 40
+    with pytest.raises(CohortError, match="classes is the text 'covid,normal': give a tuple of names"):
+        load_covid(tmp_path, PREPROCESSING, classes="covid,normal")  # type: ignore[arg-type]
+    with pytest.raises(CohortError, match="external_sources is the text 'north'"):
+        load_covid(tmp_path, PREPROCESSING, external_sources="north")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("drop", [(), ("patient_id",)])
 def test_films_without_a_patient_are_their_own(tmp_path: Path, drop: tuple[str, ...]) -> None:
     cohort = load(write(tmp_path, [record | {"patient_id": ""} for record in good()], drop))
