@@ -35,7 +35,7 @@ def patient_notes(table: pd.DataFrame) -> list[str]:
             pair = sorted([int(table["row"][first]), int(table["row"][name == whole[first]].iloc[0])])
             notes.append(
                 f"{whole[pointed].nunique()} patient(s) have a number with .0 at its end on some lines and without on "
-                f"others ({_lines(pair)}) and count as two patients, whose films may be in two splits. If each is one, "
+                f"others ({_lines(pair)}) and count as two patients, whose films may be in two splits. If they are one, "
                 f"write the number alike."
             )
     return notes
