@@ -20,6 +20,23 @@ def test_datasets_is_ours() -> None:
     assert "datasets" not in names and "torch" in names
 
 
+def test_files_beside_the_code_are_in_the_wheel() -> None:
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    packed = {
+        file
+        for package, kinds in data.items()
+        for kind in kinds
+        for file in (ROOT / package.replace(".", "/")).glob(kind)
+    }
+    there = {
+        file
+        for room in ("app", "datasets", "models", "training")
+        for file in (ROOT / room).rglob("*")
+        if file.is_file() and file.suffix not in (".py", ".pyc")
+    }
+    assert not there - packed and ROOT / "app/.streamlit/config.toml" in there
+
+
 def test_no_package_files_under_tests() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
