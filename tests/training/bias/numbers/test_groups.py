@@ -259,6 +259,7 @@ def test_one_patient_with_most_films_does_not_decide_and_the_patients_are_counte
         < abs(point_metric(many, "specificity", "covid") - before["estimate"])
     )
     assert row["effective"] < row["patients"] and "count less" in found.notes[-1]
+    assert not any("count less" in note for note in group_metrics(table, "covid", ["source"], 50).notes)
 
 
 def test_with_a_reference_group_the_others_are_compared_with_it() -> None:
@@ -306,6 +307,8 @@ def test_p_of_equalised_odds_is_corrected_for_its_two_rates(reference: str | Non
     p = group_metrics(table, "covid", ["source"], 50, reference=reference).gaps.set_index("metric")["p"]
     least = min(p["sensitivity"], p["specificity"])
     assert 1e-6 < least < 0.3 and p["equalised_odds"] == pytest.approx(2 * least)
+    alike = films().assign(prediction="covid")
+    assert group_metrics(alike, "covid", ["source"], 50, reference=reference).gaps["p"].max() == 1
 
 
 def test_which_of_two_groups_is_the_reference_changes_nothing() -> None:
