@@ -59,6 +59,30 @@ def joined_crossings(target: np.ndarray, bias: np.ndarray, names: list[tuple[str
     )
 
 
+def small_groups(target: np.ndarray, bias: np.ndarray, names: list[tuple[str, ...]], bias_name: str) -> str:
+    """Which groups have so few films that balanced batches draw each of them many times, in a sentence; empty for none.
+
+    Args:
+        names: of the targets, then of the values of the first bias; others may follow.
+        bias_name: what the first bias is called.
+    """
+    numbers, first, films = np.unique(balanced_groups(target, bias), return_index=True, return_counts=True)
+    few = np.flatnonzero(films < FEWEST)
+    if not len(few):
+        return ""
+    bias, drawn = bias.reshape(len(target), -1)[:, 0], len(target) / len(numbers)
+    told = [
+        f"{names[0][target[first[n]]]} {names[1][bias[first[n]]]} ({films[n]}, each about {drawn / films[n]:.0f} times)"
+        for n in few[:NAMED]
+    ]
+    more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
+    return (
+        f"Balanced batches draw {len(numbers)} groups of label and {bias_name} equally often in an epoch, also those of "
+        f"fewer than {FEWEST} films: {', '.join(told)}{more}. Look at these films, or keep the groups' sizes with "
+        "--sampler paired."
+    )
+
+
 def _crossed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The number of each film's pair of values."""
     return np.unique(np.stack([first, second]), axis=1, return_inverse=True)[1].reshape(-1)

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort
-from datasets.cohort.groups import joined_crossings
+from datasets.cohort.groups import joined_crossings, small_groups
 from datasets.cohort.pixel_checks import alike_films
 from datasets.cohort.splits import drawn_by_patient
 from datasets.sample import Split
@@ -63,13 +63,13 @@ def try_out(config: TrainConfig, trains: bool = True) -> None:
         rehearse(config)
 
 
-def joined_note(cohort: Cohort) -> str:
-    """Which crossings of several biases balanced batches draw together, in a sentence; empty for one bias."""
+def balanced_notes(cohort: Cohort) -> list[str]:
+    """What balanced batches do with few films: which crossings of several biases they join, and which groups they repeat."""
     at, info = cohort.positions(Split.TRAIN), cohort.info
-    if len(info.unwanted) < 2:
-        return ""
     names = [info.targets, *(attribute.values for attribute in info.unwanted)]
-    return joined_crossings(cohort.table["target"].to_numpy()[at], cohort.bias[at], names)
+    target, bias = cohort.table["target"].to_numpy()[at], cohort.bias[at]
+    joined = joined_crossings(target, bias, names) if len(info.unwanted) > 1 else ""
+    return [note for note in (joined, small_groups(target, bias, names, info.unwanted[0].name)) if note]
 
 
 def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:
@@ -85,9 +85,9 @@ def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:
         left_out = at[~drawn_by_patient(cells, pool["patient"], config.redraw, config.seed)]
         why = f"its patient is not in this run's draw (--redraw {config.redraw:g}, --seed {config.seed})"
         cohort = cohort.without(dict.fromkeys(left_out.tolist(), why))
-    if config.sampler == "balanced" and (note := joined_note(cohort)):
-        cohort = dataclasses.replace(cohort, notes=(*cohort.notes, note))
-        show_notes(console, cohort, [note])
+    if config.sampler == "balanced" and (notes := balanced_notes(cohort)):
+        cohort = dataclasses.replace(cohort, notes=(*cohort.notes, *notes))
+        show_notes(console, cohort, notes)
     checks = check_attributes(cohort, config.batch_size)
     show_cohort(console, cohort, checks.values())
     for attribute in cohort.info.unwanted:

@@ -31,6 +31,12 @@ def command(own_films: Path, place: Path, *more: str) -> list[str]:
     return ["planted", "--data-dir", str(own_films), *SMALL, *METHODS, "--output", str(place), *more]
 
 
+def copied(own_films: Path, folder: Path) -> tuple[Path, pd.DataFrame]:
+    """A folder of the same films, and its table, to be written to it with changes."""
+    shutil.copytree(own_films, folder)
+    return folder, pd.read_csv(folder / "metadata.csv")
+
+
 def lines_of(file: Path) -> list[dict[str, Any]]:
     return [json.loads(text) for text in file.read_text().splitlines()]
 
@@ -124,9 +130,7 @@ def test_a_training_that_is_stopped_goes_on(
 def test_settings_are_chosen_without_the_test_patients(
     own_films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "split"
-    shutil.copytree(own_films, folder)
-    table = pd.read_csv(folder / "metadata.csv")
+    folder, table = copied(own_films, tmp_path / "split")
     number = table["patient_id"].str[-3:].astype(int)
     table["split"] = np.select([number < 10, number < 30], ["test", "validation"], "train")
     table.to_csv(folder / "metadata.csv", index=False)
@@ -146,9 +150,7 @@ def test_settings_are_chosen_without_the_test_patients(
 def test_real_sources_are_drawn_and_nothing_is_planted(
     own_films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "three"
-    shutil.copytree(own_films, folder)
-    table = pd.read_csv(folder / "metadata.csv")
+    folder, table = copied(own_films, tmp_path / "three")
     number, positive = table["patient_id"].str[-3:].astype(int), table["label"] == "pneumonia"
     usual = [
         "east" if is_positive == (n % 20 < 14) else "west" for n, is_positive in zip(number, positive, strict=True)

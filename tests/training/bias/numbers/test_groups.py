@@ -21,7 +21,6 @@ from training.bias.numbers.groups import (
     worst_group_accuracy,
 )
 from training.bias.numbers.metrics import METRICS, PredictionsError, film_metrics, point_metric, read_films
-from training.bias.numbers.proportions import ratio_interval
 from training.bias.numbers.uncertainty import intervals, resampling_strata
 from training.bias.numbers.weighting import film_weights
 
@@ -197,39 +196,6 @@ def test_groups_of_source_and_target_are_cells_with_the_worst_group_accuracy() -
     assert gap.loc["equalised_odds", "difference"] == pytest.approx(both.max())
 
 
-def test_worse_is_higher_for_calibration_error() -> None:
-    table = films()
-    off = table["source"] == "b"
-    table.loc[off, "score"] = 1 - table.loc[off, "score"]
-    gaps = group_metrics(table, "covid", ["source"], resamples=200).gaps.set_index("metric")
-    for metric in ("ece", "brier", "auroc"):
-        row = gaps.loc[metric]
-        assert row["worst_group"] == "b" and row["low"] > 0
-        assert row["difference"] == pytest.approx(abs(row["worst"] - row["best"]))
-        assert row["worst_low"] < row["worst"] < row["worst_high"]
-
-
-def test_a_group_that_is_nearly_always_wrong_has_the_mirrored_interval() -> None:
-    table = films()
-    wrong = (table["source"] == "b") & (table["patient"] % 5 > 0)
-    table.loc[wrong, "score"] = np.where(table.loc[wrong, "target"] == "covid", 0.05, 0.95)
-    found = group_metrics(table, "covid", ["source"], resamples=300)
-    row, own = found.gaps.set_index("metric").loc["brier"], value(found.values, "b", "brier")
-    assert row["worst"] == own["estimate"] > 0.6 and row["worst_high"] < 1
-    assert row["worst_high"] - row["worst"] == pytest.approx(row["worst"] - row["worst_low"])
-    assert 0.5 < (row["worst_high"] - row["worst_low"]) / (own["high"] - own["low"]) < 2
-
-
-def test_two_groups_have_a_gap_and_the_defaults_are_the_documented_ones() -> None:
-    table = films(size=120).assign(sex=["F", "F", "M", "M"] * 30)
-    found, again = group_metrics(table, "covid", ["sex"]), group_metrics(table, "covid", ["sex"], 2000, 0)
-    pd.testing.assert_frame_equal(found.values, again.values)
-    gap = found.gaps.set_index("metric").loc["accuracy"]
-    assert gap["difference"] == pytest.approx(gap["best"] - gap["worst"]) and gap["note"] == ""
-    assert {gap["best_group"], gap["worst_group"]} == {"F", "M"} and gap["high"] > gap["difference"]
-    assert within_source_auroc(table, "covid") == within_source_auroc(table, "covid", 2000, 0)
-
-
 def test_small_groups_are_said_to_be_too_small_and_missing_values_are_a_group() -> None:
     table = films()
     sex = pd.Series("F", index=table.index, dtype=object)
@@ -262,16 +228,6 @@ def test_one_patient_with_most_films_does_not_decide_and_the_patients_are_counte
     assert not any("count less" in note for note in group_metrics(table, "covid", ["source"], 50).notes)
 
 
-def test_with_a_reference_group_the_others_are_compared_with_it() -> None:
-    table = films()
-    table.loc[table["source"] == "c", "prediction"] = "covid"
-    gap = group_metrics(table, "covid", ["source"], 50, reference="a").gaps.set_index("metric").loc["specificity"]
-    assert (gap["best_group"], gap["worst_group"]) == ("a", "c") and gap["low"] > 0 and gap["p"] < 0.001
-    assert gap["worst"] == 0
-    missing = group_metrics(table, "covid", ["source"], 50, reference="z").gaps
-    assert missing["note"].str.contains("the reference z was not measured").sum() >= 8
-
-
 @pytest.mark.parametrize("few", ["covid", "not covid"])
 def test_patients_are_worth_those_of_the_rarer_class_where_a_metric_needs_both(few: str) -> None:
     table = films(size=300, per_patient=1)
@@ -298,47 +254,6 @@ def test_the_interval_of_the_calibration_error_is_1_96_standard_errors() -> None
     half = norm.isf(0.025) * drawn.std(ddof=1)
     assert row["low"] > 0
     assert (row["low"], row["high"]) == pytest.approx((row["estimate"] - half, row["estimate"] + half), rel=1e-3)
-
-
-@pytest.mark.parametrize("reference", [None, "a"])
-def test_p_of_equalised_odds_is_corrected_for_its_two_rates(reference: str | None) -> None:
-    table = films(seed=3)
-    table.loc[(table["source"] == "c") & (table["patient"] % 6 == 0), "prediction"] = "covid"
-    p = group_metrics(table, "covid", ["source"], 50, reference=reference).gaps.set_index("metric")["p"]
-    least = min(p["sensitivity"], p["specificity"])
-    assert 1e-6 < least < 0.3 and p["equalised_odds"] == pytest.approx(2 * least)
-    alike = films().assign(prediction="covid")
-    assert group_metrics(alike, "covid", ["source"], 50, reference=reference).gaps["p"].max() == 1
-
-
-def test_which_of_two_groups_is_the_reference_changes_nothing() -> None:
-    table = films(seed=3)
-    table = table[table["source"] != "b"]
-    table.loc[(table["source"] == "c") & (table["patient"] % 4 == 0), "prediction"] = "covid"
-    first, second = (
-        group_metrics(table, "covid", ["source"], 50, reference=name).gaps.set_index("metric") for name in "ac"
-    )
-    assert set(first["worst_group"][["accuracy", "specificity", "brier"]]) <= {"a", "c"}
-    measured = first[(first["note"] == "") & (first["difference"] > 0)]
-    assert len(measured) >= 8
-    pd.testing.assert_frame_equal(measured, second.loc[measured.index])
-    assert (measured["low"] <= measured["difference"]).all() and (measured["difference"] <= measured["high"]).all()
-    assert ((measured["p"] > 0) & (measured["p"] <= 1)).all() and first.loc["specificity", "low"] > 0
-
-
-def test_beside_a_reference_bounds_are_a_group_s_own_and_without_one_allow_for_the_choice() -> None:
-    table = films()
-    table.loc[table["source"] == "c", "prediction"] = "covid"
-    chosen, named = (group_metrics(table, "covid", ["source"], 50, reference=name) for name in (None, "a"))
-    pairs = [frame.gaps.set_index("metric").loc["accuracy"] for frame in (chosen, named)]
-    assert [row["worst_group"] for row in pairs] == ["c", "c"]
-    own = value(named.values, "c", "accuracy")
-    assert pairs[1][["worst_low", "worst_high"]].tolist() == pytest.approx(own[["low", "high"]].tolist())
-    assert pairs[0]["worst_high"] != pytest.approx(own["high"])
-    shares = [value(named.values, name, "accuracy")[["estimate", "trials"]].to_numpy(float) for name in "ca"]
-    low, high = ratio_interval(*(number for share in shares for number in share[:, None]), norm.isf(0.025))
-    assert pairs[1][["ratio_low", "ratio_high"]].tolist() == pytest.approx([low[0], high[0]])
-    assert pairs[1]["ratio"] == pytest.approx(pairs[1]["worst"] / pairs[1]["best"]) and 0 < pairs[1]["ratio"] < 1
 
 
 def test_films_without_a_target_are_left_out_and_mentioned() -> None:
