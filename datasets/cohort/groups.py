@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 FEWEST = 5
 NAMED = 5  # crossings that a sentence names
+OFTEN = 10  # times an epoch that a film may be drawn without a word
 
 
 def balanced_groups(target: Int[np.ndarray, " films"], bias: np.ndarray) -> Int[np.ndarray, " films"]:
@@ -59,26 +60,28 @@ def joined_crossings(target: np.ndarray, bias: np.ndarray, names: list[tuple[str
     )
 
 
-def small_groups(target: np.ndarray, bias: np.ndarray, names: list[tuple[str, ...]], bias_name: str) -> str:
-    """Which groups have so few films that balanced batches draw each of them many times, in a sentence; empty for none.
+def repeated_groups(target: np.ndarray, bias: np.ndarray, names: list[tuple[str, ...]], bias_name: str) -> str:
+    """Whose films balanced batches draw more than `OFTEN` times an epoch, in a sentence; empty for none.
 
     Args:
         names: of the targets, then of the values of the first bias; others may follow.
         bias_name: what the first bias is called.
     """
     numbers, first, films = np.unique(balanced_groups(target, bias), return_index=True, return_counts=True)
-    few = np.flatnonzero(films < FEWEST)
-    if not len(few):
+    times = len(target) / len(numbers) / films
+    often = np.flatnonzero(times > OFTEN)
+    if not len(often):
         return ""
-    bias, drawn = bias.reshape(len(target), -1)[:, 0], len(target) / len(numbers)
+    bias = bias.reshape(len(target), -1)[:, 0]
     told = [
-        f"{names[0][target[first[n]]]} {names[1][bias[first[n]]]} ({films[n]}, each about {drawn / films[n]:.0f} times)"
-        for n in few[:NAMED]
+        f"{names[0][target[first[n]]]} {names[1][bias[first[n]]]} ({films[n]} film{'s' if films[n] > 1 else ''}, each about "
+        f"{times[n]:.0f} times)"
+        for n in often[:NAMED]
     ]
-    more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
+    more = f" and {len(often) - NAMED} more" if len(often) > NAMED else ""
     return (
-        f"Balanced batches draw {len(numbers)} groups of label and {bias_name} equally often in an epoch, also those of "
-        f"fewer than {FEWEST} films: {', '.join(told)}{more}. Look at these films, or keep the groups' sizes with "
+        f"Balanced batches draw {len(numbers)} groups of label and {bias_name} equally often, so films of a small one come "
+        f"again and again in an epoch: {', '.join(told)}{more}. Look at them, or keep the groups' sizes with "
         "--sampler paired."
     )
 

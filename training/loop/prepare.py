@@ -6,7 +6,7 @@ from rich.console import Console
 
 from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort
-from datasets.cohort.groups import joined_crossings, small_groups
+from datasets.cohort.groups import joined_crossings, repeated_groups
 from datasets.cohort.pixel_checks import alike_films
 from datasets.cohort.splits import drawn_by_patient
 from datasets.sample import Split
@@ -69,7 +69,7 @@ def balanced_notes(cohort: Cohort) -> list[str]:
     names = [info.targets, *(attribute.values for attribute in info.unwanted)]
     target, bias = cohort.table["target"].to_numpy()[at], cohort.bias[at]
     joined = joined_crossings(target, bias, names) if len(info.unwanted) > 1 else ""
-    return [note for note in (joined, small_groups(target, bias, names, info.unwanted[0].name)) if note]
+    return [note for note in (joined, repeated_groups(target, bias, names, info.unwanted[0].name)) if note]
 
 
 def draw(config: TrainConfig, cohort: Cohort, console: Console) -> Cohort:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.cohort.groups import FEWEST, balanced_groups, joined_crossings, small_groups
+from datasets.cohort.groups import FEWEST, balanced_groups, joined_crossings, repeated_groups
 from datasets.cohort.samplers import EpochSampler
 
 
@@ -46,13 +46,13 @@ def test_nothing_is_said_where_nothing_is_joined() -> None:
     assert joined_crossings(target, bias, [("no", "yes"), ("a", "b"), ("c", "d")]) == ""
 
 
-def test_groups_of_few_films_are_told_with_how_often_each_is_drawn() -> None:
-    target, bias = films({(0, 0): 60, (0, 1): 3, (1, 0): 36, (1, 1): FEWEST - 4})
-    said = small_groups(target, bias[:, 0], [("no", "yes"), ("east", "west")], "hospital")
+def test_films_that_come_again_and_again_are_told_with_how_often() -> None:
+    target, bias = films({(0, 0): 60, (0, 1): 3, (1, 0): 136, (1, 1): 1})
+    said = repeated_groups(target, bias[:, 0], [("no", "yes"), ("east", "west")], "hospital")
     assert "draw 4 groups of label and hospital equally often" in said
-    assert "no west (3, each about 8 times), yes west (1, each about 25 times). Look" in said
-    target, bias = films({(0, 0): 60, (0, 1): FEWEST, (1, 0): 36})
-    assert small_groups(target, bias[:, 0], [("no", "yes"), ("east", "west")], "hospital") == ""
+    assert "epoch: no west (3 films, each about 17 times), yes west (1 film, each about 50 times). Look" in said
+    target, bias = films({(0, 0): 60, (0, 1): 5, (1, 0): 85})  # ten times, and no more
+    assert repeated_groups(target, bias[:, 0], [("no", "yes"), ("east", "west")], "hospital") == ""
 
 
 @pytest.mark.parametrize("sizes", [(2, 3, 3), (1, 1, 1, 1, 1, 1, 1), (6, 1, 1), (6, 3, 3), (4, 4, 4), (2, 2)])
