@@ -41,6 +41,8 @@ def sentence(answers: Sequence[RunAnswer]) -> str:
     known = {answer.run: answer.moves for answer in answers if answer.moves is not None}
     moves = {run: max(abs(of_run[part]) for part in FRAME) for run, of_run in known.items()}
     said = ", ".join(f"{run} by up to {move:.2f}" for run, move in moves.items())
+    if max(moves.values()) < SMALL:
+        return f"Border and corners, {MARKS}, hardly move a score of this film: {said}."
     if len(moves) == 1:
         return f"Border and corners, {MARKS}, move the score of {said}."
     if max(moves.values()) - min(moves.values()) < SMALL:

@@ -26,6 +26,9 @@ def test_the_run_that_depends_less_is_named_with_both_numbers() -> None:
     [
         ([0.3], "move the score of a by up to 0.30"),
         ([0.3, 0.27], "about equally"),
+        ([0.05, 0.01], "about equally"),
+        ([0.04, 0.0], "hardly move a score of this film: a by up to 0.04, b by up to 0.00."),
+        ([0.0], "hardly move a score of this film: a by up to 0.00."),
         ([0.3, 0.2, 0.1], "c depends least"),
     ],
 )
