@@ -19,7 +19,7 @@ from datasets.cohort.copies import kept_hashes
 from datasets.cohort.csv_table import read_csv
 from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
-from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, listed, refusal, require_known
+from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, refusal, require_known, words_with_lines
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
 from datasets.cohort.notes import OTHER_LABEL, again_notes, age_notes, copies_note, patient_notes
 from datasets.cohort.source_names import with_one_spelling
@@ -190,7 +190,9 @@ def with_targets(
         )
     notes = []
     if unknown.any() and words is not None:
-        notes.append(f"Labels that are mapped to nothing, their films left out: {listed(label[unknown], lines)}.")
+        notes.append(
+            f"Labels that are mapped to nothing, their films left out: {words_with_lines(label[unknown], lines)}."
+        )
     if not classes:
         reasons = dict.fromkeys(table["row"][unknown], "its label is mapped to nothing")
         table = table[~unknown].reset_index(drop=True)

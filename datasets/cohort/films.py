@@ -24,6 +24,7 @@ from datasets.film.facts import age_band
 from datasets.film.grey_arithmetic import looks_inverted
 from datasets.film.preprocessing import Preprocessing
 from datasets.film.radiograph import RadiographError
+from datasets.listed import listed
 from datasets.sample import UNKNOWN, Attribute, DatasetInfo, Sample, Split
 
 TRAINING = (Split.TRAIN, Split.VALIDATION)  # the splits that training can't do without
@@ -147,10 +148,9 @@ class Cohort:
         texts = self.films.not_understood() if self.films is not None else {}
         if not texts:
             return []
-        listed = ", ".join(f"{text} ({count})" for text, count in list(texts.items())[:MOST_TEXTS])
-        more = f" and {len(texts) - MOST_TEXTS} more" if len(texts) > MOST_TEXTS else ""
+        counts = listed([f"{text} ({count})" for text, count in texts.items()], MOST_TEXTS)
         return [
-            f"Admitted, but not understood: {listed}{more}. --view-is 'TEXT=PA' or --body-part-is 'TEXT=CHEST' says what "
+            f"Admitted, but not understood: {counts}. --view-is 'TEXT=PA' or --body-part-is 'TEXT=CHEST' says what "
             f"one means."
         ]
 

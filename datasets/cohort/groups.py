@@ -9,6 +9,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Int
 
+from datasets.listed import listed
+
 FEWEST = 5
 NAMED = 5  # crossings that a sentence names
 OFTEN = 10  # times an epoch that a film may be drawn without a word
@@ -52,11 +54,10 @@ def joined_crossings(target: np.ndarray, bias: np.ndarray, names: list[tuple[str
         small += [number for number in together if len(together) > 1 and number != together[films[together].argmax()]]
     if not small:
         return ""
-    told = [f"{' '.join(of[i] for of, i in zip(names, crossings[n], strict=True))} ({films[n]})" for n in small[:NAMED]]
-    more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
+    told = [f"{' '.join(of[i] for of, i in zip(names, crossings[n], strict=True))} ({films[n]})" for n in small]
     return (
         f"Balanced batches draw {group.max() + 1} groups equally often. Crossings of fewer than {FEWEST} films are drawn "
-        f"with the next larger one of their label: {', '.join(told)}{more}."
+        f"with the next larger one of their label: {listed(told, NAMED)}."
     )
 
 
@@ -76,12 +77,11 @@ def repeated_groups(target: np.ndarray, bias: np.ndarray, names: list[tuple[str,
     told = [
         f"{names[0][target[first[n]]]} {names[1][bias[first[n]]]} ({films[n]} film{'s' if films[n] > 1 else ''}, each about "
         f"{times[n]:.0f} times)"
-        for n in often[:NAMED]
+        for n in often
     ]
-    more = f" and {len(often) - NAMED} more" if len(often) > NAMED else ""
     return (
         f"Balanced batches draw {len(numbers)} groups of label and {bias_name} equally often, so films of a small one come "
-        f"again and again in an epoch: {', '.join(told)}{more}. Look at them, or keep the groups' sizes with "
+        f"again and again in an epoch: {listed(told, NAMED)}. Look at them, or keep the groups' sizes with "
         "--sampler paired."
     )
 

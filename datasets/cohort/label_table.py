@@ -20,12 +20,13 @@ from datasets.cohort.label_words import (
     LabelMap,
     as_word,
     in_our_words,
-    listed,
     refusal,
     require_known,
+    words_with_lines,
 )
 from datasets.cohort.parquet_table import TableError, read_parquet
 from datasets.film.identity import keyed_hash
+from datasets.listed import listed
 from datasets.sample import DatasetInfo
 
 # Headings that name a key, without blanks and underscores. A film is looked up by the first that knows it.
@@ -152,12 +153,8 @@ def match_films(labels: Labels, files: pd.DataFrame, usable: pd.Series, copies: 
 
 def no_line_has(labels: Labels) -> str:
     """The sentence on words of the map that no line has; empty where there are none."""
-    more = f" and {len(labels.unused) - MOST} more" if len(labels.unused) > MOST else ""
-    return (
-        f"Words of the map that no line has: {', '.join(map(repr, labels.unused[:MOST]))}{more}."
-        if labels.unused
-        else ""
-    )
+    words = listed([repr(word) for word in labels.unused], MOST)
+    return f"Words of the map that no line has: {words}." if labels.unused else ""
 
 
 def matches_nothing(labels: Labels, films: str) -> str:
@@ -215,7 +212,7 @@ def read_labels(
         strangers, at = table["label"][strange], (table.index[strange].to_numpy() + 2).tolist()
         if words is None or strange.all():
             raise LabelsError(f"{file}: {refusal(strangers, at, known, private=True)}")
-        mapped_to_nothing = listed(strangers, at, private=True)
+        mapped_to_nothing = words_with_lines(strangers, at, private=True)
         table, own_words = table[~strange], own_words[~strange]
     for info in infos:
         if info.targets != BINARY and len(table) and not table["label"].isin(info.targets).any():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets.files import read_short_text
+from datasets.listed import listed
 
 if TYPE_CHECKING:  # a command line is checked without pandas
     import pandas as pd
@@ -74,12 +75,12 @@ def refusal(labels: "pd.Series", lines: Sequence[int], known: Collection[str], p
     """The sentence on labels that aren't known where no map is given; `lines` and `private` as for `listed`."""
     example = next((word for word, count in labels.value_counts().items() if count > 1 or not private), "WORD")
     return (
-        f"labels that are none of {', '.join(known)}: {listed(labels, lines, private)}. Correct them, or say what they mean: "
-        f'--map "{example}={next(iter(known))}"; with a map, words that it lacks are left out'
+        f"labels that are none of {', '.join(known)}: {words_with_lines(labels, lines, private)}. Correct them, or say what "
+        f'they mean: --map "{example}={next(iter(known))}"; with a map, words that it lacks are left out'
     )
 
 
-def listed(labels: "pd.Series", lines: Sequence[int], private: bool = False) -> str:
+def words_with_lines(labels: "pd.Series", lines: Sequence[int], private: bool = False) -> str:
     """Words by falling number of lines.
 
     Args:
@@ -97,7 +98,7 @@ def listed(labels: "pd.Series", lines: Sequence[int], private: bool = False) -> 
     else:
         single = [f"{word!r} (line {first[word]})" for word in single]
     shown += single
-    return ", ".join(shown[:MOST]) + (f" and {len(shown) - MOST} more" if len(shown) > MOST else "")
+    return listed(shown, MOST)
 
 
 def _pairs_of_text(text: str) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from datasets.cohort.films import age_bands
+from datasets.listed import listed
 
 NAMED = 5  # lines that a sentence lists
 OTHER_LABEL = ", with another label"
@@ -81,6 +82,5 @@ def _films(count: int) -> str:
 
 def _lines(rows: Sequence[int]) -> str:
     """Rows as lines of metadata.csv, as a spreadsheet counts them."""
-    lines = ", ".join(str(row + 2) for row in sorted(rows)[:NAMED])
-    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    return f"line{'s' if len(rows) > 1 else ''} {lines}{more} of metadata.csv"
+    lines = listed([row + 2 for row in sorted(rows)], NAMED)
+    return f"line{'s' if len(rows) > 1 else ''} {lines} of metadata.csv"

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from datasets.cohort.films import Cohort
+from datasets.listed import listed
 
 LOOKED_AT = 20_000  # films, evenly spaced in a longer table: some seconds
 SHOWN = 5
@@ -36,5 +37,4 @@ def alike_films(cohort: Cohort) -> list[str]:
 
 
 def _lines(cohort: Cohort, positions: list[int]) -> str:
-    shown = ", ".join(str(int(cohort.table["row"].iloc[position]) + 2) for position in positions[:SHOWN])
-    return shown + (f" and {len(positions) - SHOWN} more" if len(positions) > SHOWN else "")
+    return listed((cohort.table["row"].iloc[positions] + 2).tolist(), SHOWN)

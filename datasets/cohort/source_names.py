@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from datasets.listed import listed
+
 LOOKS_LATIN = str.maketrans(
     "АВЕЅІЈКМНОРСТУХԚԜасԁеһіјорԛѕԝхуΑΒΕΖΗΙΚΜΝΟΡΤΥΧονκ",
     "ABESIJKMHOPCTYXQWacdehijopqswxyABEZHIKMNOPTYXovk",
@@ -59,10 +61,8 @@ def with_one_spelling(source: pd.Series, known: Sequence[str] = ()) -> tuple[pd.
         right |= dict.fromkeys(names, chosen)
         others = [name for name in names if name != chosen]
         if others and key:
-            shown = ", ".join(map(ascii, others[:NAMED])) + (
-                f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-            )
-            notes.append(f"Source {chosen!r} is also spelled {shown}: taken for one.")
+            spelled = listed([ascii(name) for name in others], NAMED)
+            notes.append(f"Source {chosen!r} is also spelled {spelled}: taken for one.")
     return source.map(right), notes + look_alikes(list(dict.fromkeys([*right.values(), *known])))
 
 

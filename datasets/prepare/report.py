@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.cohort.confounding import check_confounding
+from datasets.listed import listed
 from datasets.prepare.cohort import Prepared
 from datasets.prepare.layouts import LAYOUTS
 from datasets.prepare.placing import WAYS
@@ -121,12 +122,11 @@ def _confounding(console: Console, target: pd.Series, source: pd.Series, classes
     single = single[single["nunique"] == 1].sort_values("size", ascending=False)
     if len(single):
         names = [str(source) for source in single.index]
-        listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         _say(
             console,
-            f"{single['size'].sum()} of {len(target)} films come from sources with one class alone ({listed}): a model can "
-            f"get them right by knowing the source. A random split measures that too; judge on sources with both classes, or "
-            f"on one left out (--external-sources).",
+            f"{single['size'].sum()} of {len(target)} films come from sources with one class alone "
+            f"({listed(names, 8)}): a model can get them right by knowing the source. A random split measures that too; "
+            f"judge on sources with both classes, or on one left out (--external-sources).",
             "bold",
         )
     return checked.verdict
@@ -158,10 +158,9 @@ def _not_understood(console: Console, table: pd.DataFrame) -> None:
     texts = table.get("not_understood", pd.Series(dtype=str))
     counts = texts[texts != ""].value_counts()
     if len(counts):
-        listed = ", ".join(f"{text} ({count})" for text, count in counts.head(MOST).items())
-        more = f" and {len(counts) - MOST} more" if len(counts) > MOST else ""
+        shown = listed([f"{text} ({count})" for text, count in counts.items()], MOST)
         flags = "--view-is 'TEXT=PA' or --body-part-is 'TEXT=CHEST' says what one means"
-        _say(console, f"Admitted, but not understood: {listed}{more}. {flags}.")
+        _say(console, f"Admitted, but not understood: {shown}. {flags}.")
 
 
 def _reasons(console: Console, left_out: pd.DataFrame) -> None:

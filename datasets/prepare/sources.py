@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from datasets.listed import listed
 from datasets.prepare.layouts.film import Film
 
 FIELDS = ("institution", "station", "manufacturer", "model")  # of a `Film`, and tags
@@ -68,5 +69,4 @@ def detector_groups(films: Sequence[Film]) -> tuple[list[str], dict[str, list[st
 
 
 def _title(detectors: list[str]) -> str:
-    more = len(detectors) - 1
-    return detectors[0] + (f" and {more} more" if more else "")
+    return listed(detectors, 1)

@@ -15,6 +15,7 @@ from datasets.cohort.external import values_of
 from datasets.cohort.films import Cohort
 from datasets.files import write_text
 from datasets.film.identity import KEY_FILE, hash_key
+from datasets.listed import listed
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
@@ -162,10 +163,9 @@ def choose_values(cohort: Cohort, column: str, names_asked_for: tuple[str, ...])
     if unknown:
         skipped[f"films of unknown {column}"] = f"{unknown}, which no fold trains on either"
     if not chosen:
-        reasons = [f"{name}: {why}" for name, why in skipped.items()]
-        more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+        reasons = listed([f"{name}: {why}" for name, why in skipped.items()], SHOWN, "; ", "; and ")
         what = "source" if column == "source" else f"value of {column}"
-        raise ValueError(f"no {what} has ten patients of every class: {'; '.join(reasons[:SHOWN])}{more}")
+        raise ValueError(f"no {what} has ten patients of every class: {reasons}")
     return chosen, skipped
 
 

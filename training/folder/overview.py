@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.table import Table
 
+from datasets.listed import listed
 from training.folder.merge import NOT_RECORDED, Survey
 
 MOST_TEXTS = 20  # of a tag in a sentence; the table of facts has more
@@ -58,11 +59,10 @@ def not_understood(surveyed: Survey) -> Iterator[str]:
     ):
         texts = {text: count for text, count in surveyed.facts[fact].items() if text != NOT_RECORDED}
         if texts:
-            listed = ", ".join(f"{text} ({count:,})" for text, count in list(texts.items())[:MOST_TEXTS])
-            more = f" and {len(texts) - MOST_TEXTS} more" if len(texts) > MOST_TEXTS else ""
+            counts = listed([f"{text} ({count:,})" for text, count in texts.items()], MOST_TEXTS)
             yield (
                 f"{sum(texts.values()):,} scored films state a {tag} that is not understood and count as UNKNOWN: "
-                f"{listed}{more}. {flag} 'TEXT={word}' says what one means."
+                f"{counts}. {flag} 'TEXT={word}' says what one means."
             )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from datasets.listed import listed
 from training.loop.resume import Progress
 from training.parallel.device import TrainingError
 from training.run.checkpoint_header import state_files
@@ -34,9 +35,8 @@ def unreadable(error: Exception, how_to_resume: str) -> str:
 
 def diverged(terms: Sequence[str], step: int, epoch: int, lines: Sequence[int], folder: Path) -> str:
     """For terms that are not finite at a step of an epoch, both from 1, on the films of these lines of metadata.csv."""
-    films = ", ".join(map(str, lines[:SHOWN])) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
     return (
-        f"{', '.join(terms)} is not finite at step {step} of epoch {epoch}, on the films of lines {films} "
+        f"{', '.join(terms)} is not finite at step {step} of epoch {epoch}, on the films of lines {listed(lines, SHOWN)} "
         f"(all in {folder / 'diverged.json'}): try a lower --lr, or --clip-grad 1; {last_state(folder)}"
     )
 

@@ -7,7 +7,14 @@ import pytest
 
 from datasets.cohort.films import CohortError
 from datasets.cohort.label_table import LabelsError, read_labels
-from datasets.cohort.label_words import LABELS, LabelWordsError, in_our_words, label_map, listed, require_known
+from datasets.cohort.label_words import (
+    LABELS,
+    LabelWordsError,
+    in_our_words,
+    label_map,
+    require_known,
+    words_with_lines,
+)
 from datasets.covid import load_covid, load_unseen
 from datasets.film.preprocessing import Preprocessing
 from tests.datasets.public_films import with_own_words
@@ -75,10 +82,10 @@ def test_a_label_that_is_none_of_ours_is_refused() -> None:
 
 def test_words_are_listed_with_their_lines() -> None:
     words = pd.Series(["tb", "doe john", "tb", "x"])
-    assert listed(words, [2, 5, 6, 9]) == "'tb' (2 lines), 'doe john' (line 5), 'x' (line 9)"
+    assert words_with_lines(words, [2, 5, 6, 9]) == "'tb' (2 lines), 'doe john' (line 5), 'x' (line 9)"
     private = "'tb' (2 lines), 2 words that stand on one line alone (lines 5, 9)"
-    assert listed(words, [2, 5, 6, 9], private=True) == private
-    many = listed(pd.Series([f"w{i}" for i in range(30)]), range(30))
+    assert words_with_lines(words, [2, 5, 6, 9], private=True) == private
+    many = words_with_lines(pd.Series([f"w{i}" for i in range(30)]), range(30))
     assert many.endswith(" and 10 more") and many.count("(line") == 20
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 from scipy.stats import beta
 
+from datasets.listed import listed
 from training.bias.evidence import Evidence
 from training.bias.numbers.drift import DIFFERS, drift, drift_notes
 from training.bias.numbers.groups import ALL_FILMS, NOT_RECORDED, group_rows, patients, with_intervals
@@ -197,8 +198,7 @@ def _headline(table: pd.DataFrame, outliers: pd.DataFrame, drifted: pd.DataFrame
     names = [name.replace("_", " ") for name in differs["attribute"][differs["group"] == ALL_FILMS]]
     sources = differs["group"][differs["group"] != ALL_FILMS].tolist()
     if sources and "score" not in names:
-        more = f" and {len(sources) - NAMED} more" if len(sources) > NAMED else ""
-        names.append(f"the score at {', '.join(sources[:NAMED])}{more}")
+        names.append(f"the score at {listed(sources, NAMED)}")
     if names:
         sentences.append(f"Different from the run's own films: {', '.join(names)}.")
     elif drifted["p"].notna().any():
