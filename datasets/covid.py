@@ -21,7 +21,7 @@ from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
 from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, refusal, require_known, words_with_lines
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
-from datasets.cohort.notes import OTHER_LABEL, again_notes, age_notes, copies_note, patient_notes
+from datasets.cohort.notes import OTHER_LABEL, again_notes, age_notes, copies_note, patient_notes, rounded_note
 from datasets.cohort.source_names import with_one_spelling
 from datasets.cohort.splits import patients_in_two_splits, split_by_patient
 from datasets.film.policy import DEFAULT, DicomPolicy
@@ -125,12 +125,13 @@ def load_covid(
     for split in (Split.TRAIN, Split.VALIDATION):
         lacking = set(range(len(targets))) - set(table["target"][table["split"] == str(split)])
         if lacking:
-            names = ", ".join(targets[i] for i in sorted(lacking))
+            names, there = ", ".join(targets[i] for i in sorted(lacking)), table["patient"].nunique()
             raise CohortError(
-                f"split {split} of {data_dir} has no film of class {names}: more patients of it are needed"
+                f"split {split} of {data_dir} has no film of class {names}: more patients of it are needed; the films are of "
+                f"{there} patient{'s' if there > 1 else ''}. {rounded_note(table)}".rstrip()
             )
     reasons = reasons | of_other_classes | in_no_split
-    notes += [*patient_notes(table), *again_notes(reasons), *age_notes(table)]
+    notes += [*patient_notes(table), *filter(None, [rounded_note(table)]), *again_notes(reasons), *age_notes(table)]
     return as_cohort(table, reasons, data_dir, preprocessing, targets, policy, notes=tuple(notes))
 
 

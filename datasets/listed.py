@@ -1,10 +1,25 @@
-"""Lists in a sentence: the first few of them, and how many more there are."""
+"""Lists in text: names on a command line, and the first few of a list in a sentence."""
 
+import csv
+import io
 from collections.abc import Sequence
 
 
+def split_names(text: str | None) -> tuple[str, ...]:
+    """`a, b` as ("a", "b"); a name with a comma stands in double quotes, as in a CSV file."""
+    names = next(csv.reader([" ".join(text.split())], skipinitialspace=True)) if text and text.strip() else []
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def quoted(name: str) -> str:
+    """A name as `split_names` reads it back."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([name])
+    return text.getvalue()
+
+
 def listed(texts: Sequence[object], most: int, between: str = ", ", last: str = " and ") -> str:
-    """ "a, b and 5 more" of seven texts of which a sentence names two.
+    """The first texts, and how many more there are: `a, b and 5 more`.
 
     Args:
         most: that are named.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from datasets.files import PlaceError, require_new_file, write_aside
 from datasets.help_text import HelpFormatter, SentenceParser
+from datasets.listed import split_names
 from datasets.seed import seed_number
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="For research; not a medical device.",
     )  # fmt: skip
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with metadata.csv")
-    parser.add_argument("--external-sources", default="", help="sources set apart, separated by commas")
+    parser.add_argument("--external-sources", default="", help="as training.train takes them")
     parser.add_argument("--split-seed", type=seed_number, default=0, help="seed of the split")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     options = parser.parse_args(arguments)
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     from datasets.cohort.films import CohortError
 
-    sources = tuple(name for name in options.external_sources.split(",") if name)
+    sources = split_names(options.external_sources)
     try:
         require_new_file(options.output, "--output", ",".join(COLUMNS).encode(), "manifest")
         table = manifest(options.data_dir, sources, options.split_seed)

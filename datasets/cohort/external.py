@@ -6,6 +6,7 @@ import pandas as pd
 
 from datasets.cohort.films import CohortError, age_bands
 from datasets.cohort.source_names import differing_letters, looks_like, spelling_key, with_one_spelling
+from datasets.listed import quoted
 
 # Columns that name single films or patients, or what is predicted.
 NO_GROUPS = ("row", "path", "mask", "patient", "patient_id", "split", "label", "target", "target_name", "bias")
@@ -44,13 +45,15 @@ def external_films(table: pd.DataFrame, column: str, names: tuple[str, ...]) -> 
     if missing:
         what = "comes from" if column == "source" else f"has {column}"
         whose = "sources" if column == "source" else "there"
-        told = f"--external-sources: no film {what} {missing[0]!r}; {whose} are {', '.join(there)}"
+        told = f"--external-sources: no film {what} {missing[0]!r}; {whose} are {', '.join(map(quoted, there))}"
         alike = next((name for name in there if looks_like(name) == looks_like(missing[0])), None)
         hint = f". {alike!r} looks the same, but {differing_letters(missing[0], alike)}: copy it" if alike else ""
+        hint += ". A name with a comma stands in double quotes" if any("," in name for name in there) else ""
         raise CohortError(told + hint)
     if len(wanted) == len(there):
         what = "sources" if column == "source" else f"values of {column}"
         raise CohortError(
-            f"--external-sources names all {len(there)} {what} ({', '.join(there)}): leave one or more to train on"
+            f"--external-sources names all {len(there)} {what} ({', '.join(map(quoted, there))}): leave one or more to "
+            "train on"
         )
     return key.isin(list(wanted)), values == ""

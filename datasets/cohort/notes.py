@@ -1,10 +1,12 @@
 """Sentences about a table of films that a user should read before training: what it lacks, and what looks like a mistake."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from datasets.cohort.films import age_bands
+from datasets.cohort.source_names import spelling_key
 from datasets.listed import listed
 
 NAMED = 5  # lines that a sentence lists
@@ -13,7 +15,7 @@ NO_AGE = ("", "unknown", "na", "n/a", "nan", "none", "null", "-", "?")
 
 
 def patient_notes(table: pd.DataFrame) -> list[str]:
-    """Films without a patient, patients in two sources, and numbers that a spreadsheet or pandas wrote as 12 and as 12.0."""
+    """Films without a patient, patients in two sources, and patients that seem to be written in two ways."""
     notes = []
     if "patient_id" not in table:
         notes.append(
@@ -28,18 +30,44 @@ def patient_notes(table: pd.DataFrame) -> list[str]:
             f"sources number their patients independently, make patient_id unique (source and number)."
         )
     if "patient_id" in table:
-        name = table["patient_id"]
-        whole = name.str.removesuffix(".0")
-        pointed = name.str.fullmatch(r"[0-9]+\.0") & whole.isin(set(name))
-        if pointed.any():
-            first = name.index[pointed][0]
-            pair = sorted([int(table["row"][first]), int(table["row"][name == whole[first]].iloc[0])])
-            notes.append(
-                f"{whole[pointed].nunique()} patient(s) have a number with .0 at its end on some lines and without on "
-                f"others ({_lines(pair)}) and count as two patients, whose films may be in two splits. If they are one, "
-                f"write the number alike."
-            )
+        notes += _written_twice(table)
     return notes
+
+
+def _written_twice(table: pd.DataFrame) -> list[str]:
+    """Patients whose names differ as a spreadsheet or pandas changes them: 12 and 12.0, 007 and 7, AB-1 and ab-1."""
+    names = pd.Series({name: _patient_key(name) for name in table["patient_id"].unique() if name})
+    again = names[names.duplicated(keep=False)]
+    if again.empty:
+        return []
+    first = table.drop_duplicates("patient_id").set_index("patient_id")["row"]
+    pair = first[again[again == again.iloc[0]].index].tolist()
+    return [
+        f"{again.nunique()} patient(s) seem to be written in two ways, with leading zeros, .0 at the end or capital letters "
+        f"on some lines alone ({_lines(pair)}), and count as two, whose films may be in two splits. If they are one, write "
+        f"them alike."
+    ]
+
+
+def _patient_key(name: str) -> str:
+    whole = re.sub(r"(?<=[0-9])\.0+$", "", spelling_key(name))
+    return re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"(?<![0-9]) | (?![0-9])", "", whole))
+
+
+def rounded_note(table: pd.DataFrame) -> str:
+    """The patients whose number a spreadsheet rounded, as 2.02E+11; empty where there are none."""
+    if "patient_id" not in table:
+        return ""
+    rounded = table["patient_id"].str.fullmatch(r"[0-9]([.,][0-9]+)?[eE]\+[0-9]+")
+    numbers = table["patient_id"][rounded].value_counts()
+    if numbers.empty:
+        return ""
+    row = table["row"][table["patient_id"] == numbers.index[0]].iloc[0]
+    return (
+        f"{len(numbers)} patient_id{'s are numbers' if len(numbers) > 1 else ' is a number'} that a spreadsheet rounded "
+        f"({numbers.index[0]} on {numbers.iloc[0]} lines, the first of them {row + 2}): different patients become one. "
+        f"Export metadata.csv again with this column formatted as text."
+    )
 
 
 def copies_note(table: pd.DataFrame, copies: pd.DataFrame) -> str:

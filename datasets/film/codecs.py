@@ -47,6 +47,7 @@ _GUESSED = re.compile(
     rb"|Unsupported (marker type|JPEG process)|Bogus (Huffman|DHT|DQT|DAC|marker)"
 )
 _stderr = threading.Lock()
+MOST_PADDING = 1.1  # times the bytes of a film: archives fill up blocks, but more belongs to another picture
 
 
 class Cells(NamedTuple):
@@ -70,8 +71,14 @@ def decoded(dataset: Dataset, syntax: uid.UID) -> Cells:
     if syntax in NATIVE:
         if dataset["PixelData"].is_undefined_length:
             raise DicomError("the pixels are compressed, but the transfer syntax says that they aren't")
-        if len(dataset.PixelData) < dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8:
+        needed = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
+        if len(dataset.PixelData) < needed:
             raise DicomError("the pixels end too early: copy the file again", reason="truncated")
+        if len(dataset.PixelData) > MOST_PADDING * needed:
+            raise DicomError(
+                f"the pixels are {len(dataset.PixelData)} bytes, of which Rows, Columns and BitsAllocated name {needed}: "
+                "export the file again"
+            )
         return _or_error(lambda: Cells(_by_pydicom(dataset, syntax)), complete=True)
     if syntax not in PLUGINS and syntax not in JPEG:
         raise DicomError("the transfer syntax isn't one that can be decoded: convert the file to a lossless one")

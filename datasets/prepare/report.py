@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.cohort.confounding import check_confounding
-from datasets.listed import listed
+from datasets.listed import listed, quoted
 from datasets.prepare.cohort import Prepared
 from datasets.prepare.layouts import LAYOUTS
 from datasets.prepare.placing import WAYS
@@ -66,7 +66,7 @@ def report(
         if held_out := _held_out(target, trained["source"], trained["patient_id"]):
             _say(
                 console,
-                f"A source to hold out, as a hospital never seen: add --external-sources {shlex.quote(held_out)}",
+                f"A source to hold out, as a hospital never seen: add --external-sources {shlex.quote(quoted(held_out))}",
             )
         separate = "--separate-copies" if copies is None or len(copies) > 0 else ""
         _say(console, f"{then} {_training(request, separate, flags)}", whole=True)

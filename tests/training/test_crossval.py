@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 
 from datasets.film.preprocessing import Preprocessing
+from datasets.listed import quoted, split_names
 from datasets.phantom.cohort import load_phantom
 from training.bias.numbers.compare import holm
 from training.crossval import folds
@@ -21,7 +22,6 @@ from training.crossval.folds import choose_values
 from training.crossval.lines import scores_of, seeds_in, whole_key_of
 from training.recipe.candidate import Candidate
 from training.run.config import parse
-from training.run.films import quoted, split_names
 from training.run.record import append_line, read_lines
 
 pytestmark = pytest.mark.trains

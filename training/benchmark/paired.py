@@ -6,9 +6,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 
+from datasets.cohort.parquet_table import read_parquet
 from datasets.files import write_text
 from training.benchmark.compared import over_patients, over_seeds
 from training.bias.numbers.two_level import judged
@@ -56,7 +56,7 @@ def paired(
     by_seed = [row for part, name in PAIRED_METRICS if (row := over_seeds(runs, config.method, part, name)) is not None]
     rows = by_seed
     if not resplit:  # one test set for all seeds
-        tables = [[pd.read_parquet(run.folder / "predictions.parquet") for run in both] for both in runs]
+        tables = [[read_parquet(run.folder / "predictions.parquet") for run in both] for both in runs]
         by_patient = over_patients(tables, load_checkpoint(runs[0][0].folder).info.positive_name, config.method)
         rows = [*by_patient, *(row for row in by_seed if row.metric in BY_SEEDS_ALONE)]
     judgements = judged([row.difference for row in rows], [row.metric == "leak" for row in rows])

@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.bias.numbers.metrics import PredictionsError, require_columns
+
 PERTURBED_FILMS = 500  # unless asked otherwise
+NEEDED = ("file", "patient", "source", "target", "score", "prediction")  # columns of the predictions
 MAY_BE_TRAINED_ON = "Some of these films may be films that the run was trained on"
 
 
@@ -43,3 +46,31 @@ class Evidence:
     def warning(self) -> str:
         """The note that the films may have been trained on, which belongs beside the headline; empty without it."""
         return next((note for note in self.notes if note.startswith(MAY_BE_TRAINED_ON)), "")
+
+    def require_sound(self) -> None:
+        """Raises PredictionsError where predictions and features don't fit together, or targets are no class names."""
+        require_columns(self.predictions, NEEDED if self.positive is not None else [n for n in NEEDED if n != "score"])
+        films, shape = len(self.predictions), np.shape(self.features)
+        if len(shape) != 2 or shape[0] != films:
+            raise PredictionsError(
+                f"{self.name}: features of shape {shape} for {films} predictions: a row of numbers for each film is needed"
+            )
+        if not np.isfinite(self.features).all():
+            raise PredictionsError(f"{self.name}: features must be numbers, without NaN and infinity")
+        for column in ("target", "prediction"):
+            values = self.predictions[column].dropna()
+            for strange in (value for value in values if not isinstance(value, str)):
+                raise PredictionsError(
+                    f"{self.name}: the column {column} holds {strange!r}: write the names of the classes as text, such as "
+                    f"{self.positive or 'covid'}, and None where a film has no label"
+                )
+        targets = set(self.predictions["target"].dropna())
+        if (
+            self.positive is not None
+            and len(targets) > 1
+            and not targets & {self.positive, *self.predictions["prediction"]}
+        ):
+            raise PredictionsError(
+                f"{self.name}: targets are {', '.join(sorted(targets))}, none of which is predicted or the positive class "
+                f"{self.positive}: write both columns in the same class names"
+            )

@@ -15,7 +15,7 @@ from datasets.cohort.external import values_of
 from datasets.cohort.films import Cohort
 from datasets.files import write_text
 from datasets.film.identity import KEY_FILE, hash_key
-from datasets.listed import listed
+from datasets.listed import listed, quoted, split_names
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
@@ -24,7 +24,7 @@ from training.crossval.lines import Job, candidate_of, key_of, line_of, require_
 from training.loop.prepare import decode, draw
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig, parse
-from training.run.films import cohort_of, preprocessing_of, quoted, split_names
+from training.run.films import cohort_of, preprocessing_of
 from training.run.record import append_line, read_lines
 from training.run.report import versions
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort.films import Cohort
+from datasets.cohort.parquet_table import read_parquet
 from training.bias.report.plain import plain
 from training.loop.divergence import DivergenceError
 from training.recipe.candidate import Candidate
@@ -73,7 +74,7 @@ def line_of(
         run = job.candidate.obtain(config, films)
     except DivergenceError as error:
         raise ValueError(f"{job.candidate.name}, seed {job.seed}: {error}") from error
-    scored = pd.read_parquet(run.folder / "predictions.parquet").sort_values("row")
+    scored = read_parquet(run.folder / "predictions.parquet").sort_values("row")
     seen, held_out = (scored[scored["split"] == split] for split in ("train", "external"))
     return {
         "column": job.column, "value": job.value, "seed": job.seed,

@@ -12,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from datasets.cohort.label_words import label_map
+from datasets.cohort.parquet_table import write_parquet
 from datasets.files import require_writable, write_aside, write_text
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
@@ -170,7 +171,7 @@ def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
     """Write all results; each file is whole or not there."""
     output.mkdir(parents=True, exist_ok=True)
     table = pd.concat([run.predictions for run in evidence], ignore_index=True)
-    write_aside(output / "predictions.parquet", lambda file: table.to_parquet(file, index=False))
+    write_parquet(table, output / "predictions.parquet")
     write_report(report, evidence, output)
 
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 
+from datasets.cohort.parquet_table import read_parquet
 from datasets.film.dicomweb import Connection, DicomWebError, RefusedError
 from datasets.film.dicomweb_folder import INSTANCE, DicomWebFolder, value_of
 from datasets.film.radiograph import RadiographError
@@ -34,7 +34,7 @@ SENT, THERE = "sent", "there before"
 
 def write_objects(options: argparse.Namespace, job: FolderJob, subjects: list[Subject], console: Console) -> None:
     """Write structured reports and saliency images where they were asked for, send them with `--store`, say how many."""
-    table = pd.read_parquet(options.output / "predictions.parquet", columns=["run", "file", "score", "prediction"])
+    table = read_parquet(options.output / "predictions.parquet", columns=["run", "file", "score", "prediction"])
     films, made = int((table["run"] == subjects[0].name).sum()), datetime.now()
     for place, what in ((options.sr, "structured reports"), (options.saliency, "saliency images")):
         if place is None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from datasets.cohort.label_table import Labels, matches_nothing, no_line_has, read_labels
 from datasets.cohort.label_words import label_map
-from datasets.files import write_aside
+from datasets.cohort.parquet_table import read_parquet, write_parquet
 from datasets.film.admission import policy_of
 from datasets.film.folder import Entry, Folder, LocalFolder
 from datasets.film.identity import key_id, keyed_hash
@@ -326,7 +326,7 @@ def aggregate_units(
     """Write studies.parquet and patients.parquet; returns how well each run tells those that are audited apart."""
     audited = set(surveyed.files["patient"][surveyed.files["audited"]])
     columns = ["run", "file", "study", "patient", "target", "score"]
-    predictions = pd.read_parquet(output / "predictions.parquet", columns=columns)
+    predictions = read_parquet(output / "predictions.parquet", columns=columns)
     rows = []
     for unit in UNITS:
         parts = []
@@ -344,5 +344,5 @@ def aggregate_units(
             rows += [{"unit": unit, "how": options.aggregate} | record for record in plain(measured)]
         if parts:
             table, name = pd.concat(parts, ignore_index=True), {"study": "studies", "patient": "patients"}[unit]
-            write_aside(output / f"{name}.parquet", partial(table.to_parquet, index=False))
+            write_parquet(table, output / f"{name}.parquet")
     return rows

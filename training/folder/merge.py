@@ -305,7 +305,11 @@ def csv_safe(table: pd.DataFrame) -> pd.DataFrame:
 
 def _write_csv(file: Path, parquet: Path) -> None:
     """The same rows as the Parquet file, for a spreadsheet."""
-    with file.open("w", encoding="utf-8", newline="") as out, pq.ParquetFile(parquet) as rows:
+    with (
+        file.open("w", encoding="utf-8", newline="") as out,
+        parquet.open("rb") as content,
+        pq.ParquetFile(content) as rows,
+    ):
         for number, batch in enumerate(rows.iter_batches(ROWS)):
             csv_safe(batch.to_pandas()).to_csv(out, index=False, header=number == 0)
 
@@ -315,7 +319,7 @@ def _write_parquet(file: Path, tables: Iterator[pa.Table]) -> None:
     groups = _row_groups(tables)
     first = next(groups, pa.table({}))
     schema = _typed(first.schema)
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with file.open("wb") as content, pq.ParquetWriter(content, schema, compression="zstd") as writer:
         for table in chain([first], groups):
             writer.write_table(table.select(schema.names).cast(schema))
 

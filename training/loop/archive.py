@@ -7,6 +7,7 @@ from datasets.cohort.label_words import label_map
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.admission import as_flags
 from datasets.film.identity import KEY_FILE
+from datasets.listed import split_names
 from datasets.prepare.cohort import COPIES, METADATA, prepare_alone
 from datasets.prepare.report import report
 from datasets.prepare.request import Request
@@ -15,7 +16,7 @@ from training.parallel.device import TrainingError
 from training.parallel.ranks import first_goes_first, is_first
 from training.run.archive import Archive
 from training.run.config import TrainConfig
-from training.run.films import admission_of, split_names
+from training.run.films import admission_of
 
 
 def from_archive(archive: Archive, config: TrainConfig) -> TrainConfig:

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 
 from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort, CohortError
-from datasets.files import write_aside
+from datasets.cohort.parquet_table import write_parquet
 from datasets.film.identity import hash_key, key_id
 from datasets.sample import Attribute, DatasetInfo, Split
 from models.classifier import Classifier
@@ -134,7 +134,7 @@ def write_run(
     train, validation = cohort.positions(Split.TRAIN), cohort.positions(Split.VALIDATION)
     rows = table["row"].to_numpy()[train]
     save_reference(Reference.of(features[train], features[validation], config.seed, rows), folder)
-    write_aside(folder / "predictions.parquet", lambda file: scored.to_parquet(file, index=False))
+    write_parquet(scored, folder / "predictions.parquet")
     checks = {
         name: {
             "table": check.table.to_dict("index"),

@@ -19,6 +19,7 @@ from timm.optim import list_optimizers
 from datasets.cohort.films import Cohort
 from datasets.files import require_writable
 from datasets.film.identity import hash_key
+from datasets.listed import split_names
 from datasets.sample import Attribute, DatasetInfo, Sample, Split
 from models.classifier import feature_width
 from training.loop.assembly import assemble
@@ -27,7 +28,7 @@ from training.parallel.device import TrainingError
 from training.parallel.ranks import is_first, ranks
 from training.run.biases import parse_biases
 from training.run.config import TrainConfig
-from training.run.films import preprocessing_of, split_names
+from training.run.films import preprocessing_of
 
 KNOWN = (  # backbones that tests train
     *("simple_convnet", "resnet10t", "resnet18", "resnet50", "tf_efficientnet_lite0", "test_resnet"),

@@ -94,7 +94,10 @@ class TrainConfig:
     classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
     map: str | None = option(None, MAP_HELP, metavar="WORD=LABEL,...")
     map_file: Path | None = option(None, MAP_FILE_HELP, metavar="FILE")
-    external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
+    external_sources: str | None = option(
+        None,
+        "sources set apart as the external test set, separated by commas; a name with a comma stands in double quotes",
+    )
     external_column: str = option(
         "source", "column of metadata.csv, such as view, whose values --external-sources names in place of sources"
     )

@@ -1,7 +1,5 @@
 """The cohort that a run's settings name."""
 
-import csv
-import io
 from typing import cast
 
 from datasets.catalogue import load_cohort
@@ -12,6 +10,7 @@ from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.admission import policy_of
 from datasets.film.policy import DicomPolicy, Voi
 from datasets.film.preprocessing import Preprocessing
+from datasets.listed import split_names
 from models.classifier import normalisation
 from training.run.biases import parse_biases
 from training.run.config import TrainConfig
@@ -40,16 +39,3 @@ def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
 def admission_of(config: TrainConfig) -> DicomPolicy:
     """Which DICOM films are admitted; raises WordsError."""
     return policy_of({name: getattr(config, name) for name in ADMISSION_FLAGS})
-
-
-def split_names(text: str | None) -> tuple[str, ...]:
-    """`a, b` as ("a", "b"); a name with a comma stands in double quotes, as in a CSV file."""
-    names = next(csv.reader([" ".join(text.split())], skipinitialspace=True)) if text and text.strip() else []
-    return tuple(name.strip() for name in names if name.strip())
-
-
-def quoted(name: str) -> str:
-    """A name as `split_names` reads it back."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([name])
-    return text.getvalue()

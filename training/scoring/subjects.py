@@ -19,6 +19,7 @@ from datasets.covid import FilmFolder, load_unseen, resolved
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.identity import KEY_FILE, hash_key, key_id, keyed_hash
 from datasets.film.policy import DEFAULT, DicomPolicy
+from datasets.listed import split_names
 from datasets.sample import Split
 from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
 from training.console.messages import RESEARCH_ONLY
@@ -28,7 +29,7 @@ from training.run.biases import reads_bias
 from training.run.checkpoint import Calibration
 from training.run.checkpoint_header import CheckpointError
 from training.run.config import TrainConfig, from_settings
-from training.run.films import cohort_of, split_names
+from training.run.films import cohort_of
 from training.run.reference import Reference, load_reference
 from training.run.report import versions
 from training.run.site_calibration import FilmCalibration, SiteCalibration, read_site_calibration

@@ -61,7 +61,7 @@ def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
                 path,
                 label,
                 _source(row["url"], row["doi"]),
-                f"cohen_{text(row['patientid'])}",
+                f"cohen_{text(row['patientid']).removesuffix('.0')}",  # of a table that went through pandas
                 origin,
                 **known_view(row["view"], policy),
                 sex=sex(row["sex"]),

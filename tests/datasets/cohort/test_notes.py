@@ -4,18 +4,27 @@ from pathlib import Path
 
 import pytest
 
+from datasets.cohort.films import CohortError
 from tests.datasets.test_covid import good, load, write
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"), [(("12.0", "12", "3.0"), 1), (("12.0", "3.0", "12.5"), 0), (("A.0", "A", "1"), 0)]
-)
-def test_numbers_with_and_without_a_point_are_told(tmp_path: Path, numbers: tuple[str, ...], told: int) -> None:
+    ("numbers", "told"),
+    [
+        (("12.0", "12", "3.0"), 1), (("cohen_2", "cohen_2.0", "3"), 1), (("000812", "812", "81"), 1),
+        (("AB-0012", "ab-12", "12"), 1), (("P 7", "p7", "17"), 1),
+        (("12.0", "3.0", "12.5"), 0), (("A.0", "A", "1"), 0), (("1.05", "1.5", "15"), 0), (("1 12", "11 2", "112"), 0),
+        (("10", "1", "100"), 0),
+    ],
+)  # fmt: skip
+def test_patients_that_seem_to_be_written_in_two_ways_are_told(
+    tmp_path: Path, numbers: tuple[str, ...], told: int
+) -> None:
     records = good()
     for record, number in zip(records[4:], numbers, strict=False):
         record["patient_id"] = number
     cohort = load(write(tmp_path, records))
-    notes = [note for note in cohort.notes if "without on others" in note]
+    notes = [note for note in cohort.notes if "in two ways" in note]
     assert len(notes) == told and all(
         "1 patient(s)" in note and "(lines 6, 7 of metadata.csv)" in note for note in notes
     )
@@ -45,3 +54,18 @@ def test_ages_that_can_not_be_read_are_told_without_their_texts(tmp_path: Path) 
     assert note.startswith("The age of 6 films can't be read and counts as unknown (lines 2, 3, 4, 5, 10 and 1 more of")
     assert "Doe" not in note
     assert not load(write(tmp_path, [record | {"age": "45.0"} for record in good()])).notes
+
+
+def test_numbers_that_a_spreadsheet_rounded_are_told(tmp_path: Path) -> None:
+    records = good()
+    assert not any("rounded" in note for note in load(write(tmp_path, records)).notes)
+    for record in records[6:9]:
+        record["patient_id"] = "2.0240101E+11"
+    (note,) = [note for note in load(write(tmp_path, records)).notes if "rounded" in note]
+    assert note.startswith(
+        "1 patient_id is a number that a spreadsheet rounded (2.0240101E+11 on 3 lines, the first of them 8)"
+    )
+    for record in records:
+        record["patient_id"] = "2,02E+11"
+    with pytest.raises(CohortError, match=r"the films are of 1 patient\. 1 patient_id is a number .* rounded"):
+        load(write(tmp_path, records))

@@ -126,6 +126,16 @@ def test_native_pixels_that_are_cut_short(cut: int) -> None:
     assert error.reason == "truncated" and "end too early" in str(error)
 
 
+def test_padding_after_native_pixels_is_taken_and_a_second_picture_is_not() -> None:
+    dataset = film()
+    pixels = read_dicom(written(film())).pixels
+    dataset.PixelData += bytes(len(dataset.PixelData) // 20)
+    np.testing.assert_array_equal(read_dicom(written(dataset)).pixels, pixels)
+    dataset = film()
+    dataset.Rows //= 2
+    assert "of which Rows, Columns and BitsAllocated name" in str(refused(dataset))
+
+
 def test_rle_of_a_part_of_a_picture_is_told_before_it_is_decoded() -> None:
     dataset = compressed(uid.RLELossless, "pylibjpeg", film(np.zeros(SHAPE, int)))
     dataset.Rows, dataset.Columns = 10 * dataset.Rows, 10 * dataset.Columns

@@ -12,6 +12,7 @@ from datasets.cohort.attributes import check_attributes
 from datasets.cohort.films import Cohort
 from datasets.cohort.label_words import BINARY
 from datasets.film.identity import KEY_FILE
+from datasets.listed import quoted
 from training.benchmark.planted.draw import TRUTH
 from training.benchmark.planted.runs import ERM, Job, run, settings_of
 from training.benchmark.planted.study import Study
@@ -20,7 +21,6 @@ from training.loop.prepare import prepare
 from training.loop.tables import show_cohort
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig, parse
-from training.run.films import quoted
 
 ELSEWHERE = {
     "seed": "--seeds says how many seeds there are",

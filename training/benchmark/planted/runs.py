@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.cohort.films import Cohort
+from datasets.cohort.parquet_table import read_parquet
 from datasets.sample import Split
 from training.benchmark.planted.draw import TRUTH, Design
 from training.bias.report.plain import plain
@@ -118,7 +119,7 @@ def run(job: Job, config: TrainConfig, cohort: Callable[[], Cohort], design: Des
         result = job.candidate.obtain(config, cohort)
     except DivergenceError as error:
         return line | {"failed": str(error).replace(f"{config.output}{os.sep}", "")}  # no place on this machine
-    scored = pd.read_parquet(result.folder / "predictions.parquet").sort_values("row")
+    scored = read_parquet(result.folder / "predictions.parquet").sort_values("row")
     numbers = {"auroc": result.metrics["test"]["auroc"], "leak": result.metrics["test"]["leak"]}
     numbers |= {"leak_chance": result.metrics["test"]["leak_chance"]}
     numbers |= {name: result.metrics["test"][name] for name in map(leak_of, design.others)}

@@ -11,6 +11,7 @@ from rich.console import Console
 from datasets.cohort.films import Cohort
 from datasets.cohort.source_names import spelling_key
 from datasets.cohort.splits import split_by_patient
+from datasets.listed import quoted, split_names
 from datasets.sample import Split
 from training.benchmark.planted.cohort import digest, metadata, write_cohort
 from training.benchmark.planted.draw import TRUTH, Design, PlantedDesign
@@ -21,7 +22,7 @@ from training.benchmark.planted.signatures import OWN, SIGNATURES
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.loop.tables import show_notices
 from training.run.config import TrainConfig
-from training.run.films import cohort_of, preprocessing_of, quoted, split_names
+from training.run.films import cohort_of, preprocessing_of
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,11 @@ def audit(
         prevalence: share of positives where the models are to be used, for predictive values; None leaves these out.
 
     Raises:
-        PredictionsError: nothing to measure, a missing column, a score outside 0 to 1.
+        PredictionsError: nothing to measure, a missing column, a score outside 0 to 1, features of other films, targets
+            that are no class names.
     """
+    for checkpoint in evidence:
+        checkpoint.require_sound()
     runs, leaks, attributes = list[RunAudit](), list[dict[str, Probe]](), attributes_of(evidence, by)
     for checkpoint in evidence:
         tell(STEPS[0])

@@ -42,10 +42,13 @@ def headline(found: Sequence[Answer]) -> str:
     asked = [a for a in found if a.answer != NOT_ASKED]
     if all(a.answer == TOO_FEW for a in asked if a.question != "alike"):
         return "Nothing can be concluded of the model from these films: too few patients."
+    counts = f"of {len(asked)} questions could not be answered."
     hidden = [a for a in asked if a.answer in (NOT_SHOWN, TOO_FEW)]
     if not hidden:
         return "The model works, and no question found that it uses the source."
-    return f"Nothing was found against the model; {len(hidden)} of {len(asked)} questions could not be answered."
+    if any(a.question == "works" and a.answer == TOO_FEW for a in asked):
+        return f"Whether the model works can't be told from these films; {len(hidden)} {counts}"
+    return f"Nothing was found against the model; {len(hidden)} {counts}"
 
 
 def headline_of_all(by_run: Mapping[str, Sequence[Answer]]) -> str:

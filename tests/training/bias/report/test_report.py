@@ -122,6 +122,7 @@ def answer(question: str, word: str, estimate: float = 0.7, low: float = 0.65, h
     [
         ({}, "The model works, and no question found that it uses the source."),
         ({"groups": NOT_SHOWN, "cues": TOO_FEW}, "Nothing was found against the model; 2 of 9"),
+        ({"works": TOO_FEW}, "Whether the model works can't be told from these films; 1 of 9"),
         ({"groups": YES, "readable": YES}, "The source can be read from its features"),
         ({"readable": YES, "contradicting": YES}, "It is worse on films that contradict"),
         ({"follows": YES, "contradicting": YES}, "The score follows the source"),

@@ -1,0 +1,52 @@
+"""What can't be audited is told before anything is measured."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from training.bias.evidence import Evidence
+from training.bias.numbers.metrics import PredictionsError
+
+FILMS = 4
+
+
+def evidence(features: Any = None, **columns: Any) -> Evidence:
+    table = pd.DataFrame(
+        {
+            "file": list("abcd"), "patient": list("abcd"), "source": "north", "target": ["covid", "normal", None, "covid"],
+            "score": 0.5, "prediction": ["covid", "normal", "normal", "normal"],
+        }
+        | columns
+    )  # fmt: skip
+    return Evidence("run", {}, "covid", table, np.zeros((FILMS, 2)) if features is None else features)
+
+
+def test_sound_evidence_passes() -> None:
+    evidence().require_sound()
+    evidence(target=["pneumonia", "normal", "normal", None]).require_sound()
+    evidence(target="normal", prediction="covid").require_sound()
+
+
+@pytest.mark.parametrize(
+    ("features", "columns", "words"),
+    [
+        (None, {"target": [0, 1, 1, 0]}, "target holds 0: write the names"),
+        (None, {"target": [True, False, True, None]}, "target holds True"),
+        (None, {"prediction": [1.0, 0.0, 1.0, 1.0]}, r"prediction holds 1\.0"),
+        (None, {"target": list("0101")}, "targets are 0, 1, none of which is predicted"),
+        (np.zeros((3, 2)), {}, r"features of shape \(3, 2\) for 4 predictions"),
+        (np.zeros(FILMS), {}, r"features of shape \(4,\)"),
+        (np.full((FILMS, 2), np.nan), {}, "without NaN"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(features: Any, columns: dict[str, Any], words: str) -> None:
+    with pytest.raises(PredictionsError, match=words):
+        evidence(features, **columns).require_sound()
+
+
+def test_a_missing_column_is_named() -> None:
+    whole = evidence()
+    with pytest.raises(PredictionsError, match="no column 'patient' in the predictions"):
+        Evidence("run", {}, "covid", whole.predictions.drop(columns="patient"), whole.features).require_sound()
