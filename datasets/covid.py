@@ -8,7 +8,7 @@ film counts as its own patient), `split` (train, validation, test, external; it 
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from datasets.cohort.copies import kept_hashes
-from datasets.cohort.csv_table import read_csv
+from datasets.cohort.csv_table import NOT_KNOWN, read_csv
 from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
 from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, refusal, require_known, words_with_lines
@@ -141,14 +141,16 @@ def load_unseen(
     info: DatasetInfo,
     policy: DicomPolicy = DEFAULT,
     words: LabelMap | None = None,
+    known: Collection[str] = (),
 ) -> Cohort:
     """Read another cohort for a trained model: nothing is split, and its sources may be new.
 
-    Films are external unless a `split` column says otherwise.
+    Films of sources that the model was trained on are test films, others external, unless a `split` column says otherwise.
 
     Args:
         info: the model's classes: labels are read as in its training, and rows of other classes are left out.
         policy, words: as in `load_covid`.
+        known: the sources that the model was trained on.
 
     Raises:
         CohortError: as `load_covid`, or a model that wasn't trained on chest radiographs.
@@ -157,14 +159,15 @@ def load_unseen(
     if info.name == "biased-mnist":
         raise CohortError(f"--data-dir {data_dir}: a model of digits can't score chest radiographs")
     table, reasons = read_metadata(data_dir, words)
-    table["source"], notes = with_one_spelling(table["source"], info.biases)
+    table["source"], notes = with_one_spelling(table["source"], list(dict.fromkeys([*info.biases, *sorted(known)])))
     classes = () if info.targets == BINARY else info.targets
     require_known(words, (*classes, *(label for label in LABELS if label not in classes)))
     table, of_other_classes, unmapped = with_targets(table, classes, data_dir, words)
     notes += unmapped
     if table.empty:
         raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
-    table["split"] = _given_splits(table).fillna(str(Split.EXTERNAL))
+    default = table["source"].isin(known).map({True: str(Split.TEST), False: str(Split.EXTERNAL)})
+    table["split"] = _given_splits(table).fillna(default)
     reasons = reasons | of_other_classes
     notes += [*again_notes(reasons), *age_notes(table)]
     return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name, tuple(notes))
@@ -317,6 +320,8 @@ def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.Dat
             reasons[row] = "the line is empty"
         elif empty:
             reasons[row] = f"its {empty[0]} is empty"
+        elif source.casefold() in NOT_KNOWN:
+            reasons[row] = f"its source is {source!r}, which names none"
         elif place is None:
             reasons[row] = _why_no_place(root, path)
         elif not place.is_relative_to(root):
@@ -335,6 +340,8 @@ def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.Dat
         first = f"; the first: line {min(reasons) + 2}, {reasons[min(reasons)]}" if reasons else ""
         raise CohortError(f"{file} has no usable row{first}")
     film = "film " + usable["row"].astype(str)
+    if "patient_id" in usable:
+        usable["patient_id"] = usable["patient_id"].mask(usable["patient_id"].str.casefold().isin(NOT_KNOWN), "")
     usable["patient"] = usable["patient_id"].where(usable["patient_id"] != "", film) if "patient_id" in usable else film
     return usable, reasons
 

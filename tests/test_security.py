@@ -32,7 +32,7 @@ from training.run.config import from_settings
 from training.run.index import run_index
 from training.run.probe_file import load_probe_set
 from training.run.reference import load_reference
-from training.scoring.subjects import lung_masks
+from training.scoring.films import lung_masks
 
 ROOT = Path(__file__).parent.parent
 KEY = bytes(range(32))

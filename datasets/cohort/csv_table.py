@@ -9,6 +9,8 @@ import pandas as pd
 from datasets.cohort.films import CohortError
 
 OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}  # of spreadsheets, by their language or kind of file
+NOT_KNOWN = ("", "unknown", "na", "n/a", "#n/a", "nan", "none", "null", "-", "?")
+"""Cells that say nothing, whatever their case."""
 MAX_BYTES = 1 << 29
 """Largest table that is read, some millions of rows; in memory it takes ten times as much."""
 
@@ -17,7 +19,7 @@ def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     """Stripped cells, as text; row i is line i + 2 of a spreadsheet, for a quoted line break makes no new line there.
 
     Raises:
-        CohortError: not UTF-8, not CSV, another separator, empty, a column twice, a row too wide or a file above
+        CohortError: not UTF-8, not CSV, damaged, another separator, empty, a column twice, a row too wide or a file above
             `MAX_BYTES`; the message names the line.
         OSError: it can't be opened.
     """
@@ -30,6 +32,11 @@ def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CohortError(f"{file}, line {line}: not in UTF-8; save the table as CSV UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise CohortError(
+            f"{file}, line {line}: NUL characters, which no table has; the file is damaged, copy it again"
+        )
     rows: list[list[str]] = []
     try:
         for cells in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator):

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from datasets.cohort.csv_table import NOT_KNOWN
 from datasets.cohort.films import CohortError, age_bands
 from datasets.cohort.source_names import differing_letters, looks_like, spelling_key, with_one_spelling
 from datasets.listed import quoted
 
 # Columns that name single films or patients, or what is predicted.
 NO_GROUPS = ("row", "path", "mask", "patient", "patient_id", "split", "label", "target", "target_name", "bias")
-UNKNOWN = ("", "unknown")
 
 
 def values_of(table: pd.DataFrame, column: str, known: Sequence[str] = ()) -> pd.Series:
@@ -29,7 +29,7 @@ def values_of(table: pd.DataFrame, column: str, known: Sequence[str] = ()) -> pd
         wrong = "its values are no groups of films" if column in NO_GROUPS else "there is no such column"
         raise CohortError(f"column {column}: {wrong}; choose from {', '.join(groups)}")
     values, _ = with_one_spelling(table[column].fillna("").astype(str), known)
-    return values.mask(values.str.casefold().isin(UNKNOWN), "")
+    return values.mask(values.str.casefold().isin(NOT_KNOWN), "")
 
 
 def external_films(table: pd.DataFrame, column: str, names: tuple[str, ...]) -> tuple[pd.Series, pd.Series]:

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from datasets.cohort.csv_table import NOT_KNOWN
 from datasets.cohort.films import age_bands
 from datasets.cohort.source_names import spelling_key
 from datasets.listed import listed
 
 NAMED = 5  # lines that a sentence lists
 OTHER_LABEL = ", with another label"
-NO_AGE = ("", "unknown", "na", "n/a", "nan", "none", "null", "-", "?")
 
 
 def patient_notes(table: pd.DataFrame) -> list[str]:
@@ -94,7 +94,7 @@ def age_notes(table: pd.DataFrame) -> list[str]:
     """How many ages can't be read; their texts are not shown, for they may name someone."""
     if "age" not in table:
         return []
-    stated = ~table["age"].str.casefold().isin(NO_AGE)
+    stated = ~table["age"].str.casefold().isin(NOT_KNOWN)
     rows = table["row"][stated & (age_bands(table["age"]) == "")].tolist()
     if not rows:
         return []

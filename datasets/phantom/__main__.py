@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.sheet:
             from datasets.phantom.sheet import sheet
 
-            require_new_file(options.sheet, "--sheet")
+            require_new_file(options.sheet, "--sheet", b"\x89PNG", "PNG picture")
             sheet(options.seed, 192 if options.size is None else options.size).save(options.sheet, "PNG")
             said = f"wrote {options.sheet}: {NOTICE}\n"
         else:

@@ -28,9 +28,10 @@ from training.bias.report import audit as report
 from training.bias.report.page import write_page
 from training.run.checkpoint import Checkpoint
 from training.run.report import machine, versions
+from training.scoring.films import films_of, lung_masks, same_films
 from training.scoring.predict import Predictor
 from training.scoring.score import geometry, score
-from training.scoring.subjects import Subject, evidence_of, films_of, load_subjects, lung_masks, same_films
+from training.scoring.subjects import Subject, evidence_of, load_subjects
 
 MODEL, SIZE, WIDTH = "resnet10t", 96, 512
 SOURCES = ("north", "south", "east", "west", "lake", "hill")

@@ -27,9 +27,10 @@ from training.console.stages import Stages
 from training.run.archive import COHORTS
 from training.run.checkpoint import Calibration
 from training.run.site_calibration import write_site_calibration
+from training.scoring.films import films_of
 from training.scoring.predict import predictions_table
 from training.scoring.score import score
-from training.scoring.subjects import EvaluationError, Subject, films_of, load_subjects, run_key
+from training.scoring.subjects import EvaluationError, Subject, load_subjects, run_key
 
 CALIBRATION = "calibration"
 

@@ -32,17 +32,9 @@ from training.evaluate.pdf import PdfError, print_page
 from training.evaluate.terminal import show, show_outcomes
 from training.run.index import audit_folder
 from training.scoring.by_site import changes_by_site, without_calibrated_on
+from training.scoring.films import films_of, lung_masks, same_films
 from training.scoring.score import score
-from training.scoring.subjects import (
-    EvaluationError,
-    about_report,
-    evidence_of,
-    films_of,
-    find_key,
-    load_subjects,
-    lung_masks,
-    same_films,
-)
+from training.scoring.subjects import EvaluationError, about_report, evidence_of, find_key, load_subjects
 
 
 def run(options: argparse.Namespace) -> None:

@@ -38,16 +38,15 @@ from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.reference import NAME as REFERENCE
 from training.scoring.by_site import changes_by_site
+from training.scoring.films import key_of_training, or_allowed
 from training.scoring.subjects import (
     EvaluationError,
     Subject,
     about_of,
     about_report,
     find_key,
-    key_of_training,
     load_subjects,
     notes_of,
-    or_allowed,
     run_key,
 )
 

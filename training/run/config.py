@@ -5,6 +5,7 @@ Presets give way to `--config FILE`, which gives way to the command line. Free o
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,7 @@ from training.console.commandline import (
     require_allowed,
 )
 from training.methods import METHODS
-from training.run.presets import DATASETS, METHOD_PRESETS, found_cohort, preset
+from training.run.presets import DATASETS, METHOD_PRESETS, found_cohort, preset, require_found
 from training.run.rules import foreign_settings, require_consistent
 
 AUTO = Path("auto")  # --resume auto
@@ -270,6 +271,8 @@ def parse(
         from_file = _read_config(early.config) if early.config else {}
         early_values = {name: value for name, value in vars(early).items() if value is not None}
         completed = _completed(from_file | early_values | ({"method": methods[0]} if methods else {}))
+        if not {"-h", "--help"} & set(sys.argv[1:] if arguments is None else arguments):
+            require_found(completed["data_dir"])
         names = {name: completed[name] for name in ("dataset", "method", "data_dir")}
         accepted = methods or (names["method"],)
         for name in from_file:

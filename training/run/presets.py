@@ -48,3 +48,12 @@ def found_cohort() -> Path | None:
     if named:
         return Path(named)
     return Path("data/covid") if Path("data/covid").exists() else None
+
+
+def require_found(cohort: Path | None) -> None:
+    """Raises ValueError where a folder is that of $END_CXR_DATA and has no films."""
+    named = os.environ.get("END_CXR_DATA")
+    if named and cohort == Path(named) and not (cohort / "metadata.csv").is_file():
+        raise ValueError(
+            f"$END_CXR_DATA names {named}, which has no metadata.csv: correct or unset it, or give --data-dir"
+        )

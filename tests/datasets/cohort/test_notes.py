@@ -69,3 +69,21 @@ def test_numbers_that_a_spreadsheet_rounded_are_told(tmp_path: Path) -> None:
         record["patient_id"] = "2,02E+11"
     with pytest.raises(CohortError, match=r"the films are of 1 patient\. 1 patient_id is a number .* rounded"):
         load(write(tmp_path, records))
+
+
+@pytest.mark.parametrize("word", ["N/A", "nan", "-", "NULL", "Unknown"])
+def test_words_for_not_known_are_no_hospital_and_no_patient(tmp_path: Path, word: str) -> None:
+    records = good()
+    records[1]["source"] = records[2]["patient_id"] = records[3]["patient_id"] = word
+    cohort = load(write(tmp_path, records))
+    assert cohort.excluded["reason"].tolist() == [f"its source is {word!r}, which names none"]
+    assert any(note.startswith("2 films have no patient_id") for note in cohort.notes)
+
+
+def test_damaged_cells_are_told(tmp_path: Path) -> None:
+    folder = write(tmp_path, good())
+    table = folder / "metadata.csv"
+    lines = table.read_bytes().splitlines(keepends=True)
+    table.write_bytes(b"".join([*lines[:4], b"\0\0" + lines[4][2:], *lines[5:]]))
+    with pytest.raises(CohortError, match="line 5: NUL characters"):
+        load(folder)

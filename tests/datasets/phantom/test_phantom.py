@@ -243,6 +243,7 @@ def test_the_command_writes_dicom_films_or_a_sheet(tmp_path, capsys) -> None:
         (["--dicom", str(tmp_path / "new"), "--size", "0"], "it must be from 32 to 4096"),
         (["--dicom", str(tmp_path / "new"), "--size", "1000000000"], "it must be from 32 to 4096"),
         (["--sheet", films, "--size", "32"], "films is a folder: name a file"),
+        (["--sheet", films + "/labels.csv"], "labels.csv is there already and is no PNG picture"),
         (["--dicom", films + "/labels.csv"], "is a file: name a new folder"),
     ):
         with pytest.raises(SystemExit) as stopped:

@@ -19,7 +19,8 @@ from training.recipe.parent import RecipeError, read_parent
 from training.run.checkpoint import load_checkpoint
 from training.run.config import TrainConfig, parse
 from training.run.existing import find_run
-from training.scoring.subjects import films_of, load_subjects, same_films
+from training.scoring.films import films_of, same_films
+from training.scoring.subjects import load_subjects
 from training.train import main
 
 pytestmark = pytest.mark.trains

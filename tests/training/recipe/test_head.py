@@ -27,9 +27,10 @@ from training.recipe.strength import FIXED, STRENGTHS, Films, choose_strength, c
 from training.run.checkpoint import load_checkpoint
 from training.run.config import from_settings
 from training.run.films import cohort_of, preprocessing_of
+from training.scoring.films import films_of, same_films
 from training.scoring.predict import Predictor, infer
 from training.scoring.score import score
-from training.scoring.subjects import films_of, load_subjects, same_films
+from training.scoring.subjects import load_subjects
 
 SMALL = ["--dataset", "phantom", "--films", "120", "--in-chans", "1"]
 MODELS = {"test_resnet": ("32", (3, 4)), "test_vit": ("64", (3, 5))}  # side of the image, layers read by default

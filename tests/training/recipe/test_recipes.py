@@ -39,9 +39,10 @@ from training.run.checkpoint import load_checkpoint
 from training.run.config import from_settings
 from training.run.existing import folders_of
 from training.run.films import cohort_of, preprocessing_of
+from training.scoring.films import films_of, same_films
 from training.scoring.predict import infer
 from training.scoring.score import score
-from training.scoring.subjects import about_of, films_of, load_subjects, same_films
+from training.scoring.subjects import about_of, load_subjects
 
 pytestmark = pytest.mark.trains
 

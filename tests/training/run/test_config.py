@@ -34,11 +34,19 @@ def test_covid_without_a_cohort_is_the_phantom() -> None:
     assert config.parameters == METHODS["end"].parameters(alpha=0.1, beta=5.0)
 
 
-def test_covid_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_covid_finds_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert parse(["--data-dir", "films"]).data_dir == Path("films")
     (tmp_path / "data/covid").mkdir(parents=True)
     assert parse([]).data_dir == Path("data/covid")
     monkeypatch.setenv("END_CXR_DATA", "elsewhere")
+    for flags in ([], ["--films", "100"]):  # which only synthetic films take: what is wrong is the folder
+        with pytest.raises(SystemExit):
+            parse(flags)
+        assert "$END_CXR_DATA names elsewhere, which has no metadata.csv" in capsys.readouterr().err
+    Path("elsewhere").mkdir()
+    Path("elsewhere/metadata.csv").touch()
     config = parse([])
     assert (config.dataset, config.data_dir, config.model) == ("covid", Path("elsewhere"), PRESETS["covid"]["model"])
 

@@ -16,17 +16,10 @@ from datasets.phantom.cohort import load_phantom
 from models.classifier import ModelConfig, build_classifier
 from training.bias.questions.shortcuts import FilmBatch
 from training.run.checkpoint import Checkpoint
+from training.scoring.films import films_of, lung_masks, same_films
 from training.scoring.predict import Predictor, infer
 from training.scoring.score import Scored, score
-from training.scoring.subjects import (
-    EvaluationError,
-    evidence_of,
-    films_of,
-    find_key,
-    load_subject,
-    lung_masks,
-    same_films,
-)
+from training.scoring.subjects import EvaluationError, evidence_of, find_key, load_subject
 from training.train import main as train
 
 pytestmark = pytest.mark.trains
@@ -235,6 +228,48 @@ def test_without_patients_a_path_of_a_training_film_is_refused(copies: tuple[Pat
         (films / name).rename(films / "b" / name)
     table.assign(path="b/" + table["path"]).to_csv(films / "metadata.csv", index=False)
     assert len(films_of([load_subject(run, "cpu")], films, "test").table) == 160
+
+
+def changed(films: Path, **columns: object) -> None:
+    """The same films below another folder, so that no path is a training film's, with other columns."""
+    table = pd.read_csv(films / "metadata.csv", dtype=str)
+    (films / "hospital").mkdir()
+    for name in table["path"]:
+        (films / name).rename(films / "hospital" / name)
+    table.assign(path="hospital/" + table["path"], **columns).to_csv(films / "metadata.csv", index=False)
+
+
+def test_patients_that_a_run_was_trained_on_are_left_out_whatever_their_films_are_called(
+    copies: tuple[Path, Path],
+) -> None:
+    run, films = copies
+    subject = load_subject(run, "cpu")
+    left = set(films_of([subject], films, "test").table["row"])
+    changed(films)
+    cohort = films_of([subject], films, "test")
+    assert set(cohort.table["row"]) == left and not any("training film" in note for note in cohort.notes)
+
+
+def test_new_patients_of_a_known_source_are_no_hospital_never_seen(copies: tuple[Path, Path]) -> None:
+    run, films = copies
+    table = pd.read_csv(films / "metadata.csv", dtype=str)
+    new = ("new " + table["patient_id"]).mask(table.index < 10, table["patient_id"])
+    changed(films, patient_id=new, source=table["source"].mask(table.index < 20, "elsewhere"))
+    cohort = films_of([load_subject(run, "cpu")], films, "test")
+    assert set(cohort.table["split"][cohort.table["source"] == "elsewhere"]) == {"external"}
+    assert set(cohort.table["split"][cohort.table["source"] != "elsewhere"]) == {"test"}
+    (note,) = [note for note in cohort.notes if "training film" in note]
+    assert "films have the patient_id of a training film of another source of run" in note
+
+
+def test_a_path_of_a_training_film_under_another_patient_is_told(copies: tuple[Path, Path]) -> None:
+    run, films = copies
+    table = pd.read_csv(films / "metadata.csv", dtype=str)
+    table.assign(patient_id="new " + table["patient_id"]).to_csv(films / "metadata.csv", index=False)
+    cohort = films_of([load_subject(run, "cpu")], films, "test")
+    assert len(cohort.table) == 160
+    (note,) = [note for note in cohort.notes if "training film" in note]
+    assert "films have the path of a training film of another patient of run; leave them out if" in note
 
 
 def test_test_films_that_were_training_films_once_are_refused(copies: tuple[Path, Path]) -> None:
