@@ -42,7 +42,8 @@ FILES = {
     ),
     "datasets/film/dicom.py": (
         "../datasets/film/test_dicom", "../datasets/film/test_dicom_edges", "../datasets/film/test_dicom_privacy",
-        "../datasets/film/test_dicom_greys", "../datasets/film/test_dicom_facts", "../datasets/phantom/test_dicom_write",
+        "../datasets/film/test_dicom_greys", "../datasets/film/test_shown_texts",
+        "../datasets/film/test_dicom_facts", "../datasets/phantom/test_dicom_write",
         "../datasets/prepare/layouts/test_header", "../datasets/film/test_geometry", "../datasets/film/test_codecs",
         "../datasets/prepare/test_prepare_dicom",
     ),

@@ -9,8 +9,9 @@ from datasets.cohort.films import CohortError, age_bands
 from datasets.cohort.source_names import differing_letters, looks_like, spelling_key, with_one_spelling
 from datasets.listed import quoted
 
-# Columns that name single films or patients, or what is predicted.
-NO_GROUPS = ("row", "path", "mask", "patient", "patient_id", "split", "label", "target", "target_name", "bias")
+NAMES = ("row", "path", "mask", "patient", "patient_id")  # columns that name single films or patients
+NO_GROUPS = (*NAMES, "split", "label", "target", "target_name", "bias")
+MOST_AGES = 20  # values of which a column of few films may have as many as films
 
 
 def values_of(table: pd.DataFrame, column: str, known: Sequence[str] = ()) -> pd.Series:
@@ -30,6 +31,20 @@ def values_of(table: pd.DataFrame, column: str, known: Sequence[str] = ()) -> pd
         raise CohortError(f"column {column}: {wrong}; choose from {', '.join(groups)}")
     values, _ = with_one_spelling(table[column].fillna("").astype(str), known)
     return values.mask(values.str.casefold().isin(NOT_KNOWN), "")
+
+
+def require_groups(flag: str, column: str, values: pd.Series) -> None:
+    """Refuse a column whose values name films or patients: they are no groups, and a report would tell who is who.
+
+    Raises:
+        CohortError: the column is one of `NAMES`, or has a value for every second film or more.
+    """
+    distinct = values[~values.astype(str).str.casefold().isin(NOT_KNOWN)].nunique()
+    if column in NAMES or (distinct > MOST_AGES and distinct > len(values) / 2):
+        raise CohortError(
+            f"{flag} {column}: its {distinct} values name single films or patients, not groups; name a column whose values "
+            "many films share, such as sex, view or age_band"
+        )
 
 
 def external_films(table: pd.DataFrame, column: str, names: tuple[str, ...]) -> tuple[pd.Series, pd.Series]:

@@ -14,12 +14,13 @@ from rich.console import Console
 from datasets.film.preprocessing import Preprocessing
 from datasets.listed import quoted, split_names
 from datasets.phantom.cohort import load_phantom
+from tests.datasets.test_covid import good, load, write
 from training.bias.numbers.compare import holm
 from training.crossval import folds
 from training.crossval.__main__ import main
 from training.crossval.comparison import compare_held_out, show
 from training.crossval.folds import choose_values
-from training.crossval.lines import scores_of, seeds_in, whole_key_of
+from training.crossval.lines import films_of, scores_of, seeds_in, whole_key_of
 from training.recipe.candidate import Candidate
 from training.run.config import parse
 from training.run.record import append_line, read_lines
@@ -233,7 +234,8 @@ def recorded_line(value: str, method: str, seed: int, patients: int = 6, redraw:
     }
     films["score"] = np.random.default_rng([seed, len(method)]).random(patients).tolist()
     line = {"column": "source", "value": value, "seed": seed, "method": candidate.method, "variant": candidate.variant}
-    return line | {"settings": {"redraw": redraw}, "synthetic": False, "machine": "here", "held_out": films}
+    line |= {"settings": {"redraw": redraw}, "synthetic": False, "machine": "here", "films": "0" * 16}
+    return line | {"held_out": films}
 
 
 @pytest.mark.parametrize(
@@ -245,6 +247,7 @@ def recorded_line(value: str, method: str, seed: int, patients: int = 6, redraw:
         (lambda line: line["held_out"]["score"].__setitem__(0, "high"), "line 1: no record"),
         (lambda line: line["held_out"].update(positive=["0", "1"] * 3), "line 1: no record"),
         (lambda line: line.pop("machine"), "line 1: no record"),
+        (lambda line: line.pop("films"), "line 1: no record"),
         (lambda line: line.update(seed=1), "line 2: the run of line 1 again"),
     ],
 )
@@ -277,7 +280,8 @@ def test_only_seeds_that_every_method_has_are_compared() -> None:
 
 
 def test_a_record_of_other_settings_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    append_line(tmp_path / "record.jsonl", recorded_line("north", "erm", 0, redraw=1.0))
+    films = films_of(load_phantom(Preprocessing(32), rho=0.8, films=300), "source")
+    append_line(tmp_path / "record.jsonl", recorded_line("north", "erm", 0, redraw=1.0) | {"films": films})
     with pytest.raises(SystemExit):
         crossval(tmp_path, "--sources", "north", "--method", "erm", "--seeds", "0")
     assert "erm without north, seed 0, with redraw 1.0, not 0.8: give another --record" in capsys.readouterr().err
@@ -286,6 +290,23 @@ def test_a_record_of_other_settings_is_not_continued(tmp_path: Path, capsys: pyt
     with pytest.raises(SystemExit):
         crossval(tmp_path / "empty", "--show")
     assert "holds no finished run" in capsys.readouterr().err
+
+
+def test_a_record_of_other_films_is_not_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append_line(tmp_path / "record.jsonl", recorded_line("north", "erm", 0))
+    with pytest.raises(SystemExit):
+        crossval(tmp_path, "--sources", "north", "--method", "erm", "--seeds", "0")
+    assert "--record holds runs on other films" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", ["path", "label", "source", "patient_id"])
+def test_films_are_told_from_others_by_every_column_that_a_fold_is_made_of(tmp_path: Path, column: str) -> None:
+    records = good()
+    before = load(write(tmp_path, records))
+    assert films_of(before, "source") == films_of(load(tmp_path), "source")
+    records[3][column] = {"path": "films/new.png", "label": "covid", "source": "north", "patient_id": "p4"}[column]
+    after = load(write(tmp_path, records))
+    assert films_of(after, "source") != films_of(before, "source")
 
 
 def test_a_source_that_can_not_be_held_out_makes_the_command_fail_and_is_named(

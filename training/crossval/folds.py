@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 
 from datasets.cohort.external import values_of
@@ -95,13 +94,10 @@ def cross_validate(
     table = cohort_of(first, preprocessing_of(first))
     names, skipped = choose_values(table, column, split_names(options.values))
     jobs = [Job(column, name, candidate, seed) for name, seed, candidate in product(names, options.seeds, candidates)]
-    require_same(recorded, jobs, first)
-    if other := {line["column"] for line in recorded} - {column}:
-        raise ValueError(f"--record {record} has films held out by {', '.join(sorted(other))}: give another --record")
+    require_same(recorded, jobs, first, table)
     options.output.mkdir(parents=True, exist_ok=True)
     key_file = options.output / KEY_FILE
     hash_key(options.output)
-    patients = pd.Series(pd.factorize(table.table["patient"])[0], index=table.table["row"].to_numpy())
     lines, failed = list(recorded), {}
     for name in names:
         label = name if column == "source" else f"{column} {name}"
@@ -119,7 +115,7 @@ def cross_validate(
                 for job in (job for job in jobs if (job.value, job.seed) == (name, seed) and job.key not in finished):
                     console.print(f"[bold]without {label}[/bold]: {job.candidate.name}, seed {seed}", highlight=False)
                     config = job.candidate.settings(fold.with_settings(seed=seed))
-                    line = line_of(job, config, drawn, patients, str(table.info.positive_name))
+                    line = line_of(job, config, drawn, table)
                     append_line(record, line)
                     lines.append(line)
         except ValueError as error:

@@ -1,7 +1,7 @@
 """The trainings of a cross-validation, and what a line of its record says of one."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from datasets.cohort.external import values_of
 from datasets.cohort.films import Cohort
 from datasets.cohort.parquet_table import read_parquet
 from training.bias.report.plain import plain
 from training.loop.divergence import DivergenceError
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig
+from training.run.films import fingerprint
 from training.run.record import require_films, require_settings, settings_in_line
 from training.run.report import machine
 
@@ -37,9 +39,14 @@ class Job:
         return self.column, self.value, self.candidate.name, self.seed
 
 
+def films_of(whole: Cohort, column: str) -> str:
+    """What a line says of the cohort that its fold is of."""
+    return fingerprint(whole, values_of(whole.table, column))
+
+
 def whole_key_of(line: dict[str, Any]) -> tuple[str, str, str, int]:
     """`key_of`; raises KeyError, TypeError or ValueError for a line that lacks what the table is made of."""
-    line["machine"], line["synthetic"], line["settings"]["redraw"]
+    line["machine"], line["synthetic"], line["settings"]["redraw"], line["films"]
     require_films(line["held_out"], ("positive",), ("row", "patient", "score"))
     return key_of(line)
 
@@ -55,16 +62,13 @@ def candidate_of(line: dict[str, Any]) -> Candidate:
     return Candidate.parse(f"{line['method']}:{line['variant']}" if line["variant"] else line["method"])
 
 
-def line_of(
-    job: Job, config: TrainConfig, films: Callable[[], Cohort], patients: pd.Series, positive: str
-) -> dict[str, Any]:
+def line_of(job: Job, config: TrainConfig, films: Callable[[], Cohort], whole: Cohort) -> dict[str, Any]:
     """Train, or find what was trained; the scores of the films held out, without a name or a place.
 
     Args:
         config: of the run.
         films: of the fold, drawn for the seed.
-        patients: a number for each film's patient, by its row in metadata.csv.
-        positive: name of the positive class.
+        whole: the cohort that the folds are of.
 
     Raises:
         ValueError: the training ended in numbers that are not finite; the message names the job.
@@ -75,10 +79,12 @@ def line_of(
     except DivergenceError as error:
         raise ValueError(f"{job.candidate.name}, seed {job.seed}: {error}") from error
     scored = read_parquet(run.folder / "predictions.parquet").sort_values("row")
+    patients = pd.Series(pd.factorize(whole.table["patient"])[0], index=whole.table["row"].to_numpy())
     seen, held_out = (scored[scored["split"] == split] for split in ("train", "external"))
     return {
         "column": job.column, "value": job.value, "seed": job.seed,
         "method": job.candidate.method, "variant": job.candidate.variant, "settings": settings_in_line(config, *VARIES),
+        "films": films_of(whole, job.column),
         "trained": {"films": len(seen), "patients": int(seen["patient"].nunique())},
         "leak": plain(run.metrics["test"].get("leak")),
         "synthetic": run.synthetic,
@@ -86,15 +92,23 @@ def line_of(
             "row": held_out["row"].astype(int).tolist(),
             "patient": patients[held_out["row"]].astype(int).tolist(),
             "source": held_out["source"].astype(str).tolist() if job.column != "source" else [],
-            "positive": "".join(str(int(name == positive)) for name in held_out["target"]),
+            "positive": "".join(str(int(name == whole.info.positive_name)) for name in held_out["target"]),
             "score": [float(f"{value:.7g}") for value in held_out["score"]],
         },
         "seconds": round(time.perf_counter() - started, 1), "machine": machine(),
     }  # fmt: skip
 
 
-def require_same(lines: Iterable[dict[str, Any]], jobs: Sequence[Job], given: TrainConfig) -> None:
-    """Raise ValueError where a job of the record was run with other settings; the message says which."""
+def require_same(lines: Sequence[dict[str, Any]], jobs: Sequence[Job], given: TrainConfig, whole: Cohort) -> None:
+    """Raise ValueError where a record is of other films, or a job was run with other settings; the message says which."""
+    columns = {job.column for job in jobs}
+    if other := {line["column"] for line in lines} - columns:
+        raise ValueError(f"--record has films held out by {', '.join(sorted(other))}: give another --record")
+    if {line["films"] for line in lines} - {films_of(whole, column) for column in columns}:
+        raise ValueError(
+            "--record holds runs on other films: their files, labels, patients or sources are not those of metadata.csv. "
+            "Give another --record, or another --output"
+        )
     finished = {key_of(line): line for line in lines}
     for job in jobs:
         if job.key in finished:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from datasets.cohort.external import require_groups
 from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import write_parquet
 from datasets.files import require_writable, write_aside, write_text
@@ -90,6 +91,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
             if name not in cohort.table:
                 known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
                 raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
+            require_groups("--by", name, cohort.table[name])
         require_references(options.reference, cohort.table)
         perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
         target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from datasets.cohort.external import require_groups
 from datasets.cohort.label_table import Labels, matches_nothing, no_line_has, read_labels
 from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import read_parquet, write_parquet
@@ -177,6 +178,8 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
         if name not in known:
             names = ", ".join(known)
             raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")
+        if labels is not None and name in labels.table:
+            require_groups(flag, name, labels.table[name])
     if options.by and labels is None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
 

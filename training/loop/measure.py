@@ -22,12 +22,13 @@ from training.bias.report.plain import plain
 from training.console.messages import ERRORS
 from training.loop.assembly import Assembly
 from training.loop.divergence import require_finite
-from training.loop.resume import Progress
+from training.loop.resume import Progress, digest
 from training.parallel.ranks import is_first
 from training.run.biases import reads_bias
 from training.run.checkpoint import Calibration, Checkpoint, save_checkpoint
 from training.run.checkpoint_header import NAME
 from training.run.config import TrainConfig, public_settings
+from training.run.existing import FILMS
 from training.run.recipe import Recipe
 from training.run.reference import Reference, save_reference
 from training.run.report import BY_ATTRIBUTE, RunResult, by_attribute, versions
@@ -91,7 +92,8 @@ def finish(training: Assembly, progress: Progress, folder: Path, recipe: Recipe 
     if progress.unmeasured:
         cohort = cohort.without(progress.unmeasured)
     kept = KeptEpoch(progress.best.epoch, last_epoch)
-    return write_run(training.measured, inference, cohort, config, folder, kept, recipe, progress.stand_ins)
+    films = digest(training.cohort)
+    return write_run(training.measured, inference, cohort, config, folder, kept, recipe, progress.stand_ins, films)
 
 
 class KeptEpoch(NamedTuple):
@@ -108,7 +110,7 @@ class KeptEpoch(NamedTuple):
 
 def write_run(
     model: Classifier, inference: Inference, cohort: Cohort, config: TrainConfig, folder: Path, kept: KeptEpoch,
-    recipe: Recipe | None = None, stand_ins: dict[int, str] | None = None,
+    recipe: Recipe | None = None, stand_ins: dict[int, str] | None = None, films: str | None = None,
 ) -> RunResult:  # fmt: skip
     """Calibrate on validation, measure each split, write the checkpoint, the predictions and the reference features.
 
@@ -116,13 +118,14 @@ def write_run(
         model: with the weights of the kept epoch.
         inference: of every film of the cohort.
         stand_ins: reason by row, of training films that others replaced.
+        films: digest of the films that the run is found again by, those that could not be read among them.
     """
     info, table = cohort.info, cohort.table
     features, logits = inference.features, inference.logits
     temperature, threshold = calibration = calibrate(logits, cohort, config.operating_point, recipe)
     key = hash_key(config.output, config.hash_key)
     scored = predictions_table(cohort, logits, calibration, folder.name, key, tuple(a.name for a in info.named))
-    scored.attrs[KEY] = key_id(key)
+    scored.attrs |= {KEY: key_id(key), FILMS: films}
     settings = public_settings(config) | (recipe.settings() if recipe else {})
     label, metrics = recipe.label if recipe else config.method, measure_splits(scored, features, cohort)
     run = RunResult(folder, label, config.model, config.seed, info.synthetic, metrics)

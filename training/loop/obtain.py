@@ -15,7 +15,7 @@ from training.console.interruption import Interruption
 from training.loop.assembly import Assembly, assemble
 from training.loop.fit import fit
 from training.loop.measure import finish
-from training.loop.resume import Progress, restore, tidy
+from training.loop.resume import Progress, digest, restore, tidy
 from training.loop.saver import Saver
 from training.loop.trackers import Listener, tracking
 from training.parallel.device import TrainingError
@@ -40,10 +40,13 @@ def obtain(
 
     Args:
         config: of one run (not of a pair).
-        cohort: loads the films; called only when something is to be trained.
+        cohort: loads the films; called only when something is to be trained, or when they may have changed since.
         beside: an earlier run that its report compares it with.
     """
     finished, begun = find_run(config)
+    if finished is not None and config.dataset == "covid":
+        films = digest(with_attributes(cohort(), parse_biases(config.bias)))
+        finished, begun = find_run(config, films=films)
     if finished is not None:
         for state in state_files(finished) if is_first() else ():  # killed after the report, before they were deleted
             state.unlink()

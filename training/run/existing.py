@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from datasets.cohort.parquet_table import TableError, read_parquet
 from training.parallel.ranks import broadcast, is_first
 from training.run.checkpoint_header import state_files
 from training.run.config import TrainConfig, as_settings
@@ -18,19 +19,32 @@ from training.run.report import RunResult
 BEFORE = {
     "redraw": 1.0, "external_column": "source", "mix_amplitude": 0.0, "bias": "source", "map": None, "map_file": None,
 }  # fmt: skip
+FILMS = "films"  # in the attributes of predictions.parquet: the digest of a run's films
 WITHOUT_EFFECT = ("tracker", "keep", "save_minutes", "workers")
 
 
-def find_run(config: TrainConfig, recipe: Recipe | None = None) -> tuple[Path | None, Path | None]:
-    """A finished run of these settings, and one that was interrupted; in the output folder, the same for all processes."""
+def find_run(config: TrainConfig, recipe: Recipe | None = None, films: str = "") -> tuple[Path | None, Path | None]:
+    """A finished run of these settings, and one that was interrupted; in the output folder, the same for all processes.
+
+    Args:
+        films: a finished run must be of the films with this digest, where it has one; empty for any.
+    """
     finished = begun = ""
     for folder in folders_of(config, recipe) if is_first() else ():
         if (folder / "report.json").is_file():
-            finished = finished or folder.name
+            finished = finished or (folder.name if films in ("", _films_of(folder) or films) else "")
         elif state_files(folder):
             begun = begun or folder.name
     finished, begun = broadcast([finished, begun])
     return config.output / finished if finished else None, config.output / begun if begun else None
+
+
+def _films_of(folder: Path) -> str | None:
+    """The digest of the films of a finished run; None for a run of an earlier version, or whose table is gone."""
+    try:
+        return read_parquet(folder / "predictions.parquet", ["row"]).attrs.get(FILMS)
+    except TableError:
+        return None
 
 
 def run_settings(config: TrainConfig, recipe: Recipe | None = None) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The cohort that a run's settings name."""
 
+import hashlib
 from typing import cast
+
+import pandas as pd
 
 from datasets.catalogue import load_cohort
 from datasets.cohort.attributes import with_attributes
@@ -39,3 +42,15 @@ def cohort_of(config: TrainConfig, preprocessing: Preprocessing) -> Cohort:
 def admission_of(config: TrainConfig) -> DicomPolicy:
     """Which DICOM films are admitted; raises WordsError."""
     return policy_of({name: getattr(config, name) for name in ADMISSION_FLAGS})
+
+
+def film_names(cohort: Cohort) -> pd.Series:
+    """What the hash of a film is made of: its path, or where there are no files its dataset and row."""
+    table = cohort.table
+    return table["path"] if "path" in table else cohort.info.name + " " + table["row"].astype(str)
+
+
+def fingerprint(cohort: Cohort, values: pd.Series) -> str:
+    """16 hex digits that tell films, labels, patients, and a value of each, from others, on any machine."""
+    table = cohort.table[["row", "target_name", "patient"]].assign(film=film_names(cohort), value=values)
+    return hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()[:16]

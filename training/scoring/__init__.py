@@ -4,6 +4,7 @@ predict.py           `Predictor`, inference over a cohort, the predictions table
 score.py             several checkpoints in one pass over the films
 own_predictions.py   what a run predicted for its own films
 by_site.py           films that are read by site: what is left out, what it changes
-subjects.py          which films a checkpoint may be judged on
+subjects.py          checkpoints to evaluate, with the settings of their runs
+films.py             the films that a checkpoint may be judged on
 saliency_picture.py  a saliency map drawn over its film
 """

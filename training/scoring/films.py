@@ -17,10 +17,9 @@ from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.listed import split_names
 from datasets.sample import Split
 from training.bias.evidence import MAY_BE_TRAINED_ON
-from training.run.films import cohort_of
+from training.run.films import cohort_of, film_names
 from training.scoring.own_predictions import KEY
 from training.scoring.own_predictions import NAME as PREDICTIONS
-from training.scoring.predict import film_names
 from training.scoring.subjects import EvaluationError, Subject, run_key
 
 # Settings that decide which films a run has, and in which splits.

@@ -16,6 +16,7 @@ from datasets.film.read import read_radiograph
 from datasets.sample import DatasetInfo
 from training.parallel.ranks import gather_rows, rank, ranks
 from training.run.checkpoint import Calibration, Checkpoint, load_checkpoint
+from training.run.films import film_names
 from training.run.site_calibration import FilmCalibration
 
 # Columns of a cohort that travel into the predictions table where they exist; nothing else does.
@@ -184,12 +185,6 @@ def predictions_table(
         if column in table and column not in scored:
             scored[column] = table[column].replace("", None)
     return scored
-
-
-def film_names(cohort: Cohort) -> pd.Series:
-    """What the hash of a film is made of: its path, or where there are no files its dataset and row."""
-    table = cohort.table
-    return table["path"] if "path" in table else cohort.info.name + " " + table["row"].astype(str)
 
 
 class Predictor:

@@ -28,6 +28,7 @@ from training.loop.obtain import obtain
 from training.loop.prepare import prepare
 from training.run.config import as_settings, parse, public_settings
 from training.run.existing import folders_of
+from training.run.films import cohort_of, fingerprint, preprocessing_of
 from training.run.report import machine, versions
 from training.sweep.figures import pareto, save, sensitivity
 from training.sweep.measures import measures
@@ -80,9 +81,16 @@ class Sweep:
         question |= {"objective": self.options.objective, "seeds": self.options.seeds}
         question["space"] = {d.name: d.choices or [d.low, d.high] for d in self.space}
         question = json.loads(json.dumps(question))
-        before = self.study.user_attrs.get("question")
+        attributes, films = self.study.user_attrs, self.fingerprint()
+        if attributes.get("films", films) != films:
+            raise ValueError(
+                f"the study {self.name} is of other films: their files, labels, patients or sources are not those of "
+                "metadata.csv. Give this one another --study"
+            )
+        before = attributes.get("question")
         if before is None:
             self.study.set_user_attr("question", question)
+            self.study.set_user_attr("films", films)
             self.study.enqueue_trial(self.defaults(), skip_if_exists=True)
         elif before != question:
             name = next(n for n in (*question, *before) if question.get(n) != before.get(n))
@@ -90,6 +98,13 @@ class Sweep:
                 f"the study {self.name} was begun with {name} {before.get(name)}, not {question.get(name)}: give this one "
                 "another --study"
             )
+
+    def fingerprint(self) -> str:
+        """Of the films of a folder; empty where the settings alone say what the films are."""
+        if self.config.dataset != "covid":
+            return ""
+        cohort = cohort_of(self.config, preprocessing_of(self.config))
+        return fingerprint(cohort, cohort.table["source"])
 
     def defaults(self) -> dict[str, Any]:
         """Of what is searched, the values a run without a sweep would take."""

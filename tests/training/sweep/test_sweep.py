@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tests.datasets.test_covid import good, write
 from training.methods import EndParameters, NoParameters
 from training.run.config import TrainConfig, parse
 from training.sweep import study as sweep
@@ -280,3 +281,19 @@ def test_who_loses_the_race_for_a_new_database_joins(
         with pytest.raises(ValueError, match="can't be opened"):
             sweep.open_study("s", f"sqlite:///{tmp_path}/study.db", ["auroc"], 3)
         assert not pauses
+
+
+def test_a_study_of_other_films_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    write(films, good())
+    monkeypatch.setattr(sweep.Sweep, "run", lambda self: None)
+    flags = ["--dataset", "covid", "--data-dir", str(films), "--output", str(tmp_path)]
+    for _ in range(2):
+        main(flags)
+    write(films, [*good()[:-1], good()[-1] | {"label": "covid"}])
+    with pytest.raises(SystemExit):
+        main(flags)
+    assert "the study covid-end is of other films" in " ".join(capsys.readouterr().err.split())

@@ -19,8 +19,10 @@ from training.bias.numbers.groups import (
     split_metrics,
     within_source_auroc,
     worst_group_accuracy,
+    worth_of,
 )
 from training.bias.numbers.metrics import METRICS, PredictionsError, film_metrics, point_metric, read_films
+from training.bias.numbers.proportions import LEAST_TRIALS, MOST_TRIALS, Trials
 from training.bias.numbers.uncertainty import intervals, resampling_strata
 from training.bias.numbers.weighting import film_weights
 
@@ -274,6 +276,19 @@ def test_an_auroc_is_worth_as_many_trials_as_its_variance_says() -> None:
     delong = above.mean(axis=1).var(ddof=1) / len(positive) + above.mean(axis=0).var(ddof=1) / len(negative)
     auroc = above.mean()
     assert rows["trials"].item() == pytest.approx(auroc * (1 - auroc) / delong, rel=0.15)
+
+
+def test_shares_and_auprc_are_worth_the_trials_of_their_classes() -> None:
+    table = films(per_patient=1).head(110)
+    table["target"] = np.where(np.arange(110) < 30, "covid", "not covid")
+    read = read_films(table, "covid")
+    worth, trials = worth_of(read, "auprc")
+    assert (worth, trials) == (pytest.approx(30), Trials(LEAST_TRIALS * 30, MOST_TRIALS * 30, 30))
+    worth, trials = worth_of(read, "balanced_accuracy")
+    both = 4 / (1 / 30 + 1 / 80)  # 87.27, as the variance of a mean of two shares has it
+    assert (worth, trials) == (pytest.approx(30), Trials(pytest.approx(both), pytest.approx(both)))
+    read = read_films(table.assign(target=np.where(np.arange(110) < 80, "covid", "not covid")), "covid")
+    assert worth_of(read, "auprc") == (pytest.approx(30), Trials(LEAST_TRIALS * 80, MOST_TRIALS * 80, 80))
 
 
 def test_small_cells_are_kept_in_every_resample_and_that_is_mentioned() -> None:
