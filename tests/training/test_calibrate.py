@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.datasets.prepare.archive import archive
+from training.bias.numbers.calibration import at_its_bound
 from training.calibrate.__main__ import main as calibrate
 from training.evaluate.__main__ import main as evaluate
 from training.run.checkpoint_header import head_digest
@@ -41,6 +42,9 @@ def test_sites_are_fitted_written_and_read_by_the_audit(
     assert written["checkpoint"] == head_digest(run) and written["operating_point"] == "youden"
     assert set(written["sites"]) == {"east", "north", "west"} and any(s["own"] for s in written["sites"].values())
     assert not any(word in (run / NAME).read_text() for word in ("/", "PHANTOM"))
+    for name, site in written["sites"].items():
+        told = f"{name}: the temperature ended at the bound of its range" in " ".join(shown.split())
+        assert told == (site["own"] and at_its_bound(site["temperature"]["estimate"]))
     sites = read_site_calibration(run)
 
     few = ["--split", "test", "--no-shortcuts", "--resamples", "100", "--permutations", "100"]

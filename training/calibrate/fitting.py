@@ -18,7 +18,7 @@ from datasets.prepare.cohort import prepare_alone
 from datasets.prepare.report import report
 from datasets.prepare.request import Request
 from datasets.sample import Split
-from training.bias.numbers.calibration import parse_operating_point
+from training.bias.numbers.calibration import at_its_bound, parse_operating_point
 from training.bias.numbers.site_calibration import SiteFit, changes, cross_fitted, fit_site, read_again
 from training.bias.report.plain import plain
 from training.console.messages import ERRORS, RESEARCH_ONLY, SYNTHETIC
@@ -66,6 +66,15 @@ def calibrate(options: argparse.Namespace) -> None:
     after = pd.concat(again).loc[films.index]
     own_films = films["source"].map(lambda name: fits[str(name)].own).to_numpy(bool)
     console.print(_fits_table(fits, point, own))
+    for name, fit in fits.items():
+        if fit.own and at_its_bound(fit.temperature.estimate):
+            why = (
+                "does not rank its films" if fit.temperature.estimate > 1 else "ranks all its films right, as few allow"
+            )
+            said = (
+                f"{name}: the temperature ended at the bound of its range, for the model {why}. Don't rely on it there."
+            )
+            console.print(said, style="yellow", highlight=False, markup=False)
     if info.synthetic:
         console.print(SYNTHETIC, style="bold black on yellow")
     if not own_films.any():
