@@ -29,6 +29,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def not_calibrated_yet(run: Path) -> None:
+    (run / NAME).unlink(missing_ok=True)
+
+
 def test_sites_are_fitted_written_and_read_by_the_audit(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,8 +57,13 @@ def test_sites_are_fitted_written_and_read_by_the_audit(
     capsys.readouterr()
     evaluate([str(run), "--output", str(tmp_path / "by-site"), "--site-calibration", *few])
     assert "read by site, on films that it was not fitted on" in " ".join(capsys.readouterr().out.split())
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("plain", "by-site")]
+    asked = ("works", "within", "follows")
+    found = [{a["question"]: a["estimate"] for a in r["verdict"]["answers"] if a["question"] in asked} for r in reports]
+    assert found[0] == found[1], "temperatures of sites were fitted to their labels: they order no films of two sites"
     plain, by_site = (pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("plain", "by-site"))
     assert plain["logit"].tolist() == by_site["logit"].tolist()
+    assert plain["score"].tolist() == by_site["own_score"].tolist() != by_site["score"].tolist()
     for name, rows in by_site.groupby("source"):
         if name in sites.sites:
             called = rows["score"] >= sites.sites[name][1]
@@ -125,6 +135,17 @@ def test_where_no_site_has_enough_patients_an_earlier_calibration_stays(
     with pytest.raises(SystemExit) as stopped:
         calibrate([str(run), "--data-dir", str(cohort(tmp_path / "few", ("a", "b"), 12)), "--resamples", "100"])
     assert stopped.value.code == 2 and "nothing was written: no site has ten patients" in capsys.readouterr().err
+    assert (run / NAME).read_bytes() == before
+
+
+def test_films_that_lack_a_calibrated_site_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate([str(run), "--data-dir", str(cohort(tmp_path / "first", ("a", "b"), 80)), "--resamples", "100"])
+    before = (run / NAME).read_bytes()
+    with pytest.raises(SystemExit):
+        calibrate([str(run), "--data-dir", str(cohort(tmp_path / "next", ("b", "c"), 80)), "--resamples", "100"])
+    assert "has sites that these films lack (a) and would lose them" in capsys.readouterr().err
     assert (run / NAME).read_bytes() == before
 
 

@@ -14,6 +14,7 @@ from datasets.cohort.label_words import label_map
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.admission import as_flags, policy_of
 from datasets.film.identity import hash_key, key_id
+from datasets.listed import listed
 from datasets.prepare.cohort import prepare_alone
 from datasets.prepare.report import report
 from datasets.prepare.request import Request
@@ -26,7 +27,7 @@ from training.console.site_table import site_table
 from training.console.stages import Stages
 from training.run.archive import COHORTS
 from training.run.checkpoint import Calibration
-from training.run.site_calibration import write_site_calibration
+from training.run.site_calibration import NAME, SiteCalibrationError, read_site_calibration, write_site_calibration
 from training.scoring.films import films_of
 from training.scoring.predict import predictions_table
 from training.scoring.score import score
@@ -48,6 +49,7 @@ def calibrate(options: argparse.Namespace) -> None:
     parse_operating_point(point)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     films = _scored(subject, options, console)
+    require_all_sites(subject.folder, set(films["source"].astype(str)))
     names = info.targets[1 - info.positive], info.targets[info.positive]
 
     fits, again = dict[str, SiteFit](), []
@@ -97,6 +99,21 @@ def calibrate(options: argparse.Namespace) -> None:
     console.print(f"written to {file}", markup=False, highlight=False, soft_wrap=True)
     line = f"python -m training.evaluate {shlex.quote(str(options.run))} --site-calibration"
     console.print(f"Audit other films with it: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def require_all_sites(folder: Path, sources: set[str]) -> None:
+    """Refuse films that lack a site with a calibration of its own, which the new file would no longer have."""
+    if not (folder / NAME).is_file():
+        return
+    try:
+        gone = sorted(set(read_site_calibration(folder).sites) - sources)
+    except SiteCalibrationError:  # of another checkpoint, or no such file: nothing is lost
+        return
+    if gone:
+        raise EvaluationError(
+            f"{folder / NAME} has sites that these films lack ({listed(gone, 5)}) and would lose them: give the films of all "
+            "sites together, or remove this file"
+        )
 
 
 def _scored(subject: Subject, options: argparse.Namespace, console: Console) -> pd.DataFrame:

@@ -28,7 +28,7 @@ NAME = "MODEL_CARD.md"
 COUNTS = {"n": "images"}
 
 
-def write_card(folder: Path, verdict: FirstScreen | None = None) -> Path:
+def write_card(folder: Path, verdict: FirstScreen | None = None, films: str = "") -> Path:
     """Write MODEL_CARD.md into a finished run's folder, over an earlier one, and return where.
 
     Raises ValueError where the folder has no checkpoint or no report, or they are of two runs.
@@ -36,17 +36,20 @@ def write_card(folder: Path, verdict: FirstScreen | None = None) -> Path:
     checkpoint, report = load_checkpoint(folder), folder / "report.json"
     if not report.is_file():
         raise ValueError(f"{folder} holds no report.json: a card needs a finished run")
-    text = model_card(checkpoint, json.loads(report.read_text(encoding="utf-8")), verdict)
+    text = model_card(checkpoint, json.loads(report.read_text(encoding="utf-8")), verdict, films)
     write_text(folder / NAME, text)
     return folder / NAME
 
 
-def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: FirstScreen | None = None) -> str:
+def model_card(
+    checkpoint: Checkpoint, report: dict[str, Any], verdict: FirstScreen | None = None, films: str = ""
+) -> str:
     """The card as Markdown with YAML front matter.
 
     Args:
         report: contents of the run's report.json; the last of its runs is the run, one before it is the twin.
         verdict: the audit of this run alone; None where no audit was made, and the card then says how to make one.
+        films: those of the audit, in words.
     """
     c, runs = checkpoint, report["runs"]
     if runs[-1]["metrics"] != c.metrics:
@@ -66,6 +69,7 @@ def model_card(checkpoint: Checkpoint, report: dict[str, Any], verdict: FirstScr
         report=report,
         twin=runs[0] if len(runs) == 2 else None,
         verdict=verdict,
+        audited=films,
         info=c.info,
         checks=report.get("confounding_by_attribute") or {c.info.bias_name: report.get("confounding")},
         further=[attribute.name for attribute in c.info.named if attribute.name != "source"],

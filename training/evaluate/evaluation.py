@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from datasets.cohort.parquet_table import write_parquet
 from datasets.files import require_writable, write_aside, write_text
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
+from datasets.listed import listed
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.report.audit import audit, columns_of, step_count, verdict_of
@@ -37,6 +39,9 @@ from training.scoring.films import films_of, lung_masks, same_films
 from training.scoring.score import score
 from training.scoring.subjects import EvaluationError, about_report, evidence_of, find_key, load_subjects
 
+AGGREGATED = ("studies.parquet", "patients.parquet")
+LEFT = ("report.pdf", "*.faircare.csv", "*.fmm.csv")  # written under conditions
+
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print the verdicts, write the results; exits with 1 where a condition of --fail-on holds."""
@@ -49,11 +54,13 @@ def run(options: argparse.Namespace) -> None:
 
             report, evidence = evaluate_folder(options, console)
             output = options.output
+            remove_earlier(output, () if options.aggregate else AGGREGATED)
             write_report(report, evidence, output)
         else:
             report, evidence, output = evaluate(options, console)
+            remove_earlier(output, AGGREGATED)
             write(report, evidence, output)
-        write_cards(report, options.runs)
+        write_cards(report, evidence, options.runs)
         outcomes = check_conditions(report, conditions)
         if options.junit:
             options.junit.parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +168,13 @@ def require_references(reference: dict[str, str], films: pd.DataFrame) -> None:
             raise EvaluationError(f"--reference {column}={group}: no film has this {column}; they have {some}")
 
 
+def remove_earlier(output: Path, further: Sequence[str]) -> None:
+    """Remove what an earlier evaluation left that this one may not write: of other runs, labels or films."""
+    for pattern in (*LEFT, *further):
+        for file in output.glob(pattern):
+            file.unlink()
+
+
 def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
     """Write all results; each file is whole or not there."""
     output.mkdir(parents=True, exist_ok=True)
@@ -184,10 +198,12 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
                 write_aside(output / f"{run.name}.{name}.csv", partial(rows.to_csv, index=False))
 
 
-def write_cards(report: BiasReport, runs: list[Path]) -> None:
+def write_cards(report: BiasReport, evidence: list[Evidence], runs: list[Path]) -> None:
     """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
-    for run, path in zip(report.runs, runs, strict=False):  # none where no film has a label
+    for run, of, path in zip(report.runs, evidence, runs, strict=False):  # none where no film has a label
+        sources = listed(sorted(of.predictions["source"].dropna().astype(str).unique()), 5)
+        films = f"{report.about['films']}: {run.films} films of {run.patients} patients ({sources})"
         try:
-            write_card(path if path.is_dir() else path.parent, first_screen(verdict_of((run,))))
+            write_card(path if path.is_dir() else path.parent, first_screen(verdict_of((run,))), films)
         except (ValueError, OSError) as error:
             ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)

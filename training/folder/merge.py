@@ -186,7 +186,7 @@ class Merge:
             return Audited(pd.DataFrame(), np.empty((0, 0), np.float32), {})
         films = pd.concat(tables, ignore_index=True)
         subject, names = self.subjects[number], self.job.perturbations
-        scores = _perturbed_scores(np.concatenate(perturbed), names, subject, films["source"])
+        scores = _perturbed_scores(np.concatenate(perturbed), names, subject)
         return Audited(films, np.concatenate(features), scores)
 
     def _parts(self, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -243,33 +243,30 @@ def sampled_scores(
 
     Args:
         job: of these shards, which hold a sample of the folder.
-        films: columns file and source.
+        films: the column file.
     """
     columns = ["file", "status", *(model_columns(number)[2] for number in range(len(subjects)))]
     tables = [store.read(shard, columns).to_pandas() for shard in shards]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
     table = table[table["status"] == "scored"]
     at = pd.Index(table["file"]).get_indexer(pd.Index(films["file"]))
-    source = films.set_index("file")["source"].reindex(table["file"])
     found = []
     for number, subject in enumerate(subjects):
-        scores = _perturbed_scores(_stacked(table[model_columns(number)[2]]), job.perturbations, subject, source)
+        scores = _perturbed_scores(_stacked(table[model_columns(number)[2]]), job.perturbations, subject)
         found.append(
             {name: np.where(at >= 0, np.append(values, np.nan)[at], np.nan) for name, values in scores.items()}
         )
     return found
 
 
-def _perturbed_scores(
-    logits: np.ndarray, names: Sequence[str], subject: Subject, source: pd.Series
-) -> dict[str, np.ndarray]:
+def _perturbed_scores(logits: np.ndarray, names: Sequence[str], subject: Subject) -> dict[str, np.ndarray]:
     """Scores by perturbation, from films x (perturbations x classes); none where no class is positive."""
     checkpoint = subject.predictor.checkpoint
     if not names or checkpoint.info.positive is None:
         return {}
     by_name = logits.reshape(-1, len(names), len(checkpoint.info.targets)).transpose(1, 0, 2)
     return {
-        name: read_logits(of_name, checkpoint.info.positive, subject.calibration(source)).score
+        name: read_logits(of_name, checkpoint.info.positive, checkpoint.calibration).score
         for name, of_name in zip(names, by_name, strict=True)
     }
 

@@ -12,6 +12,7 @@ from datasets.cohort.films import Cohort
 from datasets.files import write_text
 from datasets.film.identity import hash_key
 from training.console.interruption import Interruption
+from training.console.messages import ERRORS
 from training.loop.assembly import Assembly, assemble
 from training.loop.fit import fit
 from training.loop.measure import finish
@@ -50,6 +51,9 @@ def obtain(
     if finished is not None:
         for state in state_files(finished) if is_first() else ():  # killed after the report, before they were deleted
             state.unlink()
+        if is_first():
+            said = f"{finished.name} is finished, with these settings and on films of these names: nothing is trained"
+            ERRORS.print(f"{said}. Remove {finished} to train it anew.", style="dim", highlight=False, markup=False)
         return read_result(finished / "report.json")
     config.output.mkdir(parents=True, exist_ok=True)
     hash_key(config.output, config.hash_key)

@@ -21,10 +21,14 @@ class SiteCalibrationError(ValueError):
 
 
 class FilmCalibration(NamedTuple):
-    """A temperature and a threshold for each film, as `checkpoint.Calibration` has them for all."""
+    """A temperature and a threshold for each film, as `checkpoint.Calibration` has them for all; `own` is the model's.
+
+    Temperatures of sites are fitted to the labels there: only films of one site may be ordered by such scores.
+    """
 
     temperature: np.ndarray
     threshold: np.ndarray
+    own: float
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class SiteCalibration:
     def of(self, sources: np.ndarray, temperature: float, threshold: float) -> FilmCalibration:
         """Each film's by its source; the model's own temperature and threshold where the site has none."""
         values = np.array([self.sites.get(str(source), (temperature, threshold)) for source in sources], float)
-        return FilmCalibration(*values.reshape(-1, 2).T)
+        temperatures, thresholds = values.reshape(-1, 2).T
+        return FilmCalibration(temperatures, thresholds, temperature)
 
     def threshold_of(self, site: str, temperature: float) -> float:
         """A site's threshold for scores of the model's own temperature: films are called as by the site's on its scores."""
@@ -63,7 +68,8 @@ class SiteCalibration:
                 f"No film is of a site that has a calibration of its own ({', '.join(self.sites)}): all are read with the "
                 "model's. A site is known by its source."
             )
-        own = f"Scores and calls are calibrated by site: {', '.join(self.sites) or 'none'} by their own films."
+        here = [name for name in self.sites if name in sources]
+        own = f"Scores and calls are calibrated by site: {', '.join(here) or 'none'} by their own films."
         kept = "; ".join(f"{name} ({why})" for name, why in self.others.items())
         return own + " Other sites keep the model's calibration" + (f": {kept}." if kept else ".")
 

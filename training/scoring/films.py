@@ -169,11 +169,12 @@ def _hashes(cohort: Cohort, key: bytes) -> pd.DataFrame:
 
 
 def _sources_trained_on(subject: Subject) -> frozenset[str]:
-    """Sources of the run's training films; all that its checkpoint knows where its predictions are gone."""
+    """Sources of the training films, all that the checkpoint knows where the predictions are gone, and calibrated sites."""
     seen, info = subject.predictions((Split.TRAIN,)), subject.predictor.info
+    sites = frozenset(subject.sites.sites if subject.sites else ())
     if seen is not None:
-        return frozenset(seen["source"])
-    return frozenset(info.biases if info.bias_name == "source" else ())
+        return sites | frozenset(seen["source"])
+    return sites | frozenset(info.biases if info.bias_name == "source" else ())
 
 
 def key_of_training(subject: Subject) -> tuple[bytes, pd.DataFrame]:

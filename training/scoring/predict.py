@@ -142,6 +142,8 @@ def predictions(
 ) -> pd.DataFrame:
     """The films' columns, then score, score_<class> for more than two classes, logit and prediction (a class name).
 
+    Where films are read by site, `own_score` is by the model's own temperature: it orders films of several sites.
+
     Args:
         films: what is known of each film; its target is a class name.
         logits: films x classes.
@@ -150,6 +152,8 @@ def predictions(
     columns = {"score": scores.score}
     if len(names) > 2:
         columns |= {f"score_{name}": scores.probability[:, number] for number, name in enumerate(names)}
+    if isinstance(calibration, FilmCalibration):
+        columns["own_score"] = read_logits(logits, info.positive, Calibration(calibration.own, None)).score
     return films.assign(**columns, logit=scores.margin, prediction=names[scores.prediction])
 
 

@@ -136,7 +136,7 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
     perturbed = {}
     if info.positive is not None:
         for name, logits in scored.perturbed.items():
-            perturbed[name] = read_logits(logits, info.positive, calibration).score
+            perturbed[name] = read_logits(logits, info.positive, subject.predictor.checkpoint.calibration).score
     about = about_of(subject, sorted(set(cohort.table["split"])), len(cohort.excluded))
     training, reference = subject.predictions((Split.TRAIN,)), subject.reference
     return Evidence(

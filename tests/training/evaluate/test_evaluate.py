@@ -74,7 +74,9 @@ def test_two_runs_on_their_own_films(
     assert "taken away" in notes and "are a sample" in notes
     for run in runs:
         card = (run / "MODEL_CARD.md").read_text()
-        assert "**The audit:**" in card and all(question["text"] in card for question in report["verdict"]["questions"])
+        assert "**The audit of splits test,external of the runs' own films: " in card and all(
+            question["text"] in card for question in report["verdict"]["questions"]
+        )
         assert len(pd.read_csv(out / f"{run.name}.faircare.csv")) == len(own)
 
 

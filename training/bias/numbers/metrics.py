@@ -87,9 +87,14 @@ def read_films(table: pd.DataFrame, positive: str | None) -> FilmColumns:
         is_positive=(target == positive).to_numpy(),
         called_positive=(prediction == positive).to_numpy(),
         score=score,
-        ranking=score,
+        ranking=score if positive is None else ranking_score(table),
         patient=pd.factorize(table["patient"])[0],
     )
+
+
+def ranking_score(table: pd.DataFrame) -> np.ndarray:
+    """What orders the films: the score, or where films are read by site that of the model's own temperature."""
+    return table["own_score" if "own_score" in table else "score"].to_numpy(float)
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -281,7 +286,7 @@ def roc_points(table: pd.DataFrame, positive: str) -> pd.DataFrame:
     films = read_films(table, positive)
     if films.is_positive.all() or not films.is_positive.any():
         raise PredictionsError(f"an ROC curve needs films with and without {positive}")
-    rate, sensitivity, threshold = roc_curve(films.is_positive, films.score)
+    rate, sensitivity, threshold = roc_curve(films.is_positive, films.ranking)
     return pd.DataFrame({"false_positive_rate": rate, "sensitivity": sensitivity, "threshold": threshold})
 
 

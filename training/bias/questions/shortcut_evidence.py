@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from training.bias.numbers.auroc import auroc_difference, auroc_interval
-from training.bias.numbers.metrics import MINIMUM_PATIENTS
+from training.bias.numbers.metrics import MINIMUM_PATIENTS, ranking_score
 from training.bias.numbers.uncertainty import Interval
 
 # Evidence is clear where the estimate reaches these and its interval excludes no effect.
@@ -76,7 +76,7 @@ def shortcut_table(
             raise ValueError(f"{name} has scores of shape {values.shape}; the table has {len(intact)} films")
     labelled = intact["target"].notna().to_numpy()
     films = intact[labelled]
-    scores = {"intact": films["score"].to_numpy()} | {name: values[labelled] for name, values in perturbed.items()}
+    scores = {"intact": ranking_score(films)} | {name: values[labelled] for name, values in perturbed.items()}
     target, patient = films["target"].to_numpy(), films["patient"].to_numpy()
     usual = films["source"].map(majority)
     known = usual.notna().to_numpy()

@@ -66,7 +66,8 @@ class Answer:
         p: two-sided, of no effect; `p_holm` after the correction over the run's questions.
         patients: effective patients, the fewest of those that the number needs.
         evidence: a sentence.
-        about: what the number is of, where the question leaves it open: a cue, two groups.
+        about: what the number is of, where the question leaves it open: a cue, two groups; or why the answer is no whatever
+            the number.
     """
 
     question: str

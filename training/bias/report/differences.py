@@ -13,7 +13,7 @@ from training.bias.numbers.auroc import auroc_difference, auroc_permutation_p
 from training.bias.numbers.compare import holm, paired
 from training.bias.numbers.contrast import contrast_difference_p, contrast_statistic
 from training.bias.numbers.groups import group_names
-from training.bias.numbers.metrics import paired_difference
+from training.bias.numbers.metrics import paired_difference, ranking_score
 from training.bias.numbers.uncertainty import NO_INTERVAL, Interval, detectable_difference, intervals, resampling_strata
 from training.bias.report.answers import BY_KEY, NO_DIFFERENCE, NOT_TESTED, QUESTIONS, TOO_FEW, Difference, Question
 
@@ -93,7 +93,7 @@ def gaps_of(
             label = a["source"].map(usual)
             target = a["target"].to_numpy(object)
             questions["follows"] = (label.notna().to_numpy(), (label == first.positive).to_numpy(), target)
-        patient, scores = a["patient"].to_numpy(), [t["score"].to_numpy(float) for t in (b, a)]
+        patient, scores = a["patient"].to_numpy(), [ranking_score(t) for t in (b, a)]
         for key, (rows, side, stratum) in ((key, of) for key, of in questions.items() if key in asked):
             films = (side[rows], scores[0][rows], scores[1][rows], patient[rows])
             strata = None if stratum is None else stratum[rows]

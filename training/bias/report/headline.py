@@ -101,6 +101,8 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
     if unseen.answer in (NO, NOT_SHOWN):
         where = "shown to work at a hospital it never saw"
         say("unseen", f"it is not {where}", f"no model is {where}", "AUROC", unseen)
+        if unseen.about:  # the reason decides, not the number
+            clauses["unseen"] = clauses["unseen"]._replace(full=f"{clauses['unseen'].full}, and {unseen.about}")
         drop = f"from {works.estimate:.2f} to {unseen.estimate:.2f}"
     elif unseen.answer == YES and unseen.high < works.low:
         where = "is worse at hospitals it never saw"

@@ -14,6 +14,7 @@ from training.bias.numbers.calibration import at_its_bound
 from training.bias.numbers.compare import holm
 from training.bias.numbers.contrast import label_contrast
 from training.bias.numbers.groups import ALL_FILMS, GroupMetrics, group_names
+from training.bias.numbers.metrics import ranking_score
 from training.bias.numbers.uncertainty import NO_INTERVAL, Interval
 from training.bias.numbers.weighting import MINIMUM_PATIENTS
 from training.bias.questions.shortcut_evidence import CLEAR_AUROC, CLEAR_LOSS, CUES
@@ -128,18 +129,20 @@ def _from_auroc(found: MeasuredAuroc, words: str) -> Finding:
 def _ranked(measured: Measured, rows: np.ndarray, words: str) -> Finding:
     table, positive = measured.films[rows], measured.evidence.positive
     assert positive is not None
-    is_positive, score = (table["target"] == positive).to_numpy(), table["score"].to_numpy(float)
+    is_positive, score = (table["target"] == positive).to_numpy(), ranking_score(table)
     found = measured_auroc(is_positive, score, table["patient"].to_numpy(), measured.resamples, measured.seed)
     finding = _from_auroc(found, words)
     if finding.answer:
         return finding
     if found.interval.high < 0.5:
-        return finding._replace(answer=NO, evidence=finding.evidence[:-1] + ": the order of the scores is inverted.")
+        why = "the order of the scores is inverted"
+        return finding._replace(answer=NO, evidence=f"{finding.evidence[:-1]}: {why}.", about=why)
     if np.ptp(score) < 1e-9:
-        return finding._replace(answer=NO, evidence=f"{words}: every film has the same score.")
+        why = "every film has the same score"
+        return finding._replace(answer=NO, evidence=f"{words}: {why}.", about=why)
     if table["prediction"].nunique() == 1:
-        called = table["prediction"].iloc[0]
-        return finding._replace(answer=NO, evidence=finding.evidence + f" But every film is called {called}.")
+        why = f"every film is called {table['prediction'].iloc[0]}"
+        return finding._replace(answer=NO, evidence=finding.evidence + f" But {why}.", about=why)
     return finding
 
 
@@ -185,7 +188,7 @@ def _within(measured: Measured) -> Finding:
     if positive is None:
         return _not_asked("No class is positive.")
     found = measured_auroc(
-        (table["target"] == positive).to_numpy(), table["score"].to_numpy(float), table["patient"].to_numpy(),
+        (table["target"] == positive).to_numpy(), ranking_score(table), table["patient"].to_numpy(),
         measured.resamples, measured.seed, group_names(table, ["source"]),
     )  # fmt: skip
     return _from_auroc(found, "Pairs of films of one source")
@@ -200,7 +203,7 @@ def _follows(measured: Measured) -> Finding:
     table, is_usual = table[rows], (usual[rows] == positive).to_numpy()
     target = table["target"].to_numpy(object)
     found = measured_auroc(
-        is_usual, table["score"].to_numpy(float), table["patient"].to_numpy(), measured.resamples, measured.seed, target
+        is_usual, ranking_score(table), table["patient"].to_numpy(), measured.resamples, measured.seed, target
     )
     return _from_auroc(found, "For the label that is usual at the film's source, among films of one label")
 
