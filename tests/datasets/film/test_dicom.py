@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
 from datasets.film.dicom import DicomPolicy, DicomRefusedError, read_dicom
-from datasets.film.radiograph import Radiograph
+from datasets.film.radiograph import Radiograph, RadiographError
 
 SHAPE = (14, 11)  # not square: an exchange of the axes would show
 BITS_AND_SIGN = [(bits, signed) for bits in (8, 12, 16) for signed in (False, True)]
