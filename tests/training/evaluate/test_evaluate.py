@@ -14,6 +14,7 @@ from datasets.files import require_new_file
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from training.evaluate.__main__ import JUNIT, main
+from training.evaluate.evaluation import AGGREGATED, remove_earlier
 from training.train import main as train
 
 pytestmark = pytest.mark.trains
@@ -154,3 +155,26 @@ def test_damaged_features_of_the_training_films_are_told_before_a_film_is_scored
 def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(tmp_path) == 2
     assert "give a run folder that holds model.safetensors" in capsys.readouterr().err
+
+
+def test_tables_of_an_earlier_evaluation_do_not_stay(tmp_path: Path) -> None:
+    files = [
+        "report.html",
+        "report.pdf",
+        "patients.parquet",
+        "studies.parquet",
+        "a.faircare.csv",
+        "b.fmm.csv",
+        "notes.csv",
+    ]
+    for name in files:
+        (tmp_path / name).touch()
+    remove_earlier(tmp_path, ())
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "report.html",
+        "patients.parquet",
+        "studies.parquet",
+        "notes.csv",
+    }
+    remove_earlier(tmp_path, AGGREGATED)
+    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "notes.csv"}

@@ -101,8 +101,6 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
     if unseen.answer in (NO, NOT_SHOWN):
         where = "shown to work at a hospital it never saw"
         say("unseen", f"it is not {where}", f"no model is {where}", "AUROC", unseen)
-        if unseen.about:  # the reason decides, not the number
-            clauses["unseen"] = clauses["unseen"]._replace(full=f"{clauses['unseen'].full}, and {unseen.about}")
         drop = f"from {works.estimate:.2f} to {unseen.estimate:.2f}"
     elif unseen.answer == YES and unseen.high < works.low:
         where = "is worse at hospitals it never saw"
@@ -110,6 +108,8 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
         drop = f"from {works.estimate:.2f} to {unseen.estimate:.2f}"
     if drop and not math.isnan(works.estimate):
         clauses["unseen"] = clauses["unseen"]._replace(number=drop, full=drop)
+    if "unseen" in clauses and unseen.about:  # the reason decides, not the number
+        clauses["unseen"] = clauses["unseen"]._replace(full=f"{clauses['unseen'].full}, and {unseen.about}")
     if by["follows"].answer == YES:
         follows = "score follows the source"
         say("follows", f"the {follows}", f"every model's {follows}", "AUROC", by["follows"])

@@ -34,6 +34,15 @@ def test_a_finding_of_one_run_names_it_and_the_others_are_not_forgotten() -> Non
     assert read.startswith("biased: the source can be read") and fair.startswith("fair: The model works")
 
 
+def test_a_reason_that_decides_is_said_beside_the_number() -> None:
+    of_one = [
+        replace(a, about="every film is called covid") if a.question == "unseen" else a for a in run("a", unseen=NO)
+    ]
+    assert headline_of_all({"a": of_one}).startswith(
+        "It is not shown to work at a hospital it never saw: AUROC from 0.70 to 0.70, and every film is called covid"
+    )
+
+
 def test_a_model_that_does_not_work_is_not_called_so_twice() -> None:
     by_run = {name: run(name, works=NOT_SHOWN, unseen=NO, within=NO, alike=NO) for name in "ab"}
     assert headline_of_all(by_run).startswith("Neither model is shown to work at all: AUROC 0.70 (a) and 0.70 (b)")
