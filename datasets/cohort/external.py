@@ -11,7 +11,7 @@ from datasets.listed import quoted
 
 NAMES = ("row", "path", "mask", "patient", "patient_id")  # columns that name single films or patients
 NO_GROUPS = (*NAMES, "split", "label", "target", "target_name", "bias")
-MOST_AGES = 20  # values of which a column of few films may have as many as films
+FEW_GROUPS = 5  # so many values may be of one patient each
 
 
 def values_of(table: pd.DataFrame, column: str, known: Sequence[str] = ()) -> pd.Series:
@@ -33,17 +33,18 @@ def values_of(table: pd.DataFrame, column: str, known: Sequence[str] = ()) -> pd
     return values.mask(values.str.casefold().isin(NOT_KNOWN), "")
 
 
-def require_groups(flag: str, column: str, values: pd.Series) -> None:
+def require_groups(flag: str, column: str, values: pd.Series, patient: pd.Series) -> None:
     """Refuse a column whose values name films or patients: they are no groups, and a report would tell who is who.
 
     Raises:
-        CohortError: the column is one of `NAMES`, or has a value for every second film or more.
+        CohortError: the column is one of `NAMES`, or most of its values are of one patient each.
     """
-    distinct = values[~values.astype(str).str.casefold().isin(NOT_KNOWN)].nunique()
-    if column in NAMES or (distinct > MOST_AGES and distinct > len(values) / 2):
+    known = ~values.astype(str).str.casefold().isin(NOT_KNOWN).to_numpy()
+    patients = patient[known].groupby(values[known].to_numpy()).nunique()
+    if column in NAMES or (len(patients) > FEW_GROUPS and (patients == 1).mean() > 0.5):
         raise CohortError(
-            f"{flag} {column}: its {distinct} values name single films or patients, not groups; name a column whose values "
-            "many films share, such as sex, view or age_band"
+            f"{flag} {column}: its {len(patients)} values name single films or patients, not groups; name a column whose "
+            "values many patients share, such as sex, view or age_band"
         )
 
 

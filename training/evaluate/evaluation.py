@@ -98,7 +98,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
             if name not in cohort.table:
                 known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
                 raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
-            require_groups("--by", name, cohort.table[name])
+            require_groups("--by", name, cohort.table[name], cohort.table["patient"])
         require_references(options.reference, cohort.table)
         perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
         target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))

@@ -99,6 +99,12 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     show_files(surveyed, console)
     if options.fail_on and not surveyed.labelled:
         raise EvaluationError("--fail-on: no scored film has a label, so that nothing is measured that could fail")
+    for name in columns_of(options.by):
+        if labels is not None and name in labels.table:  # now that films tell whose a line is
+            films = surveyed.files[surveyed.files["label"] >= 0].reset_index(drop=True)
+            require_groups(
+                "--by", name, labels.table[name].iloc[films["label"]].reset_index(drop=True), films["patient"]
+            )
     also = tuple(columns_of(options.by))
     merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, also, tuple(sources))
     merge.write_files(output / "files.parquet")
@@ -178,8 +184,9 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
         if name not in known:
             names = ", ".join(known)
             raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")
-        if labels is not None and name in labels.table:
-            require_groups(flag, name, labels.table[name])
+        if flag == "--by" and labels is not None and name in labels.table:
+            rows = labels.table["patient"] if "patient" in labels.table else labels.table.index.to_series()
+            require_groups(flag, name, labels.table[name], rows)
     if options.by and labels is None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
 
