@@ -145,7 +145,8 @@ def load_unseen(
 ) -> Cohort:
     """Read another cohort for a trained model: nothing is split, and its sources may be new.
 
-    Films of sources that the model was trained on are test films, others external, unless a `split` column says otherwise.
+    Films of sources that the model was trained on are test films, others external. A `split` column is of another training
+    and not read.
 
     Args:
         info: the model's classes: labels are read as in its training, and rows of other classes are left out.
@@ -166,8 +167,12 @@ def load_unseen(
     notes += unmapped
     if table.empty:
         raise CohortError(f"{data_dir / 'metadata.csv'} has no film of the model's classes: {', '.join(info.targets)}")
-    default = table["source"].isin(known).map({True: str(Split.TEST), False: str(Split.EXTERNAL)})
-    table["split"] = _given_splits(table).fillna(default)
+    if "split" in table:
+        notes.append(
+            "The column split of metadata.csv is not read: it is of another training. Films of sources that the run was "
+            "trained on are test films, others external."
+        )
+    table["split"] = table["source"].isin(known).map({True: str(Split.TEST), False: str(Split.EXTERNAL)})
     reasons = reasons | of_other_classes
     notes += [*again_notes(reasons), *age_notes(table)]
     return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name, tuple(notes))

@@ -197,6 +197,10 @@ def read_labels(
         # The first line is not shown: in a table without headings it identifies a patient.
         needed = "one of them label and one sop_instance_uid, file or accession_number"
         raise LabelsError(f"{file}, line 1: the columns must be named, {needed}")
+    if accession := columns["accession"]:
+        numbers = table[accession][table[accession] != ""]
+        if numbers.str.fullmatch(r"[0-9]+\.0").all():  # as pandas writes a column of whole numbers with gaps
+            table[accession] = table[accession].str.removesuffix(".0")
     table = table.rename(columns={heading["label"]: "label"})
     table = table[table["label"] != ""]
     if table.empty:

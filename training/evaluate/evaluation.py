@@ -201,6 +201,10 @@ def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> 
 def write_cards(report: BiasReport, evidence: list[Evidence], runs: list[Path]) -> None:
     """Write MODEL_CARD.md into each run folder; one that can't be written to, or of no finished run, is said."""
     for run, of, path in zip(report.runs, evidence, runs, strict=False):  # none where no film has a label
+        if of.warning:
+            said = f"no model card for {run.name}: {of.warning[0].lower()}{of.warning[1:]}"
+            ERRORS.print(said, style="yellow", highlight=False, markup=False)
+            continue
         sources = listed(sorted(of.predictions["source"].dropna().astype(str).unique()), 5)
         films = f"{report.about['films']}: {run.films} films of {run.patients} patients ({sources})"
         try:

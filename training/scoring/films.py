@@ -16,7 +16,7 @@ from datasets.film.identity import hash_key, key_id, keyed_hash
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.listed import split_names
 from datasets.sample import Split
-from training.bias.evidence import MAY_BE_TRAINED_ON
+from training.bias.evidence import MAY_BE_TRAINED_ON, TRAINED_ON
 from training.run.films import cohort_of, film_names
 from training.scoring.own_predictions import KEY
 from training.scoring.own_predictions import NAME as PREDICTIONS
@@ -49,7 +49,7 @@ def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subj
 
 def films_of(
     together: list[Subject],
-    data_dir: Path | None,
+    data_dir: Path | str | None,
     split: str,
     allow_training_films: bool = False,
     policy: DicomPolicy = DEFAULT,
@@ -68,6 +68,7 @@ def films_of(
     Raises:
         EvaluationError: no such split, films that can't be loaded, or training films that can't be told or left out.
     """
+    data_dir = None if data_dir is None else Path(data_dir)
     first, named = together[0], [a for subject in together for a in subject.predictor.info.named]
     checkpoint, config = first.predictor.checkpoint, first.config
     if data_dir is not None and not first.trained_in(data_dir):
@@ -96,6 +97,9 @@ def films_of(
     if not len(kept):
         raise EvaluationError(f"{first.name}: none of its films is in split {split}")
     cohort = cohort.part(kept.tolist())
+    if own := set(splits) & {Split.TRAIN, Split.VALIDATION}:
+        said = f"{TRAINED_ON} some of these films ({', '.join(sorted(own))}): no number here holds for other films."
+        cohort = with_note(cohort, said)
     if not set(splits) & {Split.TRAIN, Split.VALIDATION}:
         for subject in together:
             require_unseen(cohort, subject)
@@ -124,7 +128,9 @@ def without_trained_on(cohort: Cohort, subject: Subject, allowed: bool = False) 
         why = f"{alike} of the films have the path of a training film of {subject.name}, and metadata.csv has no patient_id"
         return with_note(cohort, or_allowed(subject, why, allowed))
     reasons = dict.fromkeys(shared, f"{subject.name} was trained on it or on its patient")
-    cohort = cohort.without(reasons) if reasons else cohort
+    if reasons:
+        said = f"{len(shared)} films are left out: {subject.name} was trained on them or on their patients"
+        cohort = with_note(cohort.without(reasons), f"{said} (the same source and patient_id, or path and patient_id).")
     told = _alike(cohort, key, seen)
     return with_note(cohort, f"{told} {subject.name}; leave them out if they are the same.") if told else cohort
 

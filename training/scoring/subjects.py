@@ -95,14 +95,14 @@ def load_subject(run: Path, device: str) -> Subject:
     return Subject(folder.resolve(), predictor, config, reference=reference)
 
 
-def load_subjects(runs: list[Path], device: str, by_site: bool = False) -> list[Subject]:
+def load_subjects(runs: Sequence[Path | str], device: str, by_site: bool = False) -> list[Subject]:
     """Load several checkpoints to compare; raises EvaluationError where two bear one name, else as `load_subject`.
 
     Args:
         by_site: read films with the site calibration of each run folder; raises SiteCalibrationError where it has none.
     """
     chosen = str(choose_device(device))
-    subjects = [load_subject(run, chosen) for run in runs]
+    subjects = [load_subject(Path(run), chosen) for run in runs]
     names = [subject.name for subject in subjects]
     twice = {name for name in names if names.count(name) > 1}
     if twice:

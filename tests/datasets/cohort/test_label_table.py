@@ -45,6 +45,7 @@ TWICE = {keyed_hash(KEY, "1.dcm")}
         ("path,label\n1.dcm,covid\n", [-1, -1, -1, -1]),  # two files bear that name
         ("file,label\nn/1.dcm,covid\n1.dcm,normal\n", [0, -1, -1, -1]),
         ("accession_number,label\nA1,covid\nA2,normal\n", [0, 0, -1, 1]),
+        ("accession_number,label\nA1.0,covid\nA2,normal\n", [-1, -1, -1, 1]),
         ("AccessionNumber,label\nA1,\nA2,normal\n", [-1, -1, -1, 0]),  # a line without a label says nothing
     ],
 )
@@ -187,3 +188,12 @@ def test_headings_that_are_the_same_name_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match="columns 1, 2 have the same name") as caught:
         read(tmp_path, "MARKER12345,MARKER12345,covid\n")
     assert "MARKER" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("numbers", "found"), [(("7.0", "", "12.0"), ["7", "12"]), (("7.0", "", "A1"), ["7.0", "A1"])])
+def test_accession_numbers_that_pandas_wrote_with_a_point_are_whole(
+    tmp_path: Path, numbers: tuple[str, ...], found: list[str]
+) -> None:
+    lines = "".join(f"{number},,covid\n" if number else ",x.dcm,normal\n" for number in numbers)
+    labels = read(tmp_path, f"accession_number,file,label\n{lines}")
+    assert [value for value in labels.hashes["accession"] if value] == [keyed_hash(KEY, text) for text in found]

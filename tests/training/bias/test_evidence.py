@@ -39,6 +39,10 @@ def test_sound_evidence_passes() -> None:
         (np.zeros((3, 2)), {}, r"features of shape \(3, 2\) for 4 predictions"),
         (np.zeros(FILMS), {}, r"features of shape \(4,\)"),
         (np.full((FILMS, 2), np.nan), {}, "without NaN"),
+        ([[0.0, 1.0]] * FILMS, {}, "features are list: give a numpy array"),
+        (None, {"patient": ["a", None, "c", "d"]}, "1 predictions have no patient"),
+        (None, {"score": ["0.5"] * FILMS}, "scores must be numbers"),
+        (None, {"target": ["COVID", "normal", None, None], "prediction": "normal"}, "did you mean 'COVID'"),
     ],
 )
 def test_what_does_not_fit_is_a_sentence(features: Any, columns: dict[str, Any], words: str) -> None:

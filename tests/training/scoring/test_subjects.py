@@ -248,18 +248,30 @@ def test_patients_that_a_run_was_trained_on_are_left_out_whatever_their_films_ar
     changed(films)
     cohort = films_of([subject], films, "test")
     assert set(cohort.table["row"]) == left and not any("training film" in note for note in cohort.notes)
+    said = f"{160 - len(left)} films are left out: run was trained on them or on their patients"
+    assert any(note.startswith(said) for note in cohort.notes)
 
 
 def test_new_patients_of_a_known_source_are_no_hospital_never_seen(copies: tuple[Path, Path]) -> None:
     run, films = copies
     table = pd.read_csv(films / "metadata.csv", dtype=str)
     new = ("new " + table["patient_id"]).mask(table.index < 10, table["patient_id"])
-    changed(films, patient_id=new, source=table["source"].mask(table.index < 20, "elsewhere"))
+    changed(films, patient_id=new, source=table["source"].mask(table.index < 20, "elsewhere"), split="train")
     cohort = films_of([load_subject(run, "cpu")], films, "test")
     assert set(cohort.table["split"][cohort.table["source"] == "elsewhere"]) == {"external"}
     assert set(cohort.table["split"][cohort.table["source"] != "elsewhere"]) == {"test"}
+    assert any("The column split of metadata.csv is not read" in note for note in cohort.notes)
     (note,) = [note for note in cohort.notes if "training film" in note]
     assert "films have the patient_id of a training film of another source of run" in note
+
+
+def test_films_that_a_run_was_fitted_on_are_told(runs: list[Path]) -> None:
+    subject = load_subject(runs[0], "cpu")
+    for split, told in (("test", False), ("train", True), ("validation,test", True)):
+        notes = films_of([subject], None, split).notes
+        assert (
+            any(note.startswith("The run was trained or calibrated on some of these films") for note in notes) == told
+        )
 
 
 def test_a_path_of_a_training_film_under_another_patient_is_told(copies: tuple[Path, Path]) -> None:

@@ -75,6 +75,8 @@ def audit(
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1, features of other films, targets
             that are no class names.
     """
+    if not evidence or resamples < 1 or permutations < 1:
+        raise PredictionsError("an audit needs the evidence of a run, and at least one resample and one permutation")
     for checkpoint in evidence:
         checkpoint.require_sound()
     runs, leaks, attributes = list[RunAudit](), list[dict[str, Probe]](), attributes_of(evidence, by)
