@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def split_names(text: str | None) -> tuple[str, ...]:
@@ -16,6 +16,13 @@ def quoted(name: str) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow([name])
     return text.getvalue()
+
+
+def named(names: Iterable[str]) -> str:
+    """Names to choose from, as `split_names` reads them."""
+    shown = [quoted(name) for name in names]
+    hint = ". A name with a comma stands in double quotes" if any(name.startswith('"') for name in shown) else ""
+    return ", ".join(shown) + hint
 
 
 def listed(texts: Sequence[object], most: int, between: str = ", ", last: str = " and ") -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from datasets.cohort.csv_table import NOT_KNOWN
 from datasets.cohort.films import CohortError, age_bands
 from datasets.cohort.source_names import differing_letters, looks_like, spelling_key, with_one_spelling
-from datasets.listed import quoted
+from datasets.listed import named, quoted
 
 NAMES = ("row", "path", "mask", "patient", "patient_id")  # columns that name single films or patients
 NO_GROUPS = (*NAMES, "split", "label", "target", "target_name", "bias")
@@ -61,10 +61,9 @@ def external_films(table: pd.DataFrame, column: str, names: tuple[str, ...]) -> 
     if missing:
         what = "comes from" if column == "source" else f"has {column}"
         whose = "sources" if column == "source" else "there"
-        told = f"--external-sources: no film {what} {missing[0]!r}; {whose} are {', '.join(map(quoted, there))}"
+        told = f"--external-sources: no film {what} {missing[0]!r}; {whose} are {named(there)}"
         alike = next((name for name in there if looks_like(name) == looks_like(missing[0])), None)
         hint = f". {alike!r} looks the same, but {differing_letters(missing[0], alike)}: copy it" if alike else ""
-        hint += ". A name with a comma stands in double quotes" if any("," in name for name in there) else ""
         raise CohortError(told + hint)
     if len(wanted) == len(there):
         what = "sources" if column == "source" else f"values of {column}"

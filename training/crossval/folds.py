@@ -14,7 +14,7 @@ from datasets.cohort.external import values_of
 from datasets.cohort.films import Cohort
 from datasets.files import write_text
 from datasets.film.identity import KEY_FILE, hash_key
-from datasets.listed import listed, quoted, split_names
+from datasets.listed import listed, named, quoted, split_names
 from datasets.sample import Split
 from training.bias.numbers.metrics import MINIMUM_PATIENTS
 from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
@@ -142,7 +142,7 @@ def choose_values(cohort: Cohort, column: str, names_asked_for: tuple[str, ...])
     missing = [name for name in names_asked_for if name not in names]
     if missing:
         comes, there = ("comes from", "sources") if column == "source" else (f"has {column}", "there")
-        raise ValueError(f"--values: no film {comes} {missing[0]!r}; {there} are {', '.join(names)}")
+        raise ValueError(f"--values: no film {comes} {missing[0]!r}; {there} are {named(names)}")
     people = table.groupby(["value", "target_name"])["patient"].nunique().unstack(fill_value=0)
     people = people.reindex(columns=list(info.targets), fill_value=0)
     skipped = {}

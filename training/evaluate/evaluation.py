@@ -35,7 +35,7 @@ from training.evaluate.pdf import PdfError, print_page
 from training.evaluate.terminal import show, show_outcomes
 from training.run.index import audit_folder
 from training.scoring.by_site import changes_by_site, without_calibrated_on
-from training.scoring.films import films_of, lung_masks, same_films
+from training.scoring.films import as_seen_by, films_of, lung_masks, same_films
 from training.scoring.score import score
 from training.scoring.subjects import EvaluationError, about_report, evidence_of, find_key, load_subjects
 
@@ -127,7 +127,9 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
                 console.print(f"  and {len(unreadable) - 5} more", highlight=False)
             cohort = cohort.without(unreadable)
         for subject, outputs in zip(together, scored, strict=True):
-            evidence[subject.name] = evidence_of(subject, cohort, outputs, key, columns)
+            elsewhere = options.data_dir is not None and not subject.trained_in(options.data_dir)
+            seen_as = as_seen_by(cohort, subject) if elsewhere else cohort
+            evidence[subject.name] = evidence_of(subject, seen_as, outputs, key, columns)
     ordered = [evidence[subject.name] for subject in subjects]
     for note in dict.fromkeys(note for run in ordered for note in run.notes):
         console.print(note, style="yellow", markup=False, highlight=False)

@@ -58,8 +58,8 @@ def films_of(
     """The films that a set of `same_films` is judged on.
 
     Args:
-        data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out; None, or
-            the folder of the runs' own films, for these.
+        data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out, and whose
+            split is that of `as_seen_by` for all of them; None, or the folder of the runs' own films, for these.
         split: which of the runs' own splits, separated by commas.
         allow_training_films: go on where films that a run was trained on can't be told; the cohort's notes say it then.
         policy: which DICOM films of another cohort are admitted; a run's own are those of its training.
@@ -104,6 +104,13 @@ def films_of(
         for subject in together:
             require_unseen(cohort, subject)
     return cohort
+
+
+def as_seen_by(cohort: Cohort, subject: Subject) -> Cohort:
+    """Another cohort as this run sees it: films of sources that it was trained on are test films, others external."""
+    known = cohort.table["source"].isin(_sources_trained_on(subject))
+    split = known.map({True: str(Split.TEST), False: str(Split.EXTERNAL)})
+    return dataclasses.replace(cohort, table=cohort.table.assign(split=split))
 
 
 def without_trained_on(cohort: Cohort, subject: Subject, allowed: bool = False) -> Cohort:

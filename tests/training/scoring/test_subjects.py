@@ -16,7 +16,7 @@ from datasets.phantom.cohort import load_phantom
 from models.classifier import ModelConfig, build_classifier
 from training.bias.questions.shortcuts import FilmBatch
 from training.run.checkpoint import Checkpoint
-from training.scoring.films import films_of, lung_masks, same_films
+from training.scoring.films import as_seen_by, films_of, lung_masks, same_films
 from training.scoring.predict import Predictor, infer
 from training.scoring.score import Scored, score
 from training.scoring.subjects import EvaluationError, evidence_of, find_key, load_subject
@@ -261,6 +261,14 @@ def test_new_patients_of_a_known_source_are_no_hospital_never_seen(copies: tuple
     assert set(cohort.table["split"][cohort.table["source"] == "elsewhere"]) == {"external"}
     assert set(cohort.table["split"][cohort.table["source"] != "elsewhere"]) == {"test"}
     assert any("The column split of metadata.csv is not read" in note for note in cohort.notes)
+    subject = load_subject(run, "cpu")
+    assert as_seen_by(cohort, subject).table["split"].tolist() == cohort.table["split"].tolist()
+    table = pd.read_parquet(run / "predictions.parquet")
+    one = table["source"].iloc[0]
+    table["source"] = one  # as of a run that knows one source alone
+    table.to_parquet(run / "predictions.parquet")
+    seen = as_seen_by(cohort, load_subject(run, "cpu")).table
+    assert set(seen["source"][seen["split"] == "test"]) == {one}
     (note,) = [note for note in cohort.notes if "training film" in note]
     assert "films have the patient_id of a training film of another source of run" in note
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from datasets.cohort.films import Cohort
 from datasets.cohort.source_names import spelling_key
 from datasets.cohort.splits import split_by_patient
-from datasets.listed import quoted, split_names
+from datasets.listed import named, quoted, split_names
 from datasets.sample import Split
 from training.benchmark.planted.cohort import digest, metadata, write_cohort
 from training.benchmark.planted.draw import TRUTH, Design, PlantedDesign
@@ -131,7 +131,7 @@ def of_sources(cohort: Cohort, names: tuple[str, ...]) -> Cohort:
     spelled = {spelling_key(name): name for name in cohort.table["source"]}
     unknown = [name for name in names if spelling_key(name) not in spelled]
     if unknown:
-        known = ", ".join(sorted(spelled.values()))
+        known = named(sorted(spelled.values()))
         raise ValueError(f"--sources: no film comes from {unknown[0]!r}; sources are {known}")
     chosen = cohort.table["source"].isin([spelled[spelling_key(name)] for name in names])
     return cohort.part(np.flatnonzero(chosen).tolist())

@@ -84,9 +84,11 @@ def gaps_of(
     found = {}
     if first.positive is not None:
         is_positive = (a["target"] == first.positive).to_numpy()
-        unseen = (a["split"] == "external").to_numpy() if "split" in a else np.zeros(len(a), bool)
+        # Of runs of different training sources only films are compared that all know, or that none has seen.
+        outside = [(t["split"] == "external").to_numpy() if "split" in t else np.zeros(len(t), bool) for t in (a, b)]
+        known, unseen = ~(outside[0] | outside[1]), outside[0] & outside[1]
         everything, source = np.ones(len(a), bool), group_names(a, ["source"])
-        questions = {"works": (~unseen, is_positive, None), "within": (everything, is_positive, source)}
+        questions = {"works": (known, is_positive, None), "within": (everything, is_positive, source)}
         if unseen.any():
             questions["unseen"] = (unseen, is_positive, None)
         if usual:
