@@ -129,7 +129,8 @@ def _read(
 
     def read(position: int) -> tuple[int, Radiograph | str, Radiograph | None]:
         try:
-            return position, films.read(position), masks.read(position) if masks and position in perturbed else None
+            film = films.read(position)
+            return position, film, _lungs(film, masks.read(position)) if masks and position in perturbed else None
         except RadiographError as error:
             return position, str(error), None
 
@@ -143,6 +144,17 @@ def _read(
             if good:
                 positions, radiographs, lungs = (list(column) for column in zip(*good, strict=True))
                 yield positions, radiographs, lungs if masks else None
+
+
+def _lungs(film: Radiograph, mask: Radiograph) -> Radiograph:
+    """A mask with lungs at 1, whichever grey marks them; raises RadiographError for one of another shape, or a black one."""
+    if mask.pixels.shape != film.pixels.shape:
+        sizes = " and ".join("{} x {}".format(*pixels.shape) for pixels in (mask.pixels, film.pixels))
+        raise RadiographError(f"its lung mask and the film have different shapes ({sizes})")
+    brightest = mask.pixels.max()
+    if brightest == 0:
+        raise RadiographError("its lung mask is black: lungs must be white")
+    return Radiograph(mask.pixels / brightest)
 
 
 def _masks(lungs: list[Radiograph | None] | None, at: list[int], shape: Preprocessing) -> Tensor | None:

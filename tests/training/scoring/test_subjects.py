@@ -126,6 +126,18 @@ def test_lungs_come_from_a_mask_column(cohort: Path, runs: list[Path]) -> None:
     shown = {"lungs": lambda films: (seen.append(films.lungs), films.pixels)[1]}
     score([subject.predictor], films, shown, lung_masks(films, cohort))
     assert seen[0] is not None and seen[0].shape[1:] == (1, 32, 32) and bool(seen[0].all())
+    lungs = np.zeros((40, 40), np.uint8)
+    lungs[:, :20] = 1  # the two values of a segmentation
+    Image.fromarray(lungs).save(cohort / "halves.png")
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(cohort / "black.png")
+    Image.fromarray(np.full((20, 40), 255, np.uint8)).save(cohort / "small.png")
+    films.table["mask"] = ["halves.png", "black.png", "small.png", *["lungs.png"] * (len(films.table) - 3)]
+    _, unreadable = score([subject.predictor], films, shown, lung_masks(films, cohort))
+    assert unreadable == {
+        1: "its lung mask is black: lungs must be white",
+        2: "its lung mask and the film have different shapes (20 x 40 and 40 x 40)",
+    }
+    assert seen[-1] is not None and seen[-1][0].float().mean() == 0.5
     assert lung_masks(films, None) is None
     films.table["mask"] = "../lungs.png"
     with pytest.raises(EvaluationError, match=r"the mask \.\./lungs\.png leaves the folder"):
