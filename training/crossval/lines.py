@@ -16,12 +16,13 @@ from training.bias.report.plain import plain
 from training.loop.divergence import DivergenceError
 from training.recipe.candidate import Candidate
 from training.run.config import TrainConfig
+from training.run.existing import WITHOUT_EFFECT
 from training.run.films import fingerprint
 from training.run.record import require_films, require_settings, settings_in_line
 from training.run.report import machine
 
-VARIES = ("external_sources", "external_column", "seed", "paired", "separate_copies")
-"""Settings that are no part of a line's: they follow from what it holds out, or have a place of their own."""
+VARIES = ("external_sources", "external_column", "seed", "paired", "separate_copies", "cache", *WITHOUT_EFFECT)
+"""Settings that are no part of a line's: they follow from what it holds out, have a place of their own, or change no result."""
 
 
 @dataclass(frozen=True)
