@@ -22,7 +22,7 @@ from training.run.record import require_films, require_settings, settings_in_lin
 from training.run.report import machine
 
 VARIES = ("external_sources", "external_column", "seed", "paired", "separate_copies", "cache", *WITHOUT_EFFECT)
-"""Settings that are no part of a line's: they follow from what it holds out, have a place of their own, or change no result."""
+"""Settings that are no part of a line: they follow from what it holds out, have a place of their own, or change no result."""
 
 
 @dataclass(frozen=True)
