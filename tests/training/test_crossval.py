@@ -151,7 +151,7 @@ def test_too_few_patients_or_seeds_are_said(seeds: int, patients: int, capsys: p
 
 
 def test_the_table_fits_80_columns_whatever_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
-    methods = ["erm", "learned_mixin", "bias_contrastive"]
+    methods = ["erm", "learned_mixin", "bias_contrastive", "erm:sampler=balanced"]
     rows = compare_held_out(simulated_scores(dict.fromkeys(methods, 1.0)), methods)
     record = {"rows": rows, "leave_out": "source", "seeds": [0, 1, 2], "methods": methods}
     show(record | {"not_left_out": {}, "failed": {}, "synthetic": True}, Console(width=80))

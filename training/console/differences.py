@@ -8,6 +8,8 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 NOTHING = "cannot conclude"
+# Columns of a line, such as "119 patients", and bias_contrastive or sampler=balanced.
+LONGEST_HEADING, LONGEST_METHOD = 13, 16
 
 
 class Compared(NamedTuple):
@@ -32,17 +34,28 @@ def difference_table(title: str, number: str, rows: Sequence[Compared]) -> Table
         number: heading of the methods' own numbers, such as AUROC.
     """
     right = [Column(name, justify="right", no_wrap=True) for name in (number, "difference")]
-    columns = [Column("", ratio=1), Column("", no_wrap=True), *right, Column("verdict", no_wrap=True)]
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    lines = [line for row in rows for method in row.own for line in _named(method).splitlines()]
+    width = min(max(map(len, lines), default=1), LONGEST_METHOD)
+    names = [
+        Column("", max_width=LONGEST_HEADING, overflow="fold"),
+        Column("", min_width=width, max_width=width, overflow="fold"),
+    ]
+    columns = [*names, *right, Column("verdict", no_wrap=True)]
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
         heading = escape(row.heading)
         for method, own in row.own.items():
             found = row.against.get(method)
             cells = ["", ""] if found is None else [_span(found, "+.3f"), _judged(found)]
-            table.add_row(heading, method, _span(own, ".3f"), *cells)
+            table.add_row(heading, _named(method), _span(own, ".3f"), *cells)
             heading = ""
         table.add_row()
     return table
+
+
+def _named(method: str) -> str:
+    """Its settings on a line of their own."""
+    return escape(method.replace(":", "\n", 1))
 
 
 def said_of_differences(rows: Sequence[Compared]) -> str:
