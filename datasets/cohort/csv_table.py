@@ -32,11 +32,6 @@ def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CohortError(f"{file}, line {line}: not in UTF-8; save the table as CSV UTF-8") from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise CohortError(
-            f"{file}, line {line}: NUL characters, which no table has; the file is damaged, copy it again"
-        )
     rows: list[list[str]] = []
     try:
         for cells in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator):
@@ -60,5 +55,9 @@ def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
             raise CohortError(
                 f"{file}, line {number}: {len(cells)} cells under {width} column names; quote a cell that holds a comma"
             )
+    for number, cells in enumerate(rows if "\x00" in text else [], start=1):
+        # In a path it makes no name of a file; anywhere else it would be another patient or hospital.
+        if any("\x00" in cell for name, cell in zip(header, cells, strict=False) if name not in ("path", "mask")):
+            raise CohortError(f"{file}, line {number}: NUL characters; the file is damaged, copy it again")
     table = pd.DataFrame([cells[:width] + [""] * (width - len(cells)) for cells in rows[1:]], columns=header, dtype=str)
     return table[[name for name in header if name]]

@@ -178,9 +178,9 @@ def test_numeric_patients_stay_text(tmp_path: Path) -> None:
     records = good()
     for i, record in enumerate(records):
         record["patient_id"] = str(i)
-    records[0]["patient_id"], records[1]["patient_id"], records[2]["patient_id"] = "007", "7.0", "NA"
+    records[0]["patient_id"], records[1]["patient_id"], records[2]["patient_id"] = "007", "7.0", "NA12"
     table = load(write(tmp_path, records)).table
-    assert table["patient"].tolist()[:4] == ["007", "7.0", "NA", "3"]
+    assert table["patient"].tolist()[:4] == ["007", "7.0", "NA12", "3"]
     assert table["patient"].nunique() == 40
 
 

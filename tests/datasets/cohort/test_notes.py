@@ -84,6 +84,6 @@ def test_damaged_cells_are_told(tmp_path: Path) -> None:
     folder = write(tmp_path, good())
     table = folder / "metadata.csv"
     lines = table.read_bytes().splitlines(keepends=True)
-    table.write_bytes(b"".join([*lines[:4], b"\0\0" + lines[4][2:], *lines[5:]]))
+    table.write_bytes(b"".join([*lines[:4], lines[4].replace(b"p3", b"\x00\x00"), *lines[5:]]))
     with pytest.raises(CohortError, match="line 5: NUL characters"):
         load(folder)
