@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.bias.numbers.metrics import PredictionsError, require_columns
-
 PERTURBED_FILMS = 500  # unless asked otherwise
 NEEDED = ("file", "patient", "source", "target", "score", "prediction")  # columns of the predictions
 MAY_BE_TRAINED_ON = "Some of these films may be films that the run was trained on"
@@ -50,6 +48,11 @@ class Evidence:
 
     def require_sound(self) -> None:
         """Raises PredictionsError where predictions and features don't fit together, or targets are no class names."""
+        from training.bias.numbers.metrics import (  # scikit-learn, for which no page waits
+            PredictionsError,
+            require_columns,
+        )
+
         require_columns(self.predictions, NEEDED if self.positive is not None else [n for n in NEEDED if n != "score"])
         if not isinstance(self.features, np.ndarray):
             raise PredictionsError(f"{self.name}: features are {type(self.features).__name__}: give a numpy array")
