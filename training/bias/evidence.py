@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 PERTURBED_FILMS = 500  # unless asked otherwise
-NEEDED = ("file", "patient", "source", "target", "score", "prediction")  # columns of the predictions
 MAY_BE_TRAINED_ON = "Some of these films may be films that the run was trained on"
 TRAINED_ON = "The run was trained or calibrated on"
 
@@ -45,46 +44,3 @@ class Evidence:
     def warning(self) -> str:
         """The note that the films were or may have been trained on, which belongs beside the headline; empty without it."""
         return next((note for note in self.notes if note.startswith((MAY_BE_TRAINED_ON, TRAINED_ON))), "")
-
-    def require_sound(self) -> None:
-        """Raises PredictionsError where predictions and features don't fit together, or targets are no class names."""
-        from training.bias.numbers.metrics import (  # scikit-learn, for which no page waits
-            PredictionsError,
-            require_columns,
-        )
-
-        require_columns(self.predictions, NEEDED if self.positive is not None else [n for n in NEEDED if n != "score"])
-        if not isinstance(self.features, np.ndarray):
-            raise PredictionsError(f"{self.name}: features are {type(self.features).__name__}: give a numpy array")
-        if nameless := int(self.predictions["patient"].isna().sum()):
-            raise PredictionsError(f"{self.name}: {nameless} predictions have no patient")
-        if self.positive is not None and not pd.api.types.is_numeric_dtype(self.predictions["score"]):
-            raise PredictionsError(f"{self.name}: scores must be numbers, not {self.predictions['score'].dtype}")
-        films, shape = len(self.predictions), np.shape(self.features)
-        if len(shape) != 2 or shape[0] != films:
-            raise PredictionsError(
-                f"{self.name}: features of shape {shape} for {films} predictions: a row of numbers for each film is needed"
-            )
-        if not np.isfinite(self.features).all():
-            raise PredictionsError(f"{self.name}: features must be numbers, without NaN and infinity")
-        for column in ("target", "prediction"):
-            values = self.predictions[column].dropna()
-            for strange in (value for value in values if not isinstance(value, str)):
-                raise PredictionsError(
-                    f"{self.name}: the column {column} holds {strange!r}: write the names of the classes as text, such as "
-                    f"{self.positive or 'covid'}, and None where a film has no label"
-                )
-        targets = set(self.predictions["target"].dropna())
-        classes = targets | set(self.predictions["prediction"].dropna())
-        meant = next((name for name in classes if name.casefold() == str(self.positive).casefold()), None)
-        if meant is not None and self.positive not in classes:
-            raise PredictionsError(f"{self.name}: no film has or is called {self.positive!r}: did you mean {meant!r}?")
-        if (
-            self.positive is not None
-            and len(targets) > 1
-            and not targets & {self.positive, *self.predictions["prediction"]}
-        ):
-            raise PredictionsError(
-                f"{self.name}: targets are {', '.join(sorted(targets))}, none of which is predicted or the positive class "
-                f"{self.positive}: write both columns in the same class names"
-            )

@@ -49,7 +49,6 @@ def calibrate(options: argparse.Namespace) -> None:
     parse_operating_point(point)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     films = _scored(subject, options, console)
-    require_all_sites(subject.folder, set(films["source"].astype(str)))
     names = info.targets[1 - info.positive], info.targets[info.positive]
 
     fits, again = dict[str, SiteFit](), []
@@ -122,6 +121,7 @@ def _scored(subject: Subject, options: argparse.Namespace, console: Console) -> 
     policy, words = policy_of(vars(options)), label_map(options.map, options.map_file)
     words = None if options.dicom_dir is not None else words  # they are read already
     cohort = films_of([subject], folder, options.split, options.allow_training_films, policy, words)
+    require_all_sites(subject.folder, set(cohort.table["source"]))
     for note in cohort.notes:
         console.print(note, style="yellow", markup=False, highlight=False)
     own_films = folder is None or subject.trained_in(

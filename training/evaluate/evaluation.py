@@ -35,7 +35,7 @@ from training.evaluate.pdf import PdfError, print_page
 from training.evaluate.terminal import show, show_outcomes
 from training.run.index import audit_folder
 from training.scoring.by_site import changes_by_site, without_calibrated_on
-from training.scoring.films import as_seen_by, films_of, lung_masks, same_films
+from training.scoring.films import as_seen_by, films_of, lung_masks, same_films, with_fitted_told
 from training.scoring.score import score
 from training.scoring.subjects import EvaluationError, about_report, evidence_of, find_key, load_subjects
 
@@ -91,6 +91,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     for together in same_films(subjects, options.data_dir):
         policy, words = policy_of(vars(options)), label_map(options.map, options.map_file)
         cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy, words)
+        cohort = with_fitted_told(cohort)
         for subject in together:
             cohort = without_calibrated_on(cohort, subject)
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)

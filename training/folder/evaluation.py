@@ -185,8 +185,9 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
             names = ", ".join(known)
             raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")
         if flag == "--by" and labels is not None and name in labels.table:
-            rows = labels.table["patient"] if "patient" in labels.table else labels.table.index.to_series()
-            require_groups(flag, name, labels.table[name], rows)
+            require_groups(
+                flag, name, labels.table[name], labels.table.index.to_series()
+            )  # whose films is not known yet
     if options.by and labels is None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
 

@@ -95,10 +95,7 @@ class TrainConfig:
     classes: str | None = option(None, "train these classes, separated by commas, instead of covid against the rest")
     map: str | None = option(None, MAP_HELP, metavar="WORD=LABEL,...")
     map_file: Path | None = option(None, MAP_FILE_HELP, metavar="FILE")
-    external_sources: str | None = option(
-        None,
-        "sources set apart as the external test set, separated by commas; a name with a comma stands in double quotes",
-    )
+    external_sources: str | None = option(None, "sources set apart as the external test set, separated by commas")
     external_column: str = option(
         "source", "column of metadata.csv, such as view, whose values --external-sources names in place of sources"
     )
@@ -286,9 +283,7 @@ def parse(
         parser.add_argument("--json", action="store_true", help="end with --result and JSON on a terminal too")
         elsewhere = {flag_name(name): sentence for name, sentence in foreign_settings(accepted).items()}
         flags = vars(parser.parse_strictly(arguments, elsewhere))
-        settings = {
-            name: value for name, value in flags.items() if name in _every_setting()
-        }  # others are the command's
+        settings = {name: flags[name] for name in flags if name in _every_setting()}  # others are the command's
         return configure(from_file | settings | names)
     except ValueError as error:
         parser.error(str(error))
@@ -371,8 +366,7 @@ def _resumed(place: Path, arguments: Sequence[str]) -> TrainConfig:
     path = (place if place.is_dir() else place.parent) / "config.yaml"
     if not path.is_file():
         raise ValueError(f"--resume {place}: give the folder of a run, which holds config.yaml, or a resume-*.pt in it")
-    # Each run of a pair is resumed by itself.
-    return configure(_read_config(path) | {"paired": False, "resume": place})
+    return configure(_read_config(path) | {"paired": False, "resume": place})  # each run of a pair by itself
 
 
 def _parser_of_names() -> Parser:

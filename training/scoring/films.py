@@ -97,9 +97,6 @@ def films_of(
     if not len(kept):
         raise EvaluationError(f"{first.name}: none of its films is in split {split}")
     cohort = cohort.part(kept.tolist())
-    if own := set(splits) & {Split.TRAIN, Split.VALIDATION}:
-        said = f"{TRAINED_ON} some of these films ({', '.join(sorted(own))}): no number here holds for other films."
-        cohort = with_note(cohort, said)
     if not set(splits) & {Split.TRAIN, Split.VALIDATION}:
         for subject in together:
             require_unseen(cohort, subject)
@@ -111,6 +108,13 @@ def as_seen_by(cohort: Cohort, subject: Subject) -> Cohort:
     known = cohort.table["source"].isin(_sources_trained_on(subject))
     split = known.map({True: str(Split.TEST), False: str(Split.EXTERNAL)})
     return dataclasses.replace(cohort, table=cohort.table.assign(split=split))
+
+
+def with_fitted_told(cohort: Cohort) -> Cohort:
+    """A run's own films, with a note where it was fitted on some of them."""
+    own = sorted(set(cohort.table["split"]) & {str(Split.TRAIN), str(Split.VALIDATION)})
+    said = f"{TRAINED_ON} some of these films ({', '.join(own)}): no number here holds for other films."
+    return with_note(cohort, said) if own else cohort
 
 
 def without_trained_on(cohort: Cohort, subject: Subject, allowed: bool = False) -> Cohort:
@@ -126,19 +130,19 @@ def without_trained_on(cohort: Cohort, subject: Subject, allowed: bool = False) 
         key, seen = key_of_training(subject)
     except EvaluationError as error:
         return with_note(cohort, or_allowed(subject, str(error), allowed))
-    shared = shares_films(cohort, key, seen)
+    hashes = _hashes(cohort, key)
     if "patient_id" not in cohort.table:
-        named = set(seen["file"])
-        alike = sum(keyed_hash(key, path) in named for path in cohort.table["path"])
+        alike = int(hashes["file"].isin(seen["file"]).sum())
         if not alike:
             return cohort
         why = f"{alike} of the films have the path of a training film of {subject.name}, and metadata.csv has no patient_id"
         return with_note(cohort, or_allowed(subject, why, allowed))
+    shared = _seen_among(hashes, seen)
     reasons = dict.fromkeys(shared, f"{subject.name} was trained on it or on its patient")
     if reasons:
         said = f"{len(shared)} films are left out: {subject.name} was trained on them or on their patients"
         cohort = with_note(cohort.without(reasons), f"{said} (the same source and patient_id, or path and patient_id).")
-    told = _alike(cohort, key, seen)
+    told = _alike(hashes.drop(index=shared), seen)
     return with_note(cohort, f"{told} {subject.name}; leave them out if they are the same.") if told else cohort
 
 
@@ -148,24 +152,22 @@ def require_unseen(cohort: Cohort, subject: Subject) -> None:
         key, seen = key_of_training(subject)
     except EvaluationError:
         return  # the splits are those of the run's own settings; nothing says that they have changed
-    if shared := shares_films(cohort, key, seen):
+    if shared := _seen_among(_hashes(cohort, key), seen):
         raise EvaluationError(
             f"{subject.name} was trained on {len(shared)} of the {len(cohort.table)} films that are now in its test splits: "
             "its films have changed since; train it again, or give the films that it never saw as --data-dir"
         )
 
 
-def shares_films(cohort: Cohort, key: bytes, seen: pd.DataFrame) -> list[int]:
+def _seen_among(hashes: pd.DataFrame, seen: pd.DataFrame) -> list[int]:
     """Positions of the films of patients seen, which are told by their source and number or by the path of a film."""
-    hashes = _hashes(cohort, key)
     both = [["patient", "source"], ["patient", "file"]]
     known = [pd.MultiIndex.from_frame(hashes[names]).isin(pd.MultiIndex.from_frame(seen[names])) for names in both]
     return np.flatnonzero(np.logical_or(*known)).tolist()
 
 
-def _alike(cohort: Cohort, key: bytes, seen: pd.DataFrame) -> str:
+def _alike(hashes: pd.DataFrame, seen: pd.DataFrame) -> str:
     """How many films have a path or a patient that `seen` has too, in words; empty where none has."""
-    hashes = _hashes(cohort, key)
     counts = {
         "the path of a training film of another patient": hashes["file"].isin(seen["file"]).sum(),
         "the patient_id of a training film of another source": hashes["patient"].isin(seen["patient"]).sum(),

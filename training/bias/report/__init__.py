@@ -4,6 +4,7 @@ answers.py      the verdict as a value: questions, answers, differences
 values.py       the results: frames, numbers, sentences
 plain.py        values as JSON knows them
 audit.py        evidence to values
+soundness.py    what evidence must hold
 verdict.py      the numbers of a run to answers
 headline.py     the answers in a sentence, of one run and of several
 first_screen.py the verdict as a table of words

@@ -8,6 +8,7 @@ import pytest
 
 from training.bias.evidence import Evidence
 from training.bias.numbers.metrics import PredictionsError
+from training.bias.report.soundness import require_sound
 
 FILMS = 4
 
@@ -24,9 +25,9 @@ def evidence(features: Any = None, **columns: Any) -> Evidence:
 
 
 def test_sound_evidence_passes() -> None:
-    evidence().require_sound()
-    evidence(target=["pneumonia", "normal", "normal", None]).require_sound()
-    evidence(target="normal", prediction="covid").require_sound()
+    require_sound(evidence())
+    require_sound(evidence(target=["pneumonia", "normal", "normal", None]))
+    require_sound(evidence(target="normal", prediction="covid"))
 
 
 @pytest.mark.parametrize(
@@ -47,10 +48,10 @@ def test_sound_evidence_passes() -> None:
 )
 def test_what_does_not_fit_is_a_sentence(features: Any, columns: dict[str, Any], words: str) -> None:
     with pytest.raises(PredictionsError, match=words):
-        evidence(features, **columns).require_sound()
+        require_sound(evidence(features, **columns))
 
 
 def test_a_missing_column_is_named() -> None:
     whole = evidence()
     with pytest.raises(PredictionsError, match="no column 'patient' in the predictions"):
-        Evidence("run", {}, "covid", whole.predictions.drop(columns="patient"), whole.features).require_sound()
+        require_sound(Evidence("run", {}, "covid", whole.predictions.drop(columns="patient"), whole.features))
