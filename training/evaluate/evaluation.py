@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from datasets.cohort.external import require_groups
 from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import write_parquet
 from datasets.files import require_writable, write_aside, write_text
@@ -27,6 +26,7 @@ from training.bias.report.gate import check_conditions, parse_conditions, write_
 from training.bias.report.interchange import faircare_layout, fmm_layout
 from training.bias.report.page import write_page
 from training.bias.report.plain import plain
+from training.bias.report.soundness import require_references
 from training.bias.report.values import BiasReport
 from training.cards.model_card import write_card
 from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
@@ -37,7 +37,13 @@ from training.run.index import audit_folder
 from training.scoring.by_site import changes_by_site, without_calibrated_on
 from training.scoring.films import as_seen_by, films_of, lung_masks, same_films, with_fitted_told
 from training.scoring.score import score
-from training.scoring.subjects import EvaluationError, about_report, evidence_of, find_key, load_subjects
+from training.scoring.subjects import (
+    about_report,
+    evidence_of,
+    find_key,
+    load_subjects,
+    require_columns,
+)
 
 AGGREGATED = ("studies.parquet", "patients.parquet")
 LEFT = ("report.pdf", "*.faircare.csv", "*.fmm.csv")  # written under conditions
@@ -95,12 +101,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         for subject in together:
             cohort = without_calibrated_on(cohort, subject)
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
-        for name in columns_of(options.by):
-            if name not in cohort.table:
-                known = ", ".join(c for c in cohort.table.columns if c not in ("path", "patient_id", "patient", "row"))
-                raise EvaluationError(f"--by {name}: the films have no such column; they have {known}")
-            require_groups("--by", name, cohort.table[name], cohort.table["patient"])
-        require_references(options.reference, cohort.table)
+        require_columns(cohort, columns_of(options.by), "--by")
+        require_references(options.reference, [cohort.table])
         perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
         target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))
         chosen = sample_by_patient(target, source, patient, options.shortcut_films, options.seed).tolist()
@@ -130,7 +132,9 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         for subject, outputs in zip(together, scored, strict=True):
             elsewhere = options.data_dir is not None and not subject.trained_in(options.data_dir)
             seen_as = as_seen_by(cohort, subject) if elsewhere else cohort
-            evidence[subject.name] = evidence_of(subject, seen_as, outputs, key, columns)
+            evidence[subject.name] = evidence_of(
+                subject, seen_as, outputs, key, tuple(c for c in columns if c in seen_as.table)
+            )
     ordered = [evidence[subject.name] for subject in subjects]
     for note in dict.fromkeys(note for run in ordered for note in run.notes):
         console.print(note, style="yellow", markup=False, highlight=False)
@@ -158,17 +162,6 @@ def measured(options: argparse.Namespace, evidence: list[Evidence], about: dict[
         )  # fmt: skip
         advance(steps - begun + 1)  # a comparison that can't be made has one step less
     return report
-
-
-def require_references(reference: dict[str, str], films: pd.DataFrame) -> None:
-    """Raise EvaluationError for a --reference whose column or group the films don't have."""
-    for column, group in reference.items():
-        if column not in films:
-            raise EvaluationError(f"--reference {column}={group}: the films have no column {column}")
-        known = sorted(films[column].dropna().astype(str).unique())
-        if group not in known:
-            some = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
-            raise EvaluationError(f"--reference {column}={group}: no film has this {column}; they have {some}")
 
 
 def remove_earlier(output: Path, further: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The films that runs may be judged on: their own test films, or others without those that they were trained on."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def same_films(subjects: list[Subject], data_dir: Path | None) -> list[list[Subj
 def films_of(
     together: list[Subject],
     data_dir: Path | str | None,
-    split: str,
+    split: str | Sequence[str],
     allow_training_films: bool = False,
     policy: DicomPolicy = DEFAULT,
     words: LabelMap | None = None,
@@ -60,7 +61,7 @@ def films_of(
     Args:
         data_dir: another cohort, of which the films that any of the runs was trained or calibrated on are left out, and whose
             split is that of `as_seen_by` for all of them; None, or the folder of the runs' own films, for these.
-        split: which of the runs' own splits, separated by commas.
+        split: which of the runs' own splits: a sequence, or a text separated by commas.
         allow_training_films: go on where films that a run was trained on can't be told; the cohort's notes say it then.
         policy: which DICOM films of another cohort are admitted; a run's own are those of its training.
         words: what the words of another cohort's labels mean.
@@ -82,9 +83,9 @@ def films_of(
             )
         return as_trained(cohort, named)
     assert config is not None
-    splits = split_names(split)
+    splits = split_names(split) if isinstance(split, str) else tuple(split)
     if not splits or set(splits) - set(Split):
-        raise EvaluationError(f"--split {split}: choose from {', '.join(Split)}, separated by commas")
+        raise EvaluationError(f"--split {', '.join(splits)}: choose from {', '.join(Split)}, separated by commas")
     try:
         cohort = cohort_of(config, checkpoint.preprocessing)
     except CohortError as error:
@@ -95,7 +96,7 @@ def films_of(
         chosen = chosen & ((cohort.table["split"] != str(Split.TRAIN)).to_numpy() | _trained_on(subject, cohort))
     kept = np.flatnonzero(chosen)
     if not len(kept):
-        raise EvaluationError(f"{first.name}: none of its films is in split {split}")
+        raise EvaluationError(f"{first.name}: none of its films is in split {', '.join(splits)}")
     cohort = cohort.part(kept.tolist())
     if not set(splits) & {Split.TRAIN, Split.VALIDATION}:
         for subject in together:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from datasets.cohort.external import NAMES, require_groups
 from datasets.cohort.films import Cohort
 from datasets.film.identity import KEY_FILE, hash_key
 from datasets.sample import Split
@@ -130,8 +131,13 @@ def find_key(output: Path, override: Path | None, subjects: Sequence[Subject] = 
 
 
 def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by: tuple[str, ...]) -> Evidence:
-    """What one checkpoint's audit is made from; the predictions have the cohort's columns `by` too."""
+    """What one checkpoint's audit is made from; the predictions have the cohort's columns `by` too.
+
+    Raises:
+        EvaluationError, CohortError: as `require_columns`.
+    """
     info, calibration = subject.predictor.info, subject.calibration(cohort.table["source"])
+    require_columns(cohort, [column for column in by if column not in {named.name for named in info.named}], "by")
     predictions = predictions_table(cohort, scored.logits, calibration, subject.name, key, by)
     perturbed = {}
     if info.positive is not None:
@@ -145,6 +151,20 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
         distance_limit=reference.limit if reference is not None else None,
         notes=(*cohort.notes, *notes_of(subject, set(cohort.table["source"]))),
     )  # fmt: skip
+
+
+def require_columns(cohort: Cohort, by: Collection[str], flag: str) -> None:
+    """Refuse columns that the films don't have, or that tell who is who.
+
+    Raises:
+        EvaluationError: no such column.
+        CohortError: its values name films or patients.
+    """
+    for name in by:
+        if name not in cohort.table:
+            known = ", ".join(column for column in cohort.table.columns if column not in NAMES)
+            raise EvaluationError(f"{flag} {name}: the films have no such column; they have {known}")
+        require_groups(flag, name, cohort.table[name], cohort.table["patient"])
 
 
 def notes_of(subject: Subject, sources: Collection[str]) -> tuple[str, ...]:

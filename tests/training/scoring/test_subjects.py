@@ -111,7 +111,7 @@ def test_no_run_is_judged_on_films_that_it_was_trained_on(cohort: Path, runs: li
     for file in cohort.iterdir():
         (elsewhere / file.name).write_bytes(file.read_bytes())
     (together,) = same_films(subjects, elsewhere)
-    held = films_of(together, elsewhere, "test")
+    held = films_of(together, elsewhere, ["test"])
     trained = [
         pd.read_parquet(s.folder / "predictions.parquet").query("split in ('train', 'validation')") for s in together
     ]
@@ -121,7 +121,7 @@ def test_no_run_is_judged_on_films_that_it_was_trained_on(cohort: Path, runs: li
 
 def test_lungs_come_from_a_mask_column(cohort: Path, runs: list[Path]) -> None:
     subject = load_subject(runs[0], "cpu")
-    films = films_of([subject], None, "test")
+    films = films_of([subject], None, ["test"])
     seen: list[torch.Tensor | None] = []
     shown = {"lungs": lambda films: (seen.append(films.lungs), films.pixels)[1]}
     score([subject.predictor], films, shown, lung_masks(films, cohort))
@@ -223,6 +223,12 @@ def test_films_of_which_training_can_not_be_told_are_refused_unless_the_user_kno
     )
     width = subject.predictor.model.head.in_features
     scored = Scored(np.zeros((160, width), np.float32), np.zeros((160, 2)), {})
+    for column, words in (
+        ("vieww", "by vieww: the films have no such column; they have"),
+        ("path", "name single films"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            evidence_of(subject, cohort, scored, bytes(32), (column,))
     evidence = evidence_of(subject, cohort, scored, bytes(32), ())
     assert evidence.warning in cohort.notes
     if "key" not in how:

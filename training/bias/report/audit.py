@@ -28,7 +28,7 @@ from training.bias.report.answers import BY_KEY, NO, NOT_SHOWN, QUESTIONS, TOO_F
 from training.bias.report.by_attribute import ask_each, attributes_of, compare_each, usual_of
 from training.bias.report.differences import question_differences
 from training.bias.report.headline import after_headline, headline, headline_of_all, short_names
-from training.bias.report.soundness import require_sound
+from training.bias.report.soundness import require_references, require_sound
 from training.bias.report.values import BiasReport, Check, Comparison, RunAudit
 from training.bias.report.verdict import Measured, answers, cautions
 
@@ -74,12 +74,13 @@ def audit(
 
     Raises:
         PredictionsError: nothing to measure, a missing column, a score outside 0 to 1, features of other films, targets
-            that are no class names.
+            that are no class names, a reference group that no film is in.
     """
     if not evidence or resamples < 1 or permutations < 1:
         raise PredictionsError("an audit needs the evidence of a run, and at least one resample and one permutation")
     for checkpoint in evidence:
         require_sound(checkpoint)
+    require_references(reference or {}, [checkpoint.predictions for checkpoint in evidence])
     runs, leaks, attributes = list[RunAudit](), list[dict[str, Probe]](), attributes_of(evidence, by)
     for checkpoint in evidence:
         tell(STEPS[0])

@@ -1,8 +1,11 @@
 """What an audit needs of the evidence it is given, for who calls it from Python: columns, class names, features that fit."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 
+from datasets.listed import listed
 from training.bias.evidence import Evidence
 from training.bias.numbers.metrics import PredictionsError, require_columns
 
@@ -34,6 +37,18 @@ def require_sound(evidence: Evidence) -> None:
             )
     if positive is not None:
         _require_class(name, positive, set(table["target"].dropna()), set(table["prediction"].dropna()))
+
+
+def require_references(reference: Mapping[str, str], tables: Sequence[pd.DataFrame]) -> None:
+    """Raises PredictionsError where no film of any table is in the group that others are to be compared with."""
+    for column, group in reference.items():
+        found = [table[column].dropna().astype(str).unique() for table in tables if column in table]
+        if not found:
+            raise PredictionsError(f"reference {column}={group}: the films have no column {column}")
+        groups = sorted({str(value) for values in found for value in values})
+        if group not in groups:
+            known = listed(groups, 10) or "none"
+            raise PredictionsError(f"reference {column}={group}: no film has this {column}; they have {known}")
 
 
 def _require_class(name: str, positive: str, targets: set[str], predicted: set[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from training.bias.evidence import Evidence
 from training.bias.numbers.metrics import PredictionsError
-from training.bias.report.soundness import require_sound
+from training.bias.report.soundness import require_references, require_sound
 
 FILMS = 4
 
@@ -55,3 +55,16 @@ def test_a_missing_column_is_named() -> None:
     whole = evidence()
     with pytest.raises(PredictionsError, match="no column 'patient' in the predictions"):
         require_sound(Evidence("run", {}, "covid", whole.predictions.drop(columns="patient"), whole.features))
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ({"source": "south"}, "reference source=south: no film has this source; they have north"),
+        ({"vieww": "PA"}, "reference vieww=PA: the films have no column vieww"),
+    ],
+)
+def test_a_group_that_no_film_is_in_is_no_reference(reference: dict[str, str], words: str) -> None:
+    require_references({"source": "north"}, [evidence().predictions])
+    with pytest.raises(PredictionsError, match=words):
+        require_references(reference, [evidence().predictions])
