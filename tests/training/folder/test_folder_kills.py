@@ -104,8 +104,8 @@ def killed_arguments(film_folder: Path, folder_runs: tuple[Path, Path], folder_k
     return [folder_runs[0], "--dicom-dir", film_folder, *options]
 
 
-def test_ten_kills_lose_and_double_nothing(killed_arguments: list[object], tmp_path: Path) -> None:
-    kill(10, killed_arguments, tmp_path, print)
+def test_four_kills_lose_and_double_nothing(killed_arguments: list[object], tmp_path: Path) -> None:
+    kill(4, killed_arguments, tmp_path, print)
 
 
 @pytest.mark.slow
