@@ -25,6 +25,11 @@ def films_root() -> Path | None:
     return root if named and root.is_dir() else None
 
 
+def names_no_folder() -> bool:
+    """Whether the variable is set, but to no folder: a mistake of the administrator."""
+    return bool(os.environ.get(VARIABLE)) and films_root() is None
+
+
 def sub_folders(root: Path) -> list[str]:
     """Folders below the root as `a/b`, the nearest first; without links, hidden folders and those below DEPTH."""
     folders: list[str] = []

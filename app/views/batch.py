@@ -11,7 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app.jobs.batch_job import BatchJob, JobError
 from app.jobs.batch_request import Request
 from app.jobs.batch_uploads import Uploads
-from app.jobs.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root
+from app.jobs.film_folders import VARIABLE, WHOLE, FilmsFolderError, confined, films_root, names_no_folder
 from app.services import answers, batches
 from app.services.runs import RESEARCH_ONLY, label, require_runs, synthetic_notice
 from app.services.visit import has_own_threshold, threshold_of
@@ -95,7 +95,12 @@ def form(entries: Sequence[RunEntry]) -> None:
         calls = [f"{label(entry)}{answers.threshold_in_words(entry)}" for entry in entries]
         st.caption(f"Checkpoints, from the sidebar, with the thresholds of their calls: {'; '.join(calls)}.")
         submitted = st.form_submit_button("Score", icon=":material/play_arrow:")
-    if root is None:
+    if names_no_folder():
+        st.warning(
+            f"Only uploads: the environment variable {VARIABLE} is set, but the folder that it names is not there or is no "
+            "folder. An administrator corrects it and starts the app again."
+        )
+    elif root is None:
         st.caption(
             "Only uploads: no folder of this server is open to visitors. An administrator opens one by starting the app with "
             f"the environment variable {VARIABLE} set to it; the names of its sub-folders are then shown to every visitor."

@@ -6,6 +6,8 @@ out and listed: who maps words has seen that there are others. A map of text to 
 
 import argparse
 import csv
+import io
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,14 @@ if TYPE_CHECKING:  # a command line is checked without pandas
 LABELS = ("covid", "pneumonia", "normal", "other")
 BINARY = ("not covid", "covid")  # the classes unless others are named
 MOST = 20  # words in a sentence
+PROPOSED = 4  # words in the map that a refusal proposes
+# What words of a hospital's table usually mean: proposed, never taken without being said. Whoever is negative may be ill.
+USUAL = {
+    "covid": ("positive", "pos", "covid positive", "covid-19", "covid-19 positive", "covid-19 pneumonia", "sars-cov-2"),
+    "pneumonia": ("bacterial pneumonia", "viral pneumonia"),
+    "normal": ("healthy", "no finding", "no findings"),
+    "other": ("negative", "neg", "covid negative", "covid-19 negative", "non-covid", "not covid"),
+}
 MAP_HELP = "what the words of the column label mean: COVID-19 pneumonia=covid,No finding=normal; others are left out"
 MAP_FILE_HELP = "YAML file of the same, a line each: COVID-19 pneumonia: covid"
 
@@ -73,11 +83,20 @@ def require_known(words: LabelMap | None, known: Sequence[str]) -> None:
 
 def refusal(labels: "pd.Series", lines: Sequence[int], known: Collection[str], private: bool = False) -> str:
     """The sentence on labels that aren't known where no map is given; `lines` and `private` as for `listed`."""
-    example = next((word for word, count in labels.value_counts().items() if count > 1 or not private), "WORD")
+    shown = [str(word) for word, count in labels.value_counts().items() if count > 1 or not private]
     return (
         f"labels that are none of {', '.join(known)}: {words_with_lines(labels, lines, private)}. Correct them, or say what "
-        f'they mean: --map "{example}={next(iter(known))}"; with a map, words that it lacks are left out'
+        f"they mean: --map {_proposed(shown[:PROPOSED], known)}; with a map, words that it lacks are left out"
     )
+
+
+def _proposed(words: Sequence[str], known: Collection[str]) -> str:
+    """A map of these words, quoted for a shell; LABEL where nothing can be guessed, as for classes of another disease."""
+    usual = {word: label for label, of_label in USUAL.items() for word in of_label} if tuple(known) == LABELS else {}
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([f"{word}={usual.get(word, 'LABEL')}" for word in words or ("WORD",)])
+    text = line.getvalue()
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def words_with_lines(labels: "pd.Series", lines: Sequence[int], private: bool = False) -> str:

@@ -1,6 +1,8 @@
 """`python -m training.calibrate`, from films to an audit that reads them by site."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,20 @@ def test_films_that_it_was_fitted_on_are_not_audited(run: Path, capsys: pytest.C
         evaluate([str(run), "--split", "test", "--site-calibration", "--no-shortcuts"])
     assert stopped.value.code == 2
     assert "no film is left; the first reason: the site calibration of" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_that_can_not_be_written_to_is_refused_before_a_film_is_scored(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(dir: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(dir))
+
+    monkeypatch.setattr("datasets.files.tempfile.TemporaryFile", read_only)
+    monkeypatch.setattr("training.calibrate.fitting.score", None)
+    with pytest.raises(SystemExit) as stopped:
+        calibrate([str(run), "--split", "validation"])
+    assert stopped.value.code == 2
+    assert f"error: RUN {run} can't be written to: Read-only file system" in capsys.readouterr().err
 
 
 def cohort(folder: Path, sites: tuple[str, ...], films: int) -> Path:

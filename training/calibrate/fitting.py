@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from datasets.cohort.label_words import label_map
+from datasets.files import require_writable
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.admission import as_flags, policy_of
 from datasets.film.identity import hash_key, key_id
@@ -47,6 +48,7 @@ def calibrate(options: argparse.Namespace) -> None:
     if point is None:
         point = checkpoint.settings.get("operating_point") or "youden"
     parse_operating_point(point)
+    require_writable(subject.folder, "RUN")
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     films = _scored(subject, options, console)
     names = info.targets[1 - info.positive], info.targets[info.positive]

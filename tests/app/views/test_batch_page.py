@@ -98,6 +98,19 @@ def test_uploads(visit: AppTest, films: Path) -> None:
     assert not visit.metric and visit.file_uploader, "dropped on request"
 
 
+def test_a_folder_that_is_not_there_is_told_without_its_path(
+    visit: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "is set, but the folder" not in shown(visit) and "An administrator opens one" in shown(visit)
+    (tmp_path / "film.dcm").touch()
+    for wrong in ("secret", "film.dcm"):
+        monkeypatch.setenv("END_CXR_FILMS", str(tmp_path / wrong))
+        app = visitor()
+        assert not app.exception and shown(app).count("END_CXR_FILMS is set, but the folder") == 1
+        assert "An administrator opens one" not in shown(app) and str(tmp_path) not in shown(app)
+    assert app.file_uploader, "uploads go on"
+
+
 def test_a_folder_of_the_server(visit: AppTest, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("END_CXR_FILMS", str(films))
     app = visitor()

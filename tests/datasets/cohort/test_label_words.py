@@ -1,5 +1,6 @@
 """A hospital's own words for a label, in training, evaluation and tables of labels."""
 
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from datasets.cohort.label_words import (
     LabelWordsError,
     in_our_words,
     label_map,
+    refusal,
     require_known,
     words_with_lines,
 )
@@ -89,13 +91,32 @@ def test_words_are_listed_with_their_lines() -> None:
     assert many.endswith(" and 10 more") and many.count("(line") == 20
 
 
+@pytest.mark.parametrize(
+    ("words", "known", "proposed"),
+    [
+        (["negative"] * 3 + ["positive"] * 2, LABELS, {"negative": "other", "positive": "covid"}),
+        (["fracture, rib"] * 2 + ['a "b" $c'] * 2, LABELS, {"fracture, rib": "label", 'a "b" $c': "label"}),
+        (["positive"] * 2, ("tb", *LABELS), {"positive": "label"}),  # of which disease?
+        (["doe john"], LABELS, {"word": "label"}),
+    ],
+)
+def test_a_refusal_proposes_a_map_that_a_shell_and_the_flag_take(
+    words: list[str], known: tuple[str, ...], proposed: dict[str, str]
+) -> None:
+    told = refusal(pd.Series(words), range(len(words)), known, private=True)
+    flag = told.split("say what they mean: ")[1].split("; with a map")[0]
+    name, text = shlex.split(flag)
+    assert name == "--map" and label_map(text, None) == proposed
+
+
 def test_training_lists_all_words_at_once_and_takes_a_map(tmp_path: Path) -> None:
     root = with_own_words(tmp_path)
     with pytest.raises(CohortError) as refused:
         load_covid(root, Preprocessing(32))
     for part in ("'covid-19 pneumonia' (8 lines)", "'no finding' (8 lines)", "'unclear' (2", "'see report' (line 20)"):
         assert part in str(refused.value)
-    assert '--map "covid-19 pneumonia=covid"' in str(refused.value)
+    proposed = '--map "covid-19 pneumonia=covid,no finding=normal,unclear=LABEL,see report=LABEL"'
+    assert proposed in str(refused.value)
     words = label_map("COVID-19 pneumonia=covid,No finding=normal", None)
     films = load_covid(root, Preprocessing(32), words=words)
     assert len(films.table) == 16 and films.table["target_name"].value_counts().to_dict() == {
