@@ -3,7 +3,8 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -29,9 +30,12 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
     """Let `write` fill a temporary file in the same folder, flush it to disk, then move it to `path`.
 
     Whatever fails, a full disk or a lost power supply, leaves the old file or the new one, whole. Its mode is the process's
-    usual one unless one is given; until it is moved only its owner can read it.
+    usual one unless one is given; until it is moved only its owner can read it. An OSError names `path`.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -52,8 +56,28 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
                 os.fsync(folder)
             finally:
                 os.close(folder)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, name):  # in words already, or of another file
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_together(folder: Path) -> Iterator[Path]:
+    """A place to write files that belong together, moved to `folder` when all are written; none is where one fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=ASIDE) as name:
+        place = Path(name)
+        try:
+            yield place
+            for file in sorted(place.iterdir()):
+                file.replace(folder / file.name)
+        except OSError as error:
+            if error.errno is None or Path(error.filename or "").parent != place:
+                raise
+            raise OSError(error.errno, error.strerror, str(folder / Path(error.filename).name)) from None
 
 
 class PlaceError(ValueError):

@@ -1,8 +1,10 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from datasets.files import PlaceError, require_new_file, require_writable, write_aside, write_text
+from datasets.files import PlaceError, require_new_file, require_writable, write_aside, write_text, written_together
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -16,6 +18,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
     with pytest.raises(OSError, match="disk full"):
         write_aside(file, fail)
     assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_refusal_of_the_system_names_the_file(tmp_path: Path) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for path, write in ((tmp_path / "x.csv", full), (tmp_path / "none/x.csv", Path.touch)):
+        with pytest.raises(OSError) as refused:
+            write_aside(path, write)
+        assert refused.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as refused:
+        write_aside(tmp_path / "x.csv", lambda file: file.write_bytes((tmp_path / "source").read_bytes()))
+    assert refused.value.filename == str(tmp_path / "source"), "a file that is read is another"
+
+
+def test_files_that_belong_together_come_together_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b"
+    with written_together(out) as place:
+        write_text(place / "one", "1")
+        write_text(place / "two", "2")
+        assert not (out / "one").exists()
+    with pytest.raises(OSError) as refused, written_together(out) as place:
+        write_text(place / "one", "3")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place / "two"))
+    assert refused.value.filename == str(out / "two")
+    assert {file.name: file.read_text() for file in out.iterdir()} == {"one": "1", "two": "2"}
 
 
 def test_a_full_disk_of_torch_or_safetensors_is_an_os_error_in_words(tmp_path: Path) -> None:

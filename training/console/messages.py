@@ -22,7 +22,7 @@ def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:  # ours are all ValueErrors; timm's and the system's are sentences too
-        ERRORS.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        ERRORS.print(f"error: {in_words(error)}", style="red", highlight=False, markup=False, soft_wrap=True)
         raise SystemExit(2) from None
     except InterruptedTrainingError as stopped:
         ERRORS.print(str(stopped), markup=False, highlight=False, soft_wrap=True)
@@ -30,6 +30,13 @@ def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
     except KeyboardInterrupt:
         ERRORS.print(interrupted, markup=False, soft_wrap=True)
         raise SystemExit(130) from None
+
+
+def in_words(error: Exception) -> str:
+    """What an error says; of a file that the system refuses, without the error's number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename} can't be written or read: {error.strerror}"
+    return str(error)
 
 
 def progress_bar() -> Progress:

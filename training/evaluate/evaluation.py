@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import write_parquet
-from datasets.files import require_writable, write_aside, write_text
+from datasets.files import require_writable, write_aside, write_text, written_together
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
 from datasets.listed import listed
@@ -29,11 +28,11 @@ from training.bias.report.plain import plain
 from training.bias.report.soundness import require_references
 from training.bias.report.values import BiasReport
 from training.cards.model_card import write_card
-from training.console.messages import ERRORS, RESEARCH_ONLY, mistakes_as_sentences
+from training.console.messages import ERRORS, RESEARCH_ONLY, in_words, mistakes_as_sentences
 from training.console.stages import Stages
 from training.evaluate.pdf import PdfError, print_page
 from training.evaluate.terminal import show, show_outcomes
-from training.run.index import audit_folder
+from training.run.index import audit_folder, remove_audit
 from training.scoring.by_site import changes_by_site, without_calibrated_on
 from training.scoring.films import as_seen_by, films_of, lung_masks, same_films, with_fitted_told
 from training.scoring.score import score
@@ -44,9 +43,6 @@ from training.scoring.subjects import (
     load_subjects,
     require_columns,
 )
-
-AGGREGATED = ("studies.parquet", "patients.parquet")
-LEFT = ("report.pdf", "*.faircare.csv", "*.fmm.csv")  # written under conditions
 
 
 def run(options: argparse.Namespace) -> None:
@@ -60,12 +56,15 @@ def run(options: argparse.Namespace) -> None:
 
             report, evidence = evaluate_folder(options, console)
             output = options.output
-            remove_earlier(output, () if options.aggregate else AGGREGATED)
-            write_report(report, evidence, output)
+            with written_together(output) as place:
+                write_report(report, evidence, place)
         else:
             report, evidence, output = evaluate(options, console)
-            remove_earlier(output, AGGREGATED)
-            write(report, evidence, output)
+            table = pd.concat([run.predictions for run in evidence], ignore_index=True)
+            with written_together(output) as place:
+                write_parquet(table, place / "predictions.parquet")
+                write_report(report, evidence, place)
+                remove_audit(output)
         write_cards(report, evidence, options.runs)
         outcomes = check_conditions(report, conditions)
         if options.junit:
@@ -164,21 +163,6 @@ def measured(options: argparse.Namespace, evidence: list[Evidence], about: dict[
     return report
 
 
-def remove_earlier(output: Path, further: Sequence[str]) -> None:
-    """Remove what an earlier evaluation left that this one may not write: of other runs, labels or films."""
-    for pattern in (*LEFT, *further):
-        for file in output.glob(pattern):
-            file.unlink()
-
-
-def write(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
-    """Write all results; each file is whole or not there."""
-    output.mkdir(parents=True, exist_ok=True)
-    table = pd.concat([run.predictions for run in evidence], ignore_index=True)
-    write_parquet(table, output / "predictions.parquet")
-    write_report(report, evidence, output)
-
-
 def write_report(report: BiasReport, evidence: list[Evidence], output: Path) -> None:
     """Write report.json and report.html, and the labelled predictions in the layouts of other tools."""
     write_text(output / "report.json", json.dumps(report.as_json(), indent=1, allow_nan=False) + "\n")
@@ -206,4 +190,6 @@ def write_cards(report: BiasReport, evidence: list[Evidence], runs: list[Path]) 
         try:
             write_card(path if path.is_dir() else path.parent, first_screen(verdict_of((run,))), films)
         except (ValueError, OSError) as error:
-            ERRORS.print(f"no model card for {run.name}: {error}", style="yellow", highlight=False, markup=False)
+            ERRORS.print(
+                f"no model card for {run.name}: {in_words(error)}", style="yellow", highlight=False, markup=False
+            )

@@ -37,6 +37,7 @@ from training.folder.merge import NAMED, Merge, Survey, sampled_scores, source_n
 from training.folder.overview import TWO_LABELS, not_understood, show_files
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
+from training.run.index import remove_audit
 from training.run.reference import NAME as REFERENCE
 from training.scoring.by_site import changes_by_site
 from training.scoring.films import key_of_training, or_allowed
@@ -107,6 +108,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
             )
     also = tuple(columns_of(options.by))
     merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, also, tuple(sources))
+    remove_audit(output)  # an earlier report would be taken for that of the tables which come now
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
     scored = surveyed.files[surveyed.files["status"] == "scored"]

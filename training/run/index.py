@@ -12,6 +12,10 @@ from training.run.under_way import UnderWay, under_way
 
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 DEPTH = 3  # of folders below the root that are looked at
+OF_AN_AUDIT = (
+    *("report.json", "report.html", "report.pdf", "*.faircare.csv", "*.fmm.csv"),
+    *("files.parquet", "predictions.csv", "studies.parquet", "patients.parquet"),  # of a folder of DICOM files
+)
 LONGEST = 200  # bytes of a folder name that file systems and their backups take
 
 
@@ -72,6 +76,13 @@ def audit_folder(runs: Sequence[Path]) -> Path:
     if len(name.encode()) > LONGEST or any(folder.parent != folders[0].parent for folder in folders):
         name = f"{folders[0].name}+{len(folders) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return folders[0].parent / "audits" / name
+
+
+def remove_audit(folder: Path) -> None:
+    """Remove what an earlier audit left in its folder, but for predictions.parquet, which every audit replaces."""
+    for pattern in OF_AN_AUDIT:
+        for file in folder.glob(pattern):
+            file.unlink()
 
 
 def _below(folder: Path, root: Path, name: str) -> Iterator[RunEntry]:

@@ -1,6 +1,8 @@
 """The audit end to end: two small runs, their own films and another cohort, files that agree, mistakes in words."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +16,6 @@ from datasets.files import require_new_file
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 from training.evaluate.__main__ import JUNIT, main
-from training.evaluate.evaluation import AGGREGATED, remove_earlier
 from training.train import main as train
 
 pytestmark = pytest.mark.trains
@@ -157,24 +158,28 @@ def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "give a run folder that holds model.safetensors" in capsys.readouterr().err
 
 
-def test_tables_of_an_earlier_evaluation_do_not_stay(tmp_path: Path) -> None:
-    files = [
-        "report.html",
-        "report.pdf",
-        "patients.parquet",
-        "studies.parquet",
-        "a.faircare.csv",
-        "b.fmm.csv",
-        "notes.csv",
-    ]
-    for name in files:
-        (tmp_path / name).touch()
-    remove_earlier(tmp_path, ())
-    assert {file.name for file in tmp_path.iterdir()} == {
-        "report.html",
-        "patients.parquet",
-        "studies.parquet",
-        "notes.csv",
-    }
-    remove_earlier(tmp_path, AGGREGATED)
-    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "notes.csv"}
+def test_a_disk_that_fills_up_leaves_the_earlier_audit_whole(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, few = tmp_path / "audit", ["--no-shortcuts", "--output", tmp_path / "audit"]
+    assert evaluate(runs[0], *few) == 0
+    for name in ("report.pdf", "predictions.csv", "patients.parquet", "notes.csv"):
+        (out / name).write_text("of an earlier evaluation, or the user's own")
+    earlier = {file.name: file.read_bytes() for file in out.iterdir()}
+    capsys.readouterr()
+
+    def full(report: object, file: Path) -> None:
+        file.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.evaluate.evaluation.write_page", full)
+        assert evaluate(runs[1], *few) == 2
+    assert f"error: {out}/report.html can't be written or read: No space left on device" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == earlier
+
+    assert evaluate(runs[1], *few) == 0
+    kept = {"report.html", "report.json", "predictions.parquet", "notes.csv"}
+    assert {file.name for file in out.iterdir()} == kept | {f"{runs[1].name}.{of}.csv" for of in ("faircare", "fmm")}
+    assert set(pd.read_parquet(out / "predictions.parquet")["run"]) == {runs[1].name}
+    assert json.loads((out / "report.json").read_text())["runs"][0]["name"] == runs[1].name

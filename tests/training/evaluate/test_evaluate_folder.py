@@ -320,11 +320,19 @@ def test_a_disk_that_is_full_from_a_moment_on(
     for room in (0, 2, 9):
         left = room
         assert evaluate(*arguments, "--output", tmp_path / "out") == 2
-        assert "error: [Errno 28] No space left on device" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert f"error: {tmp_path / 'out'}/" in said and "can't be written or read: No space left on device" in said
+        assert ".aside" not in said
         assert not [file for file in (tmp_path / "out").rglob(".*") if file.is_file()]
     monkeypatch.undo()
     assert evaluate(*arguments, "--output", tmp_path / "out") == 0
     assert counts(tmp_path / "out") == REASONS
+    assert (tmp_path / "out" / "report.json").is_file()
+    left = 0
+    monkeypatch.setattr("training.evaluate.evaluation.write_page", lambda report, file: full(-1))
+    assert evaluate(folder_runs[1], *arguments[1:], "--output", tmp_path / "out") == 2
+    assert set(pd.read_parquet(tmp_path / "out" / "predictions.parquet")["run"]) == {folder_runs[1].name}
+    assert not list((tmp_path / "out").glob("report.*")), "an earlier report is none of these predictions"
 
 
 def assert_same_tables(ours: Path, theirs: Path) -> None:
