@@ -313,7 +313,7 @@ def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.Dat
     table.insert(0, "row", range(len(table)))
     table["label"] = in_our_words(table["label"], words)
     root = data_dir.resolve()
-    table["path"] = [_with_slashes(root, path) for path in table["path"]]
+    table["path"] = [with_slashes(root, path) for path in table["path"]]
     reasons: dict[int, str] = {}
     seen: dict[Path, int] = {}
     labels = table["label"].tolist()
@@ -351,7 +351,7 @@ def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.Dat
     return usable, reasons
 
 
-def _with_slashes(root: Path, path: str) -> str:
+def with_slashes(root: Path, path: str) -> str:
     """A path written on Windows, with `/` for each backslash, unless a file bears that very name here."""
     if "\\" not in path:
         return path

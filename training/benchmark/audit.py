@@ -28,7 +28,8 @@ from training.bias.report import audit as report
 from training.bias.report.page import write_page
 from training.run.checkpoint import Checkpoint
 from training.run.report import machine, versions
-from training.scoring.films import films_of, lung_masks, same_films
+from training.scoring.films import films_of, same_films
+from training.scoring.lung_masks import lung_masks
 from training.scoring.predict import Predictor
 from training.scoring.score import geometry, score
 from training.scoring.subjects import Subject, evidence_of, load_subjects
@@ -109,12 +110,12 @@ def timed_scores(
         for shape in shapes:
             shape.pixels(film)
     cohort = cohort.without(unreadable) if unreadable else cohort
-    target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))
-    chosen = sample_by_patient(target, source, patient, PERTURBED_FILMS, seed).tolist()
+    lungs = lung_masks(cohort, root)
+    chosen = lungs.sample(cohort.table, PERTURBED_FILMS, seed)
     stages.begin("score")
     score(predictors, cohort)
     stages.begin("perturbed scoring")
-    scored, _ = score(predictors, cohort, SHORTCUTS, lung_masks(cohort, root), chosen=chosen)
+    scored, _ = score(predictors, cohort, SHORTCUTS, lungs.films, chosen=chosen)
     stages.begin("")
     # Each pass holds those before it.
     stages.seconds["perturbed scoring"] -= stages.seconds["score"]

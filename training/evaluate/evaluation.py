@@ -18,7 +18,7 @@ from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
 from datasets.listed import listed
 from training.bias.evidence import Evidence
-from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
+from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit, columns_of, step_count, verdict_of
 from training.bias.report.first_screen import first_screen
 from training.bias.report.gate import check_conditions, parse_conditions, write_junit
@@ -34,7 +34,8 @@ from training.evaluate.pdf import PdfError, print_page
 from training.evaluate.terminal import show, show_outcomes
 from training.run.index import audit_folder, remove_audit
 from training.scoring.by_site import changes_by_site, without_calibrated_on
-from training.scoring.films import as_seen_by, films_of, lung_masks, same_films, with_fitted_told
+from training.scoring.films import as_seen_by, films_of, same_films, with_fitted_told, with_note
+from training.scoring.lung_masks import lung_masks, unusable_note
 from training.scoring.score import score
 from training.scoring.subjects import (
     about_report,
@@ -91,6 +92,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     key = find_key(output, options.hash_key, subjects)
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
+    told = set[str]()
     named = [attribute.name for subject in subjects for attribute in subject.predictor.info.named]
     columns = tuple(dict.fromkeys([*columns_of(options.by), *named]))
     for together in same_films(subjects, options.data_dir):
@@ -103,10 +105,15 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         require_columns(cohort, columns_of(options.by), "--by")
         require_references(options.reference, [cohort.table])
         perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
-        target, source, patient = (cohort.table[name].to_numpy() for name in ("target", "source", "patient"))
-        chosen = sample_by_patient(target, source, patient, options.shortcut_films, options.seed).tolist()
+        lungs = lung_masks(cohort, root)
+        chosen = lungs.sample(cohort.table, options.shortcut_films, options.seed)
+        if perturbations and lungs.note:
+            first = f" The first that is not there: {lungs.missing}" if lungs.missing else ""
+            console.print(lungs.note + first, style="yellow", markup=False, highlight=False)
+            cohort, told = with_note(cohort, lungs.note), told | {lungs.note}
         predictors = [subject.predictor for subject in together]
         inverted: list[int] = []
+        unmasked: dict[int, str] = {}
 
         def seen(position: int, film: Radiograph, inverted: list[int] = inverted) -> None:
             if film.facts.get("looks_inverted"):
@@ -114,8 +121,11 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
 
         with Stages() as stages:
             advance = stages.begin("scoring films", len(cohort.table))
-            masks = lung_masks(cohort, root)
-            scored, unreadable = score(predictors, cohort, perturbations, masks, advance, chosen, seen)
+            scored, unreadable = score(
+                predictors, cohort, perturbations, lungs.films, advance, chosen, seen, unmasked.__setitem__
+            )
+        if unmasked:
+            cohort = with_note(cohort, unusable_note(cohort, unmasked))
         if cohort.info.name == "covid":
             notes = (*cohort.notes, *cohort.text_notes(), *cohort.inversion_notes(inverted, len(cohort.table)))
             marked = cohort.table.assign(looks_inverted=np.isin(np.arange(len(cohort.table)), inverted))
@@ -135,7 +145,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
                 subject, seen_as, outputs, key, tuple(c for c in columns if c in seen_as.table)
             )
     ordered = [evidence[subject.name] for subject in subjects]
-    for note in dict.fromkeys(note for run in ordered for note in run.notes):
+    for note in dict.fromkeys(note for run in ordered for note in run.notes if note not in told):
         console.print(note, style="yellow", markup=False, highlight=False)
     films = "another cohort" if options.data_dir else f"splits {options.split} of the runs' own films"
     about = about_report(options, subjects, films)

@@ -11,7 +11,7 @@ import pandas as pd
 from datasets.cohort.attributes import as_trained
 from datasets.cohort.films import Cohort, CohortError
 from datasets.cohort.label_words import LabelMap
-from datasets.covid import FilmFolder, load_unseen, resolved
+from datasets.covid import load_unseen
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.identity import hash_key, key_id, keyed_hash
 from datasets.film.policy import DEFAULT, DicomPolicy
@@ -234,23 +234,3 @@ def _trained_on(subject: Subject, cohort: Cohort) -> np.ndarray:
 def with_note(cohort: Cohort, note: str) -> Cohort:
     """The cohort with one note more."""
     return dataclasses.replace(cohort, notes=(*cohort.notes, note))
-
-
-def lung_masks(cohort: Cohort, root: Path | None) -> FilmFolder | None:
-    """Where the column `mask` of metadata.csv says that the lungs are; None unless it does for every film.
-
-    Masks are images of the films' shape, lungs white on black, paths relative to the cohort's folder `root`.
-
-    Raises:
-        EvaluationError: a mask that leaves the folder, or can't be the name of a file.
-    """
-    table = cohort.table
-    if root is None or "mask" not in table or (table["mask"] == "").any():
-        return None
-    for row, path in zip(table["row"], table["mask"], strict=True):
-        place = resolved(root, path)
-        if place is None:
-            raise EvaluationError(f"line {row + 2} of metadata.csv: its mask is no name of a file")
-        if not place.is_relative_to(root.resolve()):
-            raise EvaluationError(f"line {row + 2} of metadata.csv: the mask {path} leaves the folder")
-    return FilmFolder(root, table["mask"].tolist(), masks=True)

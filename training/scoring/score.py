@@ -20,6 +20,8 @@ BATCH = 64
 FORWARD_CPU, FORWARD = 32, 128  # images of a forward pass; more are slower on a CPU, whose cache they leave
 READERS = 2  # decoding threads
 
+Lungs = Radiograph | str | None  # a mask, why it can't be used, or none is needed
+
 
 class Scored(NamedTuple):
     """What one model makes of the films that could be read; all float32.
@@ -43,6 +45,7 @@ def score(
     advance: Callable[[int], object] = lambda films: None,
     chosen: Collection[int] | None = None,
     seen: Callable[[int, Radiograph], object] = lambda position, film: None,
+    unmasked: Callable[[int, str], object] = lambda position, reason: None,
 ) -> tuple[list[Scored], dict[int, str]]:
     """Score every film of a cohort with every model, each through its own preprocessing.
 
@@ -54,6 +57,7 @@ def score(
         advance: called with the number of films done since the last call.
         chosen: positions of the films to perturb; None for all.
         seen: called with the position of each decoded film and the film, for what its facts tell.
+        unmasked: called with the position of each film that is not perturbed, for its mask can't be used, and the reason.
 
     Returns:
         One `Scored` a model, and for each position that could not be read the reason; those films are left out.
@@ -64,6 +68,11 @@ def score(
     unreadable: dict[int, str] = {}
     for positions, films, lungs in _read(cohort, masks, wanted, unreadable):
         perturbed_at = [at for at, position in enumerate(positions) if position in wanted]
+        if lungs is not None:
+            for at in perturbed_at:
+                if isinstance(reason := lungs[at], str):
+                    unmasked(positions[at], reason)
+            perturbed_at = [at for at in perturbed_at if isinstance(lungs[at], Radiograph)]
         if not isinstance(films, Tensor):
             for position, film in zip(positions, films, strict=True):
                 seen(position, film)
@@ -117,8 +126,8 @@ def outputs(predictor: Predictor, images: Tensor) -> tuple[np.ndarray, np.ndarra
 
 def _read(
     cohort: Cohort, masks: FilmReader | None, perturbed: Collection[int], unreadable: dict[int, str]
-) -> Iterator[tuple[list[int], list[Radiograph] | Tensor, list[Radiograph | None] | None]]:
-    """Batches of decoded films, with masks of those that are perturbed; the next is read while the last is scored."""
+) -> Iterator[tuple[list[int], list[Radiograph] | Tensor, list[Lungs] | None]]:
+    """Batches of decoded films, with masks of those to be perturbed; the next is read while the last is scored."""
     count = len(cohort.table)
     batches = [list(range(first, min(first + BATCH, count))) for first in range(0, count, BATCH)]
     if cohort.films is None:
@@ -127,12 +136,12 @@ def _read(
         return
     films = cohort.films
 
-    def read(position: int) -> tuple[int, Radiograph | str, Radiograph | None]:
+    def read(position: int) -> tuple[int, Radiograph | str, Lungs]:
         try:
             film = films.read(position)
-            return position, film, _lungs(film, masks.read(position)) if masks and position in perturbed else None
         except RadiographError as error:
             return position, str(error), None
+        return position, film, _lungs(film, masks, position) if masks and position in perturbed else None
 
     with ThreadPoolExecutor(READERS) as pool:
         ahead = pool.map(read, batches[0] if batches else [])
@@ -146,21 +155,22 @@ def _read(
                 yield positions, radiographs, lungs if masks else None
 
 
-def _lungs(film: Radiograph, mask: Radiograph) -> Radiograph:
-    """A mask with lungs at 1, whichever grey marks them; raises RadiographError for one of another shape, or a black one."""
+def _lungs(film: Radiograph, masks: FilmReader, position: int) -> Radiograph | str:
+    """A film's mask with lungs at 1, whichever grey marks them, or the reason why it can't be used."""
+    try:
+        mask = masks.read(position)
+    except RadiographError as error:
+        return str(error)
     if mask.pixels.shape != film.pixels.shape:
-        sizes = " and ".join("{} x {}".format(*pixels.shape) for pixels in (mask.pixels, film.pixels))
-        raise RadiographError(f"its lung mask and the film have different shapes ({sizes})")
+        return "it has {} rows of {} pixels, the film {} of {}".format(*mask.pixels.shape, *film.pixels.shape)
     brightest = mask.pixels.max()
-    if brightest == 0:
-        raise RadiographError("its lung mask is black: lungs must be white")
-    return Radiograph(mask.pixels / brightest)
+    return Radiograph(mask.pixels / brightest) if brightest > 0 else "it is black: lungs must be white"
 
 
-def _masks(lungs: list[Radiograph | None] | None, at: list[int], shape: Preprocessing) -> Tensor | None:
+def _masks(lungs: list[Lungs] | None, at: list[int], shape: Preprocessing) -> Tensor | None:
     """Lungs of some films where the geometry puts them, as booleans."""
     if lungs is None or not at:
         return None
     unscaled = Preprocessing(shape.size, 1, shape.aspect, "none")
-    known = [mask for mask in (lungs[position] for position in at) if mask is not None]
+    known = [mask for mask in (lungs[position] for position in at) if isinstance(mask, Radiograph)]
     return torch.stack([unscaled.pixels(mask) for mask in known]) > 0.5

@@ -106,6 +106,21 @@ def test_another_cohort_with_a_column_of_its_own(
     assert evaluate(runs[0], "--data-dir", tmp_path, "--by", "floor", "--output", out) == 2
     assert "--by floor: the films have no such column" in capsys.readouterr().err
 
+    table["mask"] = "lungs.png"
+    table.loc[[7, 8], "mask"] = ["Doe^gone.png", ""]
+    table[["path", "label", "source", "patient_id", "mask"]].to_csv(tmp_path / "metadata.csv", index=False)
+    size = cohort.films.read(0).pixels.shape
+    Image.fromarray(np.full(size, 255, np.uint8)).save(tmp_path / "lungs.png")
+    assert evaluate(runs[0], "--data-dir", tmp_path, "--output", out) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    said = "1 film names a mask that is not there (line 9), and 1 film has none (line 10)."
+    assert shown.count(said) == 1 and "The first that is not there: Doe^gone.png" in shown
+    (run,) = json.loads((out / "report.json").read_text())["runs"]
+    assert run["films"] == 89 and any(said in note for note in run["notes"])
+    assert any("are a sample: 87 films" in note for note in run["notes"]) and run["shortcuts"]
+    for file in out.iterdir():
+        assert b"Doe^" not in file.read_bytes() and b".png" not in file.read_bytes(), file
+
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),

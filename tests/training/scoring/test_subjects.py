@@ -16,7 +16,8 @@ from datasets.phantom.cohort import load_phantom
 from models.classifier import ModelConfig, build_classifier
 from training.bias.questions.shortcuts import FilmBatch
 from training.run.checkpoint import Checkpoint
-from training.scoring.films import as_seen_by, films_of, lung_masks, same_films, with_fitted_told
+from training.scoring.films import as_seen_by, films_of, same_films, with_fitted_told
+from training.scoring.lung_masks import lung_masks, unusable_note
 from training.scoring.predict import Predictor, infer
 from training.scoring.score import Scored, score
 from training.scoring.subjects import EvaluationError, evidence_of, find_key, load_subject
@@ -124,26 +125,58 @@ def test_lungs_come_from_a_mask_column(cohort: Path, runs: list[Path]) -> None:
     films = films_of([subject], None, ["test"])
     seen: list[torch.Tensor | None] = []
     shown = {"lungs": lambda films: (seen.append(films.lungs), films.pixels)[1]}
-    score([subject.predictor], films, shown, lung_masks(films, cohort))
+    score([subject.predictor], films, shown, lung_masks(films, cohort).films)
     assert seen[0] is not None and seen[0].shape[1:] == (1, 32, 32) and bool(seen[0].all())
     lungs = np.zeros((40, 40), np.uint8)
     lungs[:, :20] = 1  # the two values of a segmentation
-    Image.fromarray(lungs).save(cohort / "halves.png")
+    (cohort / "masks").mkdir()
+    Image.fromarray(lungs).save(cohort / "masks/halves.png")
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(cohort / "black.png")
     Image.fromarray(np.full((20, 40), 255, np.uint8)).save(cohort / "small.png")
-    films.table["mask"] = ["halves.png", "black.png", "small.png", *["lungs.png"] * (len(films.table) - 3)]
-    _, unreadable = score([subject.predictor], films, shown, lung_masks(films, cohort))
-    assert unreadable == {
-        1: "its lung mask is black: lungs must be white",
-        2: "its lung mask and the film have different shapes (20 x 40 and 40 x 40)",
-    }
+    (cohort / "broken.png").write_bytes(b"no image")
+    bad = ["black.png", "small.png", "broken.png"]
+    films.table["mask"] = ["masks\\halves.png", *bad, *["lungs.png"] * (len(films.table) - 4)]
+    masks, reasons = lung_masks(films, cohort), dict[int, str]()
+    assert masks.known.all() and not masks.note
+    (scored,), unreadable = score(
+        [subject.predictor], films, shown, masks.films, unmasked=lambda position, why: reasons.update({position: why})
+    )
+    assert not unreadable and len(scored.logits) == len(films.table), "a film is audited whatever its mask is"
+    assert np.flatnonzero(np.isnan(scored.perturbed["lungs"]).any(axis=1)).tolist() == [1, 2, 3]
+    assert reasons[1] == "it is black: lungs must be white"
+    assert reasons[2] == "it has 20 rows of 40 pixels, the film 40 of 40"
+    assert reasons[3] == "the content is no DICOM, PNG, JPEG or TIFF film"
+    told, line = unusable_note(films, reasons), films.table["row"].iloc[1] + 2
+    assert told.startswith(f"3 lung masks of metadata.csv can't be used (line {line}: it is black: lungs must")
     assert seen[-1] is not None and seen[-1][0].float().mean() == 0.5
-    assert lung_masks(films, None) is None
+    assert lung_masks(films, None).films is None
     films.table["mask"] = "../lungs.png"
     with pytest.raises(EvaluationError, match=r"the mask \.\./lungs\.png leaves the folder"):
         lung_masks(films, cohort)
-    films.table["mask"] = ""
-    assert lung_masks(films, cohort) is None
+    for nothing in ("", "N/A"):
+        films.table["mask"] = nothing
+        none = lung_masks(films, cohort)
+        assert none.films is None and none.known.all() and not none.note
+
+
+def test_films_without_a_mask_are_not_mixed_with_others(cohort: Path, runs: list[Path]) -> None:
+    films = films_of([load_subject(runs[0], "cpu")], None, ["test"])
+    table = films.table
+    cell = table.groupby(["target_name", "source"]).ngroup().to_numpy()
+    blank, gone = (int(np.flatnonzero(cell == of)[0]) for of in np.bincount(cell).argsort()[-2:])  # of the largest two
+    table["mask"] = "lungs.png"
+    table.loc[blank, "mask"], table.loc[gone, "mask"] = "", "gone.png"
+    masks, lines = lung_masks(films, cohort), table["row"] + 2
+    assert masks.films is not None and set(np.flatnonzero(~masks.known)) == {blank, gone}
+    assert f"1 film names a mask that is not there (line {lines[gone]})" in masks.note
+    assert masks.missing == "gone.png" and "gone.png" not in masks.note, "a name of a file may name a patient"
+    assert f"1 film has none (line {lines[blank]}). Only films with a mask" in masks.note
+    assert set(masks.sample(table, None, 0)) == set(range(len(table))) - {blank, gone}
+    table["mask"] = ["lungs.png" if of != cell[gone] else "gone.png" for of in cell]
+    masks = lung_masks(films, cohort)
+    assert masks.films is None and masks.known.all(), "masks of some sources alone would tell the source"
+    source, label = table.loc[gone, "source"], table.loc[gone, "target_name"]
+    assert f"ellipses stand for the lungs of all films, for most films of {source} that are {label} lack" in masks.note
 
 
 def test_tables_below_one_root_share_its_key(tmp_path: Path) -> None:
