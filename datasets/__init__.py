@@ -5,6 +5,7 @@ files.py         files written whole or not at all
 seed.py          the seeds that commands take
 help_text.py     how the commands write --help and mistakes
 listed.py        lists in text: names on a command line, the first few of a list
+spelling.py      what spellings of one name share
 film/            one file to one film
 cohort/          a table of films: split, cached, sampled, checked
 phantom/         synthetic films, with no patient (a command)

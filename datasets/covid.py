@@ -22,7 +22,7 @@ from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
 from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, refusal, require_known, words_with_lines
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
 from datasets.cohort.notes import OTHER_LABEL, again_notes, age_notes, copies_note, patient_notes, rounded_note
-from datasets.cohort.source_names import with_one_spelling
+from datasets.cohort.source_names import with_one_spelling, with_one_spelling_each
 from datasets.cohort.splits import patients_in_two_splits, split_by_patient
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.film.preprocessing import Preprocessing
@@ -94,6 +94,7 @@ def load_covid(
             raise CohortError(f"{argument} is the text {given!r}: give a tuple of names")
     table, reasons = read_metadata(data_dir, words)
     table["source"], notes = with_one_spelling(table["source"])
+    notes += with_one_spelling_each(table)
     classes = tuple(dict.fromkeys(name.lower() for name in classes))
     absent = [name for name in classes if name not in set(table["label"])]
     if absent or len(classes) == 1:
@@ -161,6 +162,7 @@ def load_unseen(
         raise CohortError(f"--data-dir {data_dir}: a model of digits can't score chest radiographs")
     table, reasons = read_metadata(data_dir, words)
     table["source"], notes = with_one_spelling(table["source"], list(dict.fromkeys([*info.biases, *sorted(known)])))
+    notes += with_one_spelling_each(table)
     classes = () if info.targets == BINARY else info.targets
     require_known(words, (*classes, *(label for label in LABELS if label not in classes)))
     table, of_other_classes, unmapped = with_targets(table, classes, data_dir, words)

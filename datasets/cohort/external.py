@@ -6,8 +6,9 @@ import pandas as pd
 
 from datasets.cohort.csv_table import NOT_KNOWN
 from datasets.cohort.films import CohortError, age_bands
-from datasets.cohort.source_names import differing_letters, looks_like, spelling_key, with_one_spelling
+from datasets.cohort.source_names import with_one_spelling
 from datasets.listed import named, quoted
+from datasets.spelling import differing_letters, looks_like, spelling_key
 
 NAMES = ("row", "path", "mask", "patient", "patient_id")  # columns that name single films or patients
 NO_GROUPS = (*NAMES, "split", "label", "target", "target_name", "bias")

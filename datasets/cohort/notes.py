@@ -1,14 +1,13 @@
 """Sentences about a table of films that a user should read before training: what it lacks, and what looks like a mistake."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from datasets.cohort.csv_table import NOT_KNOWN
 from datasets.cohort.films import age_bands
-from datasets.cohort.source_names import spelling_key
 from datasets.listed import listed
+from datasets.spelling import number_key
 
 NAMED = 5  # lines that a sentence lists
 OTHER_LABEL = ", with another label"
@@ -36,7 +35,7 @@ def patient_notes(table: pd.DataFrame) -> list[str]:
 
 def _written_twice(table: pd.DataFrame) -> list[str]:
     """Patients whose names differ as a spreadsheet or pandas changes them: 12 and 12.0, 007 and 7, AB-1 and ab-1."""
-    names = pd.Series({name: _patient_key(name) for name in table["patient_id"].unique() if name})
+    names = pd.Series({name: number_key(name) for name in table["patient_id"].unique() if name})
     again = names[names.duplicated(keep=False)]
     if again.empty:
         return []
@@ -47,11 +46,6 @@ def _written_twice(table: pd.DataFrame) -> list[str]:
         f"on some lines alone ({_lines(pair)}), and count as two, whose films may be in two splits. If they are one, write "
         f"them alike."
     ]
-
-
-def _patient_key(name: str) -> str:
-    whole = re.sub(r"(?<=[0-9])\.0+$", "", spelling_key(name))
-    return re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"(?<![0-9]) | (?![0-9])", "", whole))
 
 
 def rounded_note(table: pd.DataFrame) -> str:

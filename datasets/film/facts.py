@@ -20,6 +20,7 @@ from datasets.film.identity import keyed_hash
 from datasets.film.policy import DEFAULT, MODALITIES, DicomPolicy
 from datasets.film.radiograph import RadiographError
 from datasets.film.words import body_part_of, says_nothing, view_of
+from datasets.spelling import number_key, spelling_key
 
 FACT_TAGS = (
     *("SOPClassUID", "Modality", "ViewPosition", "ViewCodeSequence", "BodyPartExamined", "AnatomicRegionSequence"),
@@ -177,9 +178,12 @@ def hashed_identities(tags: Tags, key: bytes) -> dict[str, object]:
     """Keyed hashes of whom and what the film belongs to: `IDENTITY_TAGS`, None where the film doesn't say.
 
     The value is stripped of blanks and hashed as `datasets.film.identity.keyed_hash` hashes any text, so that a patient of a
-    table and of a DICOM folder are one.
+    table and of a DICOM folder are one. Spellings of one institution or station have one hash. `patient_alike` is that of
+    what spellings of a patient's number share, to tell of 0012 and 12.
     """
     texts = {name: str(tags.get(keyword) or "").strip(" \0") for name, keyword in IDENTITY_TAGS.items()}
+    texts |= {name: spelling_key(texts[name]) for name in ("institution", "station")}
+    texts["patient_alike"] = number_key(texts["patient"])
     return {name: keyed_hash(key, text) if text else None for name, text in texts.items()}
 
 

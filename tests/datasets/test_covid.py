@@ -410,6 +410,15 @@ def test_spellings_of_one_source_are_one(tmp_path: Path) -> None:
     assert set(load(tmp_path, external_sources=("SOUTH",)).table.query("split == 'external'")["source"]) == {"south"}
 
 
+def test_spellings_of_one_view_are_one(tmp_path: Path) -> None:
+    records = good()
+    for number, record in enumerate(records):
+        record |= {"view": ("PA", "pa ", "PA", "AP")[number % 4], "sex": "Ff"[number % 2]}
+    cohort = load(write(tmp_path, records))
+    assert set(cohort.table["view"]) == {"PA", "AP"} and cohort.table["sex"].nunique() == 1
+    assert "View 'PA' is also spelled 'pa': taken for one." in cohort.notes
+
+
 def test_all_sources_external_leaves_nothing_to_train_on(tmp_path: Path) -> None:
     text = complaint(write(tmp_path, good()), external_sources=("north", "south"))
     assert "--external-sources names all 2 sources (north, south): leave one or more to train on" in text

@@ -11,6 +11,20 @@ MAY_BE_TRAINED_ON = "Some of these films may be films that the run was trained o
 TRAINED_ON = "The run was trained or calibrated on"
 
 
+def is_external(films: pd.DataFrame) -> np.ndarray:
+    """Which films are of split `external`; none where splits are not recorded."""
+    return (films["split"] == "external").to_numpy() if "split" in films else np.zeros(len(films), bool)
+
+
+def never_seen(films: pd.DataFrame, training: pd.DataFrame | None) -> np.ndarray:
+    """Which films are of a source that the model never saw: external, and no training film is of their source.
+
+    External films of known sources are those of a view, say, that was kept apart.
+    """
+    known: Any = [] if training is None else training["source"].unique()
+    return is_external(films) & ~films["source"].isin(known).to_numpy()
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One checkpoint's predictions and features, with what is known of the films it was made with.

@@ -79,7 +79,7 @@ def read(
 
 def _facts(src: Path, name: str, problem: str, policy: DicomPolicy, key: bytes) -> dict[str, Any]:
     """What may be kept of a file, and why it is no film (empty where it is one)."""
-    known: dict[str, Any] = dict.fromkeys(("instance", "accession", "patient", "study"))
+    known: dict[str, Any] = dict.fromkeys(("instance", "accession", "patient", "study", "patient_alike"))
     known |= {"file": keyed_hash(key, name), "file_name": keyed_hash(key, name.rpartition("/")[2]), "reason": problem}
     if not problem:
         try:
@@ -128,6 +128,11 @@ def _told(films: pd.DataFrame, labels: Labels, unmatched: dict[str, int], contra
     if contradicted:
         films_have = "1 film has" if contradicted == 1 else f"{contradicted} films have"
         yield f"{films_have} two labels, by different columns: the first of {', '.join(labels.tried)} counts."
+    if twice := int((films.groupby("patient_alike")["patient"].nunique() > 1).sum()):
+        yield (
+            f"{twice} patient(s) seem to be numbered in two ways (PatientID with leading zeros or capital letters on some "
+            "films alone) and count as two, whose films may be in two splits. If they are one, write the tag alike."
+        )
     if unnamed := int(films["patient"].isna().sum()):
         films_name = "1 film names" if unnamed == 1 else f"{unnamed} films name"
         yield f"{films_name} no patient: each study without one counts as a patient."

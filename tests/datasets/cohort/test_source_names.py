@@ -4,7 +4,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.cohort.source_names import LOOKS_LATIN, cleaned, looks_like, spelling_key, with_one_spelling
+from datasets.cohort.source_names import with_one_spelling
+from datasets.spelling import LOOKS_LATIN, cleaned, looks_like, spelling_key
 
 SPELLINGS = ["eurorad"] * 3 + ["Eurorad"] * 2 + ["EURORAD ", "euro\u200brad", "nih"]
 
@@ -20,6 +21,12 @@ def test_the_most_frequent_spelling_wins_unless_one_is_known() -> None:
     assert set(with_one_spelling(pd.Series(["A", "a", "a"]))[0]) == {"a"}
     source, notes = with_one_spelling(pd.Series(["A", "a", "a"]), known=["A"])
     assert set(source) == {"A"} and notes == ["Source 'A' is also spelled 'a': taken for one."]
+
+
+def test_numbers_that_a_spreadsheet_changed_make_no_new_source() -> None:
+    source, notes = with_one_spelling(pd.Series(["01", "01", "1.0", "1", "2", "10", "100", "1.5", "a1", "a01"]))
+    assert source.tolist() == ["01"] * 4 + ["2", "10", "100", "1.5", "a1", "a01"]
+    assert len(notes) == 1 and "'1.0'" in notes[0]
 
 
 def test_different_sources_stay_and_nothing_is_said() -> None:

@@ -78,4 +78,16 @@ def test_free_text_is_one_short_line() -> None:
 def test_identities_are_hashed_stripped() -> None:
     hashes = hashed_identities({"PatientID": " 17 ", "StationName": ""}, KEY)
     assert hashes["patient"] == keyed_hash(KEY, "17")
-    assert {name for name, value in hashes.items() if value is None} == set(hashes) - {"patient"}
+    assert {name for name, value in hashes.items() if value is None} == set(hashes) - {"patient", "patient_alike"}
+
+
+def test_spellings_of_an_institution_have_one_hash_and_those_of_a_patient_number_are_known() -> None:
+    spellings = [
+        hashed_identities({"InstitutionName": name, "PatientID": number}, KEY)
+        for name, number in (("Klinikum Nord", "000100"), ("KLINIKUM  NORD ", "100"), ("klinikum\u00a0nord", "100"))
+    ]
+    assert len({hashes["institution"] for hashes in spellings}) == len({h["patient_alike"] for h in spellings}) == 1
+    assert [hashes["patient"] for hashes in spellings] == [
+        keyed_hash(KEY, number) for number in ("000100", "100", "100")
+    ]
+    assert hashed_identities({"InstitutionName": "Klinikum Süd"}, KEY)["institution"] != spellings[0]["institution"]

@@ -9,10 +9,10 @@ import numpy as np
 from rich.console import Console
 
 from datasets.cohort.films import Cohort
-from datasets.cohort.source_names import spelling_key
 from datasets.cohort.splits import split_by_patient
 from datasets.listed import named, quoted, split_names
 from datasets.sample import Split
+from datasets.spelling import spelling_key
 from training.benchmark.planted.cohort import digest, metadata, write_cohort
 from training.benchmark.planted.draw import TRUTH, Design, PlantedDesign
 from training.benchmark.planted.films import PlantedFilms, without_unreadable

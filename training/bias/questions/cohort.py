@@ -7,6 +7,7 @@ non-events for the external validation of a prognostic model.
 import numpy as np
 import pandas as pd
 
+from training.bias.evidence import never_seen
 from training.bias.numbers.groups import ALL_FILMS, NOT_RECORDED, group_rows
 from training.bias.numbers.weighting import MINIMUM_PATIENTS, effective_patients, film_weights
 
@@ -17,20 +18,21 @@ DESCRIBED = ("sex", "age_band", "view")
 NAMED, NAMED_SOURCES = 4, 8
 
 
-def cohort_table(films: pd.DataFrame) -> pd.DataFrame:
+def cohort_table(films: pd.DataFrame, training: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row for all films, then one for each source.
 
     Args:
         films: predictions whose films all have a target.
+        training: predictions of the training films, or None where they are not known.
 
     Returns:
-        source; never_seen (of split external); films; patients; `patients, LABEL`: effective patients of each label;
+        source; never_seen; films; patients; `patients, LABEL`: effective patients of each label;
         sex, age_band and view where they are recorded: shares of films in words; adequacy: `enough` (100 effective patients
         of each label of the films), `rough` (10), `too few`, or `one label`.
     """
     patient, target = pd.factorize(films["patient"])[0], films["target"].astype(str)
     code, labels = pd.factorize(target, sort=True)
-    unseen = (films["split"] == "external").to_numpy() if "split" in films else np.zeros(len(films), bool)
+    unseen = never_seen(films, training)
     rows = []
     for name, at in group_rows(films, ["source"]).items():
         weight = film_weights(patient[at], code[at])

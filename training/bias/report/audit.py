@@ -220,7 +220,7 @@ def audit_run(
         within_sources={name: getattr(within, name) for name in ("estimate", "low", "high")}, roc=roc,
         reliability=reliability, leakage=leakage, shortcuts=shortcuts, findings=tuple(sentences), fields=fields,
         map=feature_map(evidence.features[known], labelled, seed), notes=_notes(evidence, groups), abstention=outliers,
-        cohort=cohort_table(labelled), attributes=ask_each(measured, attributes),
+        cohort=cohort_table(labelled, evidence.training), attributes=ask_each(measured, attributes),
     )  # fmt: skip
 
 

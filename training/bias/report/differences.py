@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from training.bias.evidence import Evidence
+from training.bias.evidence import Evidence, is_external, never_seen
 from training.bias.numbers.auroc import auroc_difference, auroc_permutation_p
 from training.bias.numbers.compare import holm, paired
 from training.bias.numbers.contrast import contrast_difference_p, contrast_statistic
@@ -85,8 +85,8 @@ def gaps_of(
     if first.positive is not None:
         is_positive = (a["target"] == first.positive).to_numpy()
         # Of runs of different training sources only films are compared that all know, or that none has seen.
-        outside = [(t["split"] == "external").to_numpy() if "split" in t else np.zeros(len(t), bool) for t in (a, b)]
-        known, unseen = ~(outside[0] | outside[1]), outside[0] & outside[1]
+        unseen = never_seen(a, first.training) & never_seen(b, other.training)
+        known = ~(is_external(a) | is_external(b))
         everything, source = np.ones(len(a), bool), group_names(a, ["source"])
         questions = {"works": (known, is_positive, None), "within": (everything, is_positive, source)}
         if unseen.any():

@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from datasets.listed import listed
 from training.bias.numbers.groups import ALL_FILMS, EQUALISED_ODDS, GroupMetrics
 from training.bias.numbers.metrics import LOWER_IS_BETTER, METRICS
 from training.bias.numbers.uncertainty import Interval
@@ -85,7 +86,7 @@ def audited_films(report: BiasReport) -> str:
     first = report.runs[0]
     sources = first.cohort[first.cohort["source"] != ALL_FILMS]
     unseen = sources[sources["never_seen"]]["source"].tolist()
-    new = f", never seen: {', '.join(unseen[:5])}{', …' if len(unseen) > 5 else ''}" if unseen else ""
+    new = f", never seen: {listed(unseen, 5)}" if unseen else ""
     several = "s" if len(sources) != 1 else ""
     return f"{first.films:,} films, {first.patients:,} patients, {len(sources)} source{several} · {about}{new}"
 

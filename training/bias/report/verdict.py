@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from training.bias.evidence import Evidence
+from training.bias.evidence import Evidence, is_external, never_seen
 from training.bias.numbers.auroc import MeasuredAuroc, measured_auroc
 from training.bias.numbers.calibration import at_its_bound
 from training.bias.numbers.compare import holm
@@ -147,10 +147,8 @@ def _ranked(measured: Measured, rows: np.ndarray, words: str) -> Finding:
 
 
 def _known_and_unseen(measured: Measured) -> tuple[np.ndarray, np.ndarray]:
-    """Which films are of known sources, and which of sources never seen; all are known where splits are not recorded."""
-    films = measured.films
-    unseen = (films["split"] == "external").to_numpy() if "split" in films else np.zeros(len(films), bool)
-    return ~unseen, unseen
+    """Which films are of known sources, and which of sources never seen; external films of known sources are neither."""
+    return ~is_external(measured.films), never_seen(measured.films, measured.evidence.training)
 
 
 def _works(measured: Measured) -> Finding:
@@ -178,6 +176,8 @@ def _classes(measured: Measured) -> Finding:
 
 def _unseen(measured: Measured) -> Finding:
     _, unseen = _known_and_unseen(measured)
+    if not unseen.any() and is_external(measured.films).any():
+        return _not_asked("The external films are of sources that the model was trained on: see the groups by split.")
     if not unseen.any() or measured.evidence.positive is None:
         return _not_asked("No film is of a source that the model never saw.")
     return _ranked(measured, unseen, "Films of sources never seen")

@@ -44,10 +44,12 @@ def evidence(
             "sex": rng.choice(["F", "M"], films),
         }
     )
+    table.loc[table["split"] == "external", "source"] = "south"
     training = pd.DataFrame({"patient": range(200), "source": ["north"] * 100 + ["east"] * 100})
     training["target"] = np.r_[["covid"] * 90, ["not covid"] * 10, ["covid"] * 10, ["not covid"] * 90]
     features = rng.normal(size=(films, 6))
     features[:, 0] += bias * north
+    features[:, 1] += bias * (table["source"] == "south")
     corners = 1 / (1 + np.exp(-(bias * (north - 0.5) + 0.7 * rng.normal(size=films))))
     perturbed = {key: corners if key == "corners_only" else np.full(films, 0.5) for key in CUES} if positive else {}
     about = {"positive": positive, "method": "erm", "model": "m", "seed": 0, "synthetic": False, "splits": ["test"]}
@@ -88,6 +90,16 @@ def test_a_model_that_uses_the_source_is_told_from_one_that_does_not(biased_and_
     assert "the corners" in next(a.evidence for a in first.answers if a.question == "cues")
     assert first.checks[-1].name == "label from metadata alone" and first.checks[-1].answer == YES
     assert biased["alike"] == NOT_ASKED
+
+
+def test_external_films_of_known_sources_are_of_no_hospital_never_seen() -> None:
+    apart = evidence(0.0)
+    apart.predictions["source"] = "north"  # such as those of a view that was kept apart
+    found = report(apart).runs[0]
+    assert answers(report(apart), "run")["unseen"] == NOT_ASKED
+    assert "never saw" not in found.headline and not found.cohort["never_seen"].any()
+    told = next(answer.evidence for answer in found.answers if answer.question == "unseen")
+    assert told.startswith("The external films are of sources that the model was trained on")
 
 
 def test_the_verdict_has_all_runs_and_their_differences_and_is_in_the_json(biased_and_fair: BiasReport) -> None:
@@ -209,7 +221,7 @@ def test_crossed_groups_predictive_values_and_net_benefit_are_in_report_and_page
 @pytest.mark.trains
 def test_calibration_is_measured_by_source() -> None:
     table = report(evidence(0.0)).runs[0].calibration.set_index("group")
-    assert set(table.index) == {"all films", "north", "east"}
+    assert set(table.index) == {"all films", "north", "east", "south"}
     assert (table["slope_low"] < table["slope"]).all() and (table["ratio_low"] < table["ratio"]).all()
 
 
