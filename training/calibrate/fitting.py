@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from sklearn.metrics import roc_auc_score
 
 from datasets.cohort.label_words import label_map
 from datasets.files import require_writable
@@ -71,11 +72,10 @@ def calibrate(options: argparse.Namespace) -> None:
     console.print(_fits_table(fits, point, own))
     for name, fit in fits.items():
         if fit.own and at_its_bound(fit.temperature.estimate):
-            why = (
-                "does not rank its films" if fit.temperature.estimate > 1 else "ranks all its films right, as few allow"
-            )
+            auroc = roc_auc_score(sites[name]["target"] == names[1], sites[name]["logit"])
             said = (
-                f"{name}: the temperature ended at the bound of its range, for the model {why}. Don't rely on it there."
+                f"{name}: the temperature ended at the bound of its range: scores there are no probabilities. How films "
+                f"are ranked (AUROC {auroc:.2f}) and the threshold don't depend on it."
             )
             console.print(said, style="yellow", highlight=False, markup=False)
     if info.synthetic:

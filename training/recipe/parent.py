@@ -47,8 +47,8 @@ def read_parent(run: Path, given: dict[str, Any]) -> Parent:
     file = folder / "report.json"
     if not file.is_file():
         raise RecipeError(f"{folder} holds no report.json: give the folder of a finished run")
-    config = with_given(from_settings(folder / "config.yaml"), {"output": folder.parent} | given)
-    config = dataclasses.replace(config, config=None, resume=None, paired=False)
+    config = dataclasses.replace(from_settings(folder / "config.yaml"), output=folder.parent)
+    config = dataclasses.replace(with_given(config, given), config=None, resume=None, paired=False)
     report = json.loads(file.read_text(encoding="utf-8"))
     return Parent(folder, config, read_result(file), report["selection"], report["training_used_bias_labels"])
 

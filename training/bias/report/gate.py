@@ -25,8 +25,10 @@ import pandas as pd
 
 from training.bias.numbers.metrics import METRICS
 from training.bias.numbers.uncertainty import Interval
+from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.values import BiasReport, RunAudit
 
+SPLITS = ("train", "validation", "test", "external")  # `datasets.sample.Split`, which needs torch
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 _FORMS = (
@@ -103,8 +105,12 @@ def _require_known(measure: tuple[str, ...]) -> None:
     elif kind in ("leak", "shortcut", "equalised_odds"):
         if len(rest) != 1:
             raise ValueError(f"{kind} takes one name")
+        if kind == "shortcut" and rest[0] not in ("intact", *SHORTCUTS):
+            raise ValueError(f"shortcuts are intact, {', '.join(SHORTCUTS)}")
     elif kind not in METRICS or len(rest) > 1:
         raise ValueError(f"metrics are {', '.join(METRICS)}")
+    elif rest and rest[0] not in SPLITS:
+        raise ValueError(f"splits are {', '.join(SPLITS)}")
 
 
 def _outcome(run: RunAudit, condition: Condition) -> Outcome:
@@ -135,7 +141,10 @@ def _gap(run: RunAudit, metric: str, column: str, worst: bool = False) -> tuple[
 
 def _leak(run: RunAudit, attribute: str) -> tuple[float, str]:
     rows = run.leakage
-    rows = rows[(rows["attribute"] == attribute) & rows["leak"].notna()] if len(rows) else rows
+    rows = rows[rows["attribute"] == attribute] if len(rows) else rows
+    if rows.empty:
+        return math.nan, f"the features are not probed for {attribute} (it is not recorded, or has a single value)"
+    rows = rows[rows["leak"].notna()]
     if rows.empty:
         return math.nan, f"no class has ten patients in each of two values of {attribute}"
     row = rows.iloc[0]

@@ -97,6 +97,8 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
         clauses["works"] = Clause("the model does not work", "no model works", "", why, why)
     elif works.answer == NOT_SHOWN:
         say("works", "the model is not shown to work at all", "no model is shown to work at all", "AUROC", works)
+        if works.about:
+            clauses["works"] = clauses["works"]._replace(full=f"{clauses['works'].full}, and {works.about}")
     drop = ""
     if unseen.answer in (NO, NOT_SHOWN):
         where = "shown to work at a hospital it never saw"

@@ -16,7 +16,7 @@ from training.bias.numbers.contrast import label_contrast
 from training.bias.numbers.groups import ALL_FILMS, GroupMetrics, group_names
 from training.bias.numbers.metrics import ranking_score
 from training.bias.numbers.uncertainty import NO_INTERVAL, Interval
-from training.bias.numbers.weighting import MINIMUM_PATIENTS
+from training.bias.numbers.weighting import MINIMUM_PATIENTS, effective_patients, film_weights
 from training.bias.questions.shortcut_evidence import CLEAR_AUROC, CLEAR_LOSS, CUES
 from training.bias.questions.unlabelled import EXPECTED
 from training.bias.report.answers import NO, NOT_ASKED, NOT_SHOWN, QUESTIONS, TOO_FEW, YES, Answer
@@ -143,7 +143,23 @@ def _ranked(measured: Measured, rows: np.ndarray, words: str) -> Finding:
     if table["prediction"].nunique() == 1:
         why = f"every film is called {table['prediction'].iloc[0]}"
         return finding._replace(answer=NO, evidence=finding.evidence + f" But {why}.", about=why)
+    if not finding.absent and _patients_beside_the_other_label(table, is_positive) < MINIMUM_PATIENTS:
+        why = "source and label can't be told apart there"
+        sentence = (
+            f"{finding.evidence} But {why}: fewer than {MINIMUM_PATIENTS} patients are of a source with both labels."
+        )
+        return finding._replace(answer=NOT_SHOWN, evidence=sentence, about=why)
     return finding
+
+
+def _patients_beside_the_other_label(table: pd.DataFrame, is_positive: np.ndarray) -> float:
+    """Effective patients of each source's rarer label, summed: without them a high AUROC may be the source's alone."""
+    patient, label, total = pd.factorize(table["patient"])[0], is_positive.astype(int), 0.0
+    for at in table.groupby("source").indices.values():
+        weight = film_weights(patient[at], label[at])
+        sides = [label[at] == side for side in (0, 1)]
+        total += min(effective_patients(patient[at][side], weight[side]) for side in sides)
+    return total
 
 
 def _known_and_unseen(measured: Measured) -> tuple[np.ndarray, np.ndarray]:

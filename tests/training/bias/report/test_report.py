@@ -315,7 +315,6 @@ def test_nan_is_null_and_frames_are_records() -> None:
         ("leak:moon>0.6", True),
         ("shortcut:corners_only>0.6", True),
         ("shortcut:border_only>0.6", False),
-        ("shortcut:halo>0.6", True),
         ("auroc:test<0.2", False),
         ("auroc:external<=1", True),
         ("auroc:validation<0.2", True),
@@ -325,11 +324,24 @@ def test_nan_is_null_and_frames_are_records() -> None:
 def test_conditions(condition: str, failed: bool, biased_and_fair: BiasReport) -> None:
     outcome = check_conditions(biased_and_fair, parse_conditions(condition))[0]
     assert outcome.run == "biased" and outcome.failed is failed, outcome.sentence
-    assert ("no evidence" in outcome.sentence) == any(word in condition for word in ("moon", "halo", "validation"))
+    if condition == "leak:moon>0.6":
+        assert "are not probed for moon" in outcome.sentence
+    assert ("no evidence" in outcome.sentence) == any(word in condition for word in ("moon", "validation"))
 
 
 @pytest.mark.parametrize(
-    "text", ["", "gap:sensitivity>1", "leak>0.1", "auroc:test:x<1", "recall<1", "auroc=0.5", "gap:auroc:source>x"]
+    "text",
+    [
+        "",
+        "gap:sensitivity>1",
+        "leak>0.1",
+        "auroc:test:x<1",
+        "recall<1",
+        "shortcut:halo>0.6",
+        "auroc:extern<0.7",
+        "auroc=0.5",
+        "gap:auroc:source>x",
+    ],
 )
 def test_conditions_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="--fail-on"):
@@ -346,3 +358,23 @@ def test_junit_has_a_case_for_each_condition_and_run(biased_and_fair: BiasReport
     ]
     failure = suites[0][0].find("failure")
     assert failure is not None and "probe of source" in str(failure.get("message"))
+
+
+def test_where_source_and_label_are_one_a_high_auroc_is_no_evidence_that_the_model_works() -> None:
+    """A model that reads the hospital alone, on hospitals of one label each, seen and not."""
+    films = evidence(0.0)
+    table = films.predictions
+    target = (table["target"] == "covid").to_numpy()
+    known = (table["split"] == "test").to_numpy()
+    table["source"] = np.where(known, np.where(target, "north", "east"), np.where(target, "west", "south"))
+    table["score"] = np.where(target, 0.9, 0.1) + np.random.default_rng(0).uniform(0, 0.05, len(table))
+    table["prediction"] = table["target"]
+    run = report(films).runs[0]
+    assert {name: answers(report(films), "run")[name] for name in ("works", "unseen")} == {
+        "works": NOT_SHOWN,
+        "unseen": NOT_SHOWN,
+    }
+    assert run.headline.startswith("The model is not shown to work at all: AUROC 1.00")
+    assert "source and label can't be told apart there" in run.headline
+    table.loc[table.index[known][:60], "source"] = "both"  # thirty of each label, or so
+    assert answers(report(films), "run")["works"] == YES
