@@ -125,8 +125,7 @@ def explanation(rows: list[Row], found: list[Judgement], line: dict[str, Any], p
     """What the table's numbers are, in words."""
     films, patients = len(line[part]["patient"]), len(set(line[part]["patient"]))
     compared = [judgement for judgement in found if not np.isnan(judgement.p_holm)]
-    count = max(row.seeds for row in rows)
-    seeds = f"{count} seed{'s' if count > 1 else ''}"
+    seeds = _seeds(rows)
     where = "pairs of films of one source alone" if part == "external" else "all sources together"
     text = f"{films} films of {patients} patients, {where}, none of whom dominates; mean over {seeds}, with 95 % over "
     text += "patients and seeds. "
@@ -172,6 +171,13 @@ def show_tables(
         if "failed" in line:
             name = f"{candidate_of(line).name}, rho {line['rho']:g}, seed {line['seed']}"
             console.print(f"failed: {name}: {line['failed']}", style="yellow", markup=False)
+
+
+def _seeds(rows: list[Row]) -> str:
+    """`9 seeds (3 of rubi)`: over how many a row is, and which rows have fewer."""
+    most = max(row.seeds for row in rows)
+    fewer = [f"{row.seeds} of {row.name}" for row in rows if row.seeds < most]
+    return f"{most} seed{'s' if most > 1 else ''}" + (f" ({', '.join(fewer)})" if fewer else "")
 
 
 def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str) -> Runs:

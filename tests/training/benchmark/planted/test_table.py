@@ -109,6 +109,12 @@ def test_the_tables_fit_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert candidates_in(lines) == [Candidate("erm"), END, BALANCED, Candidate("lff")] and rhos_in(lines) == [0.95]
 
 
+def test_rows_of_fewer_seeds_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [x for x in lines_of(3) if (x["method"], x["variant"]) != ("end", "") or x["seed"] == 0]
+    show_tables(lines, candidates_in(lines), rhos_in(lines), Console(width=80))
+    assert "mean over 3 seeds (1 of end), with 95 %" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_record_of_failures_is_said() -> None:
     with pytest.raises(ValueError, match="every run has failed: not finite"):
         show_tables([line(END, 0.95, 0, 1.0) | {"failed": "not finite"}], [END], [0.95], Console())
