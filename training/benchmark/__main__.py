@@ -79,6 +79,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     help = "share of the training patients that each seed draws (default: 0.8; 1, all of them, with --resplit)"
     add("--redraw", type=float, metavar="SHARE", help=help)
     add("--resplit", action="store_true", help="each seed draws its own split (its own phantom cohort)")
+    add("--same-batches", action="store_true", help="ERM trains on batches drawn as the method's (--sampler)")
     add("--record", type=Path, help="also write the table and all runs to this JSON file")
     help = "films per second of a DICOM folder, against its single steps and MONAI"
     add = parser.add_command("dicom", help).add_argument

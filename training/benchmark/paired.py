@@ -30,7 +30,12 @@ BY_SEEDS_ALONE = ("worst_group_accuracy", "leak")
 
 
 def paired(
-    forwarded: Sequence[str], seeds: Sequence[int], redraw: float | None, resplit: bool, record: Path | None
+    forwarded: Sequence[str],
+    seeds: Sequence[int],
+    redraw: float | None,
+    resplit: bool,
+    record: Path | None,
+    same_batches: bool = False,
 ) -> None:
     """Train both methods with every seed; print the table, and record it.
 
@@ -38,6 +43,7 @@ def paired(
         forwarded: flags of training.train.
         redraw: share of the training patients that each seed draws; None for 0.8, or for all with `resplit`.
         resplit: each seed has a split of its own (its own phantom cohort), so that no patient is common to all.
+        same_batches: ERM trains on batches drawn as those of the method, so that the difference is of the method alone.
     """
     console = Console()
     given = parse(forwarded)
@@ -51,7 +57,8 @@ def paired(
         console.print(f"[bold]seed {seed}[/bold]", highlight=False)
         shown = console if resplit or not number else Console(quiet=True)
         films = cache(partial(_drawn, config, None if resplit else shared, shown))
-        runs.append((obtain(config.with_settings(method="erm"), films), obtain(config, films)))
+        plain_training = config.with_settings(method="erm", **({"sampler": config.sampler} if same_batches else {}))
+        runs.append((obtain(plain_training, films), obtain(config, films)))
 
     by_seed = [row for part, name in PAIRED_METRICS if (row := over_seeds(runs, config.method, part, name)) is not None]
     rows = by_seed
@@ -61,13 +68,15 @@ def paired(
         rows = [*by_patient, *(row for row in by_seed if row.metric in BY_SEEDS_ALONE)]
     judgements = judged([row.difference for row in rows], [row.metric == "leak" for row in rows])
     found = [row.as_json() | plain(judgement._asdict()) for row, judgement in zip(rows, judgements, strict=True)]
-    _show(f"{config.method} against erm over {len(runs)} seeds", found, config.method, console)
+    batches = f" on the same batches ({config.sampler})" if same_batches else ""
+    _show(f"{config.method} against erm{batches} over {len(runs)} seeds", found, config.method, console)
     console.print(machine(), highlight=False)
     synthetic = runs[0][0].synthetic
     if synthetic:
         console.print(SYNTHETIC, style="bold black on yellow")
 
     values: dict[str, Any] = {"machine": machine(), "seeds": list(seeds), "redraw": share, "resplit": resplit}
+    values |= {"same_batches": same_batches}
     values |= {"synthetic": synthetic, "settings": public_settings(config), "rows": found}
     values["runs"] = [{**run.as_json(), "folder": run.folder.name} for both in runs for run in both]
     if record:

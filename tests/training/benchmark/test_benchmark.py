@@ -69,6 +69,18 @@ def test_an_audits_time_is_divided_into_stages(capsys: pytest.CaptureFixture[str
     assert "300 simulated films" in shown and " decode " not in shown
 
 
+def test_erm_may_train_on_the_methods_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("END_CXR_DATA", raising=False)
+    record = tmp_path / "record.json"
+    command = ["paired", "--seeds", "1", "--resplit", "--same-batches", "--record", str(record), *FAST]
+    benchmark.main([*command, "--output", str(tmp_path)])
+    found = json.loads(record.read_text())
+    assert found["same_batches"]
+    settings = [(tmp_path / run["folder"] / "config.yaml").read_text() for run in found["runs"]]
+    assert ["method: erm" in settings[0], "method: end" in settings[1]] == [True, True]
+    assert all("sampler: balanced" in text for text in settings)
+
+
 def test_each_seed_may_draw_its_own_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("END_CXR_DATA", raising=False)
     record = tmp_path / "new" / "record.json"
