@@ -4,7 +4,7 @@ folder -> shards (scored by every checkpoint, kept) -> files.parquet, prediction
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from datasets.cohort.external import require_groups
 from datasets.cohort.label_table import Labels, matches_nothing, no_line_has, read_labels
 from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import read_parquet, write_parquet
+from datasets.cohort.source_names import with_one_spelling
 from datasets.film.admission import policy_of
 from datasets.film.folder import Entry, Folder, LocalFolder
 from datasets.film.identity import key_id, keyed_hash
@@ -33,7 +34,7 @@ from training.folder.aggregate import UNITS, aggregate, summary
 from training.folder.dicom_derived import require_highdicom
 from training.folder.dicom_objects import write_objects
 from training.folder.engines import ENGINES
-from training.folder.merge import NAMED, Merge, Survey, sampled_scores, source_names, survey
+from training.folder.merge import NAMED, SOURCES, Merge, Survey, sampled_scores, source_names, survey
 from training.folder.overview import TWO_LABELS, not_understood, show_files
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
@@ -94,8 +95,11 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     )
     store = ShardStore(str(options.shards or output / "shards"))
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
-    shards = score_shards(job, store, options.engine, options.retry)
     sources = [own_sources(subject, key) for subject in subjects]
+    if labels is not None:
+        for note in spell_alike(labels, options.source_tag, columns_of(options.by), frozenset().union(*sources)):
+            console.print(note, style="yellow", markup=False, highlight=False)
+    shards = score_shards(job, store, options.engine, options.retry)
     surveyed = survey(store, shards, labels, trained, frozenset().union(*sources))
     show_files(surveyed, console)
     if options.fail_on and not surveyed.labelled:
@@ -192,6 +196,21 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
             )  # whose films is not known yet
     if options.by and labels is None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
+
+
+def spell_alike(labels: Labels, source: str, by: Sequence[str], known: Collection[str]) -> list[str]:
+    """Give each value of these columns of the labels one spelling, in place: that of a training source, or the commonest.
+
+    Returns:
+        sentences on what was changed.
+    """
+    notes = []
+    for name in dict.fromkeys((source, *by)):
+        if name in labels.table and name not in SOURCES:
+            wins, kind = (sorted(known), "Source") if name == source else ((), name.capitalize())
+            labels.table[name], told = with_one_spelling(labels.table[name].fillna(""), wins, kind)
+            notes += told
+    return notes
 
 
 def perturb_sample(

@@ -231,7 +231,7 @@ def test_labels_from_parquet_with_columns_to_group_by(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     labels = pd.read_csv(film_folder / "labels.csv").drop(columns=["file", "accession_number"]).iloc[:-2]
-    labels["ward"] = np.where(labels.index % 2 == 0, "=east", "west")
+    labels["ward"] = np.where(labels.index % 2 == 0, "=east", np.where(labels.index % 4 == 1, "west", " WEST"))
     labels["floor"] = labels.index % 3
     stray = pd.DataFrame({"sop_instance_uid": ["1.2.3"], "label": ["covid"], "ward": ["west"], "floor": [0]})
     pd.concat([labels, stray]).to_parquet(tmp_path / "labels.parquet")
@@ -240,6 +240,7 @@ def test_labels_from_parquet_with_columns_to_group_by(
     code = evaluate(folder_runs[0], "--dicom-dir", film_folder, "--output", out, "--hash-key", folder_key, *options)
     shown = capsys.readouterr()
     assert code == 0, shown.err
+    assert "Source 'west' is also spelled 'WEST': taken for one." in shown.out
     assert "1 lines of the labels go with no file" in shown.out and "2 scored films have no label" in shown.out
     table = pd.read_parquet(out / "predictions.parquet")
     assert set(table["source"].dropna()) == {"=east", "west"} and set(table["floor"].dropna()) == {"0", "1", "2"}
