@@ -98,7 +98,7 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
     elif works.answer == NOT_SHOWN:
         say("works", "the model is not shown to work at all", "no model is shown to work at all", "AUROC", works)
         if works.about:
-            clauses["works"] = clauses["works"]._replace(full=f"{clauses['works'].full}, and {works.about}")
+            clauses["works"] = clauses["works"]._replace(full=f"{clauses['works'].full}, {_reason(works)}")
     drop = ""
     if unseen.answer in (NO, NOT_SHOWN):
         where = "shown to work at a hospital it never saw"
@@ -111,7 +111,7 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
     if drop and not math.isnan(works.estimate):
         clauses["unseen"] = clauses["unseen"]._replace(number=drop, full=drop)
     if "unseen" in clauses and unseen.about:  # the reason decides, not the number
-        clauses["unseen"] = clauses["unseen"]._replace(full=f"{clauses['unseen'].full}, and {unseen.about}")
+        clauses["unseen"] = clauses["unseen"]._replace(full=f"{clauses['unseen'].full}, {_reason(unseen)}")
     if by["follows"].answer == YES:
         follows = "score follows the source"
         say("follows", f"the {follows}", f"every model's {follows}", "AUROC", by["follows"])
@@ -138,6 +138,11 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
         of_all = f"{far} the training films of every model"
         clauses["alike"] = Clause(f"{far} its training films", of_all, "", share, share)
     return clauses
+
+
+def _reason(found: Answer) -> str:
+    """Why the number does not decide, after it: "but" a high one is no evidence."""
+    return f"{'but' if found.estimate > 0.5 else 'and'} {found.about}"
 
 
 def _sentences(by_run: Mapping[str, Sequence[Answer]]) -> dict[str, str]:

@@ -39,7 +39,7 @@ def test_a_reason_that_decides_is_said_beside_the_number() -> None:
         replace(a, about="every film is called covid") if a.question == "unseen" else a for a in run("a", unseen=NO)
     ]
     assert headline_of_all({"a": of_one}).startswith(
-        "It is not shown to work at a hospital it never saw: AUROC from 0.70 to 0.70, and every film is called covid"
+        "It is not shown to work at a hospital it never saw: AUROC from 0.70 to 0.70, but every film is called covid"
     )
 
 
