@@ -42,7 +42,7 @@ from training.scoring.subjects import (
     evidence_of,
     find_key,
     load_subjects,
-    require_columns,
+    require_group_columns,
 )
 
 
@@ -102,7 +102,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         for subject in together:
             cohort = without_calibrated_on(cohort, subject)
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
-        require_columns(cohort, columns_of(options.by), "--by")
+        require_group_columns(cohort, columns_of(options.by), "--by")
         require_references(options.reference, [cohort.table])
         perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
         lungs = lung_masks(cohort, root)

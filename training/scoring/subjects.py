@@ -134,10 +134,10 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
     """What one checkpoint's audit is made from; the predictions have the cohort's columns `by` too.
 
     Raises:
-        EvaluationError, CohortError: as `require_columns`.
+        EvaluationError, CohortError: as `require_group_columns`.
     """
     info, calibration = subject.predictor.info, subject.calibration(cohort.table["source"])
-    require_columns(cohort, [column for column in by if column not in {named.name for named in info.named}], "by")
+    require_group_columns(cohort, [column for column in by if column not in {named.name for named in info.named}], "by")
     predictions = predictions_table(cohort, scored.logits, calibration, subject.name, key, by)
     perturbed = {}
     if info.positive is not None:
@@ -153,7 +153,7 @@ def evidence_of(subject: Subject, cohort: Cohort, scored: Scored, key: bytes, by
     )  # fmt: skip
 
 
-def require_columns(cohort: Cohort, by: Collection[str], flag: str) -> None:
+def require_group_columns(cohort: Cohort, by: Collection[str], flag: str) -> None:
     """Refuse columns that the films don't have, or that tell who is who.
 
     Raises:
