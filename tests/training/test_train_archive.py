@@ -123,6 +123,22 @@ def test_patients_of_the_training_are_known_in_the_folder(
 
 
 @pytest.mark.trains
+def test_institutions_that_were_named_otherwise_are_told(
+    trained: tuple[Path, list[str], str], film_folder: Path, tmp_path: Path, capsys: Said
+) -> None:
+    run = shutil.copytree(trained[0], trained[0].with_name("earlier"))
+    own = pd.read_parquet(run / "predictions.parquet")
+    own["source"] = "institution " + own["source"].str[-1:].map(lambda letter: f"{ord(letter):06x}")
+    own.to_parquet(run / "predictions.parquet")
+    few = ["--resamples", "100", "--permutations", "100", "--no-shortcuts", "--workers", "1"]
+    command = ["--dicom-dir", str(film_folder), "--labels", str(film_folder / "labels.csv")]
+    evaluate([str(run), *command, "--output", str(tmp_path / "results"), *few])
+    assert "No institution of these films is one that earlier was trained on." in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.trains
 def test_hashes_by_another_key_are_told(trained: tuple[Path, list[str], str], tmp_path: Path, capsys: Said) -> None:
     run, _, _ = trained
     moved = shutil.copytree(run.parent / "cohorts/films", tmp_path / "moved")

@@ -21,7 +21,7 @@ def never_seen(films: pd.DataFrame, training: pd.DataFrame | None) -> np.ndarray
 
     External films of known sources are those of a view, say, that was kept apart.
     """
-    known: Any = [] if training is None else training["source"].unique()
+    known: Any = [] if training is None or "source" not in training else training["source"].unique()
     return is_external(films) & ~films["source"].isin(known).to_numpy()
 
 
