@@ -319,8 +319,8 @@ def evidence_of_folder(merge: Merge, number: int, unknown: dict[str, str]) -> Ev
     named = merge.source in NAMED and any(name.startswith(f"{merge.source} ") for name in own)
     if named and not films.predictions["source"].isin(own).any():
         notes.append(
-            f"No {merge.source} of these films is one that {subject.name} was trained on. If one should be, its cohort may have "
-            "been prepared by an earlier version, which named them otherwise: prepare and train again."
+            f"No {merge.source} of these films is one that {subject.name} was trained on. If one should be, its cohort may "
+            "have been prepared by an earlier version, which named them otherwise: prepare and train again."
         )
     if reference is None:
         notes.append(f"{subject.name} holds no {REFERENCE}: films unlike its training films can't be told.")
