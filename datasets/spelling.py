@@ -12,6 +12,7 @@ LOOKS_LATIN = str.maketrans(
     "АВЕЅІЈКМНОРСТУХԚԜасԁеһіјорԛѕԝхуΑΒΕΖΗΙΚΜΝΟΡΤΥΧονκ",
     "ABESIJKMHOPCTYXQWacdehijopqswxyABEZHIKMNOPTYXovk",
 )
+DIGITS = 12  # of a number with leading zeros, at most
 APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u2032`\u00b4"), "'")
 
 
@@ -31,6 +32,19 @@ def number_key(name: str) -> str:
     """What spellings of a patient's number share: leading zeros, `.0` at the end and blanks don't count either."""
     whole = re.sub(r"(?<=[0-9])\.0+$", "", spelling_key(name))
     return re.sub(r"(?<![0-9.])0+(?=[0-9])", "", re.sub(r"(?<![0-9]) | (?![0-9])", "", whole))
+
+
+def spellings_of_number(name: str) -> list[str]:
+    """Other ways in which a spreadsheet or pandas may have written a patient's number; none for a name without one.
+
+    With and without leading zeros, to `DIGITS` in all, and `.0` at the end.
+    """
+    number = re.fullmatch(r"(.*?[^0-9.])?0*([0-9]+?)(\.0+)?", name)
+    if number is None:
+        return []
+    prefix, digits = number[1] or "", number[2]
+    padded = [digits.zfill(length) for length in range(len(digits), DIGITS + 1)]
+    return [other for other in [f"{prefix}{n}" for n in (*padded, f"{digits}.0")] if other != name]
 
 
 def looks_like(name: str) -> str:

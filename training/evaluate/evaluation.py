@@ -32,12 +32,14 @@ from training.console.messages import ERRORS, RESEARCH_ONLY, in_words, mistakes_
 from training.console.stages import Stages
 from training.evaluate.pdf import PdfError, print_page
 from training.evaluate.terminal import show, show_outcomes
+from training.run.checkpoint_header import NAME as CHECKPOINT
 from training.run.index import audit_folder, remove_audit
 from training.scoring.by_site import changes_by_site, without_calibrated_on
 from training.scoring.films import as_seen_by, films_of, same_films, with_fitted_told, with_note
 from training.scoring.lung_masks import lung_masks, unusable_note
 from training.scoring.score import score
 from training.scoring.subjects import (
+    EvaluationError,
     about_report,
     evidence_of,
     find_key,
@@ -51,6 +53,11 @@ def run(options: argparse.Namespace) -> None:
     console = Console(emoji=False)
     kept = "the same command goes on from here" if options.folder is not None else "nothing was written"
     with mistakes_as_sentences(f"interrupted; {kept}"):
+        if options.output is not None and (options.output / CHECKPOINT).is_file():
+            raise EvaluationError(
+                f"--output {options.output} is the folder of a run, whose own files would be replaced: name another, such as "
+                f"{options.output / 'audit'}"
+            )
         conditions = parse_conditions(options.fail_on) if options.fail_on is not None else []
         if options.folder is not None:
             from training.folder.evaluation import evaluate_folder  # pydicom and its codecs are for folders alone

@@ -96,9 +96,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     store = ShardStore(str(options.shards or output / "shards"))
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     sources = [own_sources(subject, key) for subject in subjects]
-    if labels is not None:
-        for note in spell_alike(labels, options.source_tag, columns_of(options.by), frozenset().union(*sources)):
-            console.print(note, style="yellow", markup=False, highlight=False)
+    spelled = spell_alike(labels, options.source_tag, columns_of(options.by), frozenset().union(*sources))
     shards = score_shards(job, store, options.engine, options.retry)
     surveyed = survey(store, shards, labels, trained, frozenset().union(*sources))
     show_files(surveyed, console)
@@ -110,12 +108,19 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
             require_groups(
                 "--by", name, labels.table[name].iloc[films["label"]].reset_index(drop=True), films["patient"]
             )
+    for note in spelled:  # now that no column names patients
+        console.print(note, style="yellow", markup=False, highlight=False)
+    if labels is not None and not surveyed.labelled:
+        raise EvaluationError(matches_nothing(labels, "a scored film, so nothing can be audited"))
+    scored = surveyed.files[surveyed.files["status"] == "scored"]
+    if len(scored) and not surveyed.files["audited"].any():
+        raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
     also = tuple(columns_of(options.by))
     merge = Merge(job, store, shards, surveyed, subjects, labels, options.source_tag, also, tuple(sources))
-    remove_audit(output)  # an earlier report would be taken for that of the tables which come now
+    if len(scored):
+        remove_audit(output)  # an earlier report would be taken for that of the tables which come now
     merge.write_files(output / "files.parquet")
     merge.write_predictions(output / "predictions.parquet")
-    scored = surveyed.files[surveyed.files["status"] == "scored"]
     if options.linkage is not None:
         write_linkage(options.linkage, folder, key, set(scored["file"]))
         linked = f"identifies patients: {options.linkage} says what each hash stands for"
@@ -124,11 +129,7 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
         raise EvaluationError(f"no file of the folder could be scored; {output / 'files.parquet'} says why for each")
     if options.sr is not None or options.saliency is not None:
         write_objects(options, job, subjects, console)
-    if labels is not None and not surveyed.labelled:
-        raise EvaluationError(matches_nothing(labels, "a scored film, so nothing can be audited"))
-    if not surveyed.files["audited"].any():
-        raise EvaluationError("all scored films are of patients that a run was trained on: none is left to audit")
-    about = about_folder(options, subjects, surveyed)
+    about = about_folder(options, subjects, surveyed, spelled)
     if options.aggregate:
         about["aggregated"] = aggregate_units(options, subjects, surveyed, output)
     evidence = [evidence_of_folder(merge, number, unknown) for number in range(len(subjects))]
@@ -198,15 +199,15 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
 
 
-def spell_alike(labels: Labels, source: str, by: Sequence[str], known: Collection[str]) -> list[str]:
+def spell_alike(labels: Labels | None, source: str, by: Sequence[str], known: Collection[str]) -> list[str]:
     """Give each value of these columns of the labels one spelling, in place: that of a training source, or the commonest.
 
     Returns:
         sentences on what was changed.
     """
-    notes = []
-    for name in dict.fromkeys((source, *by)):
-        if name in labels.table and name not in SOURCES:
+    notes = list[str]()
+    for name in dict.fromkeys((source, *by)) if labels is not None else ():
+        if labels is not None and name in labels.table and name not in SOURCES:
             wins, kind = (sorted(known), "Source") if name == source else ((), name.capitalize())
             labels.table[name], told = with_one_spelling(labels.table[name].fillna(""), wins, kind)
             notes += told
@@ -339,9 +340,15 @@ def evidence_of_folder(merge: Merge, number: int, unknown: dict[str, str]) -> Ev
     )
 
 
-def about_folder(options: argparse.Namespace, subjects: list[Subject], surveyed: Survey) -> dict[str, Any]:
-    """What the report says of the whole; nothing in it identifies anyone."""
-    notes = []
+def about_folder(
+    options: argparse.Namespace, subjects: list[Subject], surveyed: Survey, spelled: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the report says of the whole; nothing in it identifies anyone.
+
+    Args:
+        spelled: which values of the labels' columns were taken for one.
+    """
+    notes = list(spelled)
     if surveyed.without_patient:
         notes.append(f"{surveyed.without_patient} films name no patient: each of their studies counts as one.")
     if surveyed.trained:

@@ -79,8 +79,11 @@ def audit_folder(runs: Sequence[Path]) -> Path:
 
 
 def remove_audit(folder: Path) -> None:
-    """Remove what an earlier audit left in its folder, but for predictions.parquet, which every audit replaces."""
-    for pattern in OF_AN_AUDIT:
+    """Remove what an earlier audit left in its folder, but for predictions.parquet, which every audit replaces.
+
+    Nothing in a folder without an audit's report: files of such names are somebody else's there.
+    """
+    for pattern in OF_AN_AUDIT if (folder / "report.json").is_file() else ():
         for file in folder.glob(pattern):
             file.unlink()
 

@@ -1,7 +1,7 @@
 """The films that runs may be judged on: their own test films, or others without those that they were trained on."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from datasets.film.identity import hash_key, key_id, keyed_hash
 from datasets.film.policy import DEFAULT, DicomPolicy
 from datasets.listed import split_names
 from datasets.sample import Split
+from datasets.spelling import spellings_of_number
 from training.bias.evidence import MAY_BE_TRAINED_ON, TRAINED_ON
 from training.run.films import cohort_of, film_names
 from training.scoring.own_predictions import KEY
@@ -131,7 +132,7 @@ def without_trained_on(cohort: Cohort, subject: Subject, allowed: bool = False) 
         key, seen = key_of_training(subject)
     except EvaluationError as error:
         return with_note(cohort, or_allowed(subject, str(error), allowed))
-    hashes = _hashes(cohort, key)
+    hashes = _hashes(cohort, key, set(seen["patient"]))
     if "patient_id" not in cohort.table:
         alike = int(hashes["file"].isin(seen["file"]).sum())
         if not alike:
@@ -153,7 +154,7 @@ def require_unseen(cohort: Cohort, subject: Subject) -> None:
         key, seen = key_of_training(subject)
     except EvaluationError:
         return  # the splits are those of the run's own settings; nothing says that they have changed
-    if shared := _seen_among(_hashes(cohort, key), seen):
+    if shared := _seen_among(_hashes(cohort, key, set(seen["patient"])), seen):
         raise EvaluationError(
             f"{subject.name} was trained on {len(shared)} of the {len(cohort.table)} films that are now in its test splits: "
             "its films have changed since; train it again, or give the films that it never saw as --data-dir"
@@ -177,11 +178,24 @@ def _alike(hashes: pd.DataFrame, seen: pd.DataFrame) -> str:
     return f"{' and '.join(told)} of" if told else ""
 
 
-def _hashes(cohort: Cohort, key: bytes) -> pd.DataFrame:
-    """File and patient of each film, hashed as in the predictions of a run, and its source."""
-    columns = {"file": film_names(cohort), "patient": cohort.table["patient"]}
-    hashed = {name: [keyed_hash(key, text) for text in texts] for name, texts in columns.items()}
+def _hashes(cohort: Cohort, key: bytes, seen: Collection[str]) -> pd.DataFrame:
+    """File and patient of each film, hashed as in the predictions of a run, and its source.
+
+    Args:
+        seen: hashes of patients: one whose number is written otherwise there, 00012 for 12, has the hash that it has there.
+    """
+    patients = {name: _patient_hash(key, name, seen) for name in cohort.table["patient"].unique()}
+    hashed = {
+        "file": [keyed_hash(key, name) for name in film_names(cohort)],
+        "patient": cohort.table["patient"].map(patients).tolist(),
+    }
     return pd.DataFrame(hashed | {"source": cohort.table["source"].tolist()})
+
+
+def _patient_hash(key: bytes, name: str, seen: Collection[str]) -> str:
+    own = keyed_hash(key, name)
+    others = () if own in seen else (keyed_hash(key, other) for other in spellings_of_number(name))
+    return next((other for other in others if other in seen), own)
 
 
 def _sources_trained_on(subject: Subject) -> frozenset[str]:

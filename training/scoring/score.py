@@ -18,6 +18,7 @@ from training.scoring.predict import Predictor
 
 BATCH = 64
 FORWARD_CPU, FORWARD = 32, 128  # images of a forward pass; more are slower on a CPU, whose cache they leave
+DARK = 0.1  # of a mask's brightest grey: what a lossy format leaves around the lungs
 READERS = 2  # decoding threads
 
 Lungs = Radiograph | str | None  # a mask, why it can't be used, or none is needed
@@ -163,8 +164,8 @@ def _lungs(film: Radiograph, masks: FilmReader, position: int) -> Radiograph | s
         return str(error)
     if mask.pixels.shape != film.pixels.shape:
         return "it has {} rows of {} pixels, the film {} of {}".format(*mask.pixels.shape, *film.pixels.shape)
-    brightest = mask.pixels.max()
-    return Radiograph(mask.pixels / brightest) if brightest > 0 else "it is black: lungs must be white"
+    lungs = mask.pixels > DARK * mask.pixels.max()  # one grey for both, or another for each
+    return Radiograph(lungs.astype(np.float32)) if lungs.any() else "it is black: lungs must be white"
 
 
 def _masks(lungs: list[Lungs] | None, at: list[int], shape: Preprocessing) -> Tensor | None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.cohort.source_names import with_one_spelling
-from datasets.spelling import LOOKS_LATIN, cleaned, looks_like, spelling_key
+from datasets.spelling import LOOKS_LATIN, cleaned, looks_like, spelling_key, spellings_of_number
 
 SPELLINGS = ["eurorad"] * 3 + ["Eurorad"] * 2 + ["EURORAD ", "euro\u200brad", "nih"]
 
@@ -27,6 +27,13 @@ def test_numbers_that_a_spreadsheet_changed_make_no_new_source() -> None:
     source, notes = with_one_spelling(pd.Series(["01", "01", "1.0", "1", "2", "10", "100", "1.5", "a1", "a01"]))
     assert source.tolist() == ["01"] * 4 + ["2", "10", "100", "1.5", "a1", "a01"]
     assert len(notes) == 1 and "'1.0'" in notes[0]
+
+
+def test_other_ways_to_write_a_number() -> None:
+    others = spellings_of_number("0012")
+    assert {"12", "012", "00012", "12.0"} < set(others) and "0012" not in others and "120" not in others
+    assert "AB-7" in spellings_of_number("AB-007") and "AB-007" in spellings_of_number("AB-7")
+    assert "12" in spellings_of_number("12.0") and not spellings_of_number("Meier")
 
 
 def test_different_sources_stay_and_nothing_is_said() -> None:

@@ -59,14 +59,14 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
 
 
 def test_an_audits_time_is_divided_into_stages(capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark.main(["audit", "--films", "80", "--resamples", "20"])
+    benchmark.main(["audit", "--films", "40", "--resamples", "20"])
     shown = capsys.readouterr().out
     for stage in ("decode", "score", "perturbed scoring", "groups", "leak", "differences", "report"):
         assert f" {stage} " in shown
-    assert "80 phantom films" in shown and "times the CPU time of the bare models' scoring" in shown
-    benchmark.main(["audit", "--films", "300", "--from-scores", "--resamples", "20"])
+    assert "40 phantom films" in shown and "times the CPU time of the bare models' scoring" in shown
+    benchmark.main(["audit", "--films", "150", "--from-scores", "--resamples", "20"])
     shown = capsys.readouterr().out
-    assert "300 simulated films" in shown and " decode " not in shown
+    assert "150 simulated films" in shown and " decode " not in shown
 
 
 def test_erm_may_train_on_the_methods_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

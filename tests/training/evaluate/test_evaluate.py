@@ -39,6 +39,13 @@ def evaluate(*arguments: str | Path) -> int:
     return 0
 
 
+def test_the_folder_of_a_run_is_no_output(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    before = (runs[0] / "report.json").read_bytes()
+    assert evaluate(runs[0], "--output", runs[0]) == 2
+    assert "is the folder of a run, whose own files would be replaced: name another" in capsys.readouterr().err
+    assert (runs[0] / "report.json").read_bytes() == before
+
+
 def test_two_runs_on_their_own_films(
     runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,6 +125,7 @@ def command(
 Command = Callable[..., list[object]]
 
 
+@pytest.mark.gate
 def test_faults_that_pass_cost_no_film(
     archive: orthanc.Orthanc, films: Path, by_folder: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_faults_that_pass_cost_no_film(
     pd.testing.assert_frame_equal(predictions(tmp_path / "out"), predictions(by_folder))
 
 
+@pytest.mark.gate
 def test_an_archive_that_is_lost_ends_the_run_and_the_same_command_goes_on(
     archive: orthanc.Orthanc, films: Path, by_folder: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -178,6 +180,7 @@ def test_an_archive_that_is_lost_ends_the_run_and_the_same_command_goes_on(
     pd.testing.assert_frame_equal(predictions(tmp_path / "out"), predictions(by_folder))
 
 
+@pytest.mark.gate
 def test_a_film_that_never_comes_whole_is_a_row_and_can_be_asked_for_again(
     archive: orthanc.Orthanc, films: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -204,6 +207,7 @@ def test_a_film_that_never_comes_whole_is_a_row_and_can_be_asked_for_again(
         assert code == 0 and f"{FILMS} files: {FILMS} scored" in printed, printed
 
 
+@pytest.mark.gate
 def test_a_token_that_expires_is_said_and_a_renewed_one_goes_on(
     archive: orthanc.Orthanc, films: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +256,7 @@ def test_mistakes_are_sentences_before_anything_is_loaded(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.gate
 def test_reports_and_images_go_back_once(
     films: Path, folder_runs: tuple[Path, Path], folder_key: Path, tmp_path: Path, command: Command
 ) -> None:

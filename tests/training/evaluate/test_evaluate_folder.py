@@ -441,6 +441,29 @@ def test_an_output_must_be_named(film_folder: Path, capsys: pytest.CaptureFixtur
     assert "--dicom-dir needs --output" in capsys.readouterr().err
 
 
+def test_what_fails_leaves_an_earlier_audit_and_prints_no_names(
+    film_folder: Path,
+    folder_runs: tuple[Path, Path],
+    folder_key: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, labels = tmp_path / "out", pd.read_csv(film_folder / "labels.csv")
+    command = [folder_runs[0], "--dicom-dir", film_folder, "--output", out, "--hash-key", folder_key]
+    assert evaluate(*command, "--labels", film_folder / "labels.csv") == 0
+    (out / "report.pdf").write_bytes(b"signed")
+    before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
+    wrong = labels.assign(file="elsewhere.dcm", accession_number="", sop_instance_uid="1.2")
+    wrong.to_csv(tmp_path / "wrong.csv", index=False)
+    assert evaluate(*command, "--labels", tmp_path / "wrong.csv") == 2
+    named = labels.assign(surname=[f"{'MEIER' if row % 2 else 'Meier'} {row // 2}" for row in range(len(labels))])
+    named.to_csv(tmp_path / "named.csv", index=False)
+    assert evaluate(*command, "--labels", tmp_path / "named.csv", "--by", "surname") == 2
+    shown = capsys.readouterr()
+    assert "eier" not in shown.out.casefold() + shown.err.casefold()
+    assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == before
+
+
 def test_nothing_that_can_be_scored(
     film_folder: Path, folder_runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,7 @@ def killed_arguments(film_folder: Path, folder_runs: tuple[Path, Path], folder_k
     return [folder_runs[0], "--dicom-dir", film_folder, *options]
 
 
+@pytest.mark.gate
 def test_four_kills_lose_and_double_nothing(killed_arguments: list[object], tmp_path: Path) -> None:
     kill(4, killed_arguments, tmp_path, print)
 

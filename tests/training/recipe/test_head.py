@@ -152,7 +152,7 @@ def test_others_load_it_as_any_run(run: Path, child: Path) -> None:
 @pytest.mark.trains
 def test_a_backbone_without_inner_layers_and_ten_classes(drawn_digits: Path, tmp_path: Path) -> None:
     training.train.main(
-        ["--dataset", "biased-mnist", "--data-dir", str(drawn_digits), "--films", "600", "--epochs", "1", "--method", "erm",
+        ["--dataset", "biased-mnist", "--data-dir", str(drawn_digits), "--films", "400", "--epochs", "1", "--method", "erm",
          "--img-size", "14", "--output", str(tmp_path)]
     )  # fmt: skip
     (parent,) = tmp_path.glob("biased-mnist-erm-*")

@@ -128,7 +128,7 @@ def test_lungs_come_from_a_mask_column(cohort: Path, runs: list[Path]) -> None:
     score([subject.predictor], films, shown, lung_masks(films, cohort).films)
     assert seen[0] is not None and seen[0].shape[1:] == (1, 32, 32) and bool(seen[0].all())
     lungs = np.zeros((40, 40), np.uint8)
-    lungs[:, :20] = 1  # the two values of a segmentation
+    lungs[:, :10], lungs[:, 10:20] = 1, 2  # the values of a segmentation
     (cohort / "masks").mkdir()
     Image.fromarray(lungs).save(cohort / "masks/halves.png")
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(cohort / "black.png")
@@ -301,6 +301,14 @@ def test_patients_that_a_run_was_trained_on_are_left_out_whatever_their_films_ar
     assert set(cohort.table["row"]) == left and not any("training film" in note for note in cohort.notes)
     said = f"{160 - len(left)} films are left out: run was trained on them or on their patients"
     assert any(note.startswith(said) for note in cohort.notes)
+
+
+def test_patients_whose_numbers_lost_or_won_zeros_are_those_of_the_training(copies: tuple[Path, Path]) -> None:
+    run, films = copies
+    left = set(films_of([load_subject(run, "cpu")], films, "test").table["row"])
+    number = pd.read_csv(films / "metadata.csv", dtype=str)["patient_id"].str.replace(r"([0-9]+)$", r"00\1", regex=True)
+    changed(films, patient_id=number)
+    assert set(films_of([load_subject(run, "cpu")], films, "test").table["row"]) == left
 
 
 def test_new_patients_of_a_known_source_are_no_hospital_never_seen(copies: tuple[Path, Path]) -> None:

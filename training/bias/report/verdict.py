@@ -143,11 +143,10 @@ def _ranked(measured: Measured, rows: np.ndarray, words: str) -> Finding:
     if table["prediction"].nunique() == 1:
         why = f"every film is called {table['prediction'].iloc[0]}"
         return finding._replace(answer=NO, evidence=finding.evidence + f" But {why}.", about=why)
-    if not finding.absent and _patients_beside_the_other_label(table, is_positive) < MINIMUM_PATIENTS:
+    if finding.shown and _patients_beside_the_other_label(table, is_positive) < MINIMUM_PATIENTS:
         why = "source and label can't be told apart there"
-        sentence = (
-            f"{finding.evidence} But {why}: fewer than {MINIMUM_PATIENTS} patients are of a source with both labels."
-        )
+        few = f"fewer than {MINIMUM_PATIENTS} effective patients have the rarer label of a source with both"
+        sentence = f"{finding.evidence} But {why}: {few}."
         return finding._replace(answer=NOT_SHOWN, evidence=sentence, about=why)
     return finding
 

@@ -376,5 +376,9 @@ def test_where_source_and_label_are_one_a_high_auroc_is_no_evidence_that_the_mod
     }
     assert run.headline.startswith("The model is not shown to work at all: AUROC 1.00")
     assert "source and label can't be told apart there" in run.headline
+    high, random = table["score"].copy(), np.random.default_rng(1).uniform(0.3, 0.7, len(table))
+    table["score"] = random  # what shows nothing is not blamed on the cohort
+    assert "can't be told apart" not in report(films).runs[0].headline
+    table["score"] = high
     table.loc[table.index[known][:60], "source"] = "both"  # thirty of each label, or so
     assert answers(report(films), "run")["works"] == YES
