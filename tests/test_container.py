@@ -165,6 +165,10 @@ def test_the_script_of_docs_pacs_writes_what_orthanc_receives_to_a_folder(tmp_pa
     write_folder(tmp_path / "phantoms", 12, 0.5, 0, 64)
     with orthanc.running(tmp_path, {"LuaScripts": [str(tmp_path / "films.lua")]}) as server:
         assert server.upload(tmp_path / "phantoms") == 12
-        received = sorted(path.read_bytes() for path in (tmp_path / "srv/films").glob("*.dcm"))
-    assert received == sorted(path.read_bytes() for path in (tmp_path / "phantoms").glob("*/im*.dcm"))
+        sent = sorted(path.read_bytes() for path in (tmp_path / "phantoms").glob("*/im*.dcm"))
+        received, deadline = list[bytes](), time.monotonic() + 20
+        while received != sent and time.monotonic() < deadline:  # the script may run after Orthanc has answered
+            received = sorted(path.read_bytes() for path in (tmp_path / "srv/films").glob("*.dcm"))
+            time.sleep(0.05)
+    assert received == sent
     assert not list((tmp_path / "srv/incoming").iterdir())
