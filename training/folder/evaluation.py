@@ -206,8 +206,10 @@ def spell_alike(labels: Labels | None, source: str, by: Sequence[str], known: Co
         sentences on what was changed.
     """
     notes = list[str]()
-    for name in dict.fromkeys((source, *by)) if labels is not None else ():
-        if labels is not None and name in labels.table and name not in SOURCES:
+    if labels is None:
+        return notes
+    for name in dict.fromkeys((source, *by)):
+        if name in labels.table and name not in SOURCES:
             wins, kind = (sorted(known), "Source") if name == source else ((), name.capitalize())
             labels.table[name], told = with_one_spelling(labels.table[name].fillna(""), wins, kind)
             notes += told

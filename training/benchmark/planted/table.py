@@ -174,10 +174,13 @@ def show_tables(
 
 
 def _seeds(rows: list[Row]) -> str:
-    """`9 seeds (3 of rubi)`: over how many a row is, and which rows have fewer."""
-    most = max(row.seeds for row in rows)
-    fewer = [f"{row.seeds} of {row.name}" for row in rows if row.seeds < most]
-    return f"{most} seed{'s' if most > 1 else ''}" + (f" ({', '.join(fewer)})" if fewer else "")
+    """`9 seeds (2 of lff, rubi)`: over how many a row is, and which rows have fewer."""
+    names: dict[int, list[str]] = {}
+    for row in sorted(rows, key=lambda row: -row.seeds):
+        names.setdefault(row.seeds, []).append(row.name)
+    most, *fewer = names
+    told = "; ".join(f"{count} of {', '.join(names[count])}" for count in fewer)
+    return f"{most} seed{'s' if most > 1 else ''}" + (f" ({told})" if told else "")
 
 
 def _of(lines: list[dict[str, Any]], candidate: Candidate, rho: float, part: str) -> Runs:
