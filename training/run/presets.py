@@ -32,9 +32,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 METHOD_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "phantom": {"end": {"sampler": "balanced"}},
-    "covid": {"end": {"sampler": "balanced"}},
+    "covid": {"end": {"sampler": "balanced"}, "rebias": {"kernel": "median"}},
 }
-"""What a method starts from beside its dataset's preset. Plain training keeps the dataset's own batches."""
+"""What a method starts from beside its dataset's preset. Plain training keeps the dataset's own batches.
+
+ReBias's fixed kernel needs features of unit length (`unit_norm`); on those of a timm network it has no gradient.
+"""
 
 
 def preset(dataset: str, method: str) -> dict[str, Any]:

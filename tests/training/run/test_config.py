@@ -66,6 +66,21 @@ def test_command_line_over_yaml_over_preset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "kernel"),
+    [
+        (["--data-dir", "films"], "median"),
+        (["--data-dir", "films", "--kernel", "fixed"], "fixed"),
+        (["--dataset", "phantom"], "fixed"),
+        (["--dataset", "biased-mnist"], "fixed"),
+    ],
+    ids=str,
+)
+def test_rebias_has_a_kernel_that_suits_the_features(arguments: list[str], kernel: str) -> None:
+    assert parse(["--method", "rebias", *arguments]).parameters.kernel == kernel
+    assert parse(arguments, ["erm", "rebias"]).with_settings(method="rebias").parameters.kernel == kernel
+
+
+@pytest.mark.parametrize(
     ("arguments", "end", "erm"),
     [
         ([], "balanced", "paired"),
