@@ -2,7 +2,7 @@
 
 `cost` times EnD's terms against a Gram-matrix version and a training step; `throughput` training with and without them;
 `train` training against timm's own; `epoch` an epoch of Biased MNIST against the released code's way; `dicom` the batch
-evaluation of DICOM folders, `dicomweb` that of an archive; `audit` the stages of an audit. `paired` sets a method beside ERM
+evaluation of DICOM folders, `dicomweb` that of an archive; `audit` the stages of an audit. `paired` sets methods beside ERM
 over seeds, with intervals of the differences; `biased-mnist` compares every method on Biased MNIST, `planted` on your own
 films with a planted shortcut.
 """
@@ -65,8 +65,10 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_command("epoch", help, forwards=True).add_argument
     add("--steps", type=count(0, 1_000_000), default=5, help="steps of the epoch; 0 for all of them")
     add("--repeats", type=REPEATS, default=5, help="timings of each, alternating; the median is reported")
-    help = "a method beside ERM over seeds; flags not listed here go to training.train"
+    help = "methods beside ERM over seeds; flags not listed here go to training.train"
     add = parser.add_command("paired", help, forwards=True).add_argument
+    help = "methods, with their settings: end, end:alpha=1,beta=1, erm:sampler=balanced (default: end)"
+    add("--method", nargs="+", default=["end"], metavar="NAME", help=help)
     add(
         "--seeds",
         type=seed_number,
@@ -79,7 +81,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     help = "share of the training patients that each seed draws (default: 0.8; 1, all of them, with --resplit)"
     add("--redraw", type=float, metavar="SHARE", help=help)
     add("--resplit", action="store_true", help="each seed draws its own split (its own phantom cohort)")
-    add("--same-batches", action="store_true", help="ERM trains on batches drawn as the method's (--sampler)")
+    add("--same-batches", action="store_true", help="ERM trains on batches drawn as the methods' (--sampler)")
     add("--record", type=Path, help="also write the table and all runs to this JSON file")
     help = "films per second of a DICOM folder, against its single steps and MONAI"
     add = parser.add_command("dicom", help).add_argument
@@ -108,13 +110,13 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def require_settings(command: str, options: Mapping[str, Any]) -> None:
     """Exit with a sentence for a mistake in flags of training.train; each benchmark reads them again, for what it makes."""
-    if command == "planted" and not options["show"]:
+    if command in ("paired", "epoch") and options.get("record") is not None:
+        require_new_file(options["record"], "--record", b'{\n "machine": ', "record of this command")
+    if command == "paired" or (command == "planted" and not options["show"]):
         methods = [Candidate.parse(text).trained_as for text in options["method"] or METHODS]
         parse(options["forwarded"], list(dict.fromkeys(["erm", *methods])))
-    elif command in ("paired", "epoch"):
-        if options.get("record") is not None:
-            require_new_file(options["record"], "--record", b'{\n "machine": ', "record of this command")
-        parse([*(["--dataset", "biased-mnist"] if command == "epoch" else []), *options["forwarded"]])
+    elif command == "epoch":
+        parse(["--dataset", "biased-mnist", *options["forwarded"]])
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -58,6 +58,29 @@ def test_seeds_in_pairs_end_in_a_record_and_are_not_trained_twice(
     assert "p is corrected for" in shown and max(map(len, shown.splitlines())) <= 80
 
 
+def test_several_methods_share_erm_and_are_corrected_for_all_their_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("END_CXR_DATA", raising=False)
+    record = tmp_path / "record.json"
+    command = ["paired", "--seeds", "0", "1", "--resplit", "--method", "end", "erm:sampler=balanced", "reweight", *FAST]
+    benchmark.main([*command, "--record", str(record), "--output", str(tmp_path / "runs")])
+    found = json.loads(record.read_text())
+    assert len(found["runs"]) == 2 * 4 and found["runs"][0]["folder"].startswith("phantom-erm")
+    names = ["end", "erm:sampler=balanced", "reweight"]
+    leaks = [row for row in found["rows"] if row["metric"] == "leak"]
+    assert [row["method"] for row in leaks] == names == list(found["settings"])
+    assert [found["settings"][name]["sampler"] for name in names] == ["balanced", "balanced", "paired"]
+    measured = [run["metrics"]["test"]["leak"] for run in found["runs"]]
+    assert [row["by_seed"] for row in leaks] == [
+        {"erm": measured[::4], name: measured[i::4]} for i, name in enumerate(names, 1)
+    ]
+    ordered = sorted((row for row in found["rows"] if row["p"] is not None), key=lambda row: row["p"])
+    assert ordered[0]["p_holm"] == pytest.approx(min(1, len(ordered) * ordered[0]["p"]))
+    shown = capsys.readouterr().out
+    assert f"p is corrected for {len(ordered)} comparisons" in shown and max(map(len, shown.splitlines())) <= 80
+
+
 def test_an_audits_time_is_divided_into_stages(capsys: pytest.CaptureFixture[str]) -> None:
     benchmark.main(["audit", "--films", "40", "--resamples", "20"])
     shown = capsys.readouterr().out
@@ -103,7 +126,13 @@ def test_another_file_is_no_place_for_a_record(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [(["cost", "--epochs", "1"], "unknown argument --epochs"), (["paired", *FAST, "--method", "erm"], "beside ERM")],
+    [
+        (["cost", "--epochs", "1"], "unknown argument --epochs"),
+        (["paired", *FAST, "--method", "end", "erm"], "beside ERM"),
+        (["paired", *FAST, "--method", "end", "reweight", "--same-batches"], "in different ways (balanced, paired)"),
+        (["paired", *FAST, "--method", "ebd"], "there is no method ebd"),
+        (["paired", *FAST, "--method", "end:alpha=-1"], "alpha"),
+    ],
 )
 def test_mistakes_get_a_sentence(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
