@@ -9,8 +9,8 @@ from training.bias.report.answers import BAD, NO, NOT_ASKED, NOT_SHOWN, OPEN, TO
 
 # Findings of a run in its headline, and sentences after that of several runs.
 MOST = 3
-# Questions from the worst finding on.
-SEVERITY = ("works", "unseen", "follows", "within", "contradicting", "cues", "readable", "groups", "alike")
+# Questions from the worst finding on; `apart` is none, but what `works` and `within` say together.
+SEVERITY = ("works", "unseen", "follows", "within", "contradicting", "apart", "cues", "readable", "groups", "alike")
 
 
 class Clause(NamedTuple):
@@ -121,6 +121,19 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
     if by["contradicting"].answer == YES:
         where = "is worse on films that contradict their source"
         say("contradicting", f"it {where}", f"every model {where}", "by", by["contradicting"])
+    # Seen together, although no source was unseen: over all films the source may be what is ranked.
+    if (
+        works.answer == YES
+        and within.answer in (YES, NOT_SHOWN)
+        and within.high < works.low
+        and "unseen" not in clauses
+    ):
+        told = "ill from well within one hospital"
+        one, every = f"it tells {told} less than over all", f"every model tells {told} less than over all"
+        if within.answer == NOT_SHOWN:
+            one, every = f"it is not shown to tell {told}", f"no model is shown to tell {told}"
+        drop = f"from {works.estimate:.2f} to {within.estimate:.2f}"
+        clauses["apart"] = Clause(one, every, "AUROC", drop, drop)
     if by["cues"].answer == YES:
         cue = by["cues"]
         clauses["cues"] = Clause(_lower_first(cue.evidence.rstrip(".")), f"every model's score follows {cue.about}")

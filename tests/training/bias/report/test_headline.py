@@ -43,6 +43,24 @@ def test_a_reason_that_decides_is_said_beside_the_number() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "high", "expected"),
+    [
+        (NOT_SHOWN, 0.64, "It is not shown to tell ill from well within one hospital: AUROC from 0.70 to 0.55."),
+        (YES, 0.64, "It tells ill from well within one hospital less than over all: AUROC from 0.70 to 0.55."),
+        (YES, 0.66, "The model works, and no question found that it uses the source."),
+        (NOT_SHOWN, 0.66, "Nothing was found against the model; 1 of 9 questions could not be answered."),
+    ],
+)
+def test_an_auroc_that_is_lower_within_hospitals_than_over_all_is_said(answer: str, high: float, expected: str) -> None:
+    found = [
+        replace(a, answer=answer, estimate=0.55, low=0.45, high=high) if a.question == "within" else a for a in run("a")
+    ]
+    assert headline_of_all({"a": found}) == expected
+    beside = [replace(a, answer=NOT_SHOWN) if a.question == "unseen" else a for a in found]
+    assert "within one hospital" not in headline_of_all({"a": beside})
+
+
 def test_a_model_that_does_not_work_is_not_called_so_twice() -> None:
     by_run = {name: run(name, works=NOT_SHOWN, unseen=NO, within=NO, alike=NO) for name in "ab"}
     assert headline_of_all(by_run).startswith("Neither model is shown to work at all: AUROC 0.70 (a) and 0.70 (b)")
