@@ -108,7 +108,8 @@ def survey(
         letters = {value: f"{name} {_letters(rank)}" for rank, value in enumerate(others)}
         table[name] = table[name].map(own | letters)
     chosen = scored & (table["label"] >= 0) if (scored & (table["label"] >= 0)).any() else scored
-    known = chosen & table["patient"].isin(trained)
+    # A training's table may have passed through a spreadsheet, which writes 00012 as 12.
+    known = chosen & (table["patient"].isin(trained) | table["patient_alike"].isin(trained))
     chosen &= ~known
     table["audited"] = chosen & _drawn(table["patient"], chosen, AUDITED)
     counts = table.groupby(["status", "reason"], dropna=False).size().rename("files").reset_index()

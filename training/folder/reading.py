@@ -18,7 +18,7 @@ from datasets.film.radiograph import RadiographError
 
 # Why a file is left alone, rather than being an error of the file.
 SKIPPED = {"not DICOM", "no pixel data", "too large", "strip", LINK, SPECIAL}
-HASHES = ("patient", "study", "series", "instance", "institution", "station", "accession")
+HASHES = ("patient", "patient_alike", "study", "series", "instance", "institution", "station", "accession")
 TEXTS = (
     *("modality", "view_position", "view_text", "body_part", "body_part_text", "orientation", "contradictory"),
     *(

@@ -42,7 +42,7 @@ def film(path: str, uid: str | None = None, logit: float = 0.0, **known: Any) ->
     """A row of a shard; identities are given in clear, and hashed here."""
     row: dict[str, Any] = {"file": hashed(path), "file_name": hashed(path.rpartition("/")[2]), "status": "scored"}
     row |= {"instance": uid or path, "patient": f"p {path}", "study": f"s {path}"} | known
-    for name in ("instance", "patient", "study", "institution", "station", "accession"):
+    for name in ("instance", "patient", "patient_alike", "study", "institution", "station", "accession"):
         row[name] = hashed(row[name]) if row.get(name) else None
     if row["status"] == "scored":
         values = ([logit, 1.0], [0.0, logit], [0.0, logit + 1])
@@ -91,6 +91,12 @@ def make(place: Path, shards: list[list[dict[str, Any]]], labels: str | None = N
         known = read_labels(place / "labels.csv", KEY, [INFO])
     names = [str(number) for number in range(len(shards))]
     return Made(store, names, survey(store, names, known, **options), known)
+
+
+def test_a_training_patient_whose_number_a_spreadsheet_shortened_is_known(tmp_path: Path) -> None:
+    rows = [film("a", patient="0012", patient_alike="12"), film("b", patient="12", patient_alike="12"), film("c")]
+    made = make(tmp_path, [rows], trained={hashed("12")})
+    assert made.surveyed.files["audited"].tolist() == [False, False, True] and made.surveyed.trained == 2
 
 
 def test_the_first_of_two_copies_is_kept_whichever_shards_they_are_in(tmp_path: Path) -> None:
