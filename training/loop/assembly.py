@@ -29,6 +29,7 @@ from training.console.interruption import ignore_signals
 from training.loop.joint import Joint
 from training.methods import METHODS, Setup, build_method
 from training.parallel.device import TrainingError, choose_device
+from training.parallel.memory import keep_freed_memory
 from training.parallel.ranks import rank, ranks
 from training.run.config import TrainConfig
 from training.run.recipe import Recipe
@@ -111,6 +112,8 @@ def assemble(config: TrainConfig, cohort: Cohort, recipe: Recipe | None = None) 
     if config.sync_bn and (ranks() == 1 or device.type != "cuda"):
         raise TrainingError("--sync-bn: torch has it for several processes on CUDA devices alone; leave the flag out")
     repeat_exactly(config.deterministic)
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.manual_seed(config.seed)
     shape = ModelConfig(
         config.model, len(cohort.info.targets), config.in_chans, config.img_size, config.unit_norm, config.centred,

@@ -6,7 +6,6 @@ and a dead process is replaced. The deadline counts from when the process is rea
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import queue
@@ -18,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from training.parallel.memory import keep_freed_memory
 
 START_LIMIT = 120.0  # seconds for the imports of a process, on a busy machine
 
@@ -223,15 +224,6 @@ class _Ready(NamedTuple):
 
 
 _END = object()
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-
-
-def _hold_memory() -> None:
-    """Keep freed memory for the next film, which needs as much: asking the system for it took a fifth of the reading time."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library, which has no mallopt
-        allocator = ctypes.CDLL("libc.so.6").mallopt
-        allocator(_MMAP_THRESHOLD, 32 << 20)
-        allocator(_TRIM_THRESHOLD, 64 << 20)
 
 
 def _serve(connection: Connection, task: Callable[[Any], Any], ending: tuple[type[Exception], ...]) -> None:
@@ -245,7 +237,7 @@ def _serve(connection: Connection, task: Callable[[Any], Any], ending: tuple[typ
             os.dup2(null, stream.fileno())
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    _hold_memory()
+    keep_freed_memory(32 << 20, 64 << 20)  # a film's worth in each of many processes
     with contextlib.suppress(OSError):
         connection.send(_Ready())
     while True:

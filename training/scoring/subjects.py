@@ -19,6 +19,7 @@ from training.bias.evidence import Evidence
 from training.console.messages import RESEARCH_ONLY
 from training.methods import METHODS
 from training.parallel.device import choose_device
+from training.parallel.memory import keep_freed_memory
 from training.run.biases import reads_bias
 from training.run.checkpoint import Calibration
 from training.run.checkpoint_header import CheckpointError
@@ -103,6 +104,8 @@ def load_subjects(runs: Sequence[Path | str], device: str, by_site: bool = False
         by_site: read films with the site calibration of each run folder; raises SiteCalibrationError where it has none.
     """
     chosen = str(choose_device(device))
+    if chosen == "cpu":
+        keep_freed_memory()
     subjects = [load_subject(Path(run), chosen) for run in runs]
     names = [subject.name for subject in subjects]
     twice = {name for name in names if names.count(name) > 1}
