@@ -21,7 +21,7 @@ from datasets.cohort.external import external_films
 from datasets.cohort.films import Cohort, CohortError, age_bands, left_out
 from datasets.cohort.label_words import BINARY, LABELS, LabelMap, in_our_words, refusal, require_known, words_with_lines
 from datasets.cohort.near_duplicates import hashes, joined_by_copies, near_duplicates
-from datasets.cohort.notes import OTHER_LABEL, again_notes, age_notes, copies_note, patient_notes, rounded_note
+from datasets.cohort.notes import OTHER_LABEL, copies_note, left_out_notes, rounded_note, table_notes
 from datasets.cohort.source_names import with_one_spelling, with_one_spelling_each
 from datasets.cohort.splits import patients_in_two_splits, split_by_patient
 from datasets.film.policy import DEFAULT, DicomPolicy
@@ -132,7 +132,7 @@ def load_covid(
                 f"{there} patient{'s' if there > 1 else ''}. {rounded_note(table)}".rstrip()
             )
     reasons = reasons | of_other_classes | in_no_split
-    notes += [*patient_notes(table), *filter(None, [rounded_note(table)]), *again_notes(reasons), *age_notes(table)]
+    notes += table_notes(table, reasons)
     return as_cohort(table, reasons, data_dir, preprocessing, targets, policy, notes=tuple(notes))
 
 
@@ -176,7 +176,7 @@ def load_unseen(
         )
     table["split"] = table["source"].isin(known).map({True: str(Split.TEST), False: str(Split.EXTERNAL)})
     reasons = reasons | of_other_classes
-    notes += [*again_notes(reasons), *age_notes(table)]
+    notes += [*left_out_notes(reasons), *table_notes(table, reasons)]
     return as_cohort(table, reasons, data_dir, preprocessing, info.targets, policy, info.bias_name, tuple(notes))
 
 

@@ -12,10 +12,10 @@ from training.bias.report.headline import SEVERITY
 FOUND, NOT_FOUND, CANNOT_CONCLUDE, NOT_MEASURED = "found", "not found", "cannot conclude", "not asked"
 # What would speak against a model, by question of the verdict; the number's name where the problem doesn't say it.
 PROBLEMS = {
-    "works": ("does not tell ill from well", "AUROC"),
+    "works": ("does not tell positive from negative", "AUROC"),
     "unseen": ("fails at hospitals it never saw", "AUROC"),
     "follows": ("score follows the source", "AUROC for its usual label"),
-    "within": ("does not tell ill from well within one hospital", "AUROC"),
+    "within": ("does not tell positive from negative within one hospital", "AUROC"),
     "contradicting": ("worse on films that contradict their source", "accuracy lost"),
     "cues": ("score follows one cue", "AUROC of the cue alone, or what its loss costs"),
     "readable": ("source can be read from the features", "balanced accuracy"),

@@ -10,15 +10,26 @@ from datasets.listed import listed
 from datasets.spelling import number_key
 
 NAMED = 5  # lines that a sentence lists
+REASONS = 8  # why rows are left out that a sentence lists, the most frequent ones
 OTHER_LABEL = ", with another label"
+
+
+def table_notes(table: pd.DataFrame, reasons: Mapping[int, str]) -> list[str]:
+    """What a table lacks and what looks like a mistake in it; `reasons` are those of the rows that are left out."""
+    return [*patient_notes(table), *filter(None, [rounded_note(table)]), *again_notes(reasons), *age_notes(table)]
 
 
 def patient_notes(table: pd.DataFrame) -> list[str]:
     """Films without a patient, patients in two sources, and patients that seem to be written in two ways."""
     notes = []
     if "patient_id" not in table:
+        meant = next((name for name in table if _letters(str(name)) in ("patientid", "patient", "pid")), None)
+        called = (
+            f" If its column {meant} names the patients, call it patient_id." if meant not in (None, "patient") else ""
+        )
         notes.append(
             "metadata.csv has no patient_id: each film counts as its own patient, so serial films make intervals too narrow."
+            + called
         )
     elif blank := int((table["patient_id"] == "").sum()):
         notes.append(f"{blank} films have no patient_id: each of them counts as its own patient.")
@@ -76,6 +87,18 @@ def copies_note(table: pd.DataFrame, copies: pd.DataFrame) -> str:
     return f"{count} and stay in one split (lines {'; '.join(lines)}{more} of metadata.csv)."
 
 
+def left_out_notes(reasons: Mapping[int, str]) -> list[str]:
+    """How many rows are left out and why, with the lines of each reason; nothing where none is."""
+    rows = pd.Series(reasons, dtype=object)
+    counts = rows.value_counts()
+    told = [
+        f"{n} because {why} ({_lines(rows.index[rows == why].tolist())})" for why, n in counts.head(REASONS).items()
+    ]
+    if len(more := counts.iloc[REASONS:]):
+        told.append(f"{more.sum()} for {len(more)} other reasons")
+    return [f"{len(rows)} row{'s are' if len(rows) > 1 else ' is'} left out: {'; '.join(told)}."] if told else []
+
+
 def again_notes(reasons: Mapping[int, str]) -> list[str]:
     """How many rows are left out because their film stands on an earlier one with another label."""
     rows = [row for row, reason in reasons.items() if reason.endswith(OTHER_LABEL)]
@@ -96,6 +119,10 @@ def age_notes(table: pd.DataFrame) -> list[str]:
         f"The age of {len(rows)} film{'s' if len(rows) > 1 else ''} can't be read and counts as unknown ({_lines(rows)}): "
         "write years (45 or 045Y) or a band (40-49)."
     ]
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _films(count: int) -> str:

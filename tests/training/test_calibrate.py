@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +116,11 @@ def cohort(folder: Path, sites: tuple[str, ...], films: int) -> Path:
 
 def test_names_of_sites_are_shown_as_they_stand(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     odd = ("[red]x", "[/y]", "a:x:b", "east, west")
-    calibrate([str(run), "--data-dir", str(cohort(tmp_path / "odd", odd, 80)), "--resamples", "100"])
+    films = cohort(tmp_path / "odd", odd, 80)
+    shutil.copy(films / "0.png", films / "9.png")
+    calibrate([str(run), "--data-dir", str(films), "--resamples", "100"])
     shown = capsys.readouterr().out
+    assert "1 of 80 films have exactly the pixels of another patient's film (line 11 of" in " ".join(shown.split())
     assert all(shown.count(site) >= 2 for site in odd)
     assert set(json.loads((run / NAME).read_text())["sites"]) == set(odd)
     few = ["--site-calibration", "--no-shortcuts", "--resamples", "100", "--permutations", "100"]

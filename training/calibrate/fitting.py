@@ -12,6 +12,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from datasets.cohort.label_words import label_map
+from datasets.cohort.pixel_checks import PixelCheck
 from datasets.files import require_writable
 from datasets.film.admission import FLAGS as ADMISSION_FLAGS
 from datasets.film.admission import as_flags, policy_of
@@ -132,10 +133,16 @@ def _scored(subject: Subject, options: argparse.Namespace, console: Console) -> 
     if own_films and (cohort.table["split"] == str(Split.TRAIN)).any():
         said = f"{subject.name} was trained on films of split train: what is fitted on them holds for no other film."
         console.print(said, style="yellow", markup=False, highlight=False)
+    alike = PixelCheck()
     with Stages() as stages:
         (scored,), unreadable = score(
-            [subject.predictor], cohort, advance=stages.begin("scoring films", len(cohort.table))
+            [subject.predictor],
+            cohort,
+            advance=stages.begin("scoring films", len(cohort.table)),
+            seen=lambda position, film: alike.look(position, film.pixels),
         )
+    if copied := alike.across_patients(cohort):
+        console.print(copied, style="yellow", markup=False, highlight=False)
     if unreadable:
         console.print(f"{len(unreadable)} film(s) can't be read and are left out", style="yellow")
         cohort = cohort.without(unreadable)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import write_parquet
+from datasets.cohort.pixel_checks import PixelCheck
 from datasets.files import require_writable, write_aside, write_text, written_together
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
@@ -121,8 +122,10 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
         predictors = [subject.predictor for subject in together]
         inverted: list[int] = []
         unmasked: dict[int, str] = {}
+        alike = PixelCheck()
 
-        def seen(position: int, film: Radiograph, inverted: list[int] = inverted) -> None:
+        def seen(position: int, film: Radiograph, inverted: list[int] = inverted, alike: PixelCheck = alike) -> None:
+            alike.look(position, film.pixels)
             if film.facts.get("looks_inverted"):
                 inverted.append(position)
 
@@ -135,6 +138,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
             cohort = with_note(cohort, unusable_note(cohort, unmasked))
         if cohort.info.name == "covid":
             notes = (*cohort.notes, *cohort.text_notes(), *cohort.inversion_notes(inverted, len(cohort.table)))
+            notes += tuple(filter(None, [alike.across_patients(cohort)]))
             marked = cohort.table.assign(looks_inverted=np.isin(np.arange(len(cohort.table)), inverted))
             cohort = dataclasses.replace(cohort, table=marked, notes=notes)
         if unreadable:

@@ -124,5 +124,5 @@ def test_problems_are_found_not_found_or_open_and_the_worst_comes_first() -> Non
     assert listed[0].name == "score follows the source"
     assert listed[0].answers == ("found · −0.40 (−0.50 to −0.30)", "cannot conclude · −0.40 (−0.50 to −0.30)")
     assert listed[1].name == "score follows one cue" and listed[1].answers[0].endswith("· the corners")
-    assert listed[-1].name == "does not tell ill from well" and listed[-1].tones == ("good", "good")
+    assert listed[-1].name == "does not tell positive from negative" and listed[-1].tones == ("good", "good")
     assert "fails at hospitals it never saw" not in [one.name for one in listed], "no run was asked"

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from datasets.cohort.films import CohortError
-from tests.datasets.test_covid import good, load, write
+from datasets.cohort.label_words import BINARY
+from datasets.covid import load_unseen
+from datasets.sample import DatasetInfo
+from tests.datasets.test_covid import PREPROCESSING, good, load, write
+
+INFO = DatasetInfo("covid", BINARY, ("north",), "source", 1, False)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +34,28 @@ def test_patients_that_seem_to_be_written_in_two_ways_are_told(
         "1 patient(s)" in note and "(lines 6, 7 of metadata.csv)" in note for note in notes
     )
     assert set(numbers) <= set(cohort.table["patient"]), "a name stays as it is written"
+
+
+def test_another_cohort_is_told_what_a_training_is(tmp_path: Path) -> None:
+    records = good()
+    records[4]["label"], records[5]["path"], records[6]["path"] = "", "films/gone-5.png", "films/gone-6.png"
+    for record in records:
+        record["PatientID"] = record.pop("patient_id")
+    root = write(tmp_path, records)
+    for number in (5, 6):
+        (root / f"films/gone-{number}.png").unlink()
+    notes = load_unseen(root, PREPROCESSING, INFO).notes
+    (left_out,) = [note for note in notes if "left out" in note]
+    assert left_out == (
+        "3 rows are left out: 2 because its file does not exist (lines 7, 8 of metadata.csv); 1 because its label is empty "
+        "(line 6 of metadata.csv)."
+    )
+    (patients,) = [note for note in notes if "has no patient_id" in note]
+    assert patients.endswith("If its column PatientID names the patients, call it patient_id.")
+    for record in records:
+        record["patient_id"] = "2.01E+11"
+    notes = load_unseen(write(tmp_path, records), PREPROCESSING, INFO).notes
+    assert any("a spreadsheet rounded" in note for note in notes)
 
 
 def test_a_film_again_with_another_label_is_told(tmp_path: Path) -> None:

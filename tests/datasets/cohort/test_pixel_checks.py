@@ -6,7 +6,7 @@ import torch
 
 from datasets.cohort import pixel_checks
 from datasets.cohort.films import Cohort
-from datasets.cohort.pixel_checks import alike_films
+from datasets.cohort.pixel_checks import PixelCheck, alike_films
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
 
@@ -30,6 +30,21 @@ def test_constant_and_identical_films_are_named_by_their_lines() -> None:
     assert copies.startswith(
         "7 of 20 films have exactly the pixels of an earlier film (lines 9, 10, 11, 12, 13 and 2 more of"
     )
+
+
+def test_copies_across_patients_are_told_and_those_of_one_patient_are_not() -> None:
+    images, check = noise(20), PixelCheck()
+    images[3], images[7], images[9] = 0, images[1], images[2]
+    for position in reversed(range(20)):  # films are scored in any order
+        check.look(position, images[position].numpy())
+    assert check.copies() == {7: 1, 9: 2} and check.constant() == [3]
+    whole = cohort(images)
+    patient = [f"p{i}" for i in range(20)]
+    patient[9] = patient[2]
+    said = check.across_patients(dataclasses.replace(whole, table=whole.table.assign(patient=patient)))
+    assert said.startswith("1 of 20 films have exactly the pixels of another patient's film (line 9 of metadata.csv): ")
+    patient[7] = patient[1]
+    assert not check.across_patients(dataclasses.replace(whole, table=whole.table.assign(patient=patient)))
 
 
 def test_films_that_differ_are_not_mentioned() -> None:

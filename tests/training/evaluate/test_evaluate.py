@@ -100,12 +100,21 @@ def test_another_cohort_with_a_column_of_its_own(
     table["path"], table["patient_id"] = [f"{i}.png" for i in table.index], "Doe^" + table["patient"]
     table["ward"] = np.where(table.index % 2 == 0, "a", "b")
     (tmp_path / "3.png").write_bytes(b"broken")
+    other = next(i for i in table.index[12:] if table["patient"][i] != table["patient"][11])
+    shutil.copy(tmp_path / "11.png", tmp_path / f"{other}.png")
+    table.loc[90] = {**table.loc[0], "path": "gone.png"}
     table[["path", "label", "source", "patient_id", "ward"]].to_csv(tmp_path / "metadata.csv", index=False)
     out = tmp_path / "out"
     assert evaluate(runs[0], "--data-dir", tmp_path, "--by", "ward", "--no-shortcuts", "--output", out) == 0
     shown = capsys.readouterr().out
     assert "1 film(s) can't be read" in shown and "line 5 of metadata.csv" in shown
+    shown = " ".join(shown.split())
+    assert "1 row is left out: 1 because its file does not exist (line 92 of metadata.csv)" in shown
+    assert (
+        f"1 of 89 films have exactly the pixels of another patient's film (line {other + 2} of metadata.csv)" in shown
+    )
     report = json.loads((out / "report.json").read_text())
+    assert sum("pixels of another" in note or "1 row is" in note for note in report["runs"][0]["notes"]) == 2
     assert report["runs"][0]["films"] == 89 and "ward" in report["runs"][0]["groups"]
     assert report["runs"][0]["shortcuts"] == []
     for file in out.iterdir():

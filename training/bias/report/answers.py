@@ -26,7 +26,9 @@ class Question(NamedTuple):
 QUESTIONS = (
     Question("works", "Does it work at all?", "AUROC, films of known sources", YES),
     Question("unseen", "Does it work at a hospital it never saw?", "AUROC, films of sources never seen", YES),
-    Question("within", "Does it tell ill from well within one hospital?", "AUROC, pairs of films of one source", YES),
+    Question(
+        "within", "Does it tell positive from negative within one hospital?", "AUROC, pairs of films of one source", YES
+    ),
     Question(
         "follows",
         "Does the score follow the source?",

@@ -116,7 +116,10 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
         follows = "score follows the source"
         say("follows", f"the {follows}", f"every model's {follows}", "AUROC", by["follows"])
     if within.answer == NO:
-        of_one, of_all = "it does not tell ill from well", "no model tells ill from well within one hospital"
+        of_one, of_all = (
+            "it does not tell positive from negative",
+            "no model tells positive from negative within one hospital",
+        )
         say("within", f"within one hospital {of_one}", of_all, "AUROC", within)
     if by["contradicting"].answer == YES:
         where = "is worse on films that contradict their source"
@@ -128,7 +131,7 @@ def findings(found: Sequence[Answer]) -> dict[str, Clause]:
         and within.high < works.low
         and "unseen" not in clauses
     ):
-        told = "ill from well within one hospital"
+        told = "positive from negative within one hospital"
         one, every = f"it tells {told} less than over all", f"every model tells {told} less than over all"
         if within.answer == NOT_SHOWN:
             one, every = f"it is not shown to tell {told}", f"no model is shown to tell {told}"

@@ -29,14 +29,19 @@ def require_sound(evidence: Evidence) -> None:
     if not np.isfinite(features).all():
         raise PredictionsError(f"{name}: features must be numbers, without NaN and infinity")
     for column in ("target", "prediction"):
-        strange = [value for value in table[column].dropna() if not isinstance(value, str)]
+        strange = [
+            value
+            for value in table[column].dropna()
+            if not isinstance(value, str) or value.strip() != value or not value
+        ]
         if strange:
             raise PredictionsError(
-                f"{name}: the column {column} holds {strange[0]!r}: write the names of the classes as text, such as "
-                f"{positive or 'covid'}, and None where a film has no label"
+                f"{name}: the column {column} holds {strange[0]!r}: write the names of the classes as text without blanks "
+                f"around it, such as {positive or 'covid'}, and None where a film has no label"
             )
+    _require_classes(evidence, set(table["target"].dropna()), set(table["prediction"].dropna()))
     if positive is not None:
-        _require_class(name, positive, set(table["target"].dropna()), set(table["prediction"].dropna()))
+        _require_calls_by_score(name, positive, table)
 
 
 def require_references(reference: Mapping[str, str], tables: Sequence[pd.DataFrame]) -> None:
@@ -51,14 +56,35 @@ def require_references(reference: Mapping[str, str], tables: Sequence[pd.DataFra
             raise PredictionsError(f"reference {column}={group}: no film has this {column}; they have {known}")
 
 
-def _require_class(name: str, positive: str, targets: set[str], predicted: set[str]) -> None:
-    """Refuse a positive class in another spelling, or targets in other words than predictions; one without films is none."""
-    classes = targets | predicted
-    meant = next((one for one in classes if one.casefold() == positive.casefold()), positive)
-    if positive not in classes and meant != positive:
-        raise PredictionsError(f"{name}: no film has or is called {positive!r}: did you mean {meant!r}?")
-    if len(targets) > 1 and not targets & {positive, *predicted}:
+def _require_classes(evidence: Evidence, targets: set[str], predicted: set[str]) -> None:
+    """Refuse a positive class that is none, or targets in other words than predictions.
+
+    Where the model's classes are not among the facts of the run, a class may be missing on one side: no film may have it, or
+    be called it.
+    """
+    name, positive, classes = evidence.name, evidence.positive, targets | predicted
+    own = set(map(str, evidence.about.get("classes") or ()))
+    if own and (strange := classes - own):
+        raise PredictionsError(f"{name}: {min(strange)!r} is none of the model's classes {', '.join(sorted(own))}")
+    if positive is not None and classes and positive not in classes | own:
+        meant = next((one for one in classes if one.casefold() == positive.casefold()), None)
+        hint = f"did you mean {meant!r}?" if meant else f"they are {', '.join(sorted(classes))}"
+        raise PredictionsError(f"{name}: no film has or is called {positive!r}, the positive class: {hint}")
+    known = own or ({positive} if positive is not None else set())
+    if targets - predicted - known and predicted - targets - known:
         raise PredictionsError(
-            f"{name}: targets are {', '.join(sorted(targets))}, none of which is predicted or the positive class {positive}: "
-            "write both columns in the same class names"
+            f"{name}: targets are {', '.join(sorted(targets))}, predictions {', '.join(sorted(predicted))}: write both in "
+            "the same class names, or give all of the model's in about={'classes': [...]}"
+        )
+
+
+def _require_calls_by_score(name: str, positive: str, table: pd.DataFrame) -> None:
+    """Refuse calls that contradict the scores: at every source those that are called positive have the lower ones."""
+    called = (table["prediction"] == positive).where(table["prediction"].notna())
+    means = table.assign(called=called)[called.notna()].groupby(["source", "called"])["score"].mean().unstack()
+    both = means.dropna() if len(means.columns) == 2 else means.iloc[:0]
+    if len(both) and (both[True] < both[False]).all():
+        raise PredictionsError(
+            f"{name}: films that are called {positive} have lower scores than the others: scores must be those of "
+            f"{positive}, and calls must follow them"
         )

@@ -213,6 +213,8 @@ def _follows(measured: Measured) -> Finding:
     table, positive = measured.films, measured.evidence.positive
     if positive is None or not measured.usual:
         return _not_asked("The usual label of each source is not known.")
+    if alike := _one_usual_label(measured):
+        return alike
     usual = table["source"].map(measured.usual)
     rows = usual.notna().to_numpy()
     table, is_usual = table[rows], (usual[rows] == positive).to_numpy()
@@ -226,6 +228,8 @@ def _follows(measured: Measured) -> Finding:
 def _contradicting(measured: Measured) -> Finding:
     if not measured.usual:
         return _not_asked("The usual label of each source is not known.")
+    if alike := _one_usual_label(measured):
+        return alike
     found = label_contrast(measured.films, measured.usual)
     if not found.labels:
         return _too_few(found.patients, "No label has ten effective patients at its usual sources and ten at others")
@@ -239,6 +243,8 @@ def _cues(measured: Measured) -> Finding:
     table = measured.shortcuts
     if table.empty:
         return _not_asked("No film was perturbed.")
+    if alike := _one_usual_label(measured):
+        return alike
     rows = table[(table["against"] == "usual label") & (table["shortcut"] != "intact")]
     rows = rows[rows["estimate"].notna()]
     if rows.empty:
@@ -326,9 +332,11 @@ def _worth(groups: GroupMetrics, metric: str, group: str) -> float:
 
 
 def _alike(measured: Measured) -> Finding:
-    share = _outliers(measured)
+    share, limit = _outliers(measured), measured.evidence.distance_limit
     if share is None:
         return _not_asked("The distances to the training films are not known.")
+    if limit is None or math.isnan(limit):
+        return _not_asked("The run had too few validation films to tell what is unlike the training films.")
     if math.isnan(share.estimate):
         return _too_few(0, "Too few patients, or too few validation films to set a limit")
     percent = (f"{100 * number:.0f} %" for number in share)
@@ -341,6 +349,12 @@ def _alike(measured: Measured) -> Finding:
 
 def _outliers(measured: Measured) -> Interval | None:
     return None if measured.abstention.empty else Interval.of(measured.abstention.iloc[0])
+
+
+def _one_usual_label(measured: Measured) -> Finding | None:
+    """Why films of sources that share their usual label can't be asked of it, however many they are."""
+    usual = {label for source, label in measured.usual.items() if source in set(measured.films["source"])}
+    return _not_asked(f"All sources of these films usually have {min(usual)}.") if len(usual) == 1 else None
 
 
 def _too_few(patients: float, words: str) -> Finding:

@@ -46,8 +46,12 @@ def test_a_reason_that_decides_is_said_beside_the_number() -> None:
 @pytest.mark.parametrize(
     ("answer", "high", "expected"),
     [
-        (NOT_SHOWN, 0.64, "It is not shown to tell ill from well within one hospital: AUROC from 0.70 to 0.55."),
-        (YES, 0.64, "It tells ill from well within one hospital less than over all: AUROC from 0.70 to 0.55."),
+        (
+            NOT_SHOWN,
+            0.64,
+            "It is not shown to tell positive from negative within one hospital: AUROC from 0.70 to 0.55.",
+        ),
+        (YES, 0.64, "It tells positive from negative within one hospital less than over all: AUROC from 0.70 to 0.55."),
         (YES, 0.66, "The model works, and no question found that it uses the source."),
         (NOT_SHOWN, 0.66, "Nothing was found against the model; 1 of 9 questions could not be answered."),
     ],

@@ -157,6 +157,7 @@ def test_a_model_that_does_not_work_does_not_pass(what: str) -> None:
         one.predictions["score"], one.predictions["prediction"] = 0.7, "covid"
     elif what == "inverted":
         one.predictions["score"] = 1 - one.predictions["score"]
+        one.predictions["prediction"] = np.where(one.predictions["score"] >= 0.5, "covid", "not covid")
     else:
         one.predictions["prediction"] = "covid"
     run = report(one).runs[0]
@@ -192,8 +193,10 @@ def test_what_a_reader_must_know_first_is_in_the_verdict() -> None:
     ]
     assert "Caution: the temperature" in run.headline and "Many films are unlike" in run.headline
     assert answers(found, "run")["alike"] == NO and answers(found, "run")["follows"] == NOT_ASKED
-    one.about["classes"] = ["not covid", "pneumonia"]
-    assert any("another task" in caution for caution in report(one).runs[0].cautions)
+    one.about["classes"] = ["not covid", "covid"]
+    assert one.training is not None
+    other = dataclasses.replace(one, training=one.training.assign(target="pneumonia"))
+    assert any("another task" in caution for caution in report(other).runs[0].cautions)
 
 
 @pytest.mark.trains

@@ -28,6 +28,20 @@ def test_sound_evidence_passes() -> None:
     require_sound(evidence())
     require_sound(evidence(target=["pneumonia", "normal", "normal", None]))
     require_sound(evidence(target="normal", prediction="covid"))
+    require_sound(
+        evidence(
+            score=[0.1, 0.9, 0.8, 0.7], source=["north", "north", "south", "south"], prediction=["normal", "covid"] * 2
+        )
+    )
+    per_site = {"source": ["a", "a", "b", "b"], "prediction": ["covid", "normal"] * 2, "score": [0.3, 0.1, 0.9, 0.8]}
+    require_sound(evidence(**per_site))
+
+
+def test_a_class_that_no_film_has_is_one_of_the_models_own() -> None:
+    table = evidence(target="normal", prediction="normal").predictions
+    require_sound(Evidence("run", {"classes": ["normal", "covid"]}, "covid", table, np.zeros((FILMS, 2))))
+    with pytest.raises(PredictionsError, match="'normal' is none of the model's classes covid, not covid"):
+        require_sound(Evidence("run", {"classes": ["covid", "not covid"]}, "covid", table, np.zeros((FILMS, 2))))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +50,20 @@ def test_sound_evidence_passes() -> None:
         (None, {"target": [0, 1, 1, 0]}, "target holds 0: write the names"),
         (None, {"target": [True, False, True, None]}, "target holds True"),
         (None, {"prediction": [1.0, 0.0, 1.0, 1.0]}, r"prediction holds 1\.0"),
-        (None, {"target": list("0101")}, "targets are 0, 1, none of which is predicted"),
+        (None, {"target": list("0101")}, "targets are 0, 1, predictions covid, normal: write both in the same"),
+        (
+            None,
+            {"target": ["covid", "pneumonia", "normal", None], "prediction": ["covid", "not covid"] * 2},
+            "same class names",
+        ),
+        (None, {"target": ["covid", "covid ", "normal", None]}, "target holds 'covid ': .* without blanks"),
+        (None, {"target": ["covid", "", "normal", None]}, "target holds ''"),
+        (
+            None,
+            {"target": "normal", "prediction": "normal"},
+            "no film has or is called 'covid', the positive class: they are",
+        ),
+        (None, {"score": [0.1, 0.9, 0.8, 0.7]}, "called covid have lower scores than the others"),
         (np.zeros((3, 2)), {}, r"features of shape \(3, 2\) for 4 predictions"),
         (np.zeros(FILMS), {}, r"features of shape \(4,\)"),
         (np.full((FILMS, 2), np.nan), {}, "without NaN"),
