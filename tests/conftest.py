@@ -1,16 +1,17 @@
 """What holds for every test: shapes are checked where tensors cross a function, and torch computes on one thread."""
 
+import atexit
 import gc
 import multiprocessing
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; also for the programs that tests start
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Generator
 from multiprocessing import forkserver
+from shutil import rmtree
+from tempfile import mkdtemp
 
-import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -25,9 +26,19 @@ install_import_hook(
     ),
     "beartype.beartype",
 )
+DRAWN = "END_CXR_DRAWN_FILMS"  # folder of tests/drawn_once.py
+if DRAWN not in os.environ:  # workers of xdist have it from the process that starts them
+    os.environ[DRAWN] = mkdtemp()
+    atexit.register(rmtree, os.environ[DRAWN])
 torch.set_num_threads(1)  # tensors are small here: threads would only wait for each other
 
-IMPORTED_ONCE = ("training.loop.twin", "training.evaluate.evaluation", "training.folder.evaluation", "pytest")
+IMPORTED_ONCE = (
+    "training.loop.twin",
+    "training.evaluate.evaluation",
+    "training.folder.evaluation",
+    "tests.drawn_once",
+    "pytest",
+)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -58,21 +69,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def each_phantom_is_drawn_once() -> Iterator[Callable[..., object]]:
-    """Most trainings read the same few hundred films, and drawing them is most of what they do. Yields what draws anew."""
-    from datasets.film.radiograph import Radiograph
-    from datasets.phantom.cohort import PhantomFilms
-
-    def same(films: PhantomFilms, position: int) -> Radiograph:
-        pixels, facts = drawn(films.seed, films.rows[position], films.labels[position], films.hospitals[position])
-        return Radiograph(pixels.copy(), dict(facts))
-
-    @lru_cache(2048)  # of 64 KiB
-    def drawn(seed: int, row: int, label: str, hospital: str) -> tuple[np.ndarray, Mapping[str, object]]:
-        film = read(PhantomFilms(seed, [row], [label], [hospital]), 0)
-        return film.pixels, film.facts
-
-    read = PhantomFilms.read
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PhantomFilms, "read", same)
-        yield read
+def phantoms_are_drawn_once() -> None:
+    import tests.drawn_once  # noqa: F401  # takes effect by being imported

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +6,6 @@ import pytest
 
 from datasets.cohort.films import Cohort, CohortError
 from datasets.film.preprocessing import Preprocessing
-from datasets.film.radiograph import Radiograph
 from datasets.phantom.cohort import FILM_SIZE, PhantomFilms, load_phantom
 
 PREPROCESSING = Preprocessing(32)
@@ -75,10 +73,9 @@ def test_each_class_is_as_common_in_every_split(cohort: Cohort) -> None:
 
 
 @pytest.mark.trains
-def test_films_are_a_function_of_their_place(
-    cohort: Cohort, each_phantom_is_drawn_once: Callable[..., Radiograph]
-) -> None:
-    read = each_phantom_is_drawn_once
+def test_films_are_a_function_of_their_place(cohort: Cohort) -> None:
+    from tests.drawn_once import draw as read  # anew
+
     again, other = load(rho=0.95, seed=3), load(rho=0.95, seed=4)
     assert cohort.films is not None and again.films is not None and other.films is not None
     pixels = read(cohort.films, 7).pixels
