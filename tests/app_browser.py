@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -48,17 +48,34 @@ def server(runs: Path, log: Path, **environment: str) -> Iterator[tuple[str, sub
 
 
 @contextmanager
-def browser(width: int = 1440, height: int = 1200, dark: bool = False) -> Iterator[Page]:
-    """One page of a fresh Chromium."""
+def chromium() -> Iterator[BrowserContext]:
+    """A fresh Chromium. Each of its pages is a visit of its own to the app, and all run what the first has fetched."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        scheme = "dark" if dark else "light"
-        page = opened.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_default_timeout(1000 * SECONDS)
         try:
-            yield page
+            yield opened.new_context()
         finally:
             opened.close()
+
+
+@contextmanager
+def tab(chromium: BrowserContext, width: int = 1440, height: int = 1200, dark: bool = False) -> Iterator[Page]:
+    """An empty page."""
+    page = chromium.new_page()
+    page.set_default_timeout(1000 * SECONDS)
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme="dark" if dark else "light")
+    try:
+        yield page
+    finally:
+        page.close()
+
+
+@contextmanager
+def browser(width: int = 1440, height: int = 1200, dark: bool = False) -> Iterator[Page]:
+    """One page of a fresh Chromium."""
+    with chromium() as opened, tab(opened, width, height, dark) as page:
+        yield page
 
 
 def settle(page: Page, calm: float = 0.5) -> None:

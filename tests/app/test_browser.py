@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ pytest.importorskip("playwright")
 
 import numpy as np
 import pandas as pd
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 from datasets.phantom import film as phantom
 from datasets.phantom.dicom_write import Exam, Scanner, dicom_film
 from datasets.phantom.folder import write_folder
-from tests.app_browser import CHROMIUM, browser, server, settle, upload, visit
+from tests.app_browser import APP, CHROMIUM, chromium, server, settle, tab, upload, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")]
 
@@ -43,27 +44,71 @@ def app(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
         yield address, log
 
 
-@pytest.fixture
-def page(app: tuple[str, Path]) -> Iterator[Page]:
-    errors: list[str] = []
-    with browser() as opened:
-        # Without internet the browser can't fetch what streamlit's front end asks of its maker's servers.
-        opened.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.goto(app[0])
-        settle(opened)
+@pytest.fixture(scope="module")
+def browser() -> Iterator[BrowserContext]:
+    with chromium() as opened:
         yield opened
+
+
+@contextmanager
+def opened(browser: BrowserContext, address: str, asked: list[object] | None = None) -> Iterator[Page]:
+    """The app as it opens, what it then asks of the server; its console has no error at the end."""
+    errors: list[str] = []
+    with tab(browser) as page:
+        # Without internet the browser can't fetch what streamlit's front end asks of its maker's servers.
+        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        if asked is not None:
+            page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(frame)))
+        page.goto(address)
+        settle(page)
+        yield page
     assert not [error for error in errors if "Failed to load resource" not in error], errors
 
 
+@pytest.fixture
+def page(app: tuple[str, Path], browser: BrowserContext) -> Iterator[Page]:
+    with opened(browser, app[0]) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def example(app: tuple[str, Path], browser: BrowserContext) -> Iterator[tuple[Page, list[object]]]:
+    """One click: the example film with its answer, which tests look at in windows of any width; what the server is asked."""
+    asked: list[object] = []
+    with opened(browser, app[0], asked) as page:
+        page.get_by_text("Example film", exact=True).click()
+        page.get_by_text("Nearest covid").wait_for()
+        page.locator(".pane").nth(2).wait_for()
+        settle(page)
+        yield page, asked
+
+
 @pytest.mark.parametrize("title", PAGES)
-def test_every_page_opens_without_an_error(page: Page, title: str) -> None:
+def test_every_page_opens_without_an_error_and_without_a_barrier(page: Page, title: str) -> None:
+    """axe-core finds nothing in a wide and in a narrow window, by day and by night."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     visit(page, title)
     settle(page)
     assert page.get_by_role("heading", name=title, exact=True).count() == 1
     assert page.get_by_test_id("stException").count() == 0
     assert page.get_by_text("Not a medical device").count() == 1
     assert page.get_by_text("SYNTHETIC images").count() == 1
+    if title == "Compare on a film":
+        page.get_by_text("Example film", exact=True).click()
+        page.get_by_text("Nearest covid").wait_for()
+        page.locator(".pane").first.wait_for()
+    elif title == "Batch":
+        page.get_by_text("Which films are scored").click()
+    grounds = set()
+    for dark in (False, True):
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        for width in (1440, 1024):
+            page.set_viewport_size({"width": width, "height": 768})
+            settle(page)
+            assert not barriers(axe.Axe().run(page).response["violations"]), (dark, width)
+        grounds.add(page.locator(APP).evaluate("app => getComputedStyle(app).backgroundColor"))
+    assert len(grounds) == 2, "the app follows the system's colours"
 
 
 def test_a_film_is_scored_and_names_nobody(page: Page, app: tuple[str, Path]) -> None:
@@ -87,9 +132,9 @@ def row_of(page: Page, name: str) -> list[str]:
     return row.locator("td").all_inner_texts()
 
 
-def test_is_end_less_dependent_on_the_hospital_on_this_film(page: Page) -> None:
-    """One click; the answer is a sentence, its numbers stand in the table."""
-    page.get_by_text("Example film", exact=True).click()
+def test_is_end_less_dependent_on_the_hospital_on_this_film(example: tuple[Page, list[object]]) -> None:
+    """The answer is a sentence, its numbers stand in the table."""
+    page, _ = example
     answer = page.get_by_text("border and corners, where hospitals leave their marks").first
     answer.wait_for()
     said = re.search(r"erm · s0 by up to (\d\.\d\d), end · s0 by up to (\d\.\d\d)", answer.inner_text())
@@ -117,11 +162,14 @@ def test_which_films_do_they_disagree_on_and_why(page: Page) -> None:
     page.get_by_test_id("stTable").wait_for()
 
 
-def test_score_a_folder_and_join_the_table_to_file_names(runs: Path, tmp_path: Path) -> None:
+def test_score_a_folder_and_join_the_table_to_file_names(runs: Path, tmp_path: Path, browser: BrowserContext) -> None:
     """Two clicks: file names, Score; the CSV holds the name of each film and what warns of its score."""
     films = tmp_path / "films"
     write_folder(films, 6, 0.9, 1, 64)
-    with server(runs, tmp_path / "log", END_CXR_FILMS=str(films)) as (address, _), browser() as page:
+    with (
+        server(runs, tmp_path / "log", END_CXR_FILMS=str(films)) as (address, _),
+        tab(browser) as page,
+    ):
         page.goto(f"{address}/batch")
         settle(page)
         page.get_by_text("A folder of this server").click()
@@ -159,91 +207,58 @@ def part_shown(page: Page) -> np.ndarray:
 
 
 @pytest.mark.parametrize("width", [1440, 1024])
-def test_film_and_maps_zoom_and_move_as_one(app: tuple[str, Path], width: int) -> None:
+def test_film_and_maps_zoom_and_move_as_one(example: tuple[Page, list[object]], width: int) -> None:
     """By the wheel, by dragging, by buttons and by keys alone; and the server is asked nothing."""
-    asked: list[object] = []
-    with browser(width, 900) as page:
-        page.on("websocket", lambda socket: socket.on("framesent", lambda frame: asked.append(frame)))
-        page.goto(app[0])
-        settle(page)
-        page.get_by_text("Example film", exact=True).click()
-        page.get_by_text("Without lungs").wait_for()
-        panes = page.locator(".pane")
-        panes.nth(2).wait_for()
-        settle(page)
-        asked.clear()
-        assert panes.count() == 3, "film and two maps"
-        parts = [part_shown(page)]
-        box = panes.first.bounding_box()
-        room = page.evaluate("document.querySelector('[data-testid=stHeading]').getBoundingClientRect().width")
-        assert box is not None and box["width"] >= 0.5 * room
-        full = "images => images.every(image => image.naturalWidth == 1024 && image.naturalHeight == 1024)"
-        assert page.locator("img.film").evaluate_all(full), "the film's own resolution"
+    page, asked = example
+    page.set_viewport_size({"width": width, "height": 900})
+    settle(page)
+    panes = page.locator(".pane")
+    asked.clear()
+    assert panes.count() == 3, "film and two maps"
+    parts = [part_shown(page)]
+    box = panes.first.bounding_box()
+    room = page.evaluate("document.querySelector('[data-testid=stHeading]').getBoundingClientRect().width")
+    assert box is not None and box["width"] >= 0.5 * room
+    full = "images => images.every(image => image.naturalWidth == 1024 && image.naturalHeight == 1024)"
+    assert page.locator("img.film").evaluate_all(full), "the film's own resolution"
 
-        panes.first.scroll_into_view_if_needed()
-        box = panes.first.bounding_box()
-        assert box is not None
-        page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"])
-        page.mouse.wheel(0, -600)
+    panes.first.scroll_into_view_if_needed()
+    box = panes.first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.wheel(0, -600)
+    parts.append(part_shown(page))
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.3 * box["height"], steps=4)
+    page.mouse.up()
+    parts.append(part_shown(page))
+    page.get_by_role("button", name="Whole film").click()
+    parts.append(part_shown(page))
+    page.keyboard.press("Tab")  # over the slider of the opacity
+    page.keyboard.press("Tab")
+    for key in ("+", "ArrowRight", "0"):
+        page.keyboard.press(key)
         parts.append(part_shown(page))
-        page.mouse.down()
-        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.3 * box["height"], steps=4)
-        page.mouse.up()
-        parts.append(part_shown(page))
-        page.get_by_role("button", name="Whole film").click()
-        parts.append(part_shown(page))
-        page.keyboard.press("Tab")  # over the slider of the opacity
-        page.keyboard.press("Tab")
-        for key in ("+", "ArrowRight", "0"):
-            page.keyboard.press(key)
-            parts.append(part_shown(page))
-        wheeled, dragged, again, zoomed, moved, last = parts[1:]
-        for whole in (parts[0], again, last):
-            assert np.allclose(whole, [1, 0, 0])
-        assert wheeled[0] > 1.5 and dragged[0] == wheeled[0] and dragged[1] < wheeled[1]
-        assert zoomed[0] > 1 and moved[0] == zoomed[0] and moved[1] < zoomed[1] and moved[2] == zoomed[2]
-        assert not asked
+    wheeled, dragged, again, zoomed, moved, last = parts[1:]
+    for whole in (parts[0], again, last):
+        assert np.allclose(whole, [1, 0, 0])
+    assert wheeled[0] > 1.5 and dragged[0] == wheeled[0] and dragged[1] < wheeled[1]
+    assert zoomed[0] > 1 and moved[0] == zoomed[0] and moved[1] < zoomed[1] and moved[2] == zoomed[2]
+    assert not asked
 
 
 @pytest.mark.parametrize("width", [1440, 1024])
-def test_the_answer_fits_the_page(app: tuple[str, Path], width: int) -> None:
+def test_the_answer_fits_the_page(example: tuple[Page, list[object]], width: int) -> None:
     """No column of the table of the answer is cut, and the film has half of the page or more."""
-    with browser(width, 768) as page:
-        page.goto(app[0])
-        settle(page)
-        page.get_by_text("Example film", exact=True).click()
-        page.get_by_text("Nearest covid").wait_for()
-        settle(page, 1.0)
-        room = page.evaluate("document.querySelector('[data-testid=stHeading]').getBoundingClientRect().width")
-        shown = page.locator("[data-testid=stImage] img").first.bounding_box()
-        table = page.get_by_test_id("stTable").bounding_box()
-        assert shown is not None and table is not None
-        assert shown["width"] >= 0.5 * room and table["width"] <= room
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
-@pytest.mark.parametrize("title", PAGES)
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_no_barrier(app: tuple[str, Path], title: str, dark: bool) -> None:
-    """axe-core finds nothing in a wide and in a narrow window."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    with browser(dark=dark) as page:
-        page.goto(app[0])
-        settle(page)
-        visit(page, title)
-        settle(page)
-        if title == "Compare on a film":
-            page.get_by_text("Example film", exact=True).click()
-            page.get_by_text("Nearest covid").wait_for()
-            page.locator(".pane").first.wait_for()
-        elif title == "Batch":
-            page.get_by_text("Which films are scored").click()
-        settle(page)
-        for width in (1440, 1024):
-            page.set_viewport_size({"width": width, "height": 768})
-            settle(page)
-            found = axe.Axe().run(page).response["violations"]
-            assert not barriers(found), width
+    page, _ = example
+    page.set_viewport_size({"width": width, "height": 768})
+    settle(page, 1.0)
+    room = page.evaluate("document.querySelector('[data-testid=stHeading]').getBoundingClientRect().width")
+    shown = page.locator("[data-testid=stImage] img").first.bounding_box()
+    table = page.get_by_test_id("stTable").bounding_box()
+    assert shown is not None and table is not None
+    assert shown["width"] >= 0.5 * room and table["width"] <= room
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def barriers(found: list[dict[str, Any]]) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from training.evaluate.__main__ import main
+from training.parallel import worker_pool
 
 pytestmark = pytest.mark.process
 
@@ -20,7 +21,7 @@ TABLES = ("files.parquet", "predictions.parquet", "patients.parquet", "studies.p
 def evaluate(arguments: list[object], output: Path, ripe: Callable[[], bool] = lambda: False) -> bool:
     """Evaluate in a process of its own, killed (SIGKILL) once it is `ripe`; returns whether it came to its end."""
     command = [*map(str, arguments), "--output", str(output), *QUICK]
-    process = get_context("forkserver").Process(target=main, args=(command,))
+    process = get_context("forkserver").Process(target=_evaluate, args=(command,))
     process.start()
     while process.is_alive():
         if ripe():
@@ -30,6 +31,12 @@ def evaluate(arguments: list[object], output: Path, ripe: Callable[[], bool] = l
         process.join(0.002)
     assert process.exitcode == 0
     return True
+
+
+def _evaluate(command: list[str]) -> None:
+    """The processes that decode are forked from this one: a server of its own would import all that this one has."""
+    worker_pool.get_context = lambda _: get_context("fork")  # type: ignore[attr-defined]
+    main(command)
 
 
 def finished_shards(output: Path) -> set[str]:
