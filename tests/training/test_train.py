@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from PIL import Image
 from datasets.cohort.films import Cohort
 from datasets.film.preprocessing import Preprocessing
 from datasets.phantom.cohort import load_phantom
+from tests.training_process import codes, start
 from training.loop.selection import selection_value
 from training.run.checkpoint import load_checkpoint
 from training.run.reference import load_reference
@@ -200,9 +199,10 @@ def test_source_equal_to_label_is_refused_unless_accepted(
 @pytest.mark.process
 def test_mistakes_in_a_cohort_end_in_a_sentence_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("path,label\na.png,covid\n")
-    command = [sys.executable, "-m", "training.train", "--data-dir", str(tmp_path), "--output", str(tmp_path / "runs")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "lacks the column source" in done.stderr and "Traceback" not in done.stderr
+    command = ["--data-dir", str(tmp_path), "--output", str(tmp_path / "runs")]
+    assert codes(start(command, errors=tmp_path / "said")) == [2]
+    said = (tmp_path / "said").read_text()
+    assert "lacks the column source" in said and "Traceback" not in said
 
 
 @pytest.mark.trains

@@ -26,7 +26,7 @@ def audited(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs with an audit of both in its default place."""
     root = tmp_path_factory.mktemp("audited") / "runs"
     shutil.copytree(runs, root, ignore=shutil.ignore_patterns("audit*"))
-    few = ["--resamples", "100", "--permutations", "100"]
+    few = ["--resamples", "100", "--permutations", "100", "--shortcut-films", "60"]
     evaluate([*(str(root / name) for name in NAMES), *few])
     return root
 

@@ -73,7 +73,10 @@ def test_it_names_no_file_of_this_machine(exported: tuple[Predictor, Path]) -> N
     content = file.read_bytes()
     for place in (str(Path(onnx_model.__file__).parents[2]), str(Path(torch.__file__).parent), str(Path.home()), ".py"):
         assert place.encode() not in content
-    # What torch's exporter writes otherwise.
+
+
+@pytest.mark.trains
+def test_the_exporter_of_torch_would_name_files() -> None:
     program = torch.onnx.export(torch.nn.ReLU().eval(), (torch.zeros(2),), dynamo=True, verbose=False)
     assert program is not None and b'File "' in program.model_proto.SerializeToString()
 

@@ -96,7 +96,7 @@ def test_external_films_of_known_sources_are_of_no_hospital_never_seen() -> None
     apart = evidence(0.0)
     apart.predictions["source"] = "north"  # such as those of a view that was kept apart
     found = report(apart).runs[0]
-    assert answers(report(apart), "run")["unseen"] == NOT_ASKED
+    assert {answer.question: answer.answer for answer in found.answers}["unseen"] == NOT_ASKED
     assert "never saw" not in found.headline and not found.cohort["never_seen"].any()
     told = next(answer.evidence for answer in found.answers if answer.question == "unseen")
     assert told.startswith("The external films are of sources that the model was trained on")
