@@ -38,7 +38,7 @@ def problems(verdict: Verdict) -> list[Problem]:
     """Those that some run was asked about: found ones first, the worst of them on top, those not found last."""
     runs = list(dict.fromkeys(answer.run for answer in verdict.answers))
     found = []
-    for key in SEVERITY:
+    for key in (key for key in SEVERITY if key in PROBLEMS):  # a headline says more than what is asked
         answers = [verdict.answer(key, run) for run in runs]
         if any(answer.answer != NOT_ASKED for answer in answers):
             words = [_word(answer) for answer in answers]
