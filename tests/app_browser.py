@@ -90,6 +90,13 @@ def settle(page: Page, calm: float = 0.5) -> None:
         page.wait_for_timeout(50)
 
 
+def darken(page: Page) -> None:
+    """Turn the system's colours dark, and have the page drawn anew, for its pictures are drawn in colours of the server."""
+    page.emulate_media(color_scheme="dark")
+    page.keyboard.press("r")  # streamlit's key to run again
+    settle(page)
+
+
 def upload(page: Page, files: list[dict[str, object]]) -> None:
     """Give films to the uploader; each has name, mimeType and buffer."""
     page.set_input_files('[data-testid="stFileUploader"] input[type=file]', files)  # type: ignore[arg-type]
