@@ -28,7 +28,7 @@ WIDTHS = [1440, 1024]
 def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain run and its twin with an audit, on enough films for a source to have ten patients in validation."""
     root = tmp_path_factory.mktemp("audited") / "runs"
-    small = ["--films", "600", "--model", "test_resnet", "--img-size", "32", "--epochs", "2", "--in-chans", "1"]
+    small = ["--films", "400", "--model", "test_resnet", "--img-size", "32", "--epochs", "2", "--in-chans", "1"]
     train(["--dataset", "phantom", *small, "--paired", "--output", str(root)])
     few = ["--resamples", "200", "--permutations", "200", "--shortcut-films", "100"]
     evaluate([str(root / ERM), str(root / END), *few])
@@ -123,6 +123,7 @@ def test_nothing_is_cut_off_sideways(page: Page, title: str) -> None:
     for width in resized(page, 1.0):
         cut = page.locator(parts).evaluate_all(CUT_OFF)
         assert not cut, (width, cut)
+    assert page.get_by_test_id("stException").count() == 0
 
 
 def test_the_answers_of_an_audit_have_no_barrier(page: Page) -> None:
