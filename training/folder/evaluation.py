@@ -355,6 +355,11 @@ def about_folder(
         notes.append(f"{surveyed.without_patient} films name no patient: each of their studies counts as one.")
     if surveyed.trained:
         notes.append(f"{surveyed.trained} films are of patients that a run was trained on, and are not audited.")
+    if surveyed.copied:
+        notes.append(
+            f"{surveyed.copied} films have exactly the pixels of another patient's film: there are fewer patients than are "
+            "counted, and every interval is too narrow. Films that were made anonymous twice are such copies."
+        )
     scored, audited = surveyed.files[surveyed.files["status"] == "scored"], int(surveyed.files["audited"].sum())
     if audited + surveyed.trained < (int((scored["label"] >= 0).sum()) or len(scored)):
         notes.append(f"The report is made of {audited} films of patients drawn by their hashes; the tables have all.")

@@ -50,6 +50,7 @@ class Survey:
         contradicted: scored films that lines of the labels give different labels, by different columns.
         without_patient: scored films that name no patient.
         trained: scored films of patients that a run was trained on; they are not audited.
+        copied: audited films with the pixels of an earlier audited film of another patient.
     """
 
     files: pd.DataFrame
@@ -59,6 +60,7 @@ class Survey:
     contradicted: int = 0
     without_patient: int = 0
     trained: int = 0
+    copied: int = 0
 
     @property
     def labelled(self) -> bool:
@@ -80,7 +82,7 @@ def survey(
         trained: hashes of patients that are not to be audited, because a run was trained on them.
         sources: of the runs' own cohorts: an institution that is one of them by its hash keeps its name.
     """
-    columns = ("file", "file_name", "status", "reason", *HASHES)
+    columns = ("file", "file_name", "status", "reason", "pixels", *HASHES)
     tables, facts = [], {name: Counter[str]() for name in FACTS}
     instances = set[str]()
     for shard in shards:
@@ -112,11 +114,17 @@ def survey(
     known = chosen & (table["patient"].isin(trained) | table["patient_alike"].isin(trained))
     chosen &= ~known
     table["audited"] = chosen & _drawn(table["patient"], chosen, AUDITED)
+    copied = int(_copies(table[table["audited"]]).sum())
     counts = table.groupby(["status", "reason"], dropna=False).size().rename("files").reset_index()
     kept = ["file", "status", "reason", "patient", "study", "label", "audited", *NAMED]
     without_patient = int((scored & ~table["patient_known"]).sum())
     common = {name: dict(counter.most_common()) for name, counter in facts.items()}
-    return Survey(table[kept], counts, common, unmatched, contradicted, without_patient, int(known.sum()))
+    return Survey(table[kept], counts, common, unmatched, contradicted, without_patient, int(known.sum()), copied)
+
+
+def _copies(films: pd.DataFrame) -> pd.Series:
+    """Which films have the pixels of an earlier one of another patient."""
+    return films["pixels"].notna() & (films["patient"] != films.groupby("pixels")["patient"].transform("first"))
 
 
 class Audited(NamedTuple):

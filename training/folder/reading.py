@@ -4,6 +4,7 @@ They import this module and no more than it needs, for each holds what it import
 """
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +80,8 @@ class ReadFilm:
             return Read(facts)
         pixels = tuple(geometry.pixels(films[geometry.voi])[0].numpy() for geometry in self.geometries)
         known = films[self.geometries[0].voi].facts
-        return Read(facts | {"status": "scored"} | {name: known[name] for name in (*HASHES, *FACTS)}, pixels)
+        facts |= {"status": "scored", "pixels": keyed_hash(self.key, blake2b(pixels[0].tobytes()).hexdigest())}
+        return Read(facts | {name: known[name] for name in (*HASHES, *FACTS)}, pixels)
 
     def named(self, entry: Entry) -> dict[str, Any]:
         """The hashes that stand for a file."""

@@ -31,12 +31,13 @@ LAYOUT = 2  # of the tables below: a change makes all shards anew
 FILES = 512  # files of one shard at most; half as many on average
 BATCH = 32
 FILE_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in ("file", "file_name", "status", "reason", "message", *HASHES, *TEXTS)]
+    [(name, pa.string()) for name in ("file", "file_name", "status", "reason", "message", "pixels", *HASHES, *TEXTS)]
     + [(name, pa.bool_()) for name in FLAGS]
     + [(name, pa.int32()) for name in NUMBERS]
 )
 """What is known of each file. `file` is the keyed hash of its path in the folder, `file_name` that of the name alone;
-`status` is scored, skipped or failed; `reason` a few fixed words, `message` a sentence; the rest are the facts of
+`status` is scored, skipped or failed; `reason` a few fixed words, `message` a sentence, `pixels` the keyed hash of what the
+first checkpoint sees of the film; the rest are the facts of
 `read_dicom`."""
 
 

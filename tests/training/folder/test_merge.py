@@ -99,6 +99,14 @@ def test_a_training_patient_whose_number_a_spreadsheet_shortened_is_known(tmp_pa
     assert made.surveyed.files["audited"].tolist() == [False, False, True] and made.surveyed.trained == 2
 
 
+def test_films_of_two_patients_with_the_same_pixels_are_counted(tmp_path: Path) -> None:
+    known = [
+        film(name, pixels=seen, patient=patient) for name, seen, patient in zip("abcde", "11122", "xyxzz", strict=True)
+    ]
+    made = make(tmp_path, [known[:2], [*known[2:], film("f"), film("g")]])
+    assert made.surveyed.copied == 1, "of another patient alone, and unknown pixels are nobody's"
+
+
 def test_the_first_of_two_copies_is_kept_whichever_shards_they_are_in(tmp_path: Path) -> None:
     made = make(
         tmp_path,
