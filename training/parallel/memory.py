@@ -10,7 +10,8 @@ _LARGEST_OF_OLD = 32 << 20  # that older versions of it take
 def keep_freed_memory(largest: int = 1 << 30, free: int = (1 << 31) - 1) -> None:
     """Have this process keep freed memory for the next film or batch, which needs as much.
 
-    Asking the system for it anew, page by page, took up to half of a batch's time on the CPU. Nothing happens where the C library is not glibc.
+    Asking the system for it anew, page by page, takes a good part of a batch's time on the CPU. Nothing happens where the C
+    library is not glibc.
 
     Args:
         largest: in bytes; larger pieces go back to the system at once.
