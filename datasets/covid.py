@@ -312,14 +312,14 @@ def read_metadata(data_dir: Path, words: LabelMap | None = None) -> tuple[pd.Dat
     for column, hint in RESERVED.items():
         if column in table:
             raise CohortError(f"{file} has a column {column}, a name that is used here: call it something else{hint}")
-    table.insert(0, "row", range(len(table)))
+    table.insert(0, "row", table.index)
     table["label"] = in_our_words(table["label"], words)
     root = data_dir.resolve()
     table["path"] = [with_slashes(root, path) for path in table["path"]]
     reasons: dict[int, str] = {}
     seen: dict[Path, int] = {}
-    labels = table["label"].tolist()
-    blank = (table.drop(columns="row") == "").all(axis=1).tolist()
+    labels = table["label"].to_dict()
+    blank = (table.drop(columns="row") == "").all(axis=1).to_dict()
     columns = table[["row", "path", "label", "source"]].itertuples(index=False)
     for (row, path, label, source), place in zip(columns, places(root, table["path"]), strict=True):
         empty = [name for name, value in (("path", path), ("label", label), ("source", source)) if not value]

@@ -189,14 +189,15 @@ def read_labels(
     """
     table = _read(file)
     table.columns = [str(name).strip() for name in table.columns]
+    top = f"{file}, line {int(table.index.min()) + 1 if len(table) else 1}"
     heading = {_plain(name): name for name in reversed(table.columns)}
     if len(heading) < len(table.columns):
-        raise LabelsError(f"{file}, line 1: two columns have the same name but for case, blanks and underscores")
+        raise LabelsError(f"{top}: two columns have the same name but for case, blanks and underscores")
     columns = {kind: next((heading[name] for name in names if name in heading), None) for kind, names in KEYS.items()}
     if "label" not in heading or not any(columns.values()):
         # The first line is not shown: in a table without headings it identifies a patient.
         needed = "one of them label and one sop_instance_uid, file or accession_number"
-        raise LabelsError(f"{file}, line 1: the columns must be named, {needed}")
+        raise LabelsError(f"{top}: the columns must be named, {needed}")
     if accession := columns["accession"]:
         numbers = table[accession][table[accession] != ""]
         if numbers.str.fullmatch(r"[0-9]+\.0").all():  # as pandas writes a column of whole numbers with gaps

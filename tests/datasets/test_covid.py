@@ -166,6 +166,20 @@ def test_byte_order_mark_crlf_and_blanks_around_cells(tmp_path: Path) -> None:
     assert load(root).table.equals(plain)
 
 
+def test_excels_separator_line_shifts_no_film_and_every_line(tmp_path: Path) -> None:
+    root = write(tmp_path, [*edited(5, path="nowhere.png"), good()[0]])
+    (root / "nowhere.png").unlink()
+    file = root / "metadata.csv"
+    plain = load(root)
+    file.write_text("sep=,\n" + file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    with_line = load(root)
+    assert with_line.table.drop(columns="row").equals(plain.table.drop(columns="row"))
+    assert (with_line.table["row"] == plain.table["row"] + 1).all()
+    assert (with_line.excluded["row"] == plain.excluded["row"] + 1).all()
+    assert reasons(plain) == {3: "its file does not exist", 40: "its file is already on line 2"}
+    assert reasons(with_line) == {4: "its file does not exist", 41: "its file is already on line 3"}
+
+
 def test_trailing_commas_do_not_shift_columns(tmp_path: Path) -> None:
     root = write(tmp_path, good())
     plain = load(root).table

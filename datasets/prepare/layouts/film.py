@@ -93,8 +93,8 @@ def table(file: Path, required: Sequence[str], separator: str = ",") -> pd.DataF
 
 def records(read: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows, each with its line in the file; empty texts for columns that aren't there."""
-    for line, cells in enumerate(read.itertuples(index=False, name=None), start=2):
-        yield line, defaultdict(str, zip(read.columns, cells, strict=True))
+    for row, *cells in read.itertuples(name=None):
+        yield int(row) + 2, defaultdict(str, zip(read.columns, cells, strict=True))
 
 
 def one_file(src: Path, *patterns: str) -> Path | None:
@@ -118,7 +118,7 @@ def content(file: Path) -> bytes:
 
 def lines(file: Path) -> list[str]:
     """The lines of a list; what is no UTF-8 becomes a mark, which fits no name."""
-    return content(file).decode("utf-8-sig", errors="replace").splitlines()
+    return content(file).decode("utf-8", errors="replace").lstrip("\ufeff").splitlines()
 
 
 def by_name(src: Path, files: Iterable[Path]) -> dict[str, str]:

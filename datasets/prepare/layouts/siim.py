@@ -26,7 +26,7 @@ def read(src: Path, policy: DicomPolicy = DEFAULT) -> Iterator[Film | LeftOut]:
     places = by_name(src, src.glob("train/*/*/*.dcm"))
     if not places:
         raise LayoutError("there is no file train/<study>/<series>/<image>.dcm")
-    for number, (name, study) in enumerate(zip(rows["id"], rows["StudyInstanceUID"], strict=True)):
+    for number, name, study in zip(rows.index, rows["id"], rows["StudyInstanceUID"], strict=True):
         image = name.removesuffix("_image")
         origin, place = f"{images.name} line {number + 2}", places.get(f"{image}.dcm", f"train/{study}/{image}.dcm")
         found = readings.get(study, ())

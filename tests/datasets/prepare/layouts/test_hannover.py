@@ -32,3 +32,7 @@ def test_every_frontal_film_is_covid(tmp_path: Path) -> None:
         "33333333.png": "no patient is named",
         "data.csv line 7": "no file is named",
     }
+    data = tmp_path / "data.csv"
+    data.write_text("sep=,\n" + data.read_text(encoding="utf-8"), encoding="utf-8")
+    again, left_out = read("hannover", tmp_path)
+    assert [film.file for film in again] == [film.file for film in films] and "data.csv line 8" in left_out

@@ -39,6 +39,10 @@ def test_labels_are_what_a_study_was_read_as(tmp_path: Path) -> None:
     assert left_out["i4b.dcm"] == "atypical appearance: may or may not be COVID-19"
     assert left_out["i5a.dcm"] == "its study has several readings" and left_out["i6a.dcm"] == "its study has no reading"
     assert len(films) + len(left_out) == len(IMAGES)
+    images = tmp_path / "train_image_level.csv"
+    images.write_text("sep=,\n" + images.read_text(encoding="utf-8"), encoding="utf-8")
+    moved, _ = read("siim", tmp_path)
+    assert (films[0].origin, moved[0].origin) == (f"{images.name} line 2", f"{images.name} line 3")
 
 
 def test_a_name_that_leaves_the_folder_is_not_opened(tmp_path: Path) -> None:
