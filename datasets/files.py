@@ -39,11 +39,8 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
     os.close(handle)
     temporary = Path(name)
     try:
-        try:
+        with full_disk_in_words(path):
             write(temporary)
-        except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a full disk
-            reason = str(error).strip().splitlines()[0]
-            raise OSError(f"{path} can't be written, is the disk full? ({reason})") from None
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         umask = os.umask(0o077)  # it can only be read by setting it
@@ -62,6 +59,16 @@ def write_aside(path: Path, write: Callable[[Path], object], mode: int | None = 
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_in_words(path: Path) -> Iterator[None]:
+    """Raise what torch and safetensors make of a full disk as an OSError that names `path`."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(f"{path} can't be written, is the disk full? ({reason})") from None
 
 
 @contextmanager

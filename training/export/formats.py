@@ -21,7 +21,8 @@ def export(form: str, run: Path, place: Path, backbone: bool = False) -> list[st
     try:
         lines = _write(form, checkpoint, name, place, backbone)
     except OSError as error:
-        raise ExportError(f"--output {place} can't be written: {error.strerror or error}") from None
+        said = f"--output {place} can't be written: {error.strerror}" if error.strerror else f"--output {error}"
+        raise ExportError(said) from None
     without_head = "features only: the last layer and its calibration are not in the file"
     return [f"wrote {place}", *lines, without_head if backbone else reading(checkpoint), notice(checkpoint)]
 

@@ -17,6 +17,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
+from datasets.files import full_disk_in_words
 from models.classifier import Classifier, ModelError, timm_arguments
 from models.plain import TOLERANCE, difference, layers, plain_timm
 from training.export.bundle_readme import bundle_readme
@@ -47,7 +48,8 @@ def export_monai(checkpoint: Checkpoint, run: str, folder: Path) -> float:
             (place / name).mkdir(parents=True)
         _write_json(place / "configs" / "inference.json", inference_config(checkpoint, network))
         _write_json(place / "configs" / "metadata.json", about)
-        torch.save(weights, place / "models" / "model.pt")
+        with full_disk_in_words(folder):
+            torch.save(weights, place / "models" / "model.pt")
         shutil.copyfile(Path(__file__).with_name("film.py"), place / "scripts" / "film.py")
         (place / "docs" / "README.md").write_text(bundle_readme(checkpoint, run), encoding="utf-8")
         largest = difference(built(place), model)

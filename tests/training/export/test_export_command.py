@@ -1,5 +1,6 @@
 import importlib
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -95,6 +96,26 @@ def test_a_place_that_can_not_be_written(
     assert left.value.code == 2
     said = capsys.readouterr().err.replace("\n", " ")
     assert f"--output {tmp_path / 'x.safetensors'} can't be written: Permission denied" in said and ".aside" not in said
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize("form", ["monai", "timm", "onnx"])
+def test_a_full_disk_is_told_and_nothing_is_left(
+    run: Path, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / {"monai": "bundle", "timm": "x.safetensors", "onnx": "x.onnx"}[form]
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, usual[1]))  # the settings of a bundle fit, no weights do
+    try:
+        with pytest.raises(SystemExit) as left:
+            main([form, str(run), "--output", str(place)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert left.value.code == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"error: --output {place} can't be written" in said and said.count(str(place)) == 1, said
+    assert "is the disk full?" in said or "File too large" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])  # the last is imported by torch's exporter
