@@ -1,5 +1,6 @@
 """The notices that every output carries, a user's mistake as one sentence in place of a traceback, a bar of progress."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,8 @@ def mistakes_as_sentences(interrupted: str) -> Iterator[None]:
 def in_words(error: Exception) -> str:
     """What an error says; of a file that the system refuses, without the error's number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename} can't be written or read: {error.strerror}"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a copy, then, the new file is refused
+        return f"{error.filename2 if full and error.filename2 else error.filename} can't be written or read: {error.strerror}"
     return str(error)
 
 

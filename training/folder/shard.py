@@ -27,7 +27,7 @@ from training.run.checkpoint_header import NAME
 from training.scoring.predict import Predictor
 from training.scoring.score import geometry, outputs
 
-LAYOUT = 2  # of the tables below: a change makes all shards anew
+LAYOUT = 2  # what the cells below mean: a change makes all shards anew, as one of the columns does
 FILES = 512  # files of one shard at most; half as many on average
 BATCH = 32
 FILE_SCHEMA = pa.schema(
@@ -71,7 +71,8 @@ class FolderJob:
     @cached_property
     def fingerprint(self) -> str:
         """Names everything but the files that a score depends on."""
-        parts: list[object] = [*self.checkpoints, LAYOUT, BATCH, key_id(self.key), self.policy, self.perturbations]
+        tables = LAYOUT, FILE_SCHEMA.names, model_columns(0)
+        parts: list[object] = [*self.checkpoints, tables, BATCH, key_id(self.key), self.policy, self.perturbations]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

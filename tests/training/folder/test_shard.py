@@ -40,6 +40,21 @@ def whole(film_folder: Path, folder_runs: tuple[Path, Path]) -> pd.DataFrame:
     return table_of(job_of(film_folder, folder_runs, perturbations=("mirrored",)))
 
 
+def test_shards_of_a_version_with_other_columns_are_scored_anew(
+    folder_runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name() -> str:
+        return next(shards_of(job_of(Path("a"), folder_runs[:1]), [Entry("a", 1, "1")])).name
+
+    now, columns = name(), FILE_SCHEMA.names
+    monkeypatch.setattr("training.folder.shard.FILE_SCHEMA", FILE_SCHEMA.remove(columns.index("patient_alike")))
+    assert name() != now
+    monkeypatch.setattr("training.folder.shard.FILE_SCHEMA", FILE_SCHEMA)
+    assert name() == now
+    monkeypatch.setattr("training.folder.shard.LAYOUT", 0)
+    assert name() != now
+
+
 @pytest.mark.parametrize(("files", "entries"), [(1, 7), (3, 50), (8, 400), (512, 20_000)])
 def test_every_file_is_in_one_shard_and_order_is_kept(files: int, entries: int, folder_runs: tuple[Path, Path]) -> None:
     job = job_of(Path(), folder_runs[:1], files=files)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -368,3 +369,16 @@ def test_a_full_disk_is_not_the_hub_s_fault() -> None:
     for number, expected in ((errno.ENOSPC, "no room is left here"), (errno.ECONNREFUSED, "the hub can't be reached")):
         with pytest.raises(ShareError, match=f"user/name: {expected}"), hub_errors("user/name"):
             raise OSError(number, os.strerror(number))
+
+
+def test_a_full_disk_here_names_the_copy_and_not_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, usual[1]))  # the texts fit, the weights don't
+    try:
+        with pytest.raises(SystemExit) as left:
+            main(["push", str(run), "me/x"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert "model.safetensors can't be written or read: File too large" in said and str(run) not in said, said
