@@ -1,6 +1,7 @@
 """Checkpoints in memory, and what their runs left: predictions, features, what a threshold does on validation films."""
 
 import gc
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ from training.run.checkpoint_header import CheckpointError
 from training.run.index import RunEntry
 from training.run.probe_file import NAME as PROBE_FILE
 from training.run.probe_file import load_probe_set
+from training.run.site_calibration import NAME as SITE_CALIBRATION
 from training.run.site_calibration import SiteCalibration, SiteCalibrationError, read_site_calibration
 from training.scoring.own_predictions import NAME as PREDICTIONS
 from training.scoring.own_predictions import read_own_predictions
@@ -106,13 +108,16 @@ def neighbours(entry: RunEntry, epoch: int) -> np.ndarray:
     return neighbour_map(cast(ProbeFilms, probe(entry)).sphere[epoch], plane(entry).positions[epoch])
 
 
-@st.cache_data(max_entries=400, show_spinner=False, hash_funcs=BY_CHECKPOINT)
-def site_calibration(entry: RunEntry) -> SiteCalibration | None:
-    """What training.calibrate left beside the checkpoint; None where it left nothing that can be used."""
+@st.cache_data(ttl=5, max_entries=400, show_spinner=False, hash_funcs=BY_CHECKPOINT)  # it may be fitted at any time
+def site_calibration(entry: RunEntry) -> SiteCalibration | str | None:
+    """What training.calibrate left beside the checkpoint; why it can't be used, or None where it left nothing."""
+    file = entry.folder / SITE_CALIBRATION
+    if not os.path.lexists(file):
+        return None
     try:
         return read_site_calibration(entry.folder)
-    except SiteCalibrationError:
-        return None
+    except SiteCalibrationError as error:
+        return str(error).replace(str(file), file.name).replace(str(entry.folder), entry.folder.name)
 
 
 def threshold_effect(entry: RunEntry, threshold: float) -> pd.DataFrame:

@@ -83,7 +83,10 @@ def tool(entries: list[RunEntry]) -> None:
     """Controls first, then the answer in a sentence and a table, curves, and every source."""
     films = {entry.name: numbers.validation_films(models.predictions(entry)) for entry in entries}  # type: ignore[arg-type]
     found = {entry.name: models.site_calibration(entry) for entry in entries}
-    calibrated = {name: sites for name, sites in found.items() if sites and sites.sites}
+    calibrated = {name: sites for name, sites in found.items() if isinstance(sites, SiteCalibration) and sites.sites}
+    for name, damaged in found.items():
+        if isinstance(damaged, str):
+            st.warning(escaped(f"No threshold of a site from {name}: {damaged}."), icon=":material/block:")
     rule, value, site = what_is_wanted(sorted({site for each in calibrated.values() for site in each.sites}))
     sources = sorted({str(source) for table in films.values() for source in table["source"].unique()})
     left, right = st.columns([2, 1], vertical_alignment="bottom")

@@ -174,6 +174,7 @@ def test_films_that_lack_a_calibrated_site_are_refused(
     [
         (None, "has no site_calibration.json: fit it anew"),
         ("{", "is no site calibration"),
+        ("[" * 100_000, "is no site calibration"),
         ('{"schema_version": 9}', "schema version 9"),
         (f'{{"schema_version": 1, "sites": {{"a": {{"own": true, {NEGATIVE}}}}}}}', "no number above 0"),
         ('{"schema_version": 1, "sites": {}, "patients": [], "key": "", "checkpoint": "another"}', "another checkpoint"),

@@ -105,7 +105,7 @@ def read_site_calibration(run: Path) -> SiteCalibration:
             else:
                 others[name] = str(site["reason"])
         found = SiteCalibration(sites, others, frozenset(about["patients"]), str(about["key"]), about)
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, SiteCalibrationError):
             raise
         raise SiteCalibrationError(f"{file} is no site calibration: {again}") from None

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from tests.app_pages import END, ERM, fine, open_page, texts
 from training.bias.numbers.groups import ALL_FILMS
 from training.run.checkpoint_header import read_header
-from training.run.site_calibration import write_site_calibration
+from training.run.site_calibration import NAME, write_site_calibration
 
 pytestmark = pytest.mark.app
 
@@ -128,3 +128,19 @@ def test_a_calibrated_site_s_threshold_is_one_of_the_rules(
     assert page.header[0].value == "As at Mercy, all films"
     assert f"erm · s0: threshold **{expected:.3f}**" in texts(page)
     assert "no calibration of Mercy" in texts(page), "the other run has none"
+
+
+def test_a_site_calibration_that_can_not_be_used_is_told(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = shutil.copytree(runs, tmp_path / "runs")
+    fit = {"own": True, "temperature": {"estimate": 2.0}, "threshold": {"estimate": 0.3}}
+    write_site_calibration(copies / END, {"sites": {"Mercy": fit}, "patients": [], "key": ""})
+    shutil.copyfile(copies / END / NAME, copies / ERM / NAME)  # as after a training anew under the same name
+    (copies / END / NAME).write_text("{}")
+    page = fine(open_page("threshold", copies, monkeypatch, ERM, END))
+    told = texts(page).replace("\\", "")
+    again = "fit it anew with python -m training.calibrate"
+    assert f"{NAME} was fitted for another checkpoint than the one beside it: {again} {ERM}" in told, told
+    assert f"{NAME} is no site calibration: {again} {END}" in told and str(tmp_path) not in told
+    assert "a calibrated site" not in page.segmented_control(key="threshold_rule").options
