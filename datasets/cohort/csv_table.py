@@ -20,9 +20,9 @@ MAX_BYTES = 1 << 29
 
 
 def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
-    """Stripped cells, as text; the row of index i is line i + 2 of a spreadsheet, where a quoted line break makes no new line.
+    """Stripped cells, as text; the row of index i is line i + 2 of a spreadsheet, for a quoted line break makes no new line.
 
-    The index begins above 0 where empty lines or Excel's `sep=,` precede the header.
+    The index begins above 0 where empty lines or Excel's `sep=,` stand above the header.
 
     Raises:
         CohortError: not UTF-8, not CSV, damaged, another separator, empty, a column twice, a row too wide or a file above
@@ -53,11 +53,15 @@ def read_csv(file: Path, separator: str = ",") -> pd.DataFrame:
     header, width = [cleaned(name) for name in rows[above]], len(rows[above])
     for character, name in OTHER_SEPARATORS.items():
         if width == 1 and character in rows[above][0]:
-            raise CohortError(f"{file}, line {above + 1}: the columns are separated by {name}; save the table with commas")
+            raise CohortError(
+                f"{file}, line {above + 1}: the columns are separated by {name}; save the table with commas"
+            )
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         places = ", ".join(str(place) for place, name in enumerate(header, start=1) if name == twice[0])
-        raise CohortError(f"{file}, line {above + 1}: columns {places} have the same name; remove one, or name the columns")
+        raise CohortError(
+            f"{file}, line {above + 1}: columns {places} have the same name; remove one, or name the columns"
+        )
     for number, cells in enumerate(rows[above + 1 :], start=above + 2):
         if any(cells[width:]):
             raise CohortError(

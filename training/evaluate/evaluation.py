@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,27 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from datasets.cohort.films import Cohort
 from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import write_parquet
 from datasets.cohort.pixel_checks import PixelCheck
 from datasets.files import require_writable, write_aside, write_text, written_together
 from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
-from datasets.listed import listed
+from datasets.listed import listed, split_names
+from datasets.sample import DatasetInfo
 from training.bias.evidence import Evidence
 from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit, columns_of, step_count, verdict_of
 from training.bias.report.first_screen import first_screen
-from training.bias.report.gate import check_conditions, parse_conditions, write_junit
+from training.bias.report.gate import (
+    UNSEEN,
+    Condition,
+    check_conditions,
+    parse_conditions,
+    require_measurable,
+    write_junit,
+)
 from training.bias.report.interchange import faircare_layout, fmm_layout
 from training.bias.report.page import write_page
 from training.bias.report.plain import plain
@@ -41,6 +51,7 @@ from training.scoring.lung_masks import lung_masks, unusable_note
 from training.scoring.score import score
 from training.scoring.subjects import (
     EvaluationError,
+    Subject,
     about_report,
     evidence_of,
     find_key,
@@ -63,12 +74,12 @@ def run(options: argparse.Namespace) -> None:
         if options.folder is not None:
             from training.folder.evaluation import evaluate_folder  # pydicom and its codecs are for folders alone
 
-            report, evidence = evaluate_folder(options, console)
+            report, evidence = evaluate_folder(options, console, conditions)
             output = options.output
             with written_together(output) as place:
                 write_report(report, evidence, place)
         else:
-            report, evidence, output = evaluate(options, console)
+            report, evidence, output = evaluate(options, console, conditions)
             table = pd.concat([run.predictions for run in evidence], ignore_index=True)
             with written_together(output) as place:
                 write_parquet(table, place / "predictions.parquet")
@@ -92,7 +103,9 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence], Path]:
+def evaluate(
+    options: argparse.Namespace, console: Console, conditions: Sequence[Condition] = ()
+) -> tuple[BiasReport, list[Evidence], Path]:
     """Score the films with every checkpoint and audit what came out; mistakes are raised with a sentence for the user."""
     subjects = load_subjects(options.runs, options.device, options.site_calibration)
     output = options.output or audit_folder([subject.folder for subject in subjects])
@@ -101,18 +114,13 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     console.print(f"[dim]{RESEARCH_ONLY}[/dim]")
     evidence: dict[str, Evidence] = {}
     told = set[str]()
-    named = [attribute.name for subject in subjects for attribute in subject.predictor.info.named]
+    infos = [subject.predictor.info for subject in subjects]
+    named = [attribute.name for info in infos for attribute in info.named]
     columns = tuple(dict.fromkeys([*columns_of(options.by), *named]))
-    for together in same_films(subjects, options.data_dir):
-        policy, words = policy_of(vars(options)), label_map(options.map, options.map_file)
-        cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy, words)
-        cohort = with_fitted_told(cohort)
-        for subject in together:
-            cohort = without_calibrated_on(cohort, subject)
+    sets = same_films(subjects, options.data_dir)
+    for together, cohort in zip(sets, [checked_films(of, options, conditions, infos) for of in sets], strict=True):
         root = options.data_dir or (together[0].config.data_dir if together[0].config else None)
-        require_group_columns(cohort, columns_of(options.by), "--by")
-        require_references(options.reference, [cohort.table])
-        perturbations = SHORTCUTS if options.shortcuts and cohort.info.name != "biased-mnist" else {}
+        perturbations = SHORTCUTS if is_perturbed(options, cohort) else {}
         lungs = lung_masks(cohort, root)
         chosen = lungs.sample(cohort.table, options.shortcut_films, options.seed)
         if perturbations and lungs.note:
@@ -163,6 +171,35 @@ def evaluate(options: argparse.Namespace, console: Console) -> tuple[BiasReport,
     if found := changes_by_site(ordered, subjects):
         about["site_calibration"] = plain(found)
     return measured(options, ordered, about), ordered, output
+
+
+def checked_films(
+    together: list[Subject],
+    options: argparse.Namespace,
+    conditions: Sequence[Condition],
+    infos: Sequence[DatasetInfo],
+) -> Cohort:
+    """The films of runs that are judged on the same, not scored yet; refuses what they could not answer to.
+
+    Args:
+        infos: what all runs were trained on, these and those that are judged on other films.
+    """
+    policy, words = policy_of(vars(options)), label_map(options.map, options.map_file)
+    cohort = films_of(together, options.data_dir, options.split, options.allow_training_films, policy, words)
+    cohort = with_fitted_told(cohort)
+    for subject in together:
+        cohort = without_calibrated_on(cohort, subject)
+    require_group_columns(cohort, columns_of(options.by), "--by")
+    require_references(options.reference, [cohort.table])
+    elsewhere = options.data_dir is not None and not all(one.trained_in(options.data_dir) for one in together)
+    splits = UNSEEN if elsewhere else split_names(options.split)
+    require_measurable(conditions, infos, cohort.table.columns, options.by, splits, is_perturbed(options, cohort))
+    return cohort
+
+
+def is_perturbed(options: argparse.Namespace, cohort: Cohort) -> bool:
+    """Whether the audit scores films with parts taken away as well."""
+    return bool(options.shortcuts) and cohort.info.name != "biased-mnist"
 
 
 def measured(options: argparse.Namespace, evidence: list[Evidence], about: dict[str, Any]) -> BiasReport:

@@ -26,6 +26,7 @@ from datasets.sample import Split
 from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.report.audit import audit, columns_of, describe
+from training.bias.report.gate import UNSEEN, Condition, require_measurable
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
 from training.console.commandline import too_many_workers
@@ -54,7 +55,9 @@ from training.scoring.subjects import (
 )
 
 
-def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[BiasReport, list[Evidence]]:
+def evaluate_folder(
+    options: argparse.Namespace, console: Console, conditions: Sequence[Condition] = ()
+) -> tuple[BiasReport, list[Evidence]]:
     """Score `options.folder`, write its tables into `options.output`, and audit or describe the films.
 
     Mistakes are raised with a sentence for the user.
@@ -71,6 +74,8 @@ def evaluate_folder(options: argparse.Namespace, console: Console) -> tuple[Bias
     words = label_map(options.map, options.map_file)
     labels = read_labels(options.labels, key, infos, words) if options.labels is not None else None
     check_names(options, labels)
+    columns = ("split", "source", "target", *source_names(labels))
+    require_measurable(conditions, infos, columns, options.by, UNSEEN, options.shortcuts)
     if labels is not None and labels.mapped_to_nothing:
         told = f"labels that are mapped to nothing, their lines left out: {labels.mapped_to_nothing}"
         console.print(told, style="yellow", markup=False, highlight=False)
@@ -192,9 +197,8 @@ def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
             names = ", ".join(known)
             raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")
         if flag == "--by" and labels is not None and name in labels.table:
-            require_groups(
-                flag, name, labels.table[name], labels.table.index.to_series()
-            )  # whose films is not known yet
+            films = labels.table.index.to_series()  # whose they are is not known yet
+            require_groups(flag, name, labels.table[name], films)
     if options.by and labels is None:
         raise EvaluationError("--by groups what is measured against labels: give --labels")
 

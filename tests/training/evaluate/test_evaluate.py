@@ -50,12 +50,12 @@ def test_two_runs_on_their_own_films(
     runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, junit = runs[0].parent / "both", tmp_path / "junit.xml"  # below the runs, so that their key is used
-    conditions = "auroc:external<0.01,gap:sensitivity:moon>0.1"
+    conditions = "auroc:external<0.01,gap:auroc:target>0.1"
     code = evaluate(*runs, "--output", out, "--shortcut-films", "100", "--fail-on", conditions, "--junit", junit)
     shown = capsys.readouterr().out
     assert code == 1, "missing evidence is a failure"
     assert "SYNTHETIC" in shown and "Not a medical device" in shown and "end minus erm" in shown
-    assert "not grouped by moon" in shown and shown.count("passed: auroc:external<0.01") == 2
+    assert "conclude: 0 of 2 groups measured, two are needed" in shown and shown.count("passed: auroc:external<0.01") == 2
     suites = ElementTree.parse(junit).getroot()
     assert [suite.get("failures") for suite in suites] == ["1", "1"]
     require_new_file(junit, "--junit", JUNIT, "such file")  # a second audit may replace it
@@ -144,6 +144,14 @@ def test_another_cohort_with_a_column_of_its_own(
         (["--split", "tset"], "choose from train, validation, test, external"),
         (["--fail-on", "gap:recall:source>0.1"], "metrics are accuracy"),
         (["--fail-on", "leak:source"], "not understood"),
+        (
+            ["--fail-on", "gap:sensitivity:hospital>0.1"],
+            "the films have no column hospital; they are grouped by split, ",
+        ),
+        (["--fail-on", "leak:age_band>0.6"], "the films are probed for source, view, sex; give --by age_band too"),
+        (["--by", "age_band", "--fail-on", "equalised_odds:source x age_band>0.1"], "give --by source,age_band too"),
+        (["--fail-on", "auroc:train<0.7"], "no film of split train is audited; films are of test, external"),
+        (["--no-shortcuts", "--fail-on", "shortcut:mirrored>0.6"], "no film is scored under a perturbation"),
         (["--junit", "x.xml"], "give both"),
         (["--shortcut-films", "few"], "a number of films of 1 or more, or all"),
         (["--shortcut-films", "0"], "a number of films of 1 or more, or all"),

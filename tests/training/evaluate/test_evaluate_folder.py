@@ -371,6 +371,14 @@ def assert_same_tables(ours: Path, theirs: Path) -> None:
         (["--dicom-dir", "{films}", "--by", "station"], "give --labels"),
         (["--dicom-dir", "{films}", "--fail-on", "auroc<0.5"], "--fail-on needs --labels"),
         (["--dicom-dir", "{films}", "--labels", "{other}", "--fail-on", "auroc<0.5"], "no scored film has a label"),
+        (
+            ["--dicom-dir", "{films}", "--labels", "{films}/labels.csv", "--fail-on", "worst:auroc:ward<0.7"],
+            "--fail-on worst:auroc:ward<0.7: can't be measured: the films have no column ward; they are grouped by split,",
+        ),
+        (
+            ["--dicom-dir", "{films}", "--labels", "{films}/labels.csv", "--fail-on", "leak:station>0.7"],
+            "give --by station too",
+        ),
         (["--dicom-dir", "{films}", "--views", "PA,SIDE"], "--views SIDE: choose from PA, AP"),
         (["--dicom-dir", "{films}", "--views", ","], "--views ,: choose from"),
         (["--dicom-dir", "{films}", "--modalities", "XR"], "--modalities XR: choose from CR, CT"),

@@ -15,20 +15,22 @@ A condition names what must not be true. Missing evidence fails too: a model isn
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import pandas as pd
 
-from training.bias.numbers.metrics import METRICS
+from training.bias.numbers.metrics import METRICS, metric_names
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS
+from training.bias.report.audit import GROUPINGS, PROBED
 from training.bias.report.values import BiasReport, RunAudit
 
 SPLITS = ("train", "validation", "test", "external")  # `datasets.sample.Split`, which needs torch
+UNSEEN = ("test", "external")  # splits of films that a run was not trained in: of its sources, and of others
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 _FORMS = (
@@ -75,6 +77,47 @@ def parse_conditions(text: str) -> list[Condition]:
     return conditions
 
 
+def require_measurable(
+    conditions: Sequence[Condition],
+    infos: Sequence[Any],
+    columns: Collection[str],
+    by: Sequence[str],
+    splits: Collection[str],
+    perturbed: bool,
+) -> None:
+    """Refuse a condition that no result could answer, before films are scored; raises ValueError with what can be asked.
+
+    Args:
+        infos: `datasets.sample.DatasetInfo` of each run, which needs torch.
+        columns: of the films.
+        by: groupings that are asked for, as of `audit`.
+        splits: that films may be of.
+        perturbed: whether films are scored under perturbations too.
+    """
+    attributes = [attribute.name for info in infos for attribute in info.named]
+    positive = all(info.positive is not None for info in infos)
+    alone = [name for name in (*attributes, *by) if "," not in name]
+    crossed = dict.fromkeys([*GROUPINGS, *(tuple(name.split(",")) for name in (*by, *attributes))])
+    groups = [*(" x ".join(names) for names in crossed if set(names) <= set(columns)), "alignment"]
+    probed = [name for name in dict.fromkeys((*PROBED, *alone)) if name in columns]
+    for condition in conditions:
+        kind, *names = condition.measure
+        metric = names[0] if kind in ("gap", "worst") else kind
+        why = ""
+        if kind in ("gap", "worst", "equalised_odds") and names[-1] not in groups:
+            why = _not_asked("grouped by", names[-1], groups, columns)
+        elif kind == "leak" and names[0] not in probed:
+            why = _not_asked("probed for", names[0], probed, columns)
+        elif kind == "shortcut" and not perturbed:
+            why = "no film is scored under a perturbation"
+        elif kind in METRICS and names and names[0] not in splits:
+            why = f"no film of split {names[0]} is audited; films are of {', '.join(splits)}"
+        elif kind != "leak" and not positive and metric not in metric_names(None):
+            why = "it needs a positive class, which a run does not have"
+        if why:
+            raise ValueError(f"--fail-on {condition}: can't be measured: {why}")
+
+
 def check_conditions(report: BiasReport, conditions: Sequence[Condition]) -> list[Outcome]:
     """Check every condition on every checkpoint."""
     return [_outcome(run, condition) for run in report.runs for condition in conditions]
@@ -95,6 +138,15 @@ def write_junit(outcomes: Sequence[Outcome], file: Path) -> None:
                 ElementTree.SubElement(case, "system-out").text = outcome.sentence
     ElementTree.indent(root)
     ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+
+
+def _not_asked(what: str, name: str, known: Sequence[str], columns: Collection[str]) -> str:
+    """Why the films are not grouped by a column, or probed for it."""
+    parts = name.split(" x ")
+    missing = next((part for part in parts if part not in columns), None)
+    if missing is not None:
+        return f"the films have no column {missing}; they are {what} {', '.join(known)}"
+    return f"the films are {what} {', '.join(known)}; give --by {','.join(parts)} too"
 
 
 def _require_known(measure: tuple[str, ...]) -> None:
