@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+SPLITS = ("train", "validation", "test", "external")  # `datasets.sample.Split`, which needs torch
+UNSEEN = ("test", "external")  # splits of films that a run was not trained in: of its sources, and of others
 PERTURBED_FILMS = 500  # unless asked otherwise
 MAY_BE_TRAINED_ON = "Some of these films may be films that the run was trained on"
 TRAINED_ON = "The run was trained or calibrated on"

@@ -21,12 +21,11 @@ from datasets.film.admission import policy_of
 from datasets.film.radiograph import Radiograph
 from datasets.listed import listed, split_names
 from datasets.sample import DatasetInfo
-from training.bias.evidence import Evidence
+from training.bias.evidence import UNSEEN, Evidence
 from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import audit, columns_of, step_count, verdict_of
 from training.bias.report.first_screen import first_screen
 from training.bias.report.gate import (
-    UNSEEN,
     Condition,
     check_conditions,
     parse_conditions,

@@ -23,10 +23,10 @@ from datasets.film.folder import Entry, Folder, LocalFolder
 from datasets.film.identity import key_id, keyed_hash
 from datasets.film.linkage import require_place, write_linkage
 from datasets.sample import Split
-from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
+from training.bias.evidence import MAY_BE_TRAINED_ON, UNSEEN, Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.report.audit import audit, columns_of, describe
-from training.bias.report.gate import UNSEEN, Condition, require_measurable
+from training.bias.report.gate import Condition, require_measurable
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
 from training.console.commandline import too_many_workers

@@ -55,7 +55,9 @@ def test_two_runs_on_their_own_films(
     shown = capsys.readouterr().out
     assert code == 1, "missing evidence is a failure"
     assert "SYNTHETIC" in shown and "Not a medical device" in shown and "end minus erm" in shown
-    assert "conclude: 0 of 2 groups measured, two are needed" in shown and shown.count("passed: auroc:external<0.01") == 2
+    assert (
+        "conclude: 0 of 2 groups measured, two are needed" in shown and shown.count("passed: auroc:external<0.01") == 2
+    )
     suites = ElementTree.parse(junit).getroot()
     assert [suite.get("failures") for suite in suites] == ["1", "1"]
     require_new_file(junit, "--junit", JUNIT, "such file")  # a second audit may replace it

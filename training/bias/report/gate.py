@@ -23,14 +23,13 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from training.bias.evidence import SPLITS
 from training.bias.numbers.metrics import METRICS, metric_names
 from training.bias.numbers.uncertainty import Interval
 from training.bias.questions.shortcuts import SHORTCUTS
 from training.bias.report.audit import GROUPINGS, PROBED
 from training.bias.report.values import BiasReport, RunAudit
 
-SPLITS = ("train", "validation", "test", "external")  # `datasets.sample.Split`, which needs torch
-UNSEEN = ("test", "external")  # splits of films that a run was not trained in: of its sources, and of others
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"\s*([^<>=]+?)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 _FORMS = (

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.listed import listed
-from training.bias.evidence import Evidence
+from training.bias.evidence import SPLITS, Evidence
 from training.bias.numbers.metrics import PredictionsError, require_columns
 
 NEEDED = ("file", "patient", "source", "target", "prediction")  # columns of the predictions, beside the score
@@ -16,6 +16,7 @@ def require_sound(evidence: Evidence) -> None:
     """Raises PredictionsError where predictions and features don't fit together, or targets are no class names."""
     name, positive, table, features = evidence.name, evidence.positive, evidence.predictions, evidence.features
     require_columns(table, (*NEEDED, *(["score"] if positive is not None else [])))
+    _require_splits(name, table)
     if nameless := int(table["patient"].isna().sum()):
         raise PredictionsError(f"{name}: {nameless} predictions have no patient")
     if positive is not None and not pd.api.types.is_numeric_dtype(table["score"]):
@@ -54,6 +55,17 @@ def require_references(reference: Mapping[str, str], tables: Sequence[pd.DataFra
         if group not in groups:
             known = listed(groups, 10) or "none"
             raise PredictionsError(f"reference {column}={group}: no film has this {column}; they have {known}")
+
+
+def _require_splits(name: str, table: pd.DataFrame) -> None:
+    """Refuse other names of splits than ours: 'External' would be taken for films of hospitals that the model knows."""
+    splits = table.get("split", ())
+    strange = [value for value in splits if not isinstance(value, str) or value not in SPLITS]
+    if strange:
+        raise PredictionsError(
+            f"{name}: the column split holds {strange[0]!r}: write {', '.join(SPLITS[:-1])} or {SPLITS[-1]} for each film, "
+            "or leave the column out where no film is of a hospital that the model never saw"
+        )
 
 
 def _require_classes(evidence: Evidence, targets: set[str], predicted: set[str]) -> None:

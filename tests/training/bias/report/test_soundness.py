@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from training.bias.evidence import Evidence
+from datasets.sample import Split
+from training.bias.evidence import SPLITS, Evidence
 from training.bias.numbers.metrics import PredictionsError
 from training.bias.report.soundness import require_references, require_sound
 
@@ -33,6 +34,9 @@ def test_sound_evidence_passes() -> None:
             score=[0.1, 0.9, 0.8, 0.7], source=["north", "north", "south", "south"], prediction=["normal", "covid"] * 2
         )
     )
+    assert tuple(map(str, Split)) == SPLITS
+    require_sound(evidence(split=list(Split)))
+    require_sound(evidence(split=pd.Categorical(SPLITS)))
     per_site = {"source": ["a", "a", "b", "b"], "prediction": ["covid", "normal"] * 2, "score": [0.3, 0.1, 0.9, 0.8]}
     require_sound(evidence(**per_site))
 
@@ -69,6 +73,15 @@ def test_a_class_that_no_film_has_is_one_of_the_models_own() -> None:
         (np.full((FILMS, 2), np.nan), {}, "without NaN"),
         ([[0.0, 1.0]] * FILMS, {}, "features are list: give a numpy array"),
         (None, {"patient": ["a", None, "c", "d"]}, "1 predictions have no patient"),
+        (
+            None,
+            {"split": "External"},
+            "split holds 'External': write train, validation, test or external for each film",
+        ),
+        (None, {"split": ["test", "test", " external", "test"]}, "split holds ' external'"),
+        (None, {"split": ["test", None, "external", "test"]}, "split holds nan"),
+        (None, {"split": pd.array(["test", pd.NA, "external", "test"], dtype="string")}, "split holds <NA>"),
+        (None, {"split": [0, 1, 0, 1]}, "split holds 0"),
         (None, {"score": ["0.5"] * FILMS}, "scores must be numbers"),
         (None, {"target": ["COVID", "normal", None, None], "prediction": "normal"}, "did you mean 'COVID'"),
     ],
