@@ -1,6 +1,7 @@
 """A folder of DICOM files, scored in shards that survive a kill, and results written as DICOM.
 
 evaluation.py     from options to tables and a report
+refusals.py       what is refused before any file is read
 overview.py       what became of the files, for the terminal
 engines.py        where shards are scored: on this machine or a Ray cluster
 shard.py          some hundred files, read and scored

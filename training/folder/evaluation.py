@@ -19,24 +19,24 @@ from datasets.cohort.label_words import label_map
 from datasets.cohort.parquet_table import read_parquet, write_parquet
 from datasets.cohort.source_names import with_one_spelling
 from datasets.film.admission import policy_of
-from datasets.film.folder import Entry, Folder, LocalFolder
+from datasets.film.folder import Entry
 from datasets.film.identity import key_id, keyed_hash
-from datasets.film.linkage import require_place, write_linkage
+from datasets.film.linkage import write_linkage
 from datasets.sample import Split
-from training.bias.evidence import MAY_BE_TRAINED_ON, UNSEEN, Evidence
+from training.bias.evidence import MAY_BE_TRAINED_ON, Evidence
 from training.bias.questions.shortcuts import SHORTCUTS, sample_by_patient
 from training.bias.report.audit import audit, columns_of, describe
-from training.bias.report.gate import Condition, require_measurable
+from training.bias.report.gate import Condition
 from training.bias.report.plain import plain
 from training.bias.report.values import BiasReport
 from training.console.commandline import too_many_workers
 from training.console.messages import ERRORS, RESEARCH_ONLY, progress_bar
 from training.folder.aggregate import UNITS, aggregate, summary
-from training.folder.dicom_derived import require_highdicom
 from training.folder.dicom_objects import write_objects
 from training.folder.engines import ENGINES
-from training.folder.merge import NAMED, SOURCES, Merge, Survey, sampled_scores, source_names, survey
+from training.folder.merge import NAMED, SOURCES, Merge, Survey, sampled_scores, survey
 from training.folder.overview import TWO_LABELS, not_understood, show_files
+from training.folder.refusals import check_names, check_options
 from training.folder.shard import FolderJob, Shard, shards_of
 from training.folder.store import ShardStore
 from training.run.index import remove_audit
@@ -73,9 +73,7 @@ def evaluate_folder(
     infos = [subject.predictor.info for subject in subjects]
     words = label_map(options.map, options.map_file)
     labels = read_labels(options.labels, key, infos, words) if options.labels is not None else None
-    check_names(options, labels)
-    columns = ("split", "source", "target", *source_names(labels))
-    require_measurable(conditions, infos, columns, options.by, UNSEEN, options.shortcuts)
+    check_names(options, labels, infos, conditions)
     if labels is not None and labels.mapped_to_nothing:
         told = f"labels that are mapped to nothing, their lines left out: {labels.mapped_to_nothing}"
         console.print(told, style="yellow", markup=False, highlight=False)
@@ -157,50 +155,6 @@ def evaluate_folder(
         else:
             report = describe(evidence, about, options.resamples, options.permutations, options.seed)
     return report, evidence
-
-
-def check_options(options: argparse.Namespace, subjects: list[Subject], folder: Folder) -> None:
-    """Refuse what can't be done with a sentence for the user, before any file is read."""
-    objects = options.sr is not None or options.saliency is not None  # of DICOM
-    if options.site_calibration and options.source_tag in NAMED:
-        raise EvaluationError(
-            f"--site-calibration with --source-tag {options.source_tag}: a folder's {options.source_tag}s are letters by "
-            "their number of films, which another folder gives to others. Make a cohort of it (python -m datasets.prepare "
-            "dicom) and give that as --data-dir, or name a column of the labels as --source-tag"
-        )
-    if options.site_calibration and (objects or options.aggregate):
-        raise EvaluationError(
-            "--site-calibration does not go with --sr, --saliency or --aggregate: they have one threshold"
-        )
-    for subject in subjects:
-        if subject.predictor.info.name == "biased-mnist":
-            raise EvaluationError(f"{subject.name} is a model of digits: it can't score chest radiographs")
-        if objects and subject.predictor.info.positive is None:
-            raise EvaluationError(f"{subject.name} has no positive class, so there is no score for --sr and --saliency")
-    shards = Path(options.shards) if options.shards and "://" not in options.shards else None
-    for place in (options.output, options.sr, options.saliency, options.linkage, shards):
-        if isinstance(folder, LocalFolder) and place is not None and place.resolve().is_relative_to(folder.root):
-            raise EvaluationError(f"{place} lies in the folder that is read: write the results elsewhere")
-    if options.linkage is not None:
-        require_place(options.linkage)
-    if objects:
-        require_highdicom()
-    if options.fail_on and options.labels is None:
-        raise EvaluationError("--fail-on needs --labels: without them nothing is measured that could fail")
-
-
-def check_names(options: argparse.Namespace, labels: Labels | None) -> None:
-    """Refuse a source or a grouping that no film has, with the names there are."""
-    known = source_names(labels)
-    for flag, name in [("--source-tag", options.source_tag), *(("--by", name) for name in columns_of(options.by))]:
-        if name not in known:
-            names = ", ".join(known)
-            raise EvaluationError(f"{flag} {name}: nothing of that name is kept of a film; choose from {names}")
-        if flag == "--by" and labels is not None and name in labels.table:
-            films = labels.table.index.to_series()  # whose they are is not known yet
-            require_groups(flag, name, labels.table[name], films)
-    if options.by and labels is None:
-        raise EvaluationError("--by groups what is measured against labels: give --labels")
 
 
 def spell_alike(labels: Labels | None, source: str, by: Sequence[str], known: Collection[str]) -> list[str]:
