@@ -249,8 +249,12 @@ def read_yaml(path: Path, allowed: dict[str, Any], strict: bool = True) -> dict[
         loaded, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
         raise ValueError(f"--config {path}: can't be read: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark
+        line = f"line {at.line + 1}, column {at.column + 1}: " if at else ""
+        raise ValueError(f"--config {path}: can't be read as YAML: {line}{error.problem}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"--config {path}: can't be read as YAML ({error})") from None
+        raise ValueError(f"--config {path}: can't be read as YAML: {error}") from None
     except RecursionError:
         raise ValueError(f"--config {path}: can't be read as YAML (nested too deeply)") from None
     if not isinstance(loaded, dict):

@@ -181,7 +181,7 @@ def test_amplitude_mixing_is_asked_for(tmp_path: Path) -> None:
         ("epochs: true", "epochs must be of type int"),
         ("paired: 1", "paired must be of type bool"),
         ("- epochs", "expected lines such as"),
-        ("a: [", "can't be read as YAML"),
+        ("epochs: [1\n", "can't be read as YAML: line 2, column 1: expected ',' or ']', but got '<stream end>'"),
         ("method: erm\nalpha: 1", "--alpha belongs to --method end"),
         ("sampler: sorted", "choose from paired, random"),
         ("epochs: 3\nlr: 1\nepochs: 4", "epochs stands there twice"),
