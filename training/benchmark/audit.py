@@ -28,7 +28,7 @@ from training.bias.report import audit as report
 from training.bias.report.page import write_page
 from training.run.checkpoint import Checkpoint
 from training.run.report import machine, versions
-from training.scoring.films import films_of, same_films
+from training.scoring.films import films_of, same_films, with_fitted_told
 from training.scoring.lung_masks import lung_masks
 from training.scoring.predict import Predictor
 from training.scoring.score import geometry, score
@@ -120,7 +120,8 @@ def timed_scores(
     # Each pass holds those before it.
     stages.seconds["perturbed scoring"] -= stages.seconds["score"]
     stages.seconds["score"] -= stages.seconds["decode"]
-    evidence = [evidence_of(s, cohort, made, b"key" * 11, ()) for s, made in zip(subjects, scored, strict=True)]
+    told = with_fitted_told(cohort)
+    evidence = [evidence_of(s, told, made, b"key" * 11, ()) for s, made in zip(subjects, scored, strict=True)]
     return [run if run.training is not None else replace(run, training=run.predictions) for run in evidence]
 
 

@@ -76,7 +76,7 @@ def first_screen(verdict: Verdict) -> FirstScreen:
             continue
         patients = {round(answer.patients) for answer in found if not math.isnan(answer.patients)}
         together = len(patients) == 1 and all(answer.answer != TOO_FEW for answer in found)
-        measure = f"{question.measure} · {patients.pop()} patients" if together else question.measure
+        measure = f"{question.measure} · {_people(patients.pop())}" if together else question.measure
         cells = tuple(answer_cell(answer, not together) for answer in found)
         tested = tuple(difference_cell(gaps.get((question.key, *pair))) for pair in pairs)
         lines.append(Line(question.text, measure, cells, tested))
@@ -88,9 +88,13 @@ def first_screen(verdict: Verdict) -> FirstScreen:
     return FirstScreen(verdict.headline, verdict.others, of_runs, runs, columns, tuple(lines), verdict.cautions, notes)
 
 
+def _people(count: int) -> str:
+    return f"{count} patient{'s' if count != 1 else ''}"
+
+
 def answer_cell(found: Answer, with_patients: bool = False) -> Cell:
     """`yes · 0.79` above `0.62 to 0.90`; of a gap or a cue also what it is of."""
-    worth = [f"{found.patients:.0f} patients"] if with_patients and not math.isnan(found.patients) else []
+    worth = [_people(round(found.patients))] if with_patients and not math.isnan(found.patients) else []
     if math.isnan(found.estimate):
         return Cell(found.answer, ", ".join(worth) or found.evidence, found.tone)
     estimate, *bounds = (_number(value, found.question) for value in (found.estimate, found.low, found.high))

@@ -16,9 +16,14 @@ def require_sound(evidence: Evidence) -> None:
     """Raises PredictionsError where predictions and features don't fit together, or targets are no class names."""
     name, positive, table, features = evidence.name, evidence.positive, evidence.predictions, evidence.features
     require_columns(table, (*NEEDED, *(["score"] if positive is not None else [])))
-    _require_splits(name, table)
+    _require_splits(evidence)
     if nameless := int(table["patient"].isna().sum()):
         raise PredictionsError(f"{name}: {nameless} predictions have no patient")
+    if len({isinstance(value, str) for value in table["patient"]}) > 1:
+        raise PredictionsError(f"{name}: the column patient holds text and numbers: write all as text")
+    if twice := int(table["file"].duplicated().sum()):
+        raise PredictionsError(f"{name}: {twice} predictions are of a file that has one already: a film counts once")
+    _require_lengths(evidence)
     if positive is not None and not pd.api.types.is_numeric_dtype(table["score"]):
         raise PredictionsError(f"{name}: scores must be numbers, not {table['score'].dtype}")
     if not isinstance(features, np.ndarray):
@@ -45,6 +50,18 @@ def require_sound(evidence: Evidence) -> None:
         _require_calls_by_score(name, positive, table)
 
 
+def _require_lengths(evidence: Evidence) -> None:
+    """Refuse what else is known of the films where it is of more or fewer, and training films without their columns."""
+    name, count = evidence.name, len(evidence.predictions)
+    known = {f"perturbed[{key!r}]": len(values) for key, values in evidence.perturbed.items()}
+    known |= {"distances": len(evidence.distances)} if evidence.distances is not None else {}
+    for what, length in known.items():
+        if length != count:
+            raise PredictionsError(f"{name}: {what} has {length} values for {count} predictions")
+    if evidence.training is not None and (lacking := {"source", "target"} - set(evidence.training)):
+        raise PredictionsError(f"{name}: training has no column {min(lacking)}")
+
+
 def require_references(reference: Mapping[str, str], tables: Sequence[pd.DataFrame]) -> None:
     """Raises PredictionsError where no film of any table is in the group that others are to be compared with."""
     for column, group in reference.items():
@@ -57,14 +74,22 @@ def require_references(reference: Mapping[str, str], tables: Sequence[pd.DataFra
             raise PredictionsError(f"reference {column}={group}: no film has this {column}; they have {known}")
 
 
-def _require_splits(name: str, table: pd.DataFrame) -> None:
-    """Refuse other names of splits than ours: 'External' would be taken for films of hospitals that the model knows."""
-    splits = table.get("split", ())
+def _require_splits(evidence: Evidence) -> None:
+    """Refuse training films that no note tells of, and other names of splits than ours.
+
+    'External' would be taken for films of hospitals that the model knows.
+    """
+    name, splits = evidence.name, list(evidence.predictions.get("split", ()))
     strange = [value for value in splits if not isinstance(value, str) or value not in SPLITS]
     if strange:
         raise PredictionsError(
             f"{name}: the column split holds {strange[0]!r}: write {', '.join(SPLITS[:-1])} or {SPLITS[-1]} for each film, "
             "or leave the column out where no film is of a hospital that the model never saw"
+        )
+    if (fitted := splits.count("train")) and not evidence.warning:
+        raise PredictionsError(
+            f"{name}: {fitted} films are of split train: the model was fitted to them, and no number would hold for others. "
+            "Leave them out"
         )
 
 

@@ -352,14 +352,18 @@ def _outliers(measured: Measured) -> Interval | None:
 
 
 def _one_usual_label(measured: Measured) -> Finding | None:
-    """Why films of sources that share their usual label can't be asked of it, however many they are."""
+    """Why films of sources that shared their usual label in the training can't be asked of it, however many they are."""
     usual = {label for source, label in measured.usual.items() if source in set(measured.films["source"])}
-    return _not_asked(f"All sources of these films usually have {min(usual)}.") if len(usual) == 1 else None
+    return (
+        _not_asked(f"The known sources of these films had one usual label in the training: {min(usual)}.")
+        if len(usual) == 1
+        else None
+    )
 
 
 def _too_few(patients: float, words: str) -> Finding:
     needed = f"{words.rstrip('.')}; {MINIMUM_PATIENTS} are needed." if patients else f"{words.rstrip('.')}."
-    return Finding(NO_INTERVAL, math.nan, patients, needed, answer=TOO_FEW)
+    return Finding(NO_INTERVAL, math.nan, patients or math.nan, needed, answer=TOO_FEW)
 
 
 def _not_asked(words: str) -> Finding:

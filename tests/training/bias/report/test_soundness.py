@@ -1,5 +1,6 @@
 """What can't be audited is told before anything is measured."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from datasets.sample import Split
-from training.bias.evidence import SPLITS, Evidence
+from training.bias.evidence import SPLITS, TRAINED_ON, Evidence
 from training.bias.numbers.metrics import PredictionsError
 from training.bias.report.soundness import require_references, require_sound
 
@@ -35,8 +36,8 @@ def test_sound_evidence_passes() -> None:
         )
     )
     assert tuple(map(str, Split)) == SPLITS
-    require_sound(evidence(split=list(Split)))
-    require_sound(evidence(split=pd.Categorical(SPLITS)))
+    require_sound(evidence(split=[*list(Split)[1:], Split.TEST]))
+    require_sound(evidence(split=pd.Categorical([*SPLITS[1:], "test"])))
     per_site = {"source": ["a", "a", "b", "b"], "prediction": ["covid", "normal"] * 2, "score": [0.3, 0.1, 0.9, 0.8]}
     require_sound(evidence(**per_site))
 
@@ -67,6 +68,13 @@ def test_a_class_that_no_film_has_is_one_of_the_models_own() -> None:
             {"target": "normal", "prediction": "normal"},
             "no film has or is called 'covid', the positive class: they are",
         ),
+        (
+            None,
+            {"split": ["train", "test", "test", "train"]},
+            "2 films are of split train: the model was fitted to them",
+        ),
+        (None, {"patient": ["a", 1, "c", 2]}, "holds text and numbers"),
+        (None, {"file": list("aabc")}, "1 predictions are of a file that has one already"),
         (None, {"score": [0.1, 0.9, 0.8, 0.7]}, "called covid have lower scores than the others"),
         (np.zeros((3, 2)), {}, r"features of shape \(3, 2\) for 4 predictions"),
         (np.zeros(FILMS), {}, r"features of shape \(4,\)"),
@@ -89,6 +97,21 @@ def test_a_class_that_no_film_has_is_one_of_the_models_own() -> None:
 def test_what_does_not_fit_is_a_sentence(features: Any, columns: dict[str, Any], words: str) -> None:
     with pytest.raises(PredictionsError, match=words):
         require_sound(evidence(features, **columns))
+
+
+def test_what_else_is_known_is_of_the_same_films() -> None:
+    one = evidence()
+    for parts, words in (
+        ({"distances": np.zeros(3)}, "distances has 3 values for 4 predictions"),
+        ({"perturbed": {"mirrored": np.zeros(5)}}, "perturbed.'mirrored'. has 5 values for 4"),
+        ({"training": one.predictions.drop(columns="source")}, "training has no column source"),
+    ):
+        with pytest.raises(PredictionsError, match=words):
+            require_sound(replace(one, **parts))
+    told = replace(
+        one, predictions=one.predictions.assign(split="train"), notes=(f"{TRAINED_ON} some of these films.",)
+    )
+    require_sound(told)
 
 
 def test_a_missing_column_is_named() -> None:
