@@ -7,11 +7,12 @@ from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
+from training.console.messages import ERRORS
 from training.run.config import TrainConfig, public_settings
 
 
 def read_lines(path: Path, key_of: Callable[[dict[str, Any]], Hashable]) -> list[dict[str, Any]]:
-    """The finished runs; none where the file is not there. A last line that a kill cut short is left out: it has no end.
+    """The finished runs; none where the file is not there. A last line that a kill cut short is left out, and told: it has no end.
 
     Args:
         key_of: what tells a run from any other; raises KeyError, TypeError or ValueError for a line that is of no such run,
@@ -34,6 +35,8 @@ def read_lines(path: Path, key_of: Callable[[dict[str, Any]], Hashable]) -> list
             record = json.loads(line, parse_constant=_refuse)
         except (ValueError, RecursionError):
             if number == len(lines) and line.startswith("{") and not line.endswith("\n"):
+                said = f"{path}, line {number}: this line is cut short; its run is left out until the command trains it again"
+                ERRORS.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
                 break
             record = None
         try:

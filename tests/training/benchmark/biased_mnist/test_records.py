@@ -28,13 +28,14 @@ def test_pending_jobs_come_once() -> None:
     assert pending([job(0), job(1), job(1)], done) == [job(1)]
 
 
-def test_a_line_cut_by_a_kill_is_written_anew(tmp_path: Path) -> None:
+def test_a_line_cut_by_a_kill_is_told_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "deep" / "record.jsonl"
     assert read_records(path) == []
     append_line(path, job(0).line())
     with path.open("a") as file:
         file.write('{"protocol": "sho')
     assert read_records(path) == [job(0).line()]
+    assert "line 2: this line is cut short; its run is left out" in " ".join(capsys.readouterr().err.split())
     append_line(path, job(1).line())
     assert read_records(path) == [job(0).line(), job(1).line()]
 
