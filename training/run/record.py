@@ -12,7 +12,7 @@ from training.run.config import TrainConfig, public_settings
 
 
 def read_lines(path: Path, key_of: Callable[[dict[str, Any]], Hashable]) -> list[dict[str, Any]]:
-    """The finished runs; none where the file is not there. A last line that a kill cut short is left out, and told: it has no end.
+    """The finished runs; none where the file is not there. A last line that a kill cut short is told and left out.
 
     Args:
         key_of: what tells a run from any other; raises KeyError, TypeError or ValueError for a line that is of no such run,
