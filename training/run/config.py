@@ -238,11 +238,8 @@ class TrainConfig:
         start = dataclasses.asdict(self.parameters)
         if method != self.method:
             start = preset(self.dataset, method) | self.given
-            own = {
-                name
-                for settings in METHOD_PRESETS.get(self.dataset, {}).values()
-                for name in _of(TrainConfig, settings)
-            }
+            presets = METHOD_PRESETS.get(self.dataset, {}).values()
+            own = {name for settings in presets for name in _of(TrainConfig, settings)}
             values = {name: start.get(name, getattr(TrainConfig, name)) for name in own} | values
         kind = METHODS[method].parameters
         parameters = kind(**_of(kind, start | values))
